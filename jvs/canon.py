@@ -1,0 +1,158 @@
+"""Canonical encodings: JSON that is hashed and stored, and the deterministic CBOR of tree nodes.
+
+Source: jvs-format(5); RFC 8949 section 4.2.1.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+MAX_DEPTH = 64
+MAX_INT_DIGITS = 40
+
+
+class BadJSON(ValueError):
+    """Text that is not JSON as jvs stores it; the owner of the file turns this into its own error class."""
+
+
+def encode(value: Any) -> bytes:
+    """Return the canonical JSON of a value: sorted keys, no white space, UTF-8.
+
+    Errors: BadJSON for floats, keys that are not text, lone surrogates and types JSON does not know.
+    """
+    _check(value, 0)
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return text.encode("utf-8")
+    except (TypeError, ValueError, UnicodeEncodeError, RecursionError) as error:
+        raise BadJSON(str(error)) from error
+
+
+def _check(value: Any, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise BadJSON(f"nested deeper than {MAX_DEPTH}")
+    if isinstance(value, float):
+        raise BadJSON("floats are not stored")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise BadJSON("keys must be text")
+            _check(item, depth + 1)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check(item, depth + 1)
+
+
+def decode(data: bytes) -> Any:
+    """Return the value of JSON text, refusing what two readers could read differently.
+
+    Errors: BadJSON for duplicate keys, NaN, Infinity, floats, lone surrogates, integers of more than 40 digits,
+    nesting deeper than 64, and text that is not UTF-8.
+    """
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+        _refuse_depth(data)
+    try:
+        value = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_float=_refuse_number,
+            parse_constant=_refuse_number,
+            parse_int=_integer,
+        )
+    except BadJSON:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise BadJSON(str(error)) from error
+    if b"\\u" in data:
+        encode(value)
+    return value
+
+
+def decode_object(data: bytes) -> dict[str, Any]:
+    """Return the value of JSON text that must be an object; errors as for `decode`."""
+    value = decode(data)
+    if not isinstance(value, dict):
+        raise BadJSON("not a JSON object")
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise BadJSON("a key stands twice in one object")
+    return result
+
+
+def _refuse_number(text: str) -> Any:
+    raise BadJSON(f"number {text[:40]} is not stored")
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_INT_DIGITS:
+        raise BadJSON("an integer is too long")
+    return int(text)
+
+
+def _refuse_depth(data: bytes) -> None:
+    """Raise BadJSON when brackets outside of strings nest too deep, before the parser recurses."""
+    depth, in_string, escaped = 0, False, False
+    for byte in data:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                in_string = False
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise BadJSON(f"nested deeper than {MAX_DEPTH}")
+        elif byte in b"]}":
+            depth -= 1
+
+
+def cbor_encode(value: Any) -> bytes:
+    """Return the deterministic CBOR of lists, bytes, integers, None and maps with bytes keys.
+
+    Shape: shortest heads, definite lengths, map keys in bytewise order of their encodings. For bytes keys that is
+    the length-first order which cbor2 calls canonical, because the head of a longer string is always greater.
+    """
+    import cbor2
+
+    return cbor2.dumps(value, canonical=True)
+
+
+def cbor_decode(data: bytes) -> Any:
+    """Return the value of CBOR data; errors: ValueError."""
+    import cbor2
+
+    try:
+        return cbor2.loads(data)
+    except (cbor2.CBORDecodeError, RecursionError, TypeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def path_json(path: bytes) -> dict[str, str]:
+    """Return a path for JSON: `path`, and `path_b64` beside it when the bytes are not UTF-8."""
+    try:
+        return {"path": path.decode("utf-8")}
+    except UnicodeDecodeError:
+        import base64
+
+        return {
+            "path": path.decode("utf-8", "backslashreplace"),
+            "path_b64": base64.b64encode(path).decode("ascii"),
+        }
+
+
+def path_from_json(record: dict[str, Any]) -> bytes:
+    """Return the bytes of a path that `path_json` wrote."""
+    if "path_b64" in record:
+        import base64
+
+        return base64.b64decode(record["path_b64"], validate=True)
+    return str(record["path"]).encode("utf-8")

@@ -1,0 +1,67 @@
+"""The only reader of the clock and of randomness: times, snapshot ids, event ids."""
+
+from __future__ import annotations
+
+import os
+import time
+
+
+def now_ns() -> int:
+    """Return the wall clock. Units: nanoseconds since 1970, UTC."""
+    return time.time_ns()
+
+
+def now_ms() -> int:
+    """Return the wall clock. Units: milliseconds since 1970, UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def monotonic() -> float:
+    """Return a clock that never jumps back. Units: seconds."""
+    return time.monotonic()
+
+
+def sleep(seconds: float) -> None:
+    """Let other processes run for a while. Units: seconds."""
+    time.sleep(seconds)
+
+
+def rfc3339(ns: int | None = None) -> str:
+    """Return a time as text in UTC. Shape: `2026-01-02T03:04:05.123456Z`."""
+    seconds, rest = divmod(now_ns() if ns is None else ns, 1_000_000_000)
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{stamp}.{rest // 1000:06d}Z"
+
+
+def parse_rfc3339(text: str) -> int:
+    """Return the nanoseconds since 1970 of a time as `rfc3339` writes it; raise ValueError for anything else."""
+    import calendar
+
+    if len(text) != 27 or text[19] != "." or text[26] != "Z":
+        raise ValueError(f"not a time: {text!r}")
+    seconds = calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S"))
+    return seconds * 1_000_000_000 + int(text[20:26]) * 1000
+
+
+def new_snapshot_id() -> str:
+    """Return a fresh id: 13 digits of milliseconds, a dash, 8 hex digits from the system's random source."""
+    return f"{now_ms():013d}-{os.urandom(4).hex()}"
+
+
+def new_operation_id() -> str:
+    """Return a fresh id for an operation; the same shape as a snapshot id."""
+    return new_snapshot_id()
+
+
+def new_uuid() -> str:
+    """Return a random UUID, version 4, in the usual text form."""
+    raw = bytearray(os.urandom(16))
+    raw[6] = raw[6] & 0x0F | 0x40
+    raw[8] = raw[8] & 0x3F | 0x80
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def random_hex(digits: int = 8) -> str:
+    """Return that many random hex digits, for names that nobody can have looked up before."""
+    return os.urandom((digits + 1) // 2).hex()[:digits]

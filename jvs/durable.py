@@ -1,0 +1,308 @@
+"""Durable writes: the only place that renames, unlinks, syncs and removes.
+
+Every function says what is on disk when it returns. Source: jvs-protocol(7), fsync(2), syncfs(2), rename(2).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from jvs import safepath
+
+_SYNCFS_FLUSHES = frozenset(
+    {
+        0xEF53,  # ext2, ext3, ext4
+        0x58465342,  # XFS
+        0x9123683E,  # btrfs
+        0xF2F52010,  # f2fs
+        0x01021994,  # tmpfs: nothing to flush, and nothing survives a power cut anyway
+    }
+)
+_WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+Where = int | None
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all bytes, however short the single writes are."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def create_file(path: str, data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:
+    """Make a file that must not exist under its own name.
+
+    Durable: the content when `sync`; the name only after the directory is synced.
+    Errors: OSError; EEXIST when the name is taken. A file that could not be written whole is removed again.
+    """
+    fd = os.open(path, _WRITE_FLAGS, mode)
+    try:
+        try:
+            write_all(fd, data)
+            if sync:
+                os.fsync(
+                    fd
+                )  # a crash before this leaves an empty or torn file: no reader may trust the name yet
+        finally:
+            os.close(fd)
+    except BaseException:
+        unlink(path, missing_ok=True)
+        raise
+
+
+def replace_file(path: str, data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:
+    """Give a name new content in one step: after a crash it is the old or the new, never a mixture.
+
+    The temporary name is `PATH.tmp`, so a crash leaves at most one, and the next writer takes it away. The caller
+    holds the lock that makes it the only writer.
+    Durable: content and name, when `sync`.
+    """
+    temporary = path + ".tmp"
+    unlink(temporary, missing_ok=True)
+    create_file(temporary, data, mode=mode, sync=sync)
+    try:
+        os.rename(temporary, path)  # readers see the old or the new content
+    except BaseException:
+        unlink(temporary, missing_ok=True)
+        raise
+    if sync:
+        fsync_dir(os.path.dirname(path))  # a crash before this may bring the old content back
+
+
+def append(path: str, data: bytes) -> None:
+    """Append to a file with one write and make it durable; on any error cut the file back to what it was.
+
+    Durable: the bytes. A crash in the middle leaves a prefix of `data`, which has no newline at its end.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        before = os.fstat(fd).st_size
+        try:
+            write_all(fd, data)
+            os.fsync(fd)  # the record must be there before the intent that promises it goes away
+        except BaseException:
+            os.ftruncate(fd, before)
+            raise
+    finally:
+        os.close(fd)
+
+
+def truncate(path: str, size: int) -> None:
+    """Cut a file to `size` bytes. Durable: yes."""
+    fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.ftruncate(fd, size)
+        os.fsync(fd)  # or the torn bytes could come back in front of the next record
+    finally:
+        os.close(fd)
+
+
+def fsync_dir(path: str | bytes, dir_fd: Where = None) -> None:
+    """Make the names in a directory durable. A no-op on JuiceFS, whose metadata engine commits each change."""
+    fd = safepath.open_dir(path, dir_fd)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def fsync_file(path: str | bytes, dir_fd: Where = None) -> None:
+    """Make the content of a file durable."""
+    fd = safepath.open_file(path, dir_fd)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def rename(
+    source: str | bytes, target: str | bytes, *, source_fd: Where = None, target_fd: Where = None
+) -> None:
+    """Rename without syncing; the caller syncs the directories in the order that its protocol needs."""
+    os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
+
+
+def publish(source: str, target: str) -> None:
+    """Rename a finished thing to its final name, which must be free, and make the name durable.
+
+    Durable: the new name, and that the old one is gone.
+    Errors: FileExistsError when the name is taken: rename(2) alone would replace an empty directory or a file.
+    """
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, "already there", target)
+    os.rename(source, target)  # a crash before this leaves only the temporary name, which no reader looks at
+    fsync_dir(os.path.dirname(target))  # a crash before this may undo the rename: then it never happened
+    if os.path.dirname(source) != os.path.dirname(target):
+        fsync_dir(os.path.dirname(source))
+
+
+def unlink(path: str | bytes, *, missing_ok: bool = False, dir_fd: Where = None) -> None:
+    """Remove a name without syncing."""
+    try:
+        os.unlink(path, dir_fd=dir_fd)
+    except FileNotFoundError:
+        if not missing_ok:
+            raise
+
+
+def rmdir(path: str | bytes, *, missing_ok: bool = False, dir_fd: Where = None) -> None:
+    """Remove an empty directory without syncing."""
+    try:
+        os.rmdir(path, dir_fd=dir_fd)
+    except FileNotFoundError:
+        if not missing_ok:
+            raise
+
+
+def remove_tree(path: str | bytes, *, missing_ok: bool = True, dir_fd: Where = None) -> None:
+    """Remove a file or a whole directory, whatever the modes inside; never follows a link.
+
+    Directories that we own and may not read or write are made 0700 first. An empty btrfs subvolume goes by
+    rmdir(2), which needs no privilege.
+    Durable: no; the caller syncs the parent when that matters.
+    """
+    try:
+        info = os.lstat(path, dir_fd=dir_fd)
+    except FileNotFoundError:
+        if missing_ok:
+            return
+        raise
+    if not stat.S_ISDIR(info.st_mode):
+        unlink(path, missing_ok=missing_ok, dir_fd=dir_fd)
+        return
+    parent = (
+        os.dup(dir_fd) if dir_fd is not None else safepath.open_dir(os.path.dirname(os.fspath(path)) or ".")
+    )
+    try:
+        _remove_dir(parent, os.fsencode(os.path.basename(os.fspath(path)) if dir_fd is None else path))
+    finally:
+        os.close(parent)
+
+
+def _remove_dir(parent: int, name: bytes) -> None:
+    """Remove a directory with an explicit stack: trees can be deeper than Python likes to recurse."""
+    fd = _open_for_removal(parent, name)
+    stack: list[tuple[int, bytes, int, list[bytes]]] = [(parent, name, fd, _remove_files(fd))]
+    try:
+        while stack:
+            above, label, fd, below = stack[-1]
+            if below:
+                child = below.pop()
+                child_fd = _open_for_removal(fd, child)
+                stack.append((fd, child, child_fd, []))
+                stack[-1][3].extend(_remove_files(child_fd))
+                continue
+            stack.pop()
+            os.close(fd)
+            rmdir(label, dir_fd=above, missing_ok=True)
+    finally:
+        for _, _, fd, _ in stack:
+            os.close(fd)
+
+
+def _remove_files(fd: int) -> list[bytes]:
+    """Unlink everything in a directory but subdirectories; return the names of those."""
+    with os.scandir(fd) as entries:
+        listing = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_dir in listing:
+        if not is_dir:
+            unlink(name, missing_ok=True, dir_fd=fd)
+    return [name for name, is_dir in listing if is_dir]
+
+
+def _open_for_removal(parent: int, name: bytes) -> int:
+    """Open a directory that is about to go, giving ourselves the rights that its owner may take."""
+    try:
+        fd = safepath.open_dir(name, parent)
+    except PermissionError:
+        os.chmod(
+            name, 0o700, dir_fd=parent
+        )  # chmod(2) on a real directory: lstat said so, and it is ours to delete
+        fd = safepath.open_dir(name, parent)
+    if os.geteuid() != 0 and stat.S_IMODE(os.fstat(fd).st_mode) & 0o700 != 0o700:
+        os.fchmod(fd, 0o700)
+    return fd
+
+
+def _libc() -> object:
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def filesystem_type(fd: int) -> int:
+    """Return the f_type of fstatfs(2), which os.statvfs does not give; 0 when the system does not say."""
+    import ctypes
+
+    buffer = ctypes.create_string_buffer(256)
+    if _libc().fstatfs(fd, buffer) != 0:  # type: ignore[attr-defined]
+        return 0
+    return int.from_bytes(buffer.raw[: ctypes.sizeof(ctypes.c_long)], "little") & 0xFFFFFFFF
+
+
+class Barrier:
+    """Makes everything written after it was opened durable, in the cheapest way that is true.
+
+    On ext4, XFS, btrfs, f2fs and tmpfs one syncfs(2); elsewhere (FUSE above all, where syncfs returns 0 and
+    flushes nothing) each file and directory that the caller names is synced by itself. It is opened before the
+    first write, because the kernel reports write-back errors only to descriptors that were open by then.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._fd = safepath.open_dir(directory)
+        self.whole_filesystem = filesystem_type(self._fd) in _SYNCFS_FLUSHES
+
+    def flush(self) -> None:
+        """Sync the whole filesystem. Durable: everything on it. Errors: OSError; never try again after one."""
+        import ctypes
+
+        if _libc().syncfs(self._fd) != 0:  # type: ignore[attr-defined]
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    def sync_trees(self, trees: list[str], files: list[str]) -> None:
+        """Make whole trees and single files durable, with one barrier where that is possible."""
+        if self.whole_filesystem:
+            self.flush()
+            return
+        for tree in trees:
+            sync_tree(tree)
+        for path in files:
+            fsync_file(path)
+        for directory in sorted({os.path.dirname(path) for path in [*trees, *files]}):
+            fsync_dir(directory)
+
+    def close(self) -> None:
+        """Let go of the descriptor."""
+        os.close(self._fd)
+
+    def __enter__(self) -> Barrier:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def sync_tree(path: str | bytes, dir_fd: Where = None) -> None:
+    """Sync every regular file and every directory of a tree, bottom up. Durable: the whole tree."""
+    fd = safepath.open_dir(path, dir_fd)
+    try:
+        with os.scandir(fd) as entries:
+            listing = [
+                (
+                    os.fsencode(entry.name),
+                    entry.is_dir(follow_symlinks=False),
+                    entry.is_file(follow_symlinks=False),
+                )
+                for entry in entries
+            ]
+        for name, is_dir, is_file in listing:
+            if is_dir:
+                sync_tree(name, fd)
+            elif is_file:
+                fsync_file(name, fd)
+        os.fsync(fd)  # names after the things they name
+    finally:
+        os.close(fd)

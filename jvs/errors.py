@@ -1,0 +1,233 @@
+"""The stable error classes and their exit codes; nothing else, and no imports.
+
+Every failure that a user can meet is one of these. The class name and the exit code are a promise; the message
+says what is wrong (names in single quotes, no full stop) and the hint says what to do next.
+Source: jvs-errors(7).
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class JvsError(Exception):
+    """A failure with a stable class name, an exit code, a message, a hint, and facts for machines.
+
+    Shape: `facts` holds JSON values only.
+    """
+
+    name = "E_INTERNAL"
+    exit = 70
+
+    def __init__(self, message: str, *, hint: str | None = None, **facts: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.facts = facts
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object that `--json` prints on stderr."""
+        return {
+            "error": {
+                "class": self.name,
+                "exit": self.exit,
+                "message": self.message,
+                "hint": self.hint,
+                "facts": self.facts,
+            }
+        }
+
+
+class UsageError(JvsError):
+    """The command line or a configuration value is wrong."""
+
+    name, exit = "E_USAGE", 2
+
+
+class IOFailure(JvsError):
+    """The operating system refused a read or a write."""
+
+    name, exit = "E_IO", 4
+
+
+class NoSpace(JvsError):
+    """The disk or a quota is full."""
+
+    name, exit = "E_NO_SPACE", 4
+
+
+class NotFound(JvsError):
+    """No snapshot, worktree, tag, plan or key answers to that name."""
+
+    name, exit = "E_NOT_FOUND", 5
+
+
+class NotARepository(JvsError):
+    """There is no jvs repository here or above."""
+
+    name, exit = "E_NOT_A_REPOSITORY", 5
+
+
+class Ambiguous(JvsError):
+    """More than one snapshot answers to that name."""
+
+    name, exit = "E_AMBIGUOUS", 5
+
+
+class Busy(JvsError):
+    """Another process holds the lock, and waiting did not help."""
+
+    name, exit = "E_BUSY", 6
+
+
+class Exists(JvsError):
+    """What was to be made is there already."""
+
+    name, exit = "E_EXISTS", 7
+
+
+class Detached(JvsError):
+    """The worktree is detached, and the policy forbids this there."""
+
+    name, exit = "E_DETACHED", 7
+
+
+class Dirty(JvsError):
+    """The worktree has changes that forbid this."""
+
+    name, exit = "E_DIRTY", 7
+
+
+class StaleHead(JvsError):
+    """The head moved since it was read."""
+
+    name, exit = "E_STALE_HEAD", 7
+
+
+class NameInvalid(JvsError):
+    """A worktree name, tag or snapshot id breaks the rules for names."""
+
+    name, exit = "E_NAME_INVALID", 10
+
+
+class PathEscape(JvsError):
+    """A path leads out of the place it must stay in."""
+
+    name, exit = "E_PATH_ESCAPE", 11
+
+
+class FormatUnsupported(JvsError):
+    """The repository has a format that this version does not write."""
+
+    name, exit = "E_FORMAT_UNSUPPORTED", 12
+
+
+class DescriptorCorrupt(JvsError):
+    """A descriptor or READY marker is damaged or was changed."""
+
+    name, exit = "E_DESCRIPTOR_CORRUPT", 20
+
+
+class PayloadHashMismatch(JvsError):
+    """A snapshot's files are not what was published."""
+
+    name, exit = "E_PAYLOAD_HASH_MISMATCH", 21
+
+
+class LineageBroken(JvsError):
+    """A parent, a head or a worktree's configuration is missing or damaged."""
+
+    name, exit = "E_LINEAGE_BROKEN", 22
+
+
+class PartialSnapshot(JvsError):
+    """A snapshot, or the record of an operation, is only half there."""
+
+    name, exit = "E_PARTIAL_SNAPSHOT", 23
+
+
+class AuditChainBroken(JvsError):
+    """The audit log was cut, edited, or does not agree with the repository."""
+
+    name, exit = "E_AUDIT_CHAIN_BROKEN", 24
+
+
+class CloneIncomplete(JvsError):
+    """A clone came out incomplete, and cloning again did not help."""
+
+    name, exit = "E_CLONE_INCOMPLETE", 25
+
+
+class GcPlanMismatch(JvsError):
+    """The repository changed since the collection was planned."""
+
+    name, exit = "E_GC_PLAN_MISMATCH", 30
+
+
+class InternalError(JvsError):
+    """A bug in jvs."""
+
+
+ALL: tuple[type[JvsError], ...] = (
+    UsageError,
+    IOFailure,
+    NoSpace,
+    NotFound,
+    NotARepository,
+    Ambiguous,
+    Busy,
+    Exists,
+    Detached,
+    Dirty,
+    StaleHead,
+    NameInvalid,
+    PathEscape,
+    FormatUnsupported,
+    DescriptorCorrupt,
+    PayloadHashMismatch,
+    LineageBroken,
+    PartialSnapshot,
+    AuditChainBroken,
+    CloneIncomplete,
+    GcPlanMismatch,
+    InternalError,
+)
+
+_NO_SPACE = frozenset({28, 122})  # ENOSPC, EDQUOT: the same numbers on every Linux architecture
+
+
+def from_oserror(error: OSError, doing: str) -> JvsError:
+    """Turn what the system refused into E_NO_SPACE or E_IO, with a sentence about what to do.
+
+    `doing` is a phrase such as "writing 'descriptors/ID.json'".
+    """
+    reason = error.strerror or str(error)
+    facts = {"errno": error.errno, "path": _show(error.filename)}
+    if error.errno in _NO_SPACE:
+        hint = "free some space ('jvs gc plan' shows what can go), then run the command again"
+        return NoSpace(f"{doing}: {reason}", hint=hint, **facts)
+    hints = {
+        1: "check the owner, attributes and mount options of that path",
+        5: "the storage reports a hardware or network error: check the system log",
+        13: "check the permissions of that path, or run as its owner",
+        24: "raise the limit on open files ('ulimit -n') and run the command again",
+        30: "the filesystem is mounted read-only: remount it writable, or work in another place",
+    }
+    where = f" '{facts['path']}'" if facts["path"] and str(facts["path"]) not in doing else ""
+    return IOFailure(
+        f"{doing}: {reason}{where}",
+        hint=hints.get(
+            error.errno or 0, "check that the path is there and readable, then run the command again"
+        ),
+        **facts,
+    )
+
+
+def _show(path: Any) -> str | None:
+    if path is None or isinstance(path, int):
+        return None
+    if isinstance(path, bytes):
+        return path.decode("utf-8", "backslashreplace")
+    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

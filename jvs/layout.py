@@ -1,0 +1,212 @@
+"""Every path below `.jvs/` in one place, and finding the repository root from anywhere inside it.
+
+Source: jvs-format(5).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from jvs.errors import FormatUnsupported, NotARepository, PathEscape, from_oserror
+from jvs.names import check_snapshot_id, check_worktree_name
+
+CONTROL = ".jvs"
+MAIN = "main"
+FORMAT_VERSION = 2
+DIRECTORIES = (
+    "worktrees",
+    "snapshots",
+    "descriptors",
+    "intents",
+    "audit",
+    "gc",
+    "gc/plans",
+    "gc/pins",
+    "gc/tombstones",
+    "gc/trash",
+    "undo",
+    "locks",
+)
+PORTABLE = (
+    "format_version",
+    "repo_id",
+    "config.toml",
+    "worktrees",
+    "snapshots",
+    "descriptors",
+    "audit",
+    "gc",
+    "undo",
+)
+
+
+class Layout:
+    """The names of one repository on disk. Shape: all paths are absolute text (surrogateescape for odd roots)."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.jvs = os.path.join(root, CONTROL)
+        self.format_version = os.path.join(self.jvs, "format_version")
+        self.repo_id = os.path.join(self.jvs, "repo_id")
+        self.config = os.path.join(self.jvs, "config.toml")
+        self.worktrees = os.path.join(self.jvs, "worktrees")
+        self.snapshots = os.path.join(self.jvs, "snapshots")
+        self.descriptors = os.path.join(self.jvs, "descriptors")
+        self.intents = os.path.join(self.jvs, "intents")
+        self.audit = os.path.join(self.jvs, "audit")
+        self.audit_log = os.path.join(self.audit, "audit.jsonl")
+        self.gc = os.path.join(self.jvs, "gc")
+        self.plans = os.path.join(self.gc, "plans")
+        self.pins = os.path.join(self.gc, "pins")
+        self.tombstones = os.path.join(self.gc, "tombstones")
+        self.trash = os.path.join(self.gc, "trash")
+        self.undo = os.path.join(self.jvs, "undo")
+        self.locks = os.path.join(self.jvs, "locks")
+        self.index = os.path.join(self.jvs, "index.sqlite")
+        self.forks = os.path.join(root, "worktrees")
+
+    def payload(self, snapshot_id: str) -> str:
+        """Return where the files of a published snapshot are."""
+        return os.path.join(self.snapshots, check_snapshot_id(snapshot_id))
+
+    def payload_tmp(self, snapshot_id: str) -> str:
+        """Return where the files of a snapshot are while it is being made."""
+        return self.payload(snapshot_id) + ".tmp"
+
+    def ready(self, snapshot_id: str) -> str:
+        """Return the READY marker, beside the payload."""
+        return self.payload(snapshot_id) + ".READY"
+
+    def descriptor(self, snapshot_id: str) -> str:
+        """Return the descriptor under its final name."""
+        return os.path.join(self.descriptors, check_snapshot_id(snapshot_id) + ".json")
+
+    def descriptor_tmp(self, snapshot_id: str) -> str:
+        """Return the descriptor while it is being made."""
+        return self.descriptor(snapshot_id) + ".tmp"
+
+    def intent(self, operation_id: str) -> str:
+        """Return the intent of an operation."""
+        return os.path.join(self.intents, check_snapshot_id(operation_id) + ".json")
+
+    def undo_dir(self, operation_id: str) -> str:
+        """Return where an operation keeps what it displaced."""
+        return os.path.join(self.undo, check_snapshot_id(operation_id))
+
+    def worktree_config(self, name: str) -> str:
+        """Return the configuration file of a worktree."""
+        return os.path.join(self.worktrees, check_worktree_name(name), "config.json")
+
+    def worktree_dir(self, name: str) -> str:
+        """Return where the user's files of a worktree are."""
+        name = check_worktree_name(name)
+        return os.path.join(self.root, MAIN) if name == MAIN else os.path.join(self.forks, name)
+
+    def lock(self, name: str) -> str:
+        """Return a lock file: `repo`, `gate`, `audit`, `index`, `worktree-NAME`, `head-NAME`."""
+        return os.path.join(self.locks, name + ".lock")
+
+    def worktree_of(self, path: str) -> str | None:
+        """Return the worktree that a path lies in, or None for a path elsewhere in the repository."""
+        parts = os.path.relpath(path, self.root).split(os.sep)
+        if parts[0] == MAIN:
+            return MAIN
+        if parts[0] == "worktrees" and len(parts) > 1:
+            return parts[1]
+        return None
+
+
+def find_root(start: str) -> str:
+    """Return the repository root at or above `start`.
+
+    Errors: E_NOT_A_REPOSITORY when there is none; E_PATH_ESCAPE when `.jvs` there is a symbolic link.
+    """
+    here = os.path.realpath(start)
+    while True:
+        control = os.path.join(here, CONTROL)
+        try:
+            mode = os.lstat(control).st_mode
+        except OSError:
+            mode = 0
+        if stat.S_ISLNK(mode):
+            raise PathEscape(
+                f"'{control}' is a symbolic link",
+                hint="a repository keeps its own '.jvs' directory: remove the link",
+            )
+        if stat.S_ISDIR(mode) and _looks_like_control(control):
+            return here
+        parent = os.path.dirname(here)
+        if parent == here:
+            raise NotARepository(
+                f"'{start}' is not inside a jvs repository",
+                hint="make one with 'jvs init NAME', or point at one with '-C DIR'",
+            )
+        here = parent
+
+
+def _looks_like_control(control: str) -> bool:
+    """Tell a control directory from a user's directory that is called `.jvs`: it has one of the two fixed files."""
+    names = ("format_version", "repo_id", "descriptors")
+    return any(os.path.lexists(os.path.join(control, name)) for name in names)
+
+
+def check_control(layout: Layout) -> None:
+    """Refuse a control plane that is not ours to trust: links in place of directories, or a foreign owner.
+
+    Errors: E_PATH_ESCAPE for a link or a file where a directory belongs, and for a `.jvs` that belongs to another
+    user; E_FORMAT_UNSUPPORTED for another format version; E_NOT_A_REPOSITORY for a missing directory.
+    """
+    owner = _check_directory(layout.jvs)
+    if os.geteuid() not in (0, owner):
+        raise PathEscape(
+            f"'{layout.jvs}' belongs to another user (uid {owner})",
+            hint="work as that user, or copy the files into a repository of your own",
+        )
+    check_format(layout)
+    for name in DIRECTORIES:
+        if "/" not in name:
+            _check_directory(os.path.join(layout.jvs, name))
+
+
+def _check_directory(path: str) -> int:
+    try:
+        info = os.lstat(path)
+    except FileNotFoundError as error:
+        raise NotARepository(
+            f"'{path}' is missing",
+            hint="'jvs doctor' says what is damaged; '--repair-runtime' makes directories again",
+        ) from error
+    except OSError as error:
+        raise from_oserror(error, f"looking at '{path}'") from error
+    if not stat.S_ISDIR(info.st_mode):
+        kind = "a symbolic link" if stat.S_ISLNK(info.st_mode) else "not a directory"
+        raise PathEscape(f"'{path}' is {kind}", hint="put the directory back; jvs follows no links in '.jvs'")
+    return info.st_uid
+
+
+def check_format(layout: Layout) -> None:
+    """Raise E_FORMAT_UNSUPPORTED unless the repository says that it has format 2."""
+    from jvs import safepath
+
+    try:
+        data = safepath.read_file(layout.format_version, limit=64)
+    except FileNotFoundError as error:
+        raise FormatUnsupported(
+            f"'{layout.format_version}' is missing",
+            hint="write '2' into it if this is a jvs repository made by this version",
+        ) from error
+    except OSError as error:
+        raise from_oserror(error, f"reading '{layout.format_version}'") from error
+    if data.strip() == b"1":
+        raise FormatUnsupported(
+            "the repository has format 1, made by the Go implementation of jvs",
+            hint="make a new repository and take the files over with 'jvs init NAME --from DIR'",
+            format_version=1,
+        )
+    if data != b"%d\n" % FORMAT_VERSION:
+        shown = data[:20].decode("utf-8", "backslashreplace").strip()
+        raise FormatUnsupported(
+            f"the repository has format '{shown}', this version reads and writes format {FORMAT_VERSION}",
+            hint="use the version of jvs that made it, or a newer one",
+        )

@@ -1,0 +1,131 @@
+"""Locks that die with their holder: flock(2), with waiting, fairness for the exclusive ones, and holder's name.
+
+flock works across the mounts and hosts of one JuiceFS volume. A lock file is never removed. Its content is only a
+remark for whoever has to wait (pid, host, command); the lock is the flock itself.
+Source: jvs-protocol(7), flock(2).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from jvs import clock
+from jvs.errors import Busy, from_oserror
+
+DEFAULT_WAIT_SECONDS = 30.0
+
+
+class Lock:
+    """A held lock; closing it, or dying, lets go of it."""
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self._fd = fd
+
+    def fileno(self) -> int:
+        """Return the descriptor, for a program that passes the lock on to a child."""
+        return self._fd
+
+    def close(self) -> None:
+        """Let go."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def acquire(
+    path: str, *, exclusive: bool = True, wait: float = DEFAULT_WAIT_SECONDS, command: str = ""
+) -> Lock:
+    """Take a lock, waiting up to `wait` seconds for others to let go.
+
+    Units: seconds; 0 fails at once.
+    Errors: E_BUSY with the holder's pid, host and command when it stays held; E_IO when the file cannot be opened.
+    """
+    fd = _open(path, exclusive)
+    try:
+        _wait_for(fd, path, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, wait)
+        if exclusive:
+            _sign(fd, command)
+    except BaseException:
+        os.close(fd)
+        raise
+    return Lock(path, fd)
+
+
+def acquire_repository(directory: str, *, exclusive: bool, wait: float, command: str = "") -> Lock:
+    """Take the repository lock behind its gate, so that a stream of sharers cannot starve one who needs it alone.
+
+    Everyone passes the gate; who wants the lock alone stays in it until the sharers of before are done.
+    """
+    gate = os.path.join(directory, "gate.lock")
+    lock = os.path.join(directory, "repo.lock")
+    with acquire(gate, exclusive=exclusive, wait=wait, command=command):
+        return acquire(lock, exclusive=exclusive, wait=wait, command=command)
+
+
+def _open(path: str, exclusive: bool) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        return os.open(path, flags, 0o600)
+    except OSError as error:
+        if not exclusive and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            # a reader of a repository that it cannot write: share the lock through a read-only descriptor
+            try:
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            except OSError:
+                pass
+        raise from_oserror(error, f"opening the lock '{path}'") from error
+
+
+def _wait_for(fd: int, path: str, how: int, wait: float) -> None:
+    deadline = clock.monotonic() + wait
+    pause = 0.001
+    while True:
+        try:
+            fcntl.flock(fd, how | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise from_oserror(error, f"locking '{path}'") from error
+        left = deadline - clock.monotonic()
+        if left <= 0:
+            raise _busy(fd, path, wait)
+        clock.sleep(min(pause, left))
+        pause = min(pause * 1.5, 0.05)
+
+
+def _busy(fd: int, path: str, wait: float) -> Busy:
+    name = os.path.basename(path).removesuffix(".lock")
+    holder = holder_of(fd)
+    who = f", held by {holder}" if holder else ""
+    hint = "wait for it to end and run the command again; '--wait SECONDS' waits longer"
+    return Busy(
+        f"lock '{name}' is busy{who} (waited {wait:g} s)", hint=hint, lock=name, holder=holder or None
+    )
+
+
+def _sign(fd: int, command: str) -> None:
+    """Leave our name for those who will wait. Not synced: after a crash nobody waits."""
+    text = f"{os.getpid()} {os.uname().nodename} {command}".encode("utf-8", "replace")[:400]
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, text, 0)
+    except OSError:  # a full disk must not keep anybody from locking: reading and gc work at zero free bytes
+        return
+
+
+def holder_of(fd: int) -> str:
+    """Return `pid N on HOST (COMMAND)` of the last exclusive holder, or an empty text."""
+    parts = os.pread(fd, 400, 0).decode("utf-8", "replace").split(" ", 2)
+    if len(parts) < 3:
+        return ""
+    command = "".join(c if c.isprintable() else "?" for c in parts[2])
+    return f"pid {parts[0]} on {parts[1]}" + (f" ({command})" if command else "")

@@ -1,0 +1,87 @@
+"""The rules for names that jvs itself gives out: worktrees, tags, snapshot and operation ids.
+
+Names of the user's files are bytes and follow no rule but the filesystem's.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from jvs.errors import NameInvalid, UsageError
+
+_ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+_HEX = frozenset("0123456789abcdef")
+_RULE = "use 1 to 64 of A-Z a-z 0-9 . _ - and do not start with '-'"
+MAX_NOTE_BYTES = 1 << 20
+
+
+def check_worktree_name(name: str) -> str:
+    """Return the name in NFC, or raise.
+
+    Errors: E_NAME_INVALID for anything but 1 to 64 of `[A-Za-z0-9._-]`, for `.` and `..` and for a leading `-`.
+    """
+    return _check(name, "worktree name")
+
+
+def check_tag(tag: str) -> str:
+    """Return the tag in NFC, or raise E_NAME_INVALID; the same rule as for worktrees, and HEAD is taken."""
+    tag = _check(tag, "tag")
+    if tag == "HEAD":
+        raise NameInvalid("tag 'HEAD' is reserved for the newest snapshot", hint="choose another tag")
+    return tag
+
+
+def _check(name: str, what: str) -> str:
+    name = unicodedata.normalize("NFC", name)
+    bad = (
+        not 1 <= len(name) <= 64
+        or name in (".", "..")
+        or name.startswith("-")
+        or not _ALLOWED.issuperset(name)
+    )
+    if bad:
+        shown = name if len(name) <= 80 else name[:77] + "..."
+        shown = shown.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown)
+        raise NameInvalid(f"{what} '{shown}' is not allowed", hint=_RULE, name=shown)
+    return name
+
+
+def is_snapshot_id(text: str) -> bool:
+    """Answer whether text is `<13 digits>-<8 lowercase hex>`."""
+    return (
+        len(text) == 22
+        and text[13] == "-"
+        and text.isascii()
+        and text[:13].isdigit()
+        and _HEX.issuperset(text[14:])
+    )
+
+
+def check_snapshot_id(text: str) -> str:
+    """Return text when it is a snapshot id, else raise E_NAME_INVALID: nothing else may become part of a path."""
+    if not isinstance(text, str) or not is_snapshot_id(text):
+        raise NameInvalid(
+            f"'{str(text)[:80]}' is not a snapshot id",
+            hint="ids look like 1700000000000-0a1b2c3d; see 'jvs history'",
+        )
+    return text
+
+
+def is_operation_id(text: str) -> bool:
+    """Answer whether text is an operation id; they share the shape of snapshot ids."""
+    return is_snapshot_id(text)
+
+
+def check_note(note: str) -> str:
+    """Return the note, or raise E_USAGE when it cannot be stored as UTF-8 or is longer than 1 MiB."""
+    try:
+        size = len(note.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise UsageError("the note is not valid UTF-8", hint="write the note as UTF-8 text") from error
+    if size > MAX_NOTE_BYTES:
+        raise UsageError(
+            f"the note is {size} bytes long, more than {MAX_NOTE_BYTES}",
+            hint="put long texts into a file in the worktree",
+        )
+    return note

@@ -1,0 +1,74 @@
+"""Where the library reports steps, progress and remarks; by default to nobody.
+
+The library never prints. A command installs an observer (`set_observer`) that shows a bar, a trace or a line on
+stderr; a Python program may install its own.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+
+class Observer:
+    """Hears what happens; this one does nothing."""
+
+    def step(self, name: str, seconds: float) -> None:
+        """A protocol step ended. Units: seconds."""
+
+    def remark(self, text: str) -> None:
+        """Something that a person should read happened, for example a dead operation was settled."""
+
+    def advance(self, phase: str, amount: int, total: int | None = None, unit: str = "files") -> None:
+        """`amount` more units of work are done in this phase; `total` when it is known, else None."""
+
+
+_observer = Observer()
+
+
+def set_observer(observer: Observer) -> Observer:
+    """Install an observer and return the one before."""
+    global _observer
+    before, _observer = _observer, observer
+    return before
+
+
+def remark(text: str) -> None:
+    """Pass a remark to the observer."""
+    _observer.remark(text)
+
+
+def advance(phase: str, amount: int, total: int | None = None, unit: str = "files") -> None:
+    """Pass progress to the observer."""
+    _observer.advance(phase, amount, total, unit)
+
+
+class step:
+    """Context manager that times one protocol step for the observer."""
+
+    __slots__ = ("name", "start")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> step:
+        from jvs import clock
+
+        self.start = clock.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        from jvs import clock
+
+        _observer.step(self.name, clock.monotonic() - self.start)
+
+
+def each(phase: str, items: list[object], unit: str = "files") -> Iterator[object]:
+    """Yield the items and report each as one unit of progress once the caller is done with it."""
+    for item in items:
+        yield item
+        _observer.advance(phase, 1, len(items), unit)

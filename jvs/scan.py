@@ -1,0 +1,483 @@
+"""One walk over a tree that gives its Merkle tree, reading only what the index does not know.
+
+The walk is the same for hashing (`Worker`), for copying (`engine.copier`) and for looking at what changed; what is
+done with an entry is the worker's business. A directory whose names and stamps are those of its row is not
+decoded, read or encoded again.
+Source: jvs-protocol(7), Speed; jvs-format(5), Tree hash and Index.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from jvs import durable, index, observe, safepath, tree, walk
+from jvs.errors import IOFailure, from_oserror
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+    from typing import Any
+
+    from jvs.tree import Entry
+
+BIG_BYTES = 4 << 20
+RACY_NS = 20_000_000
+COARSE_RACY_NS = 2_020_000_000
+_NO_STAMP = bytes(walk.STAMP.size)
+
+
+class Tree:
+    """What a walk found. Shape: `rows` are (path, packed row, node digest) of the directories that had changed."""
+
+    def __init__(self) -> None:
+        self.root_hash = ""
+        self.digest = b""
+        self.files = self.dirs = self.symlinks = self.others = self.bytes = 0
+        self.nodes: dict[bytes, bytes] = {}
+        self.rows: list[tuple[bytes, bytes, bytes]] = []
+        self.gone: list[bytes] = []
+        self.unreadable: list[tuple[bytes, str]] = []
+
+    def payload(self) -> dict[str, int]:
+        """Return the counts of the descriptor. Units: bytes are sums of file sizes; the root is not counted."""
+        return {
+            "files": self.files,
+            "dirs": self.dirs,
+            "symlinks": self.symlinks,
+            "others": self.others,
+            "bytes": self.bytes,
+        }
+
+
+class Worker:
+    """Hashes what the index does not know; the base of those who do more."""
+
+    def __init__(self, *, jobs: int = 1, allow_unreadable: bool = False) -> None:
+        self.jobs = jobs
+        self.allow_unreadable = allow_unreadable
+        self._pool: ThreadPoolExecutor | None = None
+        self._running: list[Future[tuple[bytes, int]]] = []
+        self.unreadable: list[tuple[bytes, str]] = []
+
+    def enter(self, above: Any, name: bytes, path: bytes, fd: int, st: os.stat_result) -> Any:
+        """Begin a directory; what it returns is passed to the calls for what is inside."""
+        return None
+
+    def leave(self, inside: Any, fd: int, st: os.stat_result) -> None:
+        """End a directory, after everything inside it."""
+
+    def keep(self, inside: Any, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
+        """Entries that are not directories and have not changed since the rows were written."""
+
+    def take(
+        self, inside: Any, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
+    ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
+        """Look at an entry that is new or changed.
+
+        Returns digest (or a future of it and the size), size, covered xattrs; None leaves the entry out.
+        """
+        kind = walk.kind_of(st.st_mode)
+        try:
+            if kind != walk.FILE:
+                xattrs = None if kind == walk.SYMLINK else special_xattrs(fd, name)
+                size = st.st_size if kind == walk.SYMLINK else 0
+                return tree.special_digest(kind, name, st, fd), size, xattrs
+            file_fd = safepath.open_file(name, fd)
+        except PermissionError as error:
+            return self.refuse(path, error)
+        return self.hash_file(file_fd, st.st_size)
+
+    def hash_file(self, file_fd: int, size: int) -> tuple[Any, int, dict[bytes, bytes] | None]:
+        """Hash an open file, in another thread when it is big; takes over the descriptor."""
+        try:
+            xattrs = tree.covered_xattrs(file_fd)
+            if size >= BIG_BYTES and self.jobs > 1:
+                future = self._submit(file_fd)
+                file_fd = -1
+                return future, size, xattrs
+            digest, read = tree.hash_open_file(file_fd)
+            return digest, read, xattrs
+        finally:
+            if file_fd >= 0:
+                os.close(file_fd)
+
+    def _submit(self, file_fd: int) -> Future[tuple[bytes, int]]:
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(self.jobs)
+        while len(self._running) >= 2 * self.jobs:  # bounds the open files
+            self._running.pop(0).exception()
+        future = self._pool.submit(_hash_and_close, file_fd)
+        self._running.append(future)
+        return future
+
+    def refuse(self, path: bytes, error: OSError) -> None:
+        """A file that we may not read: an error, or left out and reported when that was asked for."""
+        if not self.allow_unreadable:
+            shown = path.decode("utf-8", "backslashreplace")
+            raise IOFailure(
+                f"'{shown}' cannot be read: {error.strerror}",
+                hint="give yourself the right to read it, or leave it out with '--allow-unreadable'",
+                path=shown,
+            ) from error
+        self.unreadable.append((path, error.strerror or str(error)))
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+
+def _hash_and_close(fd: int) -> tuple[bytes, int]:
+    try:
+        return tree.hash_open_file(fd)
+    finally:
+        os.close(fd)
+
+
+def special_xattrs(fd: int, name: bytes) -> dict[bytes, bytes] | None:
+    """Return the covered xattrs (ACLs, in practice) of a fifo, socket or device without opening it."""
+    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+    try:
+        return tree.covered_xattrs(b"/proc/self/fd/%d" % handle)
+    except FileNotFoundError:  # no /proc mounted
+        return None
+    finally:
+        os.close(handle)
+
+
+class _Directory:
+    """A directory on its way to a digest: entries may still be waiting for their hash."""
+
+    __slots__ = ("changed", "digest", "entries", "names", "path", "row_stamps", "size", "subdirs")
+
+    def __init__(self, path: bytes) -> None:
+        self.path = path
+        self.digest: bytes | None = None
+        self.size = 0
+        self.changed = True
+        self.entries: list[Any] = []
+        self.subdirs: list[tuple[int, _Directory]] = []
+        self.names: list[bytes] = []
+        self.row_stamps = b""
+
+
+class Scanner:
+    """Walks one tree once.
+
+    `rows` and `load_node` come from the index (none: everything is read). `with_inode` is off where the same file
+    has other inode numbers in the clone (JuiceFS). `moment_ns` is the time before which the tree's dirty pages
+    were written back: stamps that are not older are not kept. `btrfs` refuses nested subvolumes.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        *,
+        rows: index.Rows | None = None,
+        load_node: Any = None,
+        with_inode: bool = True,
+        moment_ns: int = 0,
+        btrfs: bool = False,
+        skip: frozenset[bytes] = frozenset(),
+    ) -> None:
+        self.worker = worker
+        self.rows = rows or {}
+        self.load_node = load_node or (lambda digest: None)
+        self.with_inode = with_inode
+        self.moment_ns = moment_ns
+        self.btrfs = btrfs
+        self.skip = skip
+        self.result = Tree()
+        self._unfinished: list[_Directory] = []
+        self._seen: set[bytes] = set()
+        self._device = 0
+
+    def run(self, directory: str | bytes) -> Tree:
+        """Walk the directory. Errors: E_IO, E_CLONE_INCOMPLETE for mounts inside, and what the worker raises."""
+        walk.allow_deep_trees()
+        try:
+            fd = safepath.open_dir(directory)
+        except OSError as error:
+            raise from_oserror(error, f"opening '{os.fsdecode(directory)}'") from error
+        try:
+            return self._run(fd)
+        except OSError as error:
+            raise from_oserror(error, f"reading '{os.fsdecode(directory)}'") from error
+        finally:
+            os.close(fd)
+            self.worker.close()
+
+    def _run(self, fd: int) -> Tree:
+        st = os.fstat(fd)
+        self._device = st.st_dev
+        inside = self.worker.enter(None, b"", b"", fd, st)
+        root = self._visit(fd, b"", inside)
+        self.worker.leave(inside, fd, st)
+        for directory in self._unfinished:
+            self._finish(directory)
+        assert root.digest is not None
+        found = self.result
+        found.digest = root.digest
+        found.root_hash = tree.root_hash(st.st_mode & 0o7777, tree.covered_xattrs(fd), root.digest)
+        found.bytes = root.size
+        found.gone = [path for path in self.rows if path not in self._seen]
+        found.unreadable = self.worker.unreadable
+        return found
+
+    def _visit(self, fd: int, path: bytes, inside: Any) -> _Directory:
+        names, stats = walk.list_dir(fd)
+        if self.skip and not path:
+            kept = [i for i, name in enumerate(names) if name not in self.skip]
+            names, stats = [names[i] for i in kept], [stats[i] for i in kept]
+        self._seen.add(path)
+        here = _Directory(path)
+        row_stamps = walk.stamps(stats, with_inode=self.with_inode)
+        known = self.rows.get(path)
+        if known is not None and known[0] == index.pack_row(names, row_stamps):
+            if self._visit_same(here, known[1], fd, path, names, stats, inside):
+                return here
+        here.names, here.row_stamps = names, row_stamps
+        self._visit_changed(here, known, fd, names, stats, inside)
+        return here
+
+    def _visit_same(
+        self,
+        here: _Directory,
+        digest: bytes,
+        fd: int,
+        path: bytes,
+        names: list[bytes],
+        stats: list[os.stat_result],
+        inside: Any,
+    ) -> bool:
+        """Handle a directory whose own entries are as the row says; its subdirectories have yet to show."""
+        dirs = self._count(here, stats)
+        if not dirs:
+            self.worker.keep(inside, fd, names, stats)
+            here.digest, here.changed = digest, False
+            return True
+        data = None
+        if len(dirs) < len(names):
+            chosen = set(dirs)
+            others = [i for i in range(len(names)) if i not in chosen]
+            self.worker.keep(inside, fd, [names[i] for i in others], [stats[i] for i in others])
+        below = [(i, self._descend(fd, path, names[i], stats[i], inside)) for i in dirs]
+        here.size += sum(child.size for _, child in below)
+        if all(child is not None and not child.changed for _, child in below):
+            here.digest, here.changed = digest, False
+            return True
+        data = self.load_node(digest)
+        if data is None:  # the node was lost: hash the files of this directory again
+            here.size -= sum(child.size for _, child in below)
+            self._uncount(here, stats)
+            self._again = dict(zip([names[i] for i in dirs], [child for _, child in below], strict=True))
+            return False
+        here.entries = [list(entry) for entry in tree.decode_node(data)]
+        here.names, here.row_stamps = names, walk.stamps(stats, with_inode=self.with_inode)
+        here.subdirs = below
+        self._settle(here)
+        return True
+
+    def _visit_changed(
+        self,
+        here: _Directory,
+        known: tuple[bytes, bytes] | None,
+        fd: int,
+        names: list[bytes],
+        stats: list[os.stat_result],
+        inside: Any,
+    ) -> None:
+        old_stamps, old_entries = self._old(known)
+        visited, self._again = getattr(self, "_again", None) or {}, None
+        width = walk.STAMP.size
+        kept_names: list[bytes] = []
+        kept_stats: list[os.stat_result] = []
+        listed: list[bytes] = []
+        pieces: list[bytes] = []
+        found = self.result
+        for i, (name, st) in enumerate(zip(names, stats, strict=True)):
+            mode = st.st_mode
+            kind = walk.kind_of(mode)
+            piece = here.row_stamps[i * width : (i + 1) * width]
+            same = old_stamps.get(name) == piece
+            old = old_entries.get(name)
+            if kind == walk.DIR:
+                child = visited.get(name) or self._descend_checked(fd, here.path, name, st, inside)
+                if child is None:
+                    continue
+                xattrs = old[5] if same and old is not None else child_xattrs(fd, name)
+                here.subdirs.append((len(here.entries), child))
+                here.entries.append([name, kind, mode & 0o7777, child.size, child.digest, xattrs])
+                here.size += child.size
+                found.dirs += 1
+            elif same and old is not None and old[1] == kind:
+                kept_names.append(name)
+                kept_stats.append(st)
+                here.entries.append(list(old))
+                self._count_one(kind, here, old[3])
+            else:
+                taken = self._take(inside, fd, walk.relative(here.path, name), name, st, old)
+                if taken is None:
+                    continue
+                digest, size, xattrs = taken
+                here.entries.append(
+                    [name, kind, 0 if kind == walk.SYMLINK else mode & 0o7777, size, digest, xattrs]
+                )
+                self._count_one(kind, here, size)
+            listed.append(name)
+            pieces.append(self._lasting(piece, st))
+        if kept_names:
+            self.worker.keep(inside, fd, kept_names, kept_stats)
+        here.names, here.row_stamps = listed, b"".join(pieces)
+        self._settle(here)
+
+    def _take(
+        self, inside: Any, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
+    ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
+        try:
+            return self.worker.take(inside, fd, path, name, st, old)
+        except OSError as error:
+            if walk.is_vanished(error):
+                return None
+            raise from_oserror(error, f"reading '{path.decode('utf-8', 'backslashreplace')}'") from error
+
+    def _descend_checked(
+        self, fd: int, path: bytes, name: bytes, st: os.stat_result, inside: Any
+    ) -> _Directory | None:
+        try:
+            return self._descend(fd, path, name, st, inside)
+        except OSError as error:
+            if walk.is_vanished(error):
+                return None
+            if error.errno == errno.EACCES:
+                self.worker.refuse(walk.relative(path, name), error)
+                return None
+            raise
+
+    def _descend(self, fd: int, path: bytes, name: bytes, st: os.stat_result, inside: Any) -> _Directory:
+        below = walk.relative(path, name)
+        walk.check_same_device(st, self._device, below, btrfs=self.btrfs)
+        child_fd = safepath.open_dir(name, fd)
+        try:
+            deeper = self.worker.enter(inside, name, below, child_fd, st)
+            child = self._visit(child_fd, below, deeper)
+            self.worker.leave(deeper, child_fd, st)
+            return child
+        finally:
+            os.close(child_fd)
+
+    def _old(self, known: tuple[bytes, bytes] | None) -> tuple[dict[bytes, bytes], dict[bytes, Entry]]:
+        """Return what the row and its node say about single entries; nothing when either is missing or bad."""
+        if known is None:
+            return {}, {}
+        data = self.load_node(known[1])
+        if data is None:
+            return {}, {}
+        try:
+            return index.unpack_row(known[0], walk.STAMP.size), {
+                entry[0]: entry for entry in tree.decode_node(data)
+            }
+        except ValueError:
+            return {}, {}
+
+    def _count(self, here: _Directory, stats: list[os.stat_result]) -> list[int]:
+        """Count the entries of an unchanged directory; return where its subdirectories stand."""
+        dirs = []
+        files = 0
+        size = 0
+        for i, st in enumerate(stats):
+            form = st.st_mode & 0o170000
+            if form == 0o100000:
+                files += 1
+                size += st.st_size
+            elif form == 0o040000:
+                dirs.append(i)
+            elif form == 0o120000:
+                self.result.symlinks += 1
+            else:
+                self.result.others += 1
+        self.result.files += files
+        self.result.dirs += len(dirs)
+        here.size += size
+        observe.advance("scan", len(stats))
+        return dirs
+
+    def _uncount(self, here: _Directory, stats: list[os.stat_result]) -> None:
+        for st in stats:
+            kind = walk.kind_of(st.st_mode)
+            if kind == walk.FILE:
+                self.result.files -= 1
+            elif kind == walk.DIR:
+                self.result.dirs -= 1
+            elif kind == walk.SYMLINK:
+                self.result.symlinks -= 1
+            else:
+                self.result.others -= 1
+        here.size = 0
+
+    def _count_one(self, kind: int, here: _Directory, size: int) -> None:
+        if kind == walk.FILE:
+            self.result.files += 1
+            here.size += size
+        elif kind == walk.SYMLINK:
+            self.result.symlinks += 1
+        else:
+            self.result.others += 1
+        observe.advance("scan", 1)
+
+    def _lasting(self, piece: bytes, st: os.stat_result) -> bytes:
+        """Return the stamp, or one that never matches when the entry may change again without showing it."""
+        newest = max(st.st_ctime_ns, st.st_mtime_ns)
+        coarse = st.st_ctime_ns % 1_000_000_000 == 0 and st.st_mtime_ns % 1_000_000_000 == 0
+        if newest >= self.moment_ns - (COARSE_RACY_NS if coarse else RACY_NS):
+            return _NO_STAMP
+        return piece
+
+    def _settle(self, here: _Directory) -> None:
+        """Finish a directory now when nothing in it is still being hashed, else later."""
+        waiting = any(not isinstance(entry[4], bytes) for entry in here.entries)
+        waiting = waiting or any(child.digest is None for _, child in here.subdirs)
+        if waiting:
+            self._unfinished.append(here)
+        else:
+            self._finish(here)
+
+    def _finish(self, here: _Directory) -> None:
+        for position, child in here.subdirs:
+            here.entries[position][4] = child.digest
+            here.entries[position][3] = child.size
+        for entry in here.entries:
+            if not isinstance(entry[4], bytes):
+                entry[4], read = entry[4].result()
+                here.size += read - entry[3]
+                entry[3] = read
+        data = tree.encode_node(here.entries)
+        here.digest = tree.node_digest(data)
+        self.result.nodes[here.digest] = data
+        if self.moment_ns:
+            self.result.rows.append((here.path, index.pack_row(here.names, here.row_stamps), here.digest))
+        here.entries = []
+        here.row_stamps = b""
+
+
+def child_xattrs(fd: int, name: bytes) -> dict[bytes, bytes] | None:
+    """Return the covered xattrs of a subdirectory."""
+    child = safepath.open_dir(name, fd)
+    try:
+        return tree.covered_xattrs(child)
+    finally:
+        os.close(child)
+
+
+def writeback(directory: str) -> None:
+    """Write back the dirty pages of a worktree's filesystem, so that later stores into mapped files show in ctime.
+
+    A store into a page that is already dirty changes no time stamp. On filesystems where syncfs does not flush
+    this does nothing: there the clone itself commits what it copies.
+    """
+    with durable.Barrier(directory) as barrier:
+        if barrier.whole_filesystem:
+            barrier.flush()

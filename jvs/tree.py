@@ -1,0 +1,155 @@
+"""The Merkle tree `sha256-tree-1`: entries, nodes, root hash, and comparing two trees where they differ.
+
+Source: jvs-format(5), Tree hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from jvs import canon, walk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+ALGORITHM = "sha256-tree-1"
+_TREE_PREFIX = b"jvs-tree-1\0"
+_ROOT_PREFIX = b"jvs-root-1\0"
+_COVERED = ("system.posix_acl_access", "system.posix_acl_default", "security.capability")
+CHUNK_BYTES = 1 << 20
+
+Entry = tuple[bytes, int, int, int, bytes, "dict[bytes, bytes] | None"]
+"""Shape: name, kind (`walk.FILE` ...), permission bits, size in bytes, 32-byte digest, covered xattrs or None."""
+
+
+def encode_node(entries: list[Entry]) -> bytes:
+    """Return the bytes of a directory node: deterministic CBOR of its entries, which are sorted by name."""
+    return canon.cbor_encode([list(entry) for entry in entries])
+
+
+def node_digest(data: bytes) -> bytes:
+    """Return the digest of an encoded directory node."""
+    return hashlib.sha256(_TREE_PREFIX + data).digest()
+
+
+EMPTY_DIGEST = node_digest(b"\x80")
+
+
+def decode_node(data: bytes) -> list[Entry]:
+    """Return the entries of a node that somebody stored.
+
+    Errors: ValueError when it is not a list of well-formed entries in order; a stored node is never trusted.
+    """
+    value = canon.cbor_decode(data)
+    if not isinstance(value, list):
+        raise ValueError("a node is a list")
+    entries: list[Entry] = []
+    last = b""
+    for item in value:
+        name, kind, mode, size, digest, xattrs = _fields(item)
+        if name <= last or b"/" in name or name in (b".", b".."):
+            raise ValueError("names are out of order or not names")
+        last = name
+        entries.append((name, kind, mode, size, digest, xattrs))
+    return entries
+
+
+def _fields(item: Any) -> Entry:
+    if not isinstance(item, list) or len(item) != 6:
+        raise ValueError("an entry has six fields")
+    name, kind, mode, size, digest, xattrs = item
+    if not (isinstance(name, bytes) and isinstance(digest, bytes) and len(digest) == 32):
+        raise ValueError("an entry has a name and a digest")
+    if not (isinstance(kind, int) and 0 <= kind <= 6 and isinstance(mode, int) and isinstance(size, int)):
+        raise ValueError("an entry has kind, mode and size")
+    if xattrs is not None and not isinstance(xattrs, dict):
+        raise ValueError("xattrs are a map or null")
+    return name, kind, mode, size, digest, xattrs
+
+
+def root_hash(mode: int, xattrs: dict[bytes, bytes] | None, digest: bytes) -> str:
+    """Return the root hash of a tree. Shape: 64 hex digits; `mode` are the permission bits of the root."""
+    return hashlib.sha256(_ROOT_PREFIX + canon.cbor_encode([mode, xattrs, digest])).hexdigest()
+
+
+def covered_xattrs(target: int | bytes) -> dict[bytes, bytes] | None:
+    """Return the extended attributes that the hash covers, or None when there are none.
+
+    `target` is an open descriptor, or a path (`/proc/self/fd/N`) for what must not be opened.
+    Errors: OSError, but not for filesystems that know no attributes.
+    """
+    try:
+        names = os.listxattr(target)
+    except OSError as error:
+        if error.errno in (95, 61):  # ENOTSUP: no attributes on this filesystem; ENODATA: some network ones
+            return None
+        raise
+    if not names:
+        return None
+    found = {}
+    for name in names:
+        if name.startswith("user.") or name in _COVERED:
+            try:
+                found[os.fsencode(name)] = os.getxattr(target, name)
+            except OSError as error:
+                if error.errno not in (61, 95):  # ENODATA: it went away between the two calls
+                    raise
+    return found or None
+
+
+def hash_open_file(fd: int) -> tuple[bytes, int]:
+    """Return the SHA-256 of a file from its start, and the number of bytes read."""
+    digest = hashlib.sha256()
+    size = 0
+    while chunk := os.read(fd, CHUNK_BYTES):
+        digest.update(chunk)
+        size += len(chunk)
+    return digest.digest(), size
+
+
+def special_digest(kind: int, name: bytes, st: os.stat_result, dir_fd: int) -> bytes:
+    """Return the digest of what is neither a regular file nor a directory. Errors: OSError."""
+    if kind == walk.SYMLINK:
+        return hashlib.sha256(os.readlink(name, dir_fd=dir_fd)).digest()
+    if kind in (walk.CHAR, walk.BLOCK):
+        return hashlib.sha256(b"%d:%d" % (os.major(st.st_rdev), os.minor(st.st_rdev))).digest()
+    return hashlib.sha256(b"").digest()
+
+
+Load = "Callable[[bytes], list[Entry]]"
+Change = tuple[bytes, "Entry | None", "Entry | None"]
+"""Shape: relative path, the entry before or None, the entry after or None."""
+
+
+def compare(
+    load: Callable[[bytes], list[Entry]], before: bytes | None, after: bytes | None
+) -> Iterator[Change]:
+    """Yield what differs between two directory digests, sorted by path, descending only where digests differ.
+
+    A directory that exists on one side only is yielded itself, then everything below it. A directory that exists
+    on both sides is yielded only when its own mode or xattrs differ. `load` turns a digest into entries.
+    """
+    yield from _compare(load, b"", before, after)
+
+
+def _compare(
+    load: Callable[[bytes], list[Entry]], path: bytes, before: bytes | None, after: bytes | None
+) -> Iterator[Change]:
+    if before == after:
+        return
+    old = {entry[0]: entry for entry in load(before)} if before is not None else {}
+    new = {entry[0]: entry for entry in load(after)} if after is not None else {}
+    for name in sorted(old.keys() | new.keys()):
+        a, b = old.get(name), new.get(name)
+        if a == b:
+            continue
+        here = walk.relative(path, name)
+        a_dir = a[4] if a is not None and a[1] == walk.DIR else None
+        b_dir = b[4] if b is not None and b[1] == walk.DIR else None
+        if a is None or b is None or a_dir is None or b_dir is None or (a[2], a[5]) != (b[2], b[5]):
+            yield here, a, b
+        if a_dir is not None or b_dir is not None:
+            yield from _compare(load, here, a_dir, b_dir)

@@ -1,0 +1,155 @@
+"""Reading one directory at a time: sorted bytes names with their stat, without following links, without atime.
+
+Everything that walks (hashing, copying, comparing, restoring) lists directories through `list_dir`, so that order,
+races and odd names are handled in one place.
+Source: readdir(3), fstatat(2).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+
+from jvs.errors import CloneIncomplete
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FILE, DIR, SYMLINK, FIFO, SOCKET, CHAR, BLOCK = range(7)
+KIND_NAMES = ("file", "dir", "symlink", "fifo", "socket", "char", "block")
+_KINDS = {
+    stat.S_IFREG: FILE,
+    stat.S_IFDIR: DIR,
+    stat.S_IFLNK: SYMLINK,
+    stat.S_IFIFO: FIFO,
+    stat.S_IFSOCK: SOCKET,
+    stat.S_IFCHR: CHAR,
+    stat.S_IFBLK: BLOCK,
+}
+_BTRFS_EMPTY_SUBVOLUME = 2  # inode of the empty directory that stands in a snapshot for a nested subvolume
+STAMP = struct.Struct("<QIIIQqq")
+"""Shape of one entry's stamp: inode, mode, uid, gid, size, mtime_ns, ctime_ns; 44 bytes, little endian."""
+
+_deep = False
+
+
+def kind_of(mode: int) -> int:
+    """Return the kind of a file from its st_mode."""
+    return _KINDS[stat.S_IFMT(mode)]
+
+
+def list_dir(fd: int) -> tuple[list[bytes], list[os.stat_result]]:
+    """Return the names in a directory, sorted by their bytes, and the stat of each.
+
+    An entry that vanishes between the listing and its stat is left out. On FUSE this is the one way of looking
+    that is always fresh, because the listing brings new attributes with it.
+    Errors: OSError.
+    """
+    names: list[str] = []
+    stats: list[os.stat_result] = []
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            try:
+                stats.append(entry.stat(follow_symlinks=False))
+            except FileNotFoundError:
+                continue
+            names.append(entry.name)
+    if not names:
+        return [], []
+    if "".join(names).isascii():  # text order is bytes order
+        pairs = sorted(zip(names, range(len(names)), strict=True))
+        return os.fsencode("\0".join([name for name, _ in pairs])).split(b"\0"), [stats[i] for _, i in pairs]
+    coded = sorted(zip([os.fsencode(name) for name in names], range(len(names)), strict=True))
+    return [name for name, _ in coded], [stats[i] for _, i in coded]
+
+
+def stamps(stats: list[os.stat_result], *, with_inode: bool) -> bytes:
+    """Return the stamps of a whole directory, one after the other; directories count without size and mtime.
+
+    A directory's size, and on some filesystems its mtime, say nothing about what is below it; its own walk does.
+    """
+    pack = STAMP.pack
+    return b"".join(
+        [
+            pack(
+                st.st_ino if with_inode else 0,
+                st.st_mode,
+                st.st_uid,
+                st.st_gid,
+                0 if st.st_mode & 0o170000 == 0o040000 else st.st_size,
+                0 if st.st_mode & 0o170000 == 0o040000 else st.st_mtime_ns,
+                st.st_ctime_ns,
+            )
+            for st in stats
+        ]
+    )
+
+
+def allow_deep_trees() -> None:
+    """Let a walk go as deep as the kernel lets directories nest: more open files and more recursion, once."""
+    global _deep
+    if _deep:
+        return
+    import resource
+    import sys
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), 200_000))
+    _deep = True
+
+
+def mount_points_below(directory: str) -> list[str]:
+    """Return the mount points strictly below a directory: a clone of it would miss what is mounted there.
+
+    Source: proc(5), /proc/self/mountinfo, whose octal escapes stand for blanks and backslashes.
+    """
+    prefix = os.path.realpath(directory).rstrip("/") + "/"
+    return [point for point in _mount_points() if point.startswith(prefix)]
+
+
+def _mount_points() -> Iterator[str]:
+    try:
+        with open("/proc/self/mountinfo", "rb") as lines:
+            for line in lines:
+                field = line.split(b" ")[4]
+                if b"\\" in field:
+                    for escaped, plain in (
+                        (b"\\040", b" "),
+                        (b"\\011", b"\t"),
+                        (b"\\012", b"\n"),
+                        (b"\\134", b"\\"),
+                    ):
+                        field = field.replace(escaped, plain)
+                yield os.fsdecode(field)
+    except FileNotFoundError:  # no /proc: the device numbers met during the walk are then the only guard
+        return
+
+
+def check_same_device(st: os.stat_result, device: int, path: bytes, *, btrfs: bool) -> None:
+    """Refuse a directory on another device and, on btrfs, the empty stand-in for a nested subvolume.
+
+    Errors: E_CLONE_INCOMPLETE: a clone would hold an empty directory there, and say nothing.
+    """
+    if st.st_dev == device and not (btrfs and st.st_ino == _BTRFS_EMPTY_SUBVOLUME):
+        return
+    shown = path.decode("utf-8", "backslashreplace")
+    raise CloneIncomplete(
+        f"'{shown}' is a mount point or a nested subvolume, which a snapshot of the worktree cannot hold",
+        hint="unmount it, or turn the subvolume into a plain directory (cp -a, then rename), and try again",
+        path=shown,
+    )
+
+
+def relative(path: bytes, name: bytes) -> bytes:
+    """Join two relative names; the root is the empty name."""
+    return path + b"/" + name if path else name
+
+
+def is_vanished(error: OSError) -> bool:
+    """Answer whether an entry went away, or changed its kind, while it was being looked at."""
+    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ESTALE)

@@ -1,0 +1,1 @@
+"""One thin module per plumbing command: a protocol step, or a look-up."""

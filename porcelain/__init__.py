@@ -1,0 +1,1 @@
+"""One thin module per porcelain command: an intention of a person."""
