@@ -250,9 +250,9 @@ class Barrier:
     first write, because the kernel reports write-back errors only to descriptors that were open by then.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, *, each: bool = False) -> None:
         self._fd = safepath.open_dir(directory)
-        self.whole_filesystem = filesystem_type(self._fd) in _SYNCFS_FLUSHES
+        self.whole_filesystem = not each and filesystem_type(self._fd) in _SYNCFS_FLUSHES
 
     def flush(self) -> None:
         """Sync the whole filesystem. Durable: everything on it. Errors: OSError; never try again after one."""
@@ -285,8 +285,11 @@ class Barrier:
         self.close()
 
 
-def sync_tree(path: str | bytes, dir_fd: Where = None) -> None:
-    """Sync every regular file and every directory of a tree, bottom up. Durable: the whole tree."""
+def sync_tree(path: str | bytes, dir_fd: Where = None, *, skip: str | None = None) -> None:
+    """Sync every regular file and every directory of a tree, bottom up; `skip` leaves one name at the top out.
+
+    Durable: the whole tree.
+    """
     fd = safepath.open_dir(path, dir_fd)
     try:
         with os.scandir(fd) as entries:
@@ -299,6 +302,8 @@ def sync_tree(path: str | bytes, dir_fd: Where = None) -> None:
                 for entry in entries
             ]
         for name, is_dir, is_file in listing:
+            if skip is not None and name == os.fsencode(skip):
+                continue
             if is_dir:
                 sync_tree(name, fd)
             elif is_file:

@@ -178,6 +178,23 @@ class Index:
             return None
         return row[0]
 
+    def root(self, root_hash: str) -> tree.Root | None:
+        """Return the root that a root hash stands for, proved by it, or None."""
+        import sqlite3
+
+        if self._db is None:
+            return None
+        try:
+            row = self._db.execute("SELECT data FROM node WHERE digest=?", (bytes.fromhex(root_hash),)).fetchone()
+            if row is None or not isinstance(row[0], bytes) or tree.hash_of_root(row[0]) != root_hash:
+                return None
+            return tree.decode_root(row[0])
+        except (sqlite3.OperationalError, ValueError):
+            return None
+        except sqlite3.DatabaseError:
+            self._damaged()
+            return None
+
     def store(
         self,
         name: str | None,

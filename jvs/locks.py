@@ -71,6 +71,20 @@ def acquire_repository(directory: str, *, exclusive: bool, wait: float, command:
         return acquire(lock, exclusive=exclusive, wait=wait, command=command)
 
 
+def acquire_directory(directory: str, *, wait: float) -> Lock:
+    """Lock a directory itself, where there is no place for a lock file yet. Errors: E_BUSY, E_IO."""
+    try:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise from_oserror(error, f"opening '{directory}'") from error
+    try:
+        _wait_for(fd, directory, fcntl.LOCK_EX, wait)
+    except BaseException:
+        os.close(fd)
+        raise
+    return Lock(directory, fd)
+
+
 def _open(path: str, exclusive: bool) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
@@ -124,7 +138,10 @@ def _sign(fd: int, command: str) -> None:
 
 def holder_of(fd: int) -> str:
     """Return `pid N on HOST (COMMAND)` of the last exclusive holder, or an empty text."""
-    parts = os.pread(fd, 400, 0).decode("utf-8", "replace").split(" ", 2)
+    try:
+        parts = os.pread(fd, 400, 0).decode("utf-8", "replace").split(" ", 2)
+    except OSError:  # a directory holds no remark
+        return ""
     if len(parts) < 3:
         return ""
     command = "".join(c if c.isprintable() else "?" for c in parts[2])

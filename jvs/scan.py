@@ -33,11 +33,13 @@ class Tree:
     def __init__(self) -> None:
         self.root_hash = ""
         self.digest = b""
+        self.root: tree.Root = (0, None, b"")
         self.files = self.dirs = self.symlinks = self.others = self.bytes = 0
         self.nodes: dict[bytes, bytes] = {}
         self.rows: list[tuple[bytes, bytes, bytes]] = []
         self.gone: list[bytes] = []
         self.unreadable: list[tuple[bytes, str]] = []
+        self.source_stamps = False  # the rows hold the stamps of the source, not of what was walked
 
     def payload(self) -> dict[str, int]:
         """Return the counts of the descriptor. Units: bytes are sums of file sizes; the root is not counted."""
@@ -221,7 +223,8 @@ class Scanner:
         assert root.digest is not None
         found = self.result
         found.digest = root.digest
-        found.root_hash = tree.root_hash(st.st_mode & 0o7777, tree.covered_xattrs(fd), root.digest)
+        found.root = (st.st_mode & 0o7777, tree.covered_xattrs(fd), root.digest)
+        found.root_hash = tree.root_hash(found.root)
         found.bytes = root.size
         found.gone = [path for path in self.rows if path not in self._seen]
         found.unreadable = self.worker.unreadable

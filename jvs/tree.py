@@ -70,9 +70,31 @@ def _fields(item: Any) -> Entry:
     return name, kind, mode, size, digest, xattrs
 
 
-def root_hash(mode: int, xattrs: dict[bytes, bytes] | None, digest: bytes) -> str:
-    """Return the root hash of a tree. Shape: 64 hex digits; `mode` are the permission bits of the root."""
-    return hashlib.sha256(_ROOT_PREFIX + canon.cbor_encode([mode, xattrs, digest])).hexdigest()
+Root = tuple[int, "dict[bytes, bytes] | None", bytes]
+"""Shape: permission bits, covered xattrs or None, digest of the root directory's node."""
+
+
+def encode_root(root: Root) -> bytes:
+    """Return the bytes that are hashed to the root hash, without the prefix."""
+    return canon.cbor_encode(list(root))
+
+
+def root_hash(root: Root) -> str:
+    """Return the root hash of a tree. Shape: 64 hex digits."""
+    return hash_of_root(encode_root(root))
+
+
+def hash_of_root(data: bytes) -> str:
+    """Return the root hash of an encoded root."""
+    return hashlib.sha256(_ROOT_PREFIX + data).hexdigest()
+
+
+def decode_root(data: bytes) -> Root:
+    """Return a root that somebody stored. Errors: ValueError."""
+    value = canon.cbor_decode(data)
+    if not (isinstance(value, list) and len(value) == 3 and isinstance(value[0], int) and isinstance(value[2], bytes)):
+        raise ValueError("a root has mode, xattrs and digest")
+    return value[0], value[1], value[2]
 
 
 def covered_xattrs(target: int | bytes) -> dict[bytes, bytes] | None:

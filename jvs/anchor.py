@@ -1,0 +1,58 @@
+"""A memory of the audit log outside of the repository: per user, the furthest record that this user has seen.
+
+A repository that was rewritten as a whole, log and all, agrees with itself; only something outside of it can tell.
+`$XDG_STATE_HOME/jvs/REPO_ID` holds seq and hash of the last record seen. It is a help, never a need: what cannot be
+read or written is left out.
+Source: jvs-audit(5), jvs-threats(7).
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import canon, durable, safepath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.audit import ChainReport
+    from jvs.store import Store
+
+
+def _path(store: Store) -> str | None:
+    directory = store.settings.state_dir
+    return os.path.join(directory, store.repo_id) if directory else None
+
+
+def remember(store: Store, seq: int, record_hash: str) -> None:
+    """Note the record as seen, unless one further on was. Durable: no."""
+    path = _path(store)
+    if path is None:
+        return
+    try:
+        known = _load(path)
+        if known is not None and known[0] >= seq:
+            return
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        durable.replace_file(path, canon.encode({"hash": record_hash, "seq": seq}) + b"\n", sync=False)
+    except OSError:  # a full disk or a home that is read-only must not fail what already succeeded
+        return
+
+
+def _load(path: str) -> tuple[int, str] | None:
+    try:
+        value = canon.decode_object(safepath.read_file(path, 4096))
+        return int(value["seq"]), str(value["hash"])
+    except (OSError, canon.BadJSON, KeyError, ValueError, TypeError):
+        return None
+
+
+def check(store: Store, chain: ChainReport) -> list[str]:
+    """Return a sentence when the log does not hold the record that this user saw before."""
+    path = _path(store)
+    known = _load(path) if path is not None else None
+    if known is None:
+        return []
+    seq, record_hash = known
+    if any(record["seq"] == seq and record["record_hash"] == record_hash for record in chain.records):
+        return []
+    return [f"record {seq} of the log, which you saw before, is not there any more: the log was cut or rewritten"]

@@ -1,0 +1,356 @@
+"""The hash-chained audit log: append one record in constant time, and check the whole chain.
+
+Source: jvs-audit(5).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from jvs import canon, clock, durable, locks, safepath
+from jvs.errors import AuditChainBroken, IOFailure, from_oserror
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from jvs.layout import Layout
+
+ROTATE_BYTES = 100 << 20
+_TAIL_BYTES = 64 << 10
+_KEYS = (
+    "seq",
+    "event_id",
+    "timestamp",
+    "operation",
+    "actor",
+    "target",
+    "worktree",
+    "reason",
+    "details",
+    "prev_hash",
+    "record_hash",
+)
+
+
+def event(
+    operation: str,
+    actor: str,
+    *,
+    target: str | None = None,
+    worktree: str | None = None,
+    reason: str | None = None,
+    details: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return what happened, ready for an intent: everything of a record but its place in the chain."""
+    return {
+        "event_id": clock.new_uuid(),
+        "timestamp": clock.rfc3339(),
+        "operation": operation,
+        "actor": actor,
+        "target": target,
+        "worktree": worktree,
+        "reason": reason,
+        "details": details or {},
+    }
+
+
+def genesis(repo_id: str) -> str:
+    """Return the `prev_hash` of the first record: SHA-256 of the repository id."""
+    return hashlib.sha256(repo_id.encode()).hexdigest()
+
+
+def record_hash(record: dict[str, Any]) -> str:
+    """Return the SHA-256 of the canonical JSON of a record without `record_hash`."""
+    return hashlib.sha256(canon.encode({k: v for k, v in record.items() if k != "record_hash"})).hexdigest()
+
+
+def chained(event: dict[str, Any], seq: int, prev_hash: str) -> dict[str, Any]:
+    """Return the event as a record at its place in the chain."""
+    record = {**event, "seq": seq, "prev_hash": prev_hash}
+    record["record_hash"] = record_hash(record)
+    return record
+
+
+class Log:
+    """One chained log: the repository's, or any file's (`jvs-chain-append --log FILE`)."""
+
+    def __init__(self, path: str, *, first_hash: str, lock: str, wait: float = locks.DEFAULT_WAIT_SECONDS) -> None:
+        self.path = path
+        self.first_hash = first_hash
+        self.lock = lock
+        self.wait = wait
+
+    def tail(self) -> tuple[int, str]:
+        """Return seq and hash of the last whole record; (0, first hash) when there is none.
+
+        Reads from the end only. Errors: E_AUDIT_CHAIN_BROKEN when the last whole line is not a record.
+        """
+        record, _ = self._last()
+        return (record["seq"], record["record_hash"]) if record else (0, self.first_hash)
+
+    def append(self, event: dict[str, Any], *, after_seq: int | None = None, actor: str = "") -> dict[str, Any]:
+        """Append an event and return its record.
+
+        With `after_seq`, a record of the same `event_id` behind that one means that it was appended already: then
+        that record is returned and nothing is written. A torn last line is set aside first.
+        Durable: yes. Errors: E_BUSY, E_AUDIT_CHAIN_BROKEN, OSError; after an error the log is as it was.
+        """
+        with locks.acquire(self.lock, wait=self.wait):
+            self._rotate()
+            last, torn = self._last()
+            if torn:
+                last = self._set_aside(last, torn, actor or event["actor"])
+            if after_seq is not None:
+                done = self._find(event["event_id"], after_seq)
+                if done is not None:
+                    return done
+            return self._write(event, last)
+
+    def _write(self, event: dict[str, Any], last: dict[str, Any] | None) -> dict[str, Any]:
+        seq, prev = (last["seq"], last["record_hash"]) if last else (0, self.first_hash)
+        record = chained(event, seq + 1, prev)
+        try:
+            durable.append(self.path, canon.encode(record) + b"\n")
+        except FileNotFoundError as error:
+            raise AuditChainBroken(
+                f"the log '{self.path}' is missing", hint="restore it from a copy: it is never begun anew in silence"
+            ) from error
+        return record
+
+    def _set_aside(self, last: dict[str, Any] | None, torn: bytes, actor: str) -> dict[str, Any]:
+        """Move a torn last line, which a crash in the middle of a write left, out of the log, and say so in it."""
+        name = f"torn-{clock.now_ms()}-{clock.random_hex(4)}.bin"
+        kept = os.path.join(os.path.dirname(self.path), name)
+        durable.create_file(kept, torn)
+        durable.fsync_dir(os.path.dirname(kept))
+        durable.truncate(self.path, os.path.getsize(self.path) - len(torn))
+        details = {"bytes": len(torn), "kept_as": name, "sha256": hashlib.sha256(torn).hexdigest()}
+        return self._write(event_of_repair(actor, details), last)
+
+    def _last(self) -> tuple[dict[str, Any] | None, bytes]:
+        """Return the last whole record, and the torn bytes behind it."""
+        try:
+            fd = safepath.open_file(self.path)
+        except FileNotFoundError as error:
+            raise AuditChainBroken(
+                f"the log '{self.path}' is missing", hint="restore it from a copy: it is never begun anew in silence"
+            ) from error
+        except OSError as error:
+            raise from_oserror(error, "opening the audit log") from error
+        try:
+            line, torn = _last_line(fd)
+        finally:
+            os.close(fd)
+        if line is None:
+            return self._last_rotated(), torn
+        return self._parse_tail(line), torn
+
+    def _last_rotated(self) -> dict[str, Any] | None:
+        """Return the last record of the newest rotated file, for a log that was just rotated."""
+        older = segments(self.path)[:-1]
+        if not older:
+            return None
+        return Log(older[-1], first_hash=self.first_hash, lock=self.lock)._last()[0]
+
+    def _parse_tail(self, line: bytes) -> dict[str, Any]:
+        try:
+            record = canon.decode_object(line)
+            check_shape(record)
+            if record_hash(record) != record["record_hash"]:
+                raise canon.BadJSON("it does not fit its hash")
+        except canon.BadJSON as error:
+            raise AuditChainBroken(
+                f"the last record of the audit log is damaged: {error}",
+                hint="'jvs verify --all' shows where; damage is never repaired in silence",
+            ) from error
+        return record
+
+    def _find(self, event_id: str, after_seq: int) -> dict[str, Any] | None:
+        """Look for an event among the records behind `after_seq`, reading from the end."""
+        for path in reversed(segments(self.path)):
+            for line in _lines_backwards(path):
+                record = self._parse_tail(line)
+                if record["event_id"] == event_id:
+                    return record
+                if record["seq"] <= after_seq:
+                    return None
+        return None
+
+    def _rotate(self) -> None:
+        try:
+            if os.path.getsize(self.path) < ROTATE_BYTES:
+                return
+        except OSError:
+            return
+        name = f"{os.path.splitext(self.path)[0]}-{clock.now_ms():013d}.jsonl"
+        durable.publish(self.path, name)
+        durable.create_file(self.path, b"")
+        durable.fsync_dir(os.path.dirname(self.path))
+
+
+def event_of_repair(actor: str, details: dict[str, Any]) -> dict[str, Any]:
+    """Return the event that says that a torn line was set aside."""
+    return event("audit_repair", actor, reason="a crash left a torn last line", details=details)
+
+
+def segments(path: str) -> list[str]:
+    """Return the rotated files of a log, oldest first, and the log itself last."""
+    directory, name = os.path.split(path)
+    stem = os.path.splitext(name)[0]
+    try:
+        listing = os.listdir(directory or ".")
+    except OSError:
+        listing = []
+    older = sorted(n for n in listing if n.startswith(stem + "-") and n.endswith(".jsonl"))
+    return [*(os.path.join(directory, n) for n in older), path]
+
+
+def _last_line(fd: int) -> tuple[bytes | None, bytes]:
+    """Return the last line that ends with a newline, and what stands behind it."""
+    size = os.fstat(fd).st_size
+    window = _TAIL_BYTES
+    while True:
+        start = max(0, size - window)
+        data = os.pread(fd, size - start, start)
+        end = data.rfind(b"\n")
+        if end >= 0:
+            begin = data.rfind(b"\n", 0, end)
+            if begin >= 0 or start == 0:
+                return data[begin + 1 : end], data[end + 1 :]
+        elif start == 0:
+            return None, data
+        window *= 4
+
+
+def _lines_backwards(path: str) -> Iterator[bytes]:
+    """Yield the whole lines of a file, last first."""
+    fd = safepath.open_file(path)
+    try:
+        position = os.fstat(fd).st_size
+        rest = b""
+        first = True
+        while position > 0:
+            start = max(0, position - _TAIL_BYTES)
+            data = os.pread(fd, position - start, start) + rest
+            position = start
+            lines = data.split(b"\n")
+            rest = lines[0]
+            for line in reversed(lines[1:]):
+                if first:  # behind the last newline: nothing, or a torn line
+                    first = False
+                    continue
+                yield line
+        if rest and not first:
+            yield rest
+    finally:
+        os.close(fd)
+
+
+def check_shape(record: dict[str, Any]) -> None:
+    """Raise BadJSON unless an object has the fields of a record."""
+    missing = [key for key in _KEYS if key not in record]
+    if missing:
+        raise canon.BadJSON(f"'{missing[0]}' is missing")
+    seq = record["seq"]
+    if not isinstance(seq, int) or isinstance(seq, bool) or not isinstance(record["details"], dict):
+        raise canon.BadJSON("'seq' or 'details' is not valid")
+    for key in ("event_id", "timestamp", "operation", "actor", "prev_hash", "record_hash"):
+        if not isinstance(record[key], str):
+            raise canon.BadJSON(f"'{key}' is not text")
+
+
+class ChainReport:
+    """What reading a whole chain found. Shape: `problems` are sentences; `torn` the bytes behind the last newline."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.head = ""
+        self.problems: list[str] = []
+        self.torn = 0
+        self.records: list[dict[str, Any]] = []
+
+
+def check(path: str, first_hash: str | None, *, keep: bool = False) -> ChainReport:
+    """Read a whole log, compute every hash again, and report each break.
+
+    `first_hash` is the expected start; None takes what the first record says. `keep` collects the records.
+    Errors: E_AUDIT_CHAIN_BROKEN when the log is missing; E_IO.
+    """
+    report = ChainReport()
+    previous, expected_seq = first_hash, 1
+    files = segments(path)
+    for file in files:
+        data = _read_segment(file)
+        lines = data.split(b"\n")
+        torn = lines.pop()
+        if torn and file != files[-1]:
+            report.problems.append(f"'{os.path.basename(file)}' ends in the middle of a record")
+        elif torn:
+            report.torn = len(torn)
+        for number, line in enumerate(lines, 1):
+            where = f"{os.path.basename(file)}:{number}"
+            previous, expected_seq = _check_line(report, line, where, previous, expected_seq, keep)
+    report.head = previous or ""
+    return report
+
+
+def _read_segment(file: str) -> bytes:
+    try:
+        return safepath.read_file(file)
+    except FileNotFoundError as error:
+        raise AuditChainBroken(
+            f"the log '{file}' is missing", hint="restore it from a copy: it is never begun anew in silence"
+        ) from error
+    except OSError as error:
+        if error.errno in (21, 22, 40):
+            raise AuditChainBroken(
+                f"the log '{file}' is not a regular file", hint="restore it from a copy of the repository"
+            ) from error
+        raise from_oserror(error, f"reading '{file}'") from error
+
+
+def _check_line(
+    report: ChainReport, line: bytes, where: str, previous: str | None, expected_seq: int, keep: bool
+) -> tuple[str | None, int]:
+    try:
+        record = canon.decode_object(line)
+        check_shape(record)
+    except canon.BadJSON as error:
+        report.problems.append(f"{where}: not a record ({error})")
+        return None, expected_seq + 1
+    if canon.encode(record) != line:
+        report.problems.append(f"{where}: not in canonical form")
+    if record_hash(record) != record["record_hash"]:
+        report.problems.append(f"{where}: record {record['seq']} does not fit its hash")
+    if previous is not None and record["prev_hash"] != previous:
+        report.problems.append(f"{where}: record {record['seq']} does not follow the one before it")
+    if record["seq"] != expected_seq:
+        report.problems.append(f"{where}: record {record['seq']} stands where {expected_seq} belongs")
+    report.count += 1
+    if keep:
+        report.records.append(record)
+    return record["record_hash"], record["seq"] + 1
+
+
+def log_of(layout: Layout, repo_id: str, wait: float = locks.DEFAULT_WAIT_SECONDS) -> Log:
+    """Return the log of a repository."""
+    return Log(layout.audit_log, first_hash=genesis(repo_id), lock=layout.lock("audit"), wait=wait)
+
+
+def raise_problems(report: ChainReport) -> None:
+    """Raise E_AUDIT_CHAIN_BROKEN when a chain has problems."""
+    if report.problems:
+        raise AuditChainBroken(
+            f"the audit chain is broken: {report.problems[0]}",
+            hint="compare it with a copy of the repository: somebody or something changed the log",
+            problems=report.problems,
+        )
+
+
+def ensure_readable(path: str) -> None:
+    """Raise E_IO when a log cannot be opened for reading."""
+    if not os.access(path, os.R_OK):
+        raise IOFailure(f"'{path}' cannot be read", hint="check its permissions")

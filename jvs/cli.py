@@ -1,0 +1,440 @@
+"""The shared skin of all commands: parsers, running, text and JSON output, errors, signals, dispatch.
+
+Results go to stdout once, at the end, checked and flushed; everything else goes to stderr. Only this module and the
+command modules know about argv, the environment, printing and exit codes.
+Source: jvs-errors(7).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from jvs import __version__
+from jvs.errors import JvsError, UsageError, from_oserror
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable
+    from typing import Any, NoReturn
+
+    from jvs.settings import Settings
+    from jvs.store import Store
+    from jvs.terminal import Terminal
+
+_VALUE_OPTIONS = ("-C", "-c", "--wait")
+_FLAG_OPTIONS = ("--json", "--jsonl", "--no-color", "--no-progress", "--debug", "--no-index")
+
+
+class Terminated(BaseException):
+    """A signal asked us to stop; raised in the main thread so that work rolls back on its usual path."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Result:
+    """What a command has to say.
+
+    Shape: `value` is for `--json`; `items` (dictionaries) for `--jsonl`; `text` is a string, bytes (names as they
+    are), or a function of the terminal, called only when text is wanted; `cbor` is a list for `--cbor`.
+    """
+
+    def __init__(
+        self,
+        value: Any = None,
+        text: str | bytes | Callable[[Terminal], str | bytes] = "",
+        *,
+        items: Iterable[dict[str, Any]] | None = None,
+        cbor: list[Any] | None = None,
+        exit: int = 0,
+        pager: bool = False,
+        complaint: JvsError | None = None,
+    ) -> None:
+        self.value = value
+        self.text = text
+        self.items = items
+        self.cbor = cbor
+        self.exit = exit
+        self.pager = pager
+        self.complaint = complaint
+
+
+def make_parser(
+    name: str, doc: str | None, *, jsonl: bool = False, cbor: bool = False, zero: bool = False
+) -> argparse.ArgumentParser:
+    """Return the parser of a command with the options that every command has. No side effects.
+
+    `jsonl`, `cbor` and `zero` add `--jsonl`, `--cbor` and `-z` for commands with long or raw lists.
+    """
+    import argparse
+
+    from jvs import commands
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise UsageError(message, hint=f"see '{self.prog} --help'")
+
+        def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+            try:
+                return super().parse_known_args(args, namespace)
+            except argparse.ArgumentError as error:  # pragma: no cover - argparse turns these into error()
+                self.error(str(error))
+
+    lines = (doc or "").strip().split("\n", 1)
+    parser = Parser(
+        prog=commands.program_of(name),
+        description="\n\n".join(line.strip() for line in lines if line.strip()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    shared = parser.add_argument_group("options of every command")
+    shared.add_argument("-C", dest="directory", metavar="DIR", action="append", help="work as if started in DIR")
+    shared.add_argument(
+        "-c", dest="overrides", metavar="KEY=VALUE", action="append", help="use this setting for this run"
+    )
+    shared.add_argument("--json", action="store_true", help="print one JSON document")
+    if jsonl:
+        shared.add_argument("--jsonl", action="store_true", help="print one JSON object per line")
+    if cbor:
+        shared.add_argument("--cbor", action="store_true", help="print a CBOR sequence, names as bytes")
+    if zero:
+        shared.add_argument("-z", dest="zero", action="store_true", help="end names with NUL, unquoted")
+    shared.add_argument(
+        "--wait", metavar="SECONDS", type=float, default=None, help="wait that long for a busy lock (30)"
+    )
+    shared.add_argument("--no-index", action="store_true", help="work without the index: same answers, slower")
+    shared.add_argument("--no-color", action="store_true", help="no colour")
+    shared.add_argument("--no-progress", action="store_true", help="no progress bars")
+    shared.add_argument("--debug", action="store_true", help="show each step with its milliseconds on stderr")
+    shared.add_argument("--version", action="version", version=f"jvs {__version__}")
+    return parser
+
+
+def run(
+    parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], Result], argv: list[str] | None = None
+) -> int:
+    """Run one command from its arguments to its exit code; every failure becomes a class, a sentence and a hint."""
+    words = sys.argv[1:] if argv is None else argv
+    as_json = "--json" in words or "--jsonl" in words
+    prog = parser.prog
+    try:
+        _watch_signals()
+        try:
+            args = parser.parse_args(words)
+        except SystemExit as leaving:  # --help and --version have printed already
+            return _flush() or int(leaving.code or 0)
+        for directory in args.directory or ():
+            _change_directory(directory)
+        _observe(args, prog)
+        result = work(args)
+        _finish_progress()
+        _emit(result, args)
+        if result.complaint is not None:
+            _complain(result.complaint, prog, as_json)
+            return result.complaint.exit
+        return result.exit
+    except JvsError as error:
+        return _fail(error, prog, as_json)
+    except BrokenPipeError:
+        _abandon_stdout()
+        return 141
+    except OSError as error:
+        return _fail(from_oserror(error, "the system refused"), prog, as_json)
+    except (KeyboardInterrupt, Terminated) as stop:
+        number = stop.number if isinstance(stop, Terminated) else 2
+        _finish_progress()
+        _say(f"{prog}: interrupted: what was begun is rolled back, or will be by the next command")
+        return 128 + number
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        bug = JvsError(f"{type(error).__name__}: {error}", hint="this is a bug in jvs: please report it as shown")
+        return _fail(bug, prog, as_json)
+
+
+def _watch_signals() -> None:
+    import signal
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # one is enough; the roll-back must not be stopped by a second
+        raise Terminated(number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, stop)
+
+
+def _change_directory(directory: str) -> None:
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        raise UsageError(f"-C '{directory}': {error.strerror}", hint="name a directory that is there") from error
+
+
+def _observe(args: argparse.Namespace, prog: str) -> None:
+    """Install the observer that fits: remarks always, a trace when asked for, bars on a terminal."""
+    from jvs import observe, terminal
+
+    trace = args.debug or os.environ.get("JVS_TRACE", "") not in ("", "0")
+    bars = not (args.no_progress or args.json or trace) and sys.stderr.isatty()
+    observe.set_observer(terminal.Reporter(prog, trace=trace, bars=bars, stream=sys.stderr))
+
+
+def _finish_progress() -> None:
+    observe = sys.modules.get("jvs.observe")
+    if observe is not None:
+        close = getattr(observe._observer, "close", None)
+        if close is not None:
+            close()
+
+
+def _emit(result: Result, args: argparse.Namespace) -> None:
+    """Write the result once, whole, and make sure that it arrived."""
+    data = render(result, args)
+    if data:
+        if result.pager and not args.json and sys.stdout.isatty():
+            from jvs import terminal
+
+            if terminal.page(data, os.environ):
+                return
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+    code = _flush()
+    if code:
+        raise OSError(28, "the output could not be written", "stdout")
+
+
+def render(result: Result, args: argparse.Namespace) -> bytes:
+    """Return the bytes that a result prints, in the form that was asked for."""
+    if getattr(args, "jsonl", False):
+        items = result.items if result.items is not None else [result.value]
+        return b"".join(json_bytes(item, indent=None) + b"\n" for item in items)
+    if args.json:
+        return json_bytes(result.value) + b"\n" if result.value is not None else b""
+    if getattr(args, "cbor", False):
+        from jvs import canon
+
+        return b"".join(canon.cbor_encode(item) for item in result.cbor or [])
+    text = result.text
+    if callable(text):
+        text = text(terminal_of(args))
+    if isinstance(text, bytes):
+        return text
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace")
+
+
+def json_bytes(value: Any, indent: int | None = 2) -> bytes:
+    """Return JSON as every command prints it."""
+    import json
+
+    text = json.dumps(value, indent=indent, ensure_ascii=False, separators=None if indent else (",", ":"))
+    return text.encode("utf-8", "backslashreplace")
+
+
+def terminal_of(args: argparse.Namespace) -> Terminal:
+    """Return what is known about stdout: width, colour."""
+    from jvs import terminal
+
+    color = not args.no_color and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    tty = sys.stdout.isatty()
+    width = int(os.environ["COLUMNS"]) if os.environ.get("COLUMNS", "").isdigit() else None
+    if width is None:
+        width = os.get_terminal_size(sys.stdout.fileno()).columns if tty else 80
+    return terminal.Terminal(color=color and tty, width=max(width, 20), tty=tty)
+
+
+def _flush() -> int:
+    try:
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:
+        raise
+    except OSError:
+        _abandon_stdout()
+        return 4
+
+
+def _abandon_stdout() -> None:
+    """Keep the interpreter from trying to flush what nobody will read."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)
+    except OSError:
+        return
+
+
+def _fail(error: JvsError, prog: str, as_json: bool) -> int:
+    _finish_progress()
+    _complain(error, prog, as_json)
+    return error.exit
+
+
+def _complain(error: JvsError, prog: str, as_json: bool) -> None:
+    if as_json:
+        _say(json_bytes(error.as_json()).decode("utf-8"))
+        return
+    _say(f"{prog}: {error.name}: {error.message}")
+    if error.hint:
+        _say(f"hint: {error.hint}")
+
+
+def _say(text: str) -> None:
+    try:
+        data = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        encoding = sys.stderr.encoding or "utf-8"
+        sys.stderr.buffer.write(data.encode(encoding, "backslashreplace") + b"\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):  # nobody reads stderr: the exit code still tells
+        return
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Return the settings for the library from the options and the environment; the only place that reads both."""
+    from jvs.settings import Settings
+
+    return Settings.from_environment(
+        os.environ,
+        overrides=args.overrides or [],
+        wait=args.wait,
+        engine=getattr(args, "engine", None),
+        use_index=not args.no_index,
+        command=" ".join([os.path.basename(sys.argv[0] or "jvs"), *sys.argv[1:3]]),
+    )
+
+
+def open_store(args: argparse.Namespace, start: str | None = None) -> Store:
+    """Open the repository around the current directory.
+
+    Errors: E_NOT_A_REPOSITORY, E_PATH_ESCAPE, E_FORMAT_UNSUPPORTED.
+    """
+    from jvs.store import Store
+
+    return Store.open(start or here(), settings_of(args))
+
+
+def here() -> str:
+    """Return the current directory, with a clear error when it was deleted."""
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise from_oserror(error, "finding the current directory (was it deleted?)") from error
+
+
+def read_stdin() -> bytes:
+    """Return all of standard input."""
+    return sys.stdin.buffer.read()
+
+
+def paths_of(words: list[str]) -> list[bytes]:
+    """Return path arguments as the bytes that they are on disk."""
+    return [os.fsencode(word) for word in words]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `jvs WORD ...`: find WORD in the table, import that one module, hand over."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words == ["--version"] or words == ["version"]:
+        sys.stdout.write(f"jvs {__version__}\n")
+        return _flush()
+    try:
+        before, word, rest = _split(words)
+        if word is None:
+            word, rest = "help", [*rest]
+            if not any(option in ("-h", "--help") for option in before):
+                before, code = [], 2
+                return _main_of("help")([*before, *rest]) or code
+            before = []
+        return _dispatch(before, word, rest)
+    except JvsError as error:
+        return _fail(error, "jvs", "--json" in words)
+
+
+def _split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
+    """Split into options before the command word, the word, and the rest."""
+    before: list[str] = []
+    i = 0
+    while i < len(words):
+        word = words[i]
+        if word in _VALUE_OPTIONS:
+            before += words[i : i + 2]
+            i += 2
+        elif word in _FLAG_OPTIONS or word.startswith("--wait=") or (word[:2] in ("-C", "-c") and len(word) > 2):
+            before.append(word)
+            i += 1
+        elif word in ("-h", "--help"):
+            before.append(word)
+            i += 1
+        elif word.startswith("-"):
+            raise UsageError(f"unknown option '{word}' before the command", hint="see 'jvs --help'")
+        else:
+            return before, word, words[i + 1 :]
+    return before, None, []
+
+
+def _dispatch(before: list[str], word: str, rest: list[str]) -> int:
+    from jvs import commands
+
+    name = word
+    if word in commands.first_words() and word not in commands.ALIASES:
+        middle, second, tail = _split(rest)
+        wanted = f"{word} {second}" if second else word
+        if wanted not in commands.COMMANDS and wanted not in commands.ALIASES:
+            return _second_word_missing(word, second, before + middle)
+        name, before, rest = wanted, [*before, *middle], tail
+    name = commands.ALIASES.get(name, name)
+    if name in commands.COMMANDS:
+        return _main_of(name)([*before, *rest])
+    return _external(word, before, rest)
+
+
+def _second_word_missing(word: str, second: str | None, options: list[str]) -> int:
+    from jvs import commands
+
+    known = [n.split(" ")[1] for n in (*commands.COMMANDS, *commands.ALIASES) if n.startswith(word + " ")]
+    if second is None and any(option in ("-h", "--help") for option in options):
+        return _main_of("help")([word])
+    problem = f"unknown command '{word} {second}'" if second else f"'{word}' needs a second word"
+    hint = f"one of: {', '.join(sorted(set(known)))}"
+    near = nearest(second or "", known)
+    raise UsageError(problem, hint=f"did you mean '{word} {near[0]}'? {hint}" if near else hint)
+
+
+def _main_of(name: str) -> Callable[[list[str]], int]:
+    import importlib
+
+    from jvs import commands
+
+    return importlib.import_module(commands.module_of(name)).main
+
+
+def _external(word: str, before: list[str], rest: list[str]) -> int:
+    """Hand an unknown word to `jvs-WORD` on PATH, as git does."""
+    from jvs import commands
+
+    program = f"jvs-{word}"
+    if "/" not in word:
+        for directory in os.environ.get("PATH", "").split(os.pathsep):
+            path = os.path.join(directory, program)
+            if directory and os.access(path, os.X_OK) and os.path.isfile(path):
+                os.execv(path, [path, *before, *rest])
+    known = [name.split(" ")[0] for name in (*commands.COMMANDS, *commands.ALIASES)]
+    near = nearest(word, known)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    raise UsageError(f"unknown command '{word}'", hint=f"{hint}'jvs help' lists the commands")
+
+
+def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """Return the names most like a word, for 'did you mean'."""
+    import difflib
+
+    return difflib.get_close_matches(word, sorted(set(known)), n=most, cutoff=0.6)

@@ -1,0 +1,124 @@
+"""The command table: every command's name, kind, group and one-line summary; the only list of them.
+
+`jvs help`, the man pages, completion and the tests read it. A summary is the first line of its module's docstring.
+"""
+
+from __future__ import annotations
+
+PLUMBING = "plumbing"
+PORCELAIN = "porcelain"
+
+Row = tuple[str, str, str]
+"""Shape: kind, group, summary."""
+
+COMMANDS: dict[str, Row] = {
+    # porcelain
+    "init": (PORCELAIN, "start", "Make a repository for a new or an existing workspace"),
+    "snapshot": (PORCELAIN, "daily", "Take a snapshot of a worktree"),
+    "history": (PORCELAIN, "daily", "List the snapshots of a worktree, newest first"),
+    "status": (PORCELAIN, "daily", "Show where the worktree is and what changed since"),
+    "diff": (PORCELAIN, "daily", "Show what differs between snapshots, or from the files now"),
+    "show": (PORCELAIN, "daily", "Show one snapshot"),
+    "restore": (PORCELAIN, "daily", "Bring a worktree, or some of its paths, back to a snapshot"),
+    "undo": (PORCELAIN, "daily", "Take back the last restore, undo, rename or removal"),
+    "run": (PORCELAIN, "daily", "Run a command between snapshots, and roll back when it fails"),
+    "worktree list": (PORCELAIN, "worktrees", "List the worktrees"),
+    "worktree create": (PORCELAIN, "worktrees", "Make a worktree, empty or from a snapshot"),
+    "worktree fork": (PORCELAIN, "worktrees", "Make a worktree from a snapshot"),
+    "worktree path": (PORCELAIN, "worktrees", "Print where a worktree's files are"),
+    "worktree rename": (PORCELAIN, "worktrees", "Give a worktree another name"),
+    "worktree remove": (PORCELAIN, "worktrees", "Remove a worktree, keeping what no snapshot holds"),
+    "verify": (PORCELAIN, "trust", "Check snapshots against their checksums and hashes"),
+    "doctor": (PORCELAIN, "trust", "Find and repair what crashes or accidents left behind"),
+    "gc plan": (PORCELAIN, "space", "Plan which snapshots can go"),
+    "gc run": (PORCELAIN, "space", "Collect the snapshots of a plan"),
+    "gc pin": (PORCELAIN, "space", "Protect a snapshot from collection"),
+    "gc unpin": (PORCELAIN, "space", "Take a pin away"),
+    "gc pins": (PORCELAIN, "space", "List the pins"),
+    "info": (PORCELAIN, "about", "Show the repository, its engine and what that costs"),
+    "config get": (PORCELAIN, "about", "Print one setting"),
+    "config set": (PORCELAIN, "about", "Change one setting"),
+    "config unset": (PORCELAIN, "about", "Take one setting back to its default"),
+    "config list": (PORCELAIN, "about", "List the settings and where they come from"),
+    "conformance run": (PORCELAIN, "about", "Judge an installation by its promises"),
+    "conformance list": (PORCELAIN, "about", "List the promises that can be checked"),
+    "torture": (PORCELAIN, "about", "Crash jvs at every step on your own storage, and check the promises"),
+    "completion": (PORCELAIN, "about", "Print the completion script for a shell"),
+    "help": (PORCELAIN, "about", "Explain a command, or list them all"),
+    "version": (PORCELAIN, "about", "Print the version"),
+    # plumbing: the twelve steps
+    "check-worktree": (PLUMBING, "steps", "Check that a snapshot of a worktree may begin (step 1)"),
+    "write-intent": (PLUMBING, "steps", "Write down what is about to be done (step 2)"),
+    "clone-tree": (PLUMBING, "steps", "Clone a directory with the best engine (step 3)"),
+    "hash-tree": (PLUMBING, "steps", "Print the root hash of a directory (step 4)"),
+    "sync-tree": (PLUMBING, "steps", "Make a directory tree durable (step 5)"),
+    "write-descriptor": (PLUMBING, "steps", "Write the descriptor under its temporary name (steps 6 and 7)"),
+    "write-ready": (PLUMBING, "steps", "Write the READY marker beside the payload (step 8)"),
+    "rename-ready": (PLUMBING, "steps", "Give payload and descriptor their final names (steps 9 and 10)"),
+    "update-head": (PLUMBING, "steps", "Move the head of a worktree by compare-and-swap (step 11)"),
+    "chain-append": (PLUMBING, "steps", "Append a record to a hash-chained log (step 12)"),
+    "clear-intent": (PLUMBING, "steps", "Remove the intent: the operation is done (step 12)"),
+    # plumbing: look-ups
+    "resolve": (PLUMBING, "look-ups", "Print the id of the snapshot that a name stands for"),
+    "cat-descriptor": (PLUMBING, "look-ups", "Print a snapshot's descriptor"),
+    "list-snapshots": (PLUMBING, "look-ups", "List the visible snapshots"),
+    "ls-tree": (PLUMBING, "look-ups", "List what a snapshot or directory holds"),
+    "diff-tree": (PLUMBING, "look-ups", "List what differs between two trees"),
+    "probe-engine": (PLUMBING, "look-ups", "Print which engines work here, and what they cost"),
+    "list-intents": (PLUMBING, "look-ups", "List the operations in flight"),
+    # plumbing: checks
+    "verify-snapshot": (PLUMBING, "checks", "Check one snapshot: descriptor, marker, every byte"),
+    "chain-check": (PLUMBING, "checks", "Check a hash-chained log"),
+    # plumbing: others
+    "with-lock": (PLUMBING, "others", "Run a command while holding a worktree's lock"),
+    "apply-tree": (PLUMBING, "others", "Make a directory equal to a tree, writing only what differs"),
+    "mark-live": (PLUMBING, "others", "List the snapshots that a collection must keep, and why"),
+    "prune-snapshot": (PLUMBING, "others", "Remove one snapshot that nothing protects"),
+}
+
+ALIASES: dict[str, str] = {
+    "wt list": "worktree list",
+    "wt create": "worktree create",
+    "wt fork": "worktree fork",
+    "wt path": "worktree path",
+    "wt rename": "worktree rename",
+    "wt remove": "worktree remove",
+    "fork": "worktree fork",
+    "pin add": "gc pin",
+    "pin list": "gc pins",
+    "pin remove": "gc unpin",
+}
+
+GROUPS: dict[str, str] = {
+    "start": "Start",
+    "daily": "Every day",
+    "worktrees": "Worktrees",
+    "trust": "Trust",
+    "space": "Space",
+    "about": "About",
+    "steps": "Steps of a snapshot",
+    "look-ups": "Look-ups",
+    "checks": "Checks",
+    "others": "Others",
+}
+
+
+def module_of(name: str) -> str:
+    """Return the module that holds a command."""
+    kind = COMMANDS[name][0]
+    return f"jvs.{kind}.{name.replace(' ', '_').replace('-', '_')}"
+
+
+def program_of(name: str) -> str:
+    """Return how a command is called: `jvs snapshot`, `jvs-hash-tree`."""
+    return f"jvs-{name}" if COMMANDS[name][0] == PLUMBING else f"jvs {name}"
+
+
+def summary_of(name: str) -> str:
+    """Return the one-line summary of a command."""
+    return COMMANDS[name][2]
+
+
+def first_words() -> set[str]:
+    """Return the words that need a second one: `gc`, `worktree`, `config` and their aliases."""
+    return {name.split(" ")[0] for name in (*COMMANDS, *ALIASES) if " " in name}

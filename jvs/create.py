@@ -1,0 +1,209 @@
+"""Making a repository, so that a crash at any instant leaves none, or a whole one.
+
+The control directory is built as `.jvs.init-XXXXXXXX` beside its final place, made durable, and renamed last. What
+an earlier, dead attempt left under such a name is finished when it was whole, and removed when it was not.
+Source: jvs-init(1), jvs-protocol(7), Init.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from jvs import audit, canon, clock, durable, engine, layout, locks, names, records, walk, worktree
+from jvs.errors import Exists, IOFailure, NotARepository, PathEscape, UsageError, from_oserror
+from jvs.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.settings import Settings
+
+_STAGE = ".jvs.init-"
+_STAGED_MAIN = "main"
+
+
+def create(path: str, settings: Settings, *, source: str | None = None, home: str | None = None) -> dict[str, Any]:
+    """Make a repository at `path`; with `source`, `main` begins as a clone of that directory.
+
+    Shape: `repo_root`, `format_version`, `repo_id`, `engine`, `degraded`.
+    Durable: yes.
+    Errors: E_NAME_INVALID, E_USAGE (`/`, the home directory), E_EXISTS (a repository, inside one, files in the way),
+    E_PATH_ESCAPE (source and target inside each other), E_IO, E_NO_SPACE. After an error nothing is left.
+    """
+    root = os.path.realpath(path)
+    _check_place(root, home)
+    if source is not None:
+        source = _check_source(source, root)
+    made = _make_root(root)
+    try:
+        with locks.acquire_directory(root, wait=settings.wait):
+            return _create_locked(root, settings, source)
+    except BaseException:
+        if made:
+            _remove_if_empty(root)
+        raise
+
+
+def _check_place(root: str, home: str | None) -> None:
+    if root == "/" or (home and root == os.path.realpath(home)):
+        raise UsageError(
+            f"'{root}' cannot become a repository", hint="name a directory of its own: 'jvs init NAME'", path=root
+        )
+    names.check_worktree_name(os.path.basename(root))
+    try:
+        above = layout.find_root(root if os.path.isdir(root) else os.path.dirname(root))
+    except NotARepository:
+        return
+    where = "already there" if above == root else f"inside the repository '{above}'"
+    raise Exists(
+        f"'{root}' is {where}", hint="work in it, or choose a place outside: repositories do not nest", path=above
+    )
+
+
+def _check_source(source: str, root: str) -> str:
+    real = os.path.realpath(source)
+    if not os.path.isdir(real):
+        raise UsageError(f"--from '{source}' is not a directory", hint="name the directory to begin with")
+    if root == real or root.startswith(real.rstrip("/") + "/") or real.startswith(root + "/"):
+        raise PathEscape(
+            f"'{source}' and '{root}' lie inside each other", hint="make the repository beside the directory"
+        )
+    return real
+
+
+def _make_root(root: str) -> bool:
+    """Make the repository's own directory when it is not there; its parents must be."""
+    try:
+        os.mkdir(root, 0o777)
+        durable.fsync_dir(os.path.dirname(root))
+        return True
+    except FileExistsError:
+        if not stat.S_ISDIR(os.lstat(root).st_mode):
+            raise Exists(f"'{root}' is not a directory", hint="choose another name") from None
+        return False
+    except OSError as error:
+        raise from_oserror(error, f"making '{root}'") from error
+
+
+def _remove_if_empty(root: str) -> None:
+    try:
+        durable.rmdir(root)
+    except OSError:
+        return
+
+
+def _create_locked(root: str, settings: Settings, source: str | None) -> dict[str, Any]:
+    if os.path.lexists(os.path.join(root, layout.CONTROL)):  # somebody was faster
+        raise Exists(f"'{root}' is already there", hint="work in it")
+    finished = _finish_or_sweep(root)
+    if finished is None:
+        _check_empty(root)
+        finished = _build(root, settings, source)
+    durable.publish(finished, os.path.join(root, layout.CONTROL))
+    durable.fsync_dir(os.path.dirname(root))
+    return _describe(root, settings)
+
+
+def _finish_or_sweep(root: str) -> str | None:
+    """Return a dead attempt that only lacks its last rename; remove all others."""
+    whole = None
+    for entry in sorted(os.listdir(root)):
+        if not entry.startswith(_STAGE):
+            continue
+        staged = os.path.join(root, entry)
+        if whole is None and _is_whole(root, staged):
+            whole = staged
+        else:
+            engine.remove_any(staged)
+    return whole
+
+
+def _is_whole(root: str, staged: str) -> bool:
+    """A staged control directory is whole once its main worktree has been moved out, which comes last."""
+    there = all(os.path.isdir(os.path.join(staged, name)) for name in layout.DIRECTORIES)
+    moved = not os.path.lexists(os.path.join(staged, _STAGED_MAIN))
+    return there and moved and os.path.isdir(os.path.join(root, layout.MAIN))
+
+
+def _check_empty(root: str) -> None:
+    for entry in sorted(os.listdir(root)):
+        raise Exists(
+            f"'{root}' is not empty: it holds '{os.fsencode(entry).decode('utf-8', 'backslashreplace')}'",
+            hint=f"make the repository beside it and take the files over: 'jvs init NAME --from {root}'",
+        )
+
+
+def _build(root: str, settings: Settings, source: str | None) -> str:
+    staged = os.path.join(root, _STAGE + clock.random_hex(8))
+    forks = os.path.join(root, "worktrees")
+    try:
+        os.mkdir(staged, 0o700)
+        os.chmod(staged, 0o700)  # snapshots may hold secrets, whatever the umask says
+        for name in layout.DIRECTORIES:
+            os.mkdir(os.path.join(staged, name), 0o700)
+        degraded = _build_main(staged, settings, source)
+        _write_control(staged, settings, source, degraded)
+        durable.sync_tree(staged, skip=_STAGED_MAIN)
+        os.mkdir(forks, 0o777)
+        durable.publish(os.path.join(staged, _STAGED_MAIN), os.path.join(root, layout.MAIN))
+    except BaseException as error:
+        if not os.path.isdir(os.path.join(root, layout.MAIN)):
+            engine.remove_any(staged)
+            durable.rmdir(forks, missing_ok=True)
+        if isinstance(error, OSError):
+            raise from_oserror(error, f"making the repository in '{root}'") from error
+        raise
+    return staged
+
+
+def _build_main(staged: str, settings: Settings, source: str | None) -> list[Any]:
+    """Make the main worktree inside the staging directory: empty, or a clone of `source`."""
+    target = os.path.join(staged, _STAGED_MAIN)
+    requested = settings.get("default_engine")
+    if source is None:
+        engine.best_for(staged, requested).make_worktree(target)
+        os.chmod(target, 0o777 & ~_umask())
+        return []
+    if walk.mount_points_below(source):
+        raise IOFailure(
+            f"something is mounted inside '{source}'", hint="unmount it, or begin with an empty repository"
+        )
+    request = engine.Request(source, target)
+    chosen = engine.pick_for_fork(requested, source, staged)
+    cloned = chosen.fork(request)
+    with durable.Barrier(staged) as barrier:
+        barrier.sync_trees([] if engine.is_committed(cloned.engine) else [target], [])
+    return cloned.degraded
+
+
+def _umask() -> int:
+    before = os.umask(0o077)
+    os.umask(before)
+    return before
+
+
+def _write_control(staged: str, settings: Settings, source: str | None, degraded: list[Any]) -> None:
+    repo_id = clock.new_uuid()
+    durable.create_file(os.path.join(staged, "format_version"), b"%d\n" % layout.FORMAT_VERSION)
+    durable.create_file(os.path.join(staged, "repo_id"), f"{repo_id}\n".encode())
+    details: dict[str, Any] = {"format_version": layout.FORMAT_VERSION, "degraded": degraded}
+    if source is not None:
+        details["from"] = canon.path_json(os.fsencode(source))
+    event = audit.event("init", settings.actor, worktree=layout.MAIN, details=details)
+    record = audit.chained(event, 1, audit.genesis(repo_id))
+    durable.create_file(os.path.join(staged, "audit", "audit.jsonl"), canon.encode(record) + b"\n")
+    os.mkdir(os.path.join(staged, "worktrees", layout.MAIN), 0o700)
+    config = worktree.new_config(layout.MAIN, event_id=event["event_id"])
+    records.save(os.path.join(staged, "worktrees", layout.MAIN, "config.json"), config)
+
+
+def _describe(root: str, settings: Settings) -> dict[str, Any]:
+    store = Store.open(root, settings)
+    return {
+        "repo_root": root,
+        "format_version": layout.FORMAT_VERSION,
+        "repo_id": store.repo_id,
+        "engine": store.engine(layout.MAIN).name,
+    }

@@ -1,0 +1,127 @@
+"""Descriptors and READY markers: what a snapshot says about itself, and when it counts as visible.
+
+Source: jvs-format(5), Descriptor and READY.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+
+from jvs import canon, records
+from jvs.errors import DescriptorCorrupt, FormatUnsupported, NotFound, PartialSnapshot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.layout import Layout
+
+FIELDS = {
+    "format": records.is_count,
+    "snapshot_id": records.is_id,
+    "parent_id": records.is_id_or_null,
+    "worktree_name": records.is_text,
+    "created_at": records.is_time,
+    "note": records.is_text,
+    "tags": records.is_list,
+    "engine": records.is_text,
+    "hash_algorithm": records.is_text,
+    "payload_root_hash": records.is_hash,
+    "payload": records.is_object,
+    "degraded": records.is_list,
+    "partial_paths": records.is_list_or_null,
+    "actor": records.is_text,
+    "audit_head": records.is_hash,
+    "descriptor_checksum": records.is_hash,
+    "integrity_state": records.is_text,
+}
+READY_FIELDS = {
+    "snapshot_id": records.is_id,
+    "created_at": records.is_time,
+    "engine": records.is_text,
+    "descriptor_checksum": records.is_hash,
+    "payload_root_hash": records.is_hash,
+}
+_NOT_COVERED = ("descriptor_checksum", "integrity_state")
+
+
+def checksum(record: dict[str, Any]) -> str:
+    """Return the SHA-256 of the canonical JSON of all fields but the checksum itself and `integrity_state`."""
+    covered = {key: value for key, value in record.items() if key not in _NOT_COVERED}
+    return hashlib.sha256(canon.encode(covered)).hexdigest()
+
+
+def check(record: dict[str, Any], snapshot_id: str) -> dict[str, Any]:
+    """Return a descriptor whose id and checksum are right. Errors: E_DESCRIPTOR_CORRUPT, E_FORMAT_UNSUPPORTED."""
+    hint = "restore the file from a copy of the repository, or take the snapshot again"
+    if record["format"] != 2:
+        raise FormatUnsupported(f"snapshot '{snapshot_id}' has format {record['format']}", hint="use a newer jvs")
+    if record["snapshot_id"] != snapshot_id:
+        raise DescriptorCorrupt(
+            f"the descriptor of '{snapshot_id}' is that of '{record['snapshot_id']}'", hint=hint, snapshot_id=snapshot_id
+        )
+    if checksum(record) != record["descriptor_checksum"]:
+        raise DescriptorCorrupt(
+            f"the descriptor of '{snapshot_id}' does not fit its checksum", hint=hint, snapshot_id=snapshot_id
+        )
+    return record
+
+
+def load(layout: Layout, snapshot_id: str) -> dict[str, Any]:
+    """Read one descriptor under its final name.
+
+    Errors: E_NOT_FOUND; E_DESCRIPTOR_CORRUPT; E_IO.
+    """
+    path = layout.descriptor(snapshot_id)
+    try:
+        record = records.load(path, FIELDS, DescriptorCorrupt)
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"there is no snapshot '{snapshot_id}'", hint="'jvs history --all' lists the snapshots"
+        ) from error
+    return check(record, snapshot_id)
+
+
+def load_ready(layout: Layout, snapshot_id: str) -> dict[str, Any]:
+    """Read one READY marker. Errors: E_PARTIAL_SNAPSHOT when it is missing; E_DESCRIPTOR_CORRUPT when damaged."""
+    try:
+        return records.load(layout.ready(snapshot_id), READY_FIELDS, DescriptorCorrupt)
+    except FileNotFoundError as error:
+        raise PartialSnapshot(
+            f"snapshot '{snapshot_id}' has no READY marker",
+            hint="it was damaged after it was published: restore it from a copy of the repository",
+            snapshot_id=snapshot_id,
+        ) from error
+
+
+def ready_of(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the READY marker that belongs to a descriptor."""
+    return {key: record[key] for key in READY_FIELDS}
+
+
+def check_agreement(layout: Layout, record: dict[str, Any]) -> None:
+    """Check that payload, READY marker and descriptor are all there and agree.
+
+    Errors: E_PARTIAL_SNAPSHOT, E_DESCRIPTOR_CORRUPT.
+    """
+    snapshot_id = record["snapshot_id"]
+    try:
+        there = stat.S_ISDIR(os.lstat(layout.payload(snapshot_id)).st_mode)
+    except OSError:
+        there = False
+    if not there:
+        raise PartialSnapshot(
+            f"the files of snapshot '{snapshot_id}' are missing",
+            hint="restore '.jvs/snapshots' from a copy of the repository",
+            snapshot_id=snapshot_id,
+        )
+    ready = load_ready(layout, snapshot_id)
+    wrong = [key for key in READY_FIELDS if ready[key] != record[key]]
+    if wrong:
+        raise DescriptorCorrupt(
+            f"the READY marker of '{snapshot_id}' does not agree with its descriptor in '{wrong[0]}'",
+            hint="one of the two was changed: restore them from a copy of the repository",
+            snapshot_id=snapshot_id,
+        )

@@ -1,0 +1,184 @@
+"""Intents: the write-ahead log of operations, one file each, and who owns them.
+
+An operation writes its intent before it changes anything and removes it last: removal is the commit point. What a
+dead owner left is settled by the next command (`jvs.settle`).
+Source: jvs-protocol(7), Intents.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import canon, clock, durable, locks, records
+from jvs.errors import Busy, PartialSnapshot, from_oserror
+from jvs.names import is_operation_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.layout import Layout
+
+FIELDS = {
+    "version": records.is_count,
+    "operation_id": records.is_id,
+    "operation": records.is_text,
+    "worktree": records.is_text_or_null,
+    "created_at": records.is_time,
+    "owner": records.is_object,
+    "audit": records.is_object,
+    "audit_seq": records.is_count,
+}
+_ORPHAN_HOURS = 24
+
+
+def owner(pid: int | None = None, *, locked: bool) -> dict[str, Any]:
+    """Return who owns an operation.
+
+    Shape: `locked` says that the owner holds the worktree's lock all the while, so that whoever gets the lock
+    knows it to be dead; without, the process itself is looked at.
+    """
+    pid = os.getpid() if pid is None else pid
+    return {
+        "pid": pid,
+        "started": _start_time(pid),
+        "boot": _read("/proc/sys/kernel/random/boot_id"),
+        "namespace": _namespace(),
+        "host": os.uname().nodename,
+        "locked": locked,
+    }
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _start_time(pid: int) -> str:
+    """Return field 22 of /proc/PID/stat, which tells a process from a later one with the same number."""
+    text = _read(f"/proc/{pid}/stat")
+    fields = text[text.rfind(")") + 2 :].split(" ") if text else []
+    return fields[19] if len(fields) > 19 else ""
+
+
+def is_alive(record: dict[str, Any], *, lock_held: bool) -> bool:
+    """Answer whether the owner of an intent may still be at work.
+
+    `lock_held` says that the caller holds the worktree's lock. An owner on another host or in another process
+    namespace that held no lock counts as alive for a day.
+    """
+    who = record["owner"]
+    if who.get("locked"):
+        return not lock_held
+    if who.get("boot") == _read("/proc/sys/kernel/random/boot_id") and who.get("namespace") == _namespace():
+        pid = who.get("pid")
+        return isinstance(pid, int) and bool(who.get("started")) and _start_time(pid) == who.get("started")
+    if who.get("host") == os.uname().nodename and who.get("namespace") == _namespace():
+        return False  # this host booted since
+    age = clock.now_ns() - clock.parse_rfc3339(record["created_at"])
+    return age < _ORPHAN_HOURS * 3_600_000_000_000
+
+
+def new(
+    operation: str,
+    worktree: str | None,
+    *,
+    operation_id: str,
+    owner: dict[str, Any],
+    audit: dict[str, Any],
+    audit_seq: int,
+    **more: Any,
+) -> dict[str, Any]:
+    """Return an intent; `audit` is the event to be appended, `audit_seq` the last one in the log by now."""
+    return {
+        "version": 1,
+        "operation_id": operation_id,
+        "operation": operation,
+        "worktree": worktree,
+        "created_at": clock.rfc3339(),
+        "owner": owner,
+        "audit": audit,
+        "audit_seq": audit_seq,
+        **more,
+    }
+
+
+def write(layout: Layout, record: dict[str, Any]) -> None:
+    """Write an intent, or replace it when an operation enters another phase. Durable: yes, before it returns."""
+    with locks.acquire(layout.lock("intents"), exclusive=False):
+        durable.replace_file(layout.intent(record["operation_id"]), canon.encode(record) + b"\n")
+
+
+def sweep(layout: Layout) -> None:
+    """Remove temporary files whose writer died before the rename: nothing had happened yet.
+
+    Writers share the lock, so whoever has it alone knows that nobody is writing.
+    """
+    leftovers = [name for name in os.listdir(layout.intents) if name.endswith(".json.tmp")]
+    if not leftovers:
+        return
+    try:
+        lock = locks.acquire(layout.lock("intents"), wait=0)
+    except Busy:
+        return
+    with lock:
+        for name in leftovers:
+            durable.unlink(os.path.join(layout.intents, name), missing_ok=True)
+
+
+def clear(layout: Layout, operation_id: str) -> None:
+    """Remove an intent: the operation is done or undone. Durable: yes. Not there is success."""
+    durable.unlink(layout.intent(operation_id), missing_ok=True)
+    durable.fsync_dir(layout.intents)  # a crash before this brings the intent back: settling it again is harmless
+
+
+def load(layout: Layout, operation_id: str) -> dict[str, Any]:
+    """Read one intent. Errors: FileNotFoundError; E_PARTIAL_SNAPSHOT when damaged."""
+    record = records.load(layout.intent(operation_id), FIELDS, PartialSnapshot)
+    if record["operation_id"] != operation_id:
+        raise PartialSnapshot(
+            f"intent '{operation_id}' is that of '{record['operation_id']}'",
+            hint="'jvs doctor --repair clean_intents' sets it aside",
+        )
+    return record
+
+
+def list_ids(layout: Layout) -> list[str]:
+    """Return the ids of all intents, oldest first. Errors: E_IO."""
+    try:
+        listing = os.listdir(layout.intents)
+    except OSError as error:
+        raise from_oserror(error, "listing the operations in flight") from error
+    ids = [name[:-5] for name in listing if name.endswith(".json")]
+    return sorted(name for name in ids if is_operation_id(name))
+
+
+def load_all(layout: Layout) -> list[dict[str, Any]]:
+    """Read every intent; one that is removed meanwhile is left out. Errors: E_PARTIAL_SNAPSHOT when one is damaged."""
+    found = []
+    for operation_id in list_ids(layout):
+        try:
+            found.append(load(layout, operation_id))
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def pending_snapshots(layout: Layout) -> dict[str, str | None]:
+    """Return the snapshots that are being published, each with its parent: readers do not see them yet."""
+    return {
+        record["snapshot_id"]: record.get("parent_id")
+        for record in load_all(layout)
+        if record["operation"] == "snapshot" and records.is_id(record.get("snapshot_id"))
+    }
+

@@ -1,0 +1,141 @@
+"""Who is whose parent: visible snapshots, history, leaves, and lines that are broken.
+
+Order comes from `parent_id`, never from clocks. A collected snapshot leaves a tombstone with its descriptor, so
+that a line stays whole.
+Source: jvs-protocol(7), Lineage.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import canon, descriptor, intent, records
+from jvs.errors import DescriptorCorrupt, LineageBroken, NotFound
+from jvs.names import is_snapshot_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from jvs.layout import Layout
+    from jvs.store import Store
+
+
+def published_ids(layout: Layout) -> list[str]:
+    """Return the ids with a descriptor under its final name, sorted; some may be damaged or being published."""
+    return sorted(
+        name[:-5] for name in os.listdir(layout.descriptors) if name.endswith(".json") and is_snapshot_id(name[:-5])
+    )
+
+
+def visible_ids(layout: Layout) -> list[str]:
+    """Return the ids of all visible snapshots, sorted: descriptor, marker and payload there, no intent pending.
+
+    Looks at names only (three listings), not into the files.
+    """
+    pending = intent.pending_snapshots(layout)
+    store = set(os.listdir(layout.snapshots))
+    return [
+        snapshot_id
+        for snapshot_id in published_ids(layout)
+        if snapshot_id in store and snapshot_id + ".READY" in store and snapshot_id not in pending
+    ]
+
+
+def load_visible(store: Store, snapshot_id: str) -> dict[str, Any]:
+    """Read the descriptor of a visible snapshot.
+
+    Errors: E_NOT_FOUND when there is none or it is still being published; E_PARTIAL_SNAPSHOT, E_DESCRIPTOR_CORRUPT.
+    """
+    if snapshot_id in intent.pending_snapshots(store.layout):
+        raise NotFound(
+            f"snapshot '{snapshot_id}' is still being made", hint="wait for it, or let the next command settle it"
+        )
+    record = descriptor.load(store.layout, snapshot_id)
+    descriptor.check_agreement(store.layout, record)
+    return record
+
+
+def tombstone_of(layout: Layout, snapshot_id: str) -> dict[str, Any] | None:
+    """Return the descriptor that a collected snapshot left, with `collected` true, or None."""
+    path = os.path.join(layout.tombstones, snapshot_id + ".json")
+    try:
+        stone = canon.decode_object(records.read(path))
+    except (OSError, canon.BadJSON):
+        return None
+    record = stone.get("descriptor")
+    if not isinstance(record, dict) or stone.get("gc_state") != "committed":
+        return None
+    return {**record, "collected": True}
+
+
+def load_any(layout: Layout, snapshot_id: str) -> dict[str, Any]:
+    """Read a descriptor, or what a collection left of it. Errors: E_LINEAGE_BROKEN when neither is there."""
+    try:
+        return descriptor.load(layout, snapshot_id)
+    except NotFound as error:
+        stone = tombstone_of(layout, snapshot_id)
+        if stone is None:
+            raise LineageBroken(
+                f"snapshot '{snapshot_id}' is missing from the line",
+                hint="restore its descriptor and payload from a copy of the repository",
+                snapshot_id=snapshot_id,
+            ) from error
+        return stone
+
+
+def line(layout: Layout, start: str | None) -> Iterator[dict[str, Any]]:
+    """Yield the descriptors from `start` back to the first snapshot.
+
+    Errors: E_LINEAGE_BROKEN for a missing parent or a cycle; E_DESCRIPTOR_CORRUPT.
+    """
+    seen: set[str] = set()
+    while start is not None:
+        if start in seen:
+            raise LineageBroken(
+                f"the line of '{start}' leads back to itself",
+                hint="a descriptor was forged: restore the descriptors from a copy of the repository",
+            )
+        seen.add(start)
+        record = load_any(layout, start)
+        yield record
+        start = record["parent_id"]
+
+
+def is_ancestor(layout: Layout, ancestor: str, of: str | None) -> bool:
+    """Answer whether one snapshot lies on the line of another (or is it)."""
+    return any(record["snapshot_id"] == ancestor for record in line(layout, of))
+
+
+def all_records(layout: Layout, *, tolerant: bool = False) -> dict[str, dict[str, Any]]:
+    """Read every visible descriptor, by id; `tolerant` leaves damaged ones out."""
+    found = {}
+    for snapshot_id in visible_ids(layout):
+        try:
+            found[snapshot_id] = descriptor.load(layout, snapshot_id)
+        except (NotFound, DescriptorCorrupt):
+            if not tolerant:
+                raise
+    return found
+
+
+def leaves(found: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the snapshots that are nobody's parent."""
+    parents = {record["parent_id"] for record in found.values()}
+    return sorted(snapshot_id for snapshot_id in found if snapshot_id not in parents)
+
+
+def order(found: dict[str, dict[str, Any]]) -> list[str]:
+    """Return all ids, children before parents, later siblings first."""
+    children: dict[str | None, list[str]] = {}
+    for snapshot_id, record in found.items():
+        parent = record["parent_id"] if record["parent_id"] in found else None
+        children.setdefault(parent, []).append(snapshot_id)
+    result: list[str] = []
+    stack = sorted(children.get(None, []), reverse=True)
+    while stack:
+        here = stack.pop()
+        result.append(here)
+        stack.extend(sorted(children.get(here, []), reverse=True))
+    return result[::-1]

@@ -1,0 +1,146 @@
+"""TARGET: turn what a person writes into exactly one snapshot, or say which ones it could be.
+
+Order: full id; `HEAD`, `HEAD~N`; `@{AGE}`; unique prefix of an id or of its hex part; exact tag (the newest that
+has it); exact note; unique prefix of a note. More than one: E_AMBIGUOUS, never a guess.
+Source: jvs-resolve(1).
+"""
+
+from __future__ import annotations
+
+from jvs import clock, lineage
+from jvs.errors import Ambiguous, JvsError, NotFound
+from jvs.names import is_snapshot_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.store import Store
+
+_SHORTEST_PREFIX = 4
+SHORT_DIGITS = 7
+
+
+def resolve(store: Store, target: str, name: str | None = None) -> str:
+    """Return the id of the visible snapshot that a target stands for, seen from a worktree.
+
+    Errors: E_NOT_FOUND with near ones, E_AMBIGUOUS with the candidates, E_LINEAGE_BROKEN, E_DESCRIPTOR_CORRUPT.
+    """
+    worktree_name = store.worktree_name(name)
+    if is_snapshot_id(target):
+        lineage.load_visible(store, target)
+        return target
+    if target == "HEAD" or target.startswith("HEAD~"):
+        return _head(store, target, worktree_name)
+    if target.startswith("@{") and target.endswith("}"):
+        return _by_age(store, target, worktree_name)
+    ids = lineage.visible_ids(store.layout)
+    by_prefix = [i for i in ids if _has_prefix(i, target)]
+    if len(by_prefix) == 1:
+        lineage.load_visible(store, by_prefix[0])
+        return by_prefix[0]
+    return _by_words(store, target, ids, by_prefix)
+
+
+def _has_prefix(snapshot_id: str, target: str) -> bool:
+    return len(target) >= _SHORTEST_PREFIX and (snapshot_id.startswith(target) or snapshot_id[14:].startswith(target))
+
+
+def _head(store: Store, target: str, name: str) -> str:
+    _, latest = store.head_of(name)
+    steps = target[5:] if "~" in target else "0"
+    if not (steps.isascii() and steps.isdigit() and len(steps) < 10):
+        raise NotFound(f"'{target}' is not a snapshot", hint="write HEAD~N with a whole number")
+    for count, record in enumerate(lineage.line(store.layout, latest)):
+        if count == int(steps):
+            if record.get("collected"):
+                raise NotFound(f"'{target}' was collected", hint="'jvs history' shows what is left")
+            return record["snapshot_id"]
+    if latest is None:
+        raise NotFound(f"worktree '{name}' has no snapshot yet", hint="take one with 'jvs snapshot'")
+    raise NotFound(f"the line of '{name}' does not go back to '{target}'", hint="'jvs history' shows the line")
+
+
+def parse_age(text: str) -> int | None:
+    """Return the nanoseconds that an age like `90s`, `2h`, `7d`, `1w` means, or None."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+    if len(text) < 2 or text[-1] not in units or not (text[:-1].isascii() and text[:-1].isdigit()) or len(text) > 10:
+        return None
+    return int(text[:-1]) * units[text[-1]] * 1_000_000_000
+
+
+def _by_age(store: Store, target: str, name: str) -> str:
+    age = parse_age(target[2:-1])
+    if age is None:
+        raise NotFound(f"'{target}' is not an age", hint="write @{90s}, @{30m}, @{2h}, @{7d} or @{1w}")
+    limit = clock.now_ns() - age
+    _, latest = store.head_of(name)
+    for record in lineage.line(store.layout, latest):
+        if clock.parse_rfc3339(record["created_at"]) <= limit and not record.get("collected"):
+            return record["snapshot_id"]
+    raise NotFound(f"no snapshot of '{name}' is that old: '{target}'", hint="'jvs history' shows their ages")
+
+
+def _by_words(store: Store, target: str, ids: list[str], by_prefix: list[str]) -> str:
+    """Look among tags and notes; this reads every descriptor."""
+    found = lineage.all_records(store.layout, tolerant=True)
+    tagged = [record for record in found.values() if target in record["tags"]]
+    if tagged:
+        return _newest(found, tagged)["snapshot_id"]
+    exact = [record for record in found.values() if record["note"] == target and target]
+    if len(exact) == 1:
+        return exact[0]["snapshot_id"]
+    candidates = exact or [found[i] for i in by_prefix if i in found]
+    if not candidates and target:
+        candidates = [record for record in found.values() if record["note"].startswith(target)]
+        if len(candidates) == 1:
+            return candidates[0]["snapshot_id"]
+    if candidates:
+        raise _ambiguous(target, candidates)
+    raise _not_found(target, found)
+
+
+def _newest(found: dict[str, dict[str, Any]], among: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the newest by lineage where one descends from the other, else by time."""
+    position = {snapshot_id: i for i, snapshot_id in enumerate(lineage.order(found))}
+    return max(among, key=lambda r: (r["created_at"], -position[r["snapshot_id"]]))
+
+
+def _ambiguous(target: str, candidates: list[dict[str, Any]]) -> Ambiguous:
+    ids = sorted((r["snapshot_id"] for r in candidates), reverse=True)
+    shown = ", ".join(ids[:5]) + (" ..." if len(ids) > 5 else "")
+    return Ambiguous(
+        f"'{target}' could be any of {len(ids)} snapshots", hint=f"use more of the id: {shown}", candidates=ids
+    )
+
+
+def _not_found(target: str, found: dict[str, dict[str, Any]]) -> JvsError:
+    import difflib
+
+    words: dict[str, str] = {}
+    for snapshot_id, record in found.items():
+        for word in (record["note"][:60], *record["tags"], snapshot_id, snapshot_id[14:]):
+            if isinstance(word, str) and word:
+                words[word] = snapshot_id
+    near = difflib.get_close_matches(target, words, n=3, cutoff=0.6)
+    hint = f"did you mean {', '.join(repr(word) for word in near)}?" if near else "'jvs history --all' lists them"
+    return NotFound(f"no snapshot answers to '{target}'", hint=hint, near=near)
+
+
+def short_ids(ids: list[str]) -> dict[str, str]:
+    """Return for each id the shortest prefix, of at least 7 digits, of its hex part that no other has."""
+    tails = sorted(i[14:] for i in ids)
+    need: dict[str, int] = {}
+    for i, tail in enumerate(tails):
+        length = SHORT_DIGITS
+        for other in tails[max(i - 1, 0) : i] + tails[i + 1 : i + 2]:
+            while length < 8 and other[:length] == tail[:length]:
+                length += 1
+        need[tail] = length
+    clashes = {tail for a, tail in zip(tails, tails[1:], strict=False) if a == tail}
+    return {i: i if i[14:] in clashes else i[14 : 14 + need[i[14:]]] for i in ids}
+
+
+def short_id(layout: Any, snapshot_id: str) -> str:
+    """Return the short id of one snapshot among all that are published."""
+    return short_ids(sorted({*lineage.published_ids(layout), snapshot_id}))[snapshot_id]

@@ -1,0 +1,73 @@
+"""Settling: what dead operations left is completed or undone by the next command that changes something.
+
+Each kind of operation knows how to settle itself; here is only who may: an intent whose worktree lock we hold, or
+can take at once, and whose owner is not alive.
+Source: jvs-protocol(7), Settling.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+from jvs import intent, locks
+from jvs.errors import Busy, PartialSnapshot
+from jvs.names import check_worktree_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.store import Store
+
+HANDLERS = {
+    "snapshot": "jvs.publish",
+    "restore": "jvs.restore",
+    "undo": "jvs.restore",
+    "worktree_create": "jvs.fork",
+    "worktree_fork": "jvs.fork",
+    "worktree_rename": "jvs.fork",
+    "worktree_remove": "jvs.fork",
+    "gc_run": "jvs.gc",
+}
+"""Operation -> the module whose `settle(store, intent)` completes or undoes it and returns a sentence."""
+
+
+def settle_all(store: Store, held: str | None) -> list[str]:
+    """Settle every dead operation that we can lock; `held` is the worktree whose lock the caller holds.
+
+    Errors: E_PARTIAL_SNAPSHOT when an intent is damaged; what the handlers raise.
+    """
+    done = []
+    for record in intent.load_all(store.layout):
+        sentence = _settle_one(store, record, held)
+        if sentence:
+            done.append(sentence)
+    intent.sweep(store.layout)
+    return done
+
+
+def _settle_one(store: Store, record: dict[str, Any], held: str | None) -> str | None:
+    name = record["worktree"]
+    if name is None or name == held:
+        return _run(store, record)
+    try:
+        lock = locks.acquire(store.layout.lock(f"worktree-{check_worktree_name(name)}"), wait=0, command="settle")
+    except Busy:
+        return None  # somebody is at work there, and will settle it or is its owner
+    with lock:
+        return _run(store, record)
+
+
+def _run(store: Store, record: dict[str, Any]) -> str | None:
+    if not os.path.lexists(store.layout.intent(record["operation_id"])):
+        return None  # settled by somebody else before we had the lock
+    if intent.is_alive(record, lock_held=True):
+        return None
+    if record["operation"] not in HANDLERS:
+        raise PartialSnapshot(
+            f"intent '{record['operation_id']}' is of an unknown kind '{record['operation']}'",
+            hint="use the version of jvs that wrote it, or 'jvs doctor --repair clean_intents'",
+        )
+    return importlib.import_module(HANDLERS[record["operation"]]).settle(store, record)
+

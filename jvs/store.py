@@ -1,0 +1,192 @@
+"""One opened repository: its layout, settings, locks and index; what every operation works with.
+
+Source: jvs-protocol(7), Locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from jvs import audit, intent, layout, locks, observe, safepath, worktree
+from jvs.errors import FormatUnsupported, NotFound, from_oserror
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from jvs.engine import Engine
+    from jvs.index import Index
+    from jvs.settings import Settings
+
+
+class Store:
+    """An opened repository. `worktree_here` is the worktree around the directory it was opened from, or None."""
+
+    def __init__(self, root: str, settings: Settings, worktree_here: str | None = None) -> None:
+        self.layout = layout.Layout(root)
+        self.settings = settings
+        self.worktree_here = worktree_here
+        self._index: Index | None = None
+        self._repo_id: str | None = None
+
+    @classmethod
+    def open(cls, start: str, settings: Settings) -> Store:
+        """Open the repository at or above a directory.
+
+        Errors: E_NOT_A_REPOSITORY, E_PATH_ESCAPE (links, foreign owner), E_FORMAT_UNSUPPORTED, E_USAGE (settings).
+        """
+        root = layout.find_root(start)
+        store = cls(root, settings)
+        layout.check_control(store.layout)
+        settings.with_repository(store.layout.config)
+        store.worktree_here = store.layout.worktree_of(os.path.realpath(start))
+        return store
+
+    @property
+    def root(self) -> str:
+        """Where the repository is."""
+        return self.layout.root
+
+    @property
+    def repo_id(self) -> str:
+        """The UUID of the repository."""
+        if self._repo_id is None:
+            try:
+                text = safepath.read_file(self.layout.repo_id, 128).decode("ascii", "replace")
+            except OSError as error:
+                raise FormatUnsupported(
+                    f"'{self.layout.repo_id}' cannot be read: {error.strerror}",
+                    hint="restore it from a copy of the repository; the audit chain begins with it",
+                ) from error
+            if len(text) != 37 or not text.endswith("\n") or text.count("-") != 4:
+                raise FormatUnsupported(
+                    f"'{self.layout.repo_id}' does not hold a repository id",
+                    hint="restore it from a copy of the repository; the audit chain begins with it",
+                )
+            self._repo_id = text.strip()
+        return self._repo_id
+
+    @property
+    def actor(self) -> str:
+        """Who works: `user@host`, or JVS_ACTOR."""
+        return self.settings.actor
+
+    def worktree_name(self, name: str | None = None) -> str:
+        """Return the worktree to work on: the one asked for, the one around the current directory, or main."""
+        return name or self.worktree_here or layout.MAIN
+
+    def head_of(self, name: str) -> tuple[str | None, str | None]:
+        """Return head and latest of a worktree as readers may see them: what is being published counts as not there."""
+        config = worktree.load(self.layout, name)
+        pending = intent.pending_snapshots(self.layout)
+        head, latest = config["head_snapshot_id"], config["latest_snapshot_id"]
+        return _before(head, pending), _before(latest, pending)
+
+    def index(self) -> Index:
+        """Return the index, opened on first use; an absent one when it is switched off or cannot be used."""
+        if self._index is None:
+            from jvs.index import Index
+
+            path = self.layout.index if self.settings.use_index else None
+            self._index = Index(path, readonly=not os.access(self.layout.jvs, os.W_OK))
+        return self._index
+
+    def engine(self, name: str, *, requested: str | None = None) -> Engine:
+        """Return the engine for a worktree: the one that was asked for, or the best that works.
+
+        Errors: E_USAGE for an unknown engine, E_IO when one was asked for that does not work here.
+        """
+        from jvs import engine
+
+        chosen = requested or self.settings.get("default_engine")
+        picked = engine.pick(chosen, self.layout.worktree_dir(name), self.layout.snapshots)
+        picked.configure(
+            binary=self.settings.get("engine.juicefs.binary"),
+            control=self.settings.get("engine.juicefs.control"),
+            search_path=self.settings.search_path,
+        )
+        return picked
+
+    def log(self) -> audit.Log:
+        """Return the audit log."""
+        return audit.log_of(self.layout, self.repo_id, self.settings.wait)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Share the repository lock, so that nothing is collected while we read.
+
+        A repository that cannot be written is read without: nobody else can collect there either, unless it is a
+        read-only mount of what others write; then a snapshot may vanish while being read, and that is an error.
+        """
+        try:
+            lock = locks.acquire_repository(self.layout.locks, exclusive=False, wait=self.settings.wait)
+        except Exception as error:
+            if getattr(error, "name", "") != "E_IO":
+                raise
+            yield
+            return
+        with lock:
+            yield
+
+    @contextlib.contextmanager
+    def changing(self, name: str, *, alone: bool = False) -> Iterator[None]:
+        """Hold the locks of a change to one worktree, after settling what dead operations left.
+
+        `alone` takes the repository lock exclusively.
+        Errors: E_BUSY naming the holder; whatever settling meets.
+        """
+        wait, command = self.settings.wait, self.settings.command
+        with (
+            locks.acquire_repository(self.layout.locks, exclusive=alone, wait=wait, command=command),
+            locks.acquire(self.layout.lock(f"worktree-{name}"), wait=wait, command=command),
+        ):
+            self.settle(name)
+            yield
+
+    def settle(self, held: str | None = None) -> list[str]:
+        """Settle what dead operations left; `held` is the worktree whose lock we hold. Returns what was done."""
+        if not os.listdir(self.layout.intents):
+            return []
+        from jvs import settle
+
+        done = settle.settle_all(self, held)
+        for sentence in done:
+            observe.remark(sentence)
+        return done
+
+    def record(self, operation: str, **details: Any) -> dict[str, Any]:
+        """Append an event to the audit log at once, for small operations that need no intent."""
+        target, name, reason = details.pop("target", None), details.pop("worktree", None), details.pop("reason", None)
+        what = audit.event(operation, self.actor, target=target, worktree=name, reason=reason, details=details)
+        return self.log().append(what)
+
+    def require_worktree(self, name: str) -> str:
+        """Return the directory of a worktree. Errors: E_NOT_FOUND, E_LINEAGE_BROKEN, E_IO when it is missing."""
+        worktree.load(self.layout, name)
+        path = self.layout.worktree_dir(name)
+        try:
+            os.close(safepath.open_dir(path))
+        except FileNotFoundError as error:
+            raise NotFound(
+                f"the directory of worktree '{name}' is missing: '{path}'",
+                hint="put it back, or make it again with 'jvs worktree remove' and 'jvs worktree fork'",
+            ) from error
+        except OSError as error:
+            raise from_oserror(error, f"opening worktree '{name}'") from error
+        return path
+
+    def close(self) -> None:
+        """Close the index."""
+        if self._index is not None:
+            self._index.close()
+            self._index = None
+
+
+def _before(snapshot_id: str | None, pending: dict[str, str | None]) -> str | None:
+    seen = set()
+    while snapshot_id in pending and snapshot_id not in seen:
+        seen.add(snapshot_id)
+        snapshot_id = pending[snapshot_id]
+    return snapshot_id

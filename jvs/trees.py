@@ -1,0 +1,101 @@
+"""The trees of snapshots: root and nodes from the index, or from the payload when the index does not know them.
+
+A node that is missing makes the whole payload be hashed once, which also proves it; then the index knows it again.
+Source: jvs-format(5), Tree hash.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import engine, scan, tree
+from jvs.errors import PayloadHashMismatch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.store import Store
+    from jvs.tree import Entry
+
+
+class Trees:
+    """Loads the trees of one repository; nodes that were made during this run are kept in memory."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._nodes: dict[bytes, bytes] = {}
+        self._roots: dict[str, tree.Root] = {}
+        self._sources: dict[bytes, dict[str, Any]] = {}
+
+    def add(self, found: scan.Tree) -> None:
+        """Take over the nodes of a tree that was just walked."""
+        self._nodes.update(found.nodes)
+        self._roots[found.root_hash] = found.root
+
+    def root(self, record: dict[str, Any], *, rebuild: bool = True) -> tree.Root | None:
+        """Return the root of a snapshot; None when the index does not know it and `rebuild` is off.
+
+        Errors: E_PAYLOAD_HASH_MISMATCH when the payload had to be read and is not what was published; E_IO.
+        """
+        wanted = record["payload_root_hash"]
+        root = self._roots.get(wanted) or self.store.index().root(wanted)
+        if root is not None and self.data(root[2]) is None:
+            root = None
+        if root is None:
+            if not rebuild:
+                return None
+            root = self.rebuild(record)
+        self._roots[wanted] = root
+        self._sources[root[2]] = record
+        return root
+
+    def rebuild(self, record: dict[str, Any]) -> tree.Root:
+        """Hash a snapshot's payload and give its nodes to the index. Errors: E_PAYLOAD_HASH_MISMATCH, E_IO."""
+        snapshot_id = record["snapshot_id"]
+        found = hash_payload(self.store.layout.payload(snapshot_id), jobs=os.cpu_count() or 1)
+        if found.root_hash != record["payload_root_hash"]:
+            raise PayloadHashMismatch(
+                f"the files of snapshot '{snapshot_id}' are not what was published",
+                hint=f"'jvs verify {snapshot_id}' names what differs; another snapshot may hold the files",
+                snapshot_id=snapshot_id,
+            )
+        self.add(found)
+        self.keep(found)
+        return found.root
+
+    def keep(self, found: scan.Tree) -> None:
+        """Store the nodes and the root of a tree in the index."""
+        self.store.index().store(None, nodes=with_root(found))
+
+    def data(self, digest: bytes) -> bytes | None:
+        """Return the bytes of a node, or None."""
+        known = self._nodes.get(digest)
+        return known if known is not None else self.store.index().node(digest)
+
+    def load(self, digest: bytes) -> list[Entry]:
+        """Return the entries of a node. Errors: E_PAYLOAD_HASH_MISMATCH, E_IO when the payload had to be read."""
+        data = self.data(digest)
+        if data is None:
+            for record in list(self._sources.values()):
+                self.rebuild(record)
+                data = self._nodes.get(digest)
+                if data is not None:
+                    break
+        if data is None:
+            raise PayloadHashMismatch(
+                "a directory of a snapshot is not known any more",
+                hint="delete '.jvs/index.sqlite' (it is rebuilt) and run the command again",
+            )
+        return tree.decode_node(data)
+
+
+def with_root(found: scan.Tree) -> dict[bytes, bytes]:
+    """Return the nodes of a tree and its root, as the index keeps them."""
+    return {**found.nodes, bytes.fromhex(found.root_hash): tree.encode_root(found.root)}
+
+
+def hash_payload(path: str, *, jobs: int = 1) -> scan.Tree:
+    """Hash a directory reading every byte, in `jobs` threads for big files. Errors: E_IO."""
+    _, btrfs = engine.scan_flags(path)
+    return scan.Scanner(scan.Worker(jobs=jobs), btrfs=btrfs).run(path)

@@ -1,0 +1,259 @@
+"""Verification: descriptor checksum, READY marker, every byte of the payload, lineage, and the audit chain.
+
+Nothing here believes the index; it is only asked, after a mismatch, for what the tree was, to name what differs.
+Source: jvs-verify(1), jvs-protocol(7).
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import anchor, audit, canon, descriptor, intent, lineage, observe, scan, tree, trees, walk, worktree
+from jvs.errors import AuditChainBroken, JvsError, LineageBroken, PayloadHashMismatch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.layout import Layout
+    from jvs.store import Store
+
+MAX_DIFFERENCES = 1000
+
+
+class SnapshotReport:
+    """What checking one snapshot found. Shape: None where a check was not made or could not be."""
+
+    def __init__(self, snapshot_id: str) -> None:
+        self.snapshot_id = snapshot_id
+        self.checksum_valid: bool | None = None
+        self.payload_hash_valid: bool | None = None
+        self.error: JvsError | None = None
+        self.differences: list[dict[str, Any]] = []
+
+    @property
+    def tampered(self) -> bool:
+        """Whether anything is not as it was published."""
+        return self.error is not None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as `jvs verify --json` prints it."""
+        return {
+            "snapshot_id": self.snapshot_id,
+            "checksum_valid": self.checksum_valid,
+            "payload_hash_valid": self.payload_hash_valid,
+            "tamper_detected": self.tampered,
+            "severity": "critical" if self.tampered else "ok",
+            "error": self.error.as_json()["error"] if self.error else None,
+            "differences": self.differences,
+        }
+
+
+def hash_directory(path: str, *, jobs: int = 0) -> scan.Tree:
+    """Hash any directory, reading every byte. `jobs` threads for big files; 0 means one per core. Errors: E_IO."""
+    return trees.hash_payload(path, jobs=jobs or os.cpu_count() or 1)
+
+
+def check_snapshot(store: Store, snapshot_id: str, *, payload: bool = True, jobs: int = 0) -> SnapshotReport:
+    """Check one snapshot; damage is reported, not raised."""
+    report = SnapshotReport(snapshot_id)
+    try:
+        report.checksum_valid = False
+        record = descriptor.load(store.layout, snapshot_id)
+        descriptor.check_agreement(store.layout, record)
+        report.checksum_valid = True
+        if payload:
+            _check_payload(store, record, report, jobs)
+    except JvsError as error:
+        report.error = error
+    return report
+
+
+def _check_payload(store: Store, record: dict[str, Any], report: SnapshotReport, jobs: int) -> None:
+    report.payload_hash_valid = False
+    found = hash_directory(store.layout.payload(record["snapshot_id"]), jobs=jobs)
+    if found.root_hash == record["payload_root_hash"] and found.payload() == record["payload"]:
+        report.payload_hash_valid = True
+        return
+    report.differences = _differences(store, record, found)
+    named = report.differences[0]["path"] if report.differences else None
+    where = f", first at '{named}'" if named is not None else ""
+    raise PayloadHashMismatch(
+        f"the files of snapshot '{record['snapshot_id']}' are not what was published{where}",
+        hint="do not restore it; other snapshots, or a copy of the repository, may hold the files as they were",
+        snapshot_id=record["snapshot_id"],
+        differences=len(report.differences),
+    )
+
+
+def _differences(store: Store, record: dict[str, Any], found: scan.Tree) -> list[dict[str, Any]]:
+    """Name what differs, as far as the index still knows the tree that was published."""
+    known = trees.Trees(store)
+    known.add(found)
+    root = known.root(record, rebuild=False)
+    if root is None:
+        return []
+    named: list[dict[str, Any]] = []
+    if root[:2] != found.root[:2]:
+        named.append({"path": ".", "what": "mode" if root[0] != found.root[0] else "xattrs"})
+    try:
+        for path, old, new in tree.compare(known.load, root[2], found.digest):
+            named.append({**canon.path_json(path), "what": describe(old, new)})
+            if len(named) >= MAX_DIFFERENCES:
+                break
+    except JvsError:  # a node that the index lost: what was found so far is still true
+        pass
+    return named
+
+
+def describe(old: tree.Entry | None, new: tree.Entry | None) -> str:
+    """Say in a word how an entry differs: added, removed, kind, content, mode or xattrs."""
+    if old is None:
+        return "added"
+    if new is None:
+        return "removed"
+    if old[1] != new[1]:
+        return f"kind ({walk.KIND_NAMES[old[1]]} to {walk.KIND_NAMES[new[1]]})"
+    if old[1] != walk.DIR and old[4] != new[4]:
+        return "content"
+    return "mode" if old[2] != new[2] else "xattrs"
+
+
+def check_all(
+    store: Store, *, payload: bool = True, jobs: int = 0
+) -> tuple[list[SnapshotReport], list[JvsError], audit.ChainReport]:
+    """Check every snapshot, the lines, and the audit log against all of them; damage is reported, not raised."""
+    ids = candidates(store.layout)
+    reports = []
+    for snapshot_id in ids:
+        with observe.step(f"verify {snapshot_id}"):
+            reports.append(check_snapshot(store, snapshot_id, payload=payload, jobs=jobs))
+        observe.advance("verify", 1, len(ids), "snapshots")
+    problems = check_lines(store)
+    chain, chain_problems = check_chain(store)
+    return reports, problems + chain_problems, chain
+
+
+def candidates(layout: Layout) -> list[str]:
+    """Return every id that claims to be a snapshot: with a descriptor, a marker or a payload, and not in flight."""
+    pending = {record.get("snapshot_id") for record in intent.load_all(layout)}
+    ids = set(lineage.published_ids(layout))
+    for entry in os.listdir(layout.snapshots):
+        base = entry.removesuffix(".READY")
+        if lineage.is_snapshot_id(base):
+            ids.add(base)
+    return sorted(i for i in ids if i not in pending)
+
+
+def check_lines(store: Store) -> list[JvsError]:
+    """Follow every line: heads and latests name visible snapshots, parents are there or collected, no cycles."""
+    problems: list[JvsError] = []
+    pending = intent.pending_snapshots(store.layout)
+    starts: dict[str, str] = {}
+    for name in worktree.names(store.layout):
+        try:
+            config = worktree.load(store.layout, name)
+        except JvsError as error:
+            problems.append(error)
+            continue
+        for field in ("head_snapshot_id", "latest_snapshot_id", "base_snapshot_id"):
+            if config[field] is not None and config[field] not in pending:
+                starts.setdefault(config[field], name)
+    for snapshot_id in lineage.published_ids(store.layout):
+        starts.setdefault(snapshot_id, "")
+    whole: set[str] = set()
+    for start, name in starts.items():
+        problem = _follow(store.layout, start, name, whole)
+        if problem is not None and not any(str(problem) == str(other) for other in problems):
+            problems.append(problem)
+    return problems
+
+
+def _follow(layout: Layout, start: str, name: str, whole: set[str]) -> JvsError | None:
+    try:
+        walked = []
+        for record in lineage.line(layout, start):
+            if record["snapshot_id"] in whole:
+                break
+            walked.append(record["snapshot_id"])
+        whole.update(walked)
+    except LineageBroken as error:
+        if name:
+            return LineageBroken(f"worktree '{name}': {error.message}", hint=error.hint, **error.facts)
+        return error
+    except JvsError:
+        return None  # a damaged descriptor is reported as itself
+    return None
+
+
+def check_chain(store: Store) -> tuple[audit.ChainReport, list[JvsError]]:
+    """Check the audit chain and hold it against descriptors, worktrees and what this user saw before."""
+    try:
+        chain = audit.check(store.layout.audit_log, audit.genesis(store.repo_id), keep=True)
+    except JvsError as error:
+        return audit.ChainReport(), [error]
+    sentences = chain.problems + hold_against(store, chain) + anchor.check(store, chain)
+    if not chain.records:
+        sentences.append("the log is empty, though every repository begins with a record")
+    hint = "somebody or something changed the log: compare it with a copy of the repository"
+    return chain, [AuditChainBroken(sentence, hint=hint) for sentence in sentences]
+
+
+def hold_against(store: Store, chain: audit.ChainReport) -> list[str]:
+    """Cross-check the log with the repository; returns sentences.
+
+    Each visible snapshot has exactly one record with its checksum; each record's snapshot is there or was
+    collected; every anchor (`audit_head` of a descriptor, `event_id` of a worktree) stands in the log.
+    """
+    hashes = {record["record_hash"] for record in chain.records} | {audit.genesis(store.repo_id)}
+    events = {record["event_id"] for record in chain.records}
+    pending = intent.load_all(store.layout)
+    events |= {record["audit"].get("event_id") for record in pending}
+    told: dict[str, list[dict[str, Any]]] = {}
+    for record in chain.records:
+        if record["operation"] == "snapshot":
+            told.setdefault(str(record["target"]), []).append(record)
+    problems = []
+    visible = set(lineage.visible_ids(store.layout))
+    for snapshot_id in sorted(visible):
+        problems += _hold_snapshot(store, snapshot_id, told.get(snapshot_id, []), hashes)
+    in_flight = {record.get("snapshot_id") for record in pending}
+    published = set(lineage.published_ids(store.layout))
+    for snapshot_id in sorted(told.keys() - published - in_flight):
+        if not _was_collected(store.layout, snapshot_id):
+            problems.append(f"the log knows snapshot '{snapshot_id}', which is gone and was not collected")
+    for name in worktree.names(store.layout):
+        problems += _hold_worktree(store, name, events)
+    return problems
+
+
+def _hold_snapshot(
+    store: Store, snapshot_id: str, told: list[dict[str, Any]], hashes: set[str]
+) -> list[str]:
+    try:
+        record = descriptor.load(store.layout, snapshot_id)
+    except JvsError:
+        return []  # reported as itself
+    problems = []
+    if len(told) != 1:
+        problems.append(f"snapshot '{snapshot_id}' has {len(told)} records in the log, not one")
+    elif told[0]["details"].get("descriptor_checksum") != record["descriptor_checksum"]:
+        problems.append(f"snapshot '{snapshot_id}' has another descriptor than the log recorded")
+    if record["audit_head"] not in hashes:
+        problems.append(f"snapshot '{snapshot_id}' names a log record that is not there: the log was cut or rewritten")
+    return problems
+
+
+def _hold_worktree(store: Store, name: str, events: set[Any]) -> list[str]:
+    try:
+        config = worktree.load(store.layout, name)
+    except JvsError:
+        return []
+    event_id = config.get("event_id")
+    if event_id is not None and event_id not in events:
+        return [f"worktree '{name}' was moved by an event that the log does not know: its tail was cut"]
+    return []
+
+
+def _was_collected(layout: Layout, snapshot_id: str) -> bool:
+    return os.path.exists(os.path.join(layout.tombstones, snapshot_id + ".json"))

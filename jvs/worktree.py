@@ -1,0 +1,105 @@
+"""Worktree configurations: head, latest, base; and moving the head by compare-and-swap.
+
+Source: jvs-format(5), Worktree config; jvs-protocol(7), step 11.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import clock, locks, records
+from jvs.errors import LineageBroken, NameInvalid, NotFound, StaleHead
+from jvs.layout import MAIN
+from jvs.names import check_worktree_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.layout import Layout
+
+FIELDS = {
+    "name": records.is_text,
+    "created_at": records.is_time,
+    "base_snapshot_id": records.is_id_or_null,
+    "head_snapshot_id": records.is_id_or_null,
+    "latest_snapshot_id": records.is_id_or_null,
+}
+
+
+def new_config(name: str, base: str | None = None, event_id: str | None = None) -> dict[str, Any]:
+    """Return the configuration of a new worktree that holds the files of `base` (None: nothing yet)."""
+    return {
+        "name": name,
+        "created_at": clock.rfc3339(),
+        "base_snapshot_id": base,
+        "head_snapshot_id": base,
+        "latest_snapshot_id": base,
+        "event_id": event_id,
+    }
+
+
+def load(layout: Layout, name: str) -> dict[str, Any]:
+    """Read the configuration of a worktree.
+
+    Shape: `event_id` is the audit event that last moved the head, so that a cut log shows.
+    Errors: E_NOT_FOUND; E_LINEAGE_BROKEN when it is damaged.
+    """
+    try:
+        config = records.load(layout.worktree_config(name), FIELDS, LineageBroken)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if name == MAIN or os.path.isdir(layout.worktree_dir(name)):
+            raise LineageBroken(
+                f"the configuration of worktree '{name}' is missing",
+                hint=f"restore '{layout.worktree_config(name)}' from a copy of the repository",
+            ) from error
+        raise NotFound(
+            f"there is no worktree '{name}'", hint="'jvs worktree list' shows the worktrees", worktree=name
+        ) from error
+    if config["name"] != name:
+        raise LineageBroken(
+            f"the configuration of worktree '{name}' is that of '{config['name']}'",
+            hint=f"mend 'name' in '{layout.worktree_config(name)}'",
+        )
+    return config
+
+
+def names(layout: Layout) -> list[str]:
+    """Return the worktrees, main first, then by name. Odd entries are left out; doctor reports them."""
+    found = []
+    for name in sorted(os.listdir(layout.worktrees)):
+        try:
+            found.append(check_worktree_name(name))
+        except NameInvalid:
+            continue
+    return sorted(found, key=lambda name: (name != MAIN, name))
+
+
+def move_head(
+    layout: Layout,
+    name: str,
+    new: str | None,
+    *,
+    expected: str | None,
+    latest: str | None,
+    event_id: str | None,
+    wait: float = locks.DEFAULT_WAIT_SECONDS,
+) -> dict[str, Any]:
+    """Set head and latest when the head is still what the caller saw; done already is success.
+
+    Durable: yes. Errors: E_STALE_HEAD when somebody else moved it; E_BUSY.
+    """
+    with locks.acquire(layout.lock(f"head-{name}"), wait=wait):
+        config = load(layout, name)
+        if config["head_snapshot_id"] == new and config["latest_snapshot_id"] == latest:
+            return config
+        if config["head_snapshot_id"] != expected:
+            raise StaleHead(
+                f"the head of '{name}' is '{config['head_snapshot_id']}', not '{expected}'",
+                hint="somebody else moved it: look at 'jvs history' and run the command again",
+                head=config["head_snapshot_id"],
+                expected=expected,
+            )
+        config.update(head_snapshot_id=new, latest_snapshot_id=latest, event_id=event_id)
+        records.save(layout.worktree_config(name), config)
+        return config
