@@ -61,6 +61,8 @@ class Worker:
         self._pool: ThreadPoolExecutor | None = None
         self._running: list[Future[tuple[bytes, int]]] = []
         self.unreadable: list[tuple[bytes, str]] = []
+        self.stored: dict[bytes, tuple[int, dict[bytes, bytes] | None]] = {}
+        """Mode and covered xattrs of what could not be stored as it was found; its stamp is not kept."""
 
     def enter(self, above: Any, name: bytes, path: bytes, fd: int, st: os.stat_result) -> Any:
         """Begin a directory; what it returns is passed to the calls for what is inside."""
@@ -68,6 +70,9 @@ class Worker:
 
     def leave(self, inside: Any, fd: int, st: os.stat_result) -> None:
         """End a directory, after everything inside it."""
+
+    def abandon(self, inside: Any) -> None:
+        """A directory that was entered turned out not to be readable; it is left out."""
 
     def keep(self, inside: Any, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
         """Entries that are not directories and have not changed since the rows were written."""
@@ -171,7 +176,8 @@ class Scanner:
 
     `rows` and `load_node` come from the index (none: everything is read). `with_inode` is off where the same file
     has other inode numbers in the clone (JuiceFS). `moment_ns` is the time before which the tree's dirty pages
-    were written back: stamps that are not older are not kept. `btrfs` refuses nested subvolumes.
+    were written back: stamps that are not older are not kept. `btrfs` refuses nested subvolumes. `only` limits some
+    directories to some names; `skip` leaves names out of the root.
     """
 
     def __init__(
@@ -184,6 +190,7 @@ class Scanner:
         moment_ns: int = 0,
         btrfs: bool = False,
         skip: frozenset[bytes] = frozenset(),
+        only: dict[bytes, set[bytes]] | None = None,
     ) -> None:
         self.worker = worker
         self.rows = rows or {}
@@ -192,6 +199,7 @@ class Scanner:
         self.moment_ns = moment_ns
         self.btrfs = btrfs
         self.skip = skip
+        self.only = only
         self.result = Tree()
         self._unfinished: list[_Directory] = []
         self._seen: set[bytes] = set()
@@ -223,7 +231,8 @@ class Scanner:
         assert root.digest is not None
         found = self.result
         found.digest = root.digest
-        found.root = (st.st_mode & 0o7777, tree.covered_xattrs(fd), root.digest)
+        mode, xattrs = self.worker.stored.get(b"") or (st.st_mode & 0o7777, tree.covered_xattrs(fd))
+        found.root = (mode, xattrs, root.digest)
         found.root_hash = tree.root_hash(found.root)
         found.bytes = root.size
         found.gone = [path for path in self.rows if path not in self._seen]
@@ -234,6 +243,10 @@ class Scanner:
         names, stats = walk.list_dir(fd)
         if self.skip and not path:
             kept = [i for i, name in enumerate(names) if name not in self.skip]
+            names, stats = [names[i] for i in kept], [stats[i] for i in kept]
+        wanted = self.only.get(path) if self.only else None
+        if wanted is not None:
+            kept = [i for i, name in enumerate(names) if name in wanted]
             names, stats = [names[i] for i in kept], [stats[i] for i in kept]
         self._seen.add(path)
         here = _Directory(path)
@@ -262,27 +275,42 @@ class Scanner:
             self.worker.keep(inside, fd, names, stats)
             here.digest, here.changed = digest, False
             return True
-        data = None
+        below: list[tuple[int, _Directory]] = []
+        for i in dirs:
+            child = self._descend_checked(fd, path, names[i], stats[i], inside)
+            if child is None:  # it vanished since the listing, or may not be read: no longer what the row says
+                return self._visit_again(here, names, stats, below)
+            below.append((i, child))
+        same = all(not child.changed for _, child in below)
+        lost = self.worker.stored and any(walk.relative(path, names[i]) in self.worker.stored for i in dirs)
+        data = None if same or lost else self.load_node(digest)
+        if lost or (data is None and not same):  # the node was lost: hash the files of this directory again
+            return self._visit_again(here, names, stats, below)
         if len(dirs) < len(names):
             chosen = set(dirs)
             others = [i for i in range(len(names)) if i not in chosen]
             self.worker.keep(inside, fd, [names[i] for i in others], [stats[i] for i in others])
-        below = [(i, self._descend(fd, path, names[i], stats[i], inside)) for i in dirs]
         here.size += sum(child.size for _, child in below)
-        if all(child is not None and not child.changed for _, child in below):
+        if data is None:
             here.digest, here.changed = digest, False
             return True
-        data = self.load_node(digest)
-        if data is None:  # the node was lost: hash the files of this directory again
-            here.size -= sum(child.size for _, child in below)
-            self._uncount(here, stats)
-            self._again = dict(zip([names[i] for i in dirs], [child for _, child in below], strict=True))
-            return False
         here.entries = [list(entry) for entry in tree.decode_node(data)]
         here.names, here.row_stamps = names, walk.stamps(stats, with_inode=self.with_inode)
         here.subdirs = below
         self._settle(here)
         return True
+
+    def _visit_again(
+        self,
+        here: _Directory,
+        names: list[bytes],
+        stats: list[os.stat_result],
+        below: list[tuple[int, _Directory]],
+    ) -> bool:
+        """Give up on the row, keeping the subdirectories that were walked already."""
+        self._uncount(here, stats)
+        self._again = {names[i]: child for i, child in below}
+        return False
 
     def _visit_changed(
         self,
@@ -301,6 +329,7 @@ class Scanner:
         listed: list[bytes] = []
         pieces: list[bytes] = []
         found = self.result
+        stored = self.worker.stored
         for i, (name, st) in enumerate(zip(names, stats, strict=True)):
             mode = st.st_mode
             kind = walk.kind_of(mode)
@@ -326,11 +355,12 @@ class Scanner:
                 if taken is None:
                     continue
                 digest, size, xattrs = taken
-                here.entries.append(
-                    [name, kind, 0 if kind == walk.SYMLINK else mode & 0o7777, size, digest, xattrs]
-                )
+                here.entries.append([name, kind, 0 if kind == walk.SYMLINK else mode & 0o7777, size, digest, xattrs])
                 self._count_one(kind, here, size)
             listed.append(name)
+            if stored and (instead := stored.get(walk.relative(here.path, name))) is not None:
+                here.entries[-1][2], here.entries[-1][5] = instead
+                piece = _NO_STAMP
             pieces.append(self._lasting(piece, st))
         if kept_names:
             self.worker.keep(inside, fd, kept_names, kept_stats)
@@ -347,9 +377,7 @@ class Scanner:
                 return None
             raise from_oserror(error, f"reading '{path.decode('utf-8', 'backslashreplace')}'") from error
 
-    def _descend_checked(
-        self, fd: int, path: bytes, name: bytes, st: os.stat_result, inside: Any
-    ) -> _Directory | None:
+    def _descend_checked(self, fd: int, path: bytes, name: bytes, st: os.stat_result, inside: Any) -> _Directory | None:
         try:
             return self._descend(fd, path, name, st, inside)
         except OSError as error:
@@ -366,7 +394,11 @@ class Scanner:
         child_fd = safepath.open_dir(name, fd)
         try:
             deeper = self.worker.enter(inside, name, below, child_fd, st)
-            child = self._visit(child_fd, below, deeper)
+            try:
+                child = self._visit(child_fd, below, deeper)
+            except OSError:
+                self.worker.abandon(deeper)
+                raise
             self.worker.leave(deeper, child_fd, st)
             return child
         finally:
@@ -380,9 +412,7 @@ class Scanner:
         if data is None:
             return {}, {}
         try:
-            return index.unpack_row(known[0], walk.STAMP.size), {
-                entry[0]: entry for entry in tree.decode_node(data)
-            }
+            return index.unpack_row(known[0], walk.STAMP.size), {entry[0]: entry for entry in tree.decode_node(data)}
         except ValueError:
             return {}, {}
 

@@ -97,6 +97,11 @@ def decode_root(data: bytes) -> Root:
     return value[0], value[1], value[2]
 
 
+def is_covered(name: str) -> bool:
+    """Answer whether the hash covers an extended attribute of this name."""
+    return name.startswith("user.") or name in _COVERED
+
+
 def covered_xattrs(target: int | bytes) -> dict[bytes, bytes] | None:
     """Return the extended attributes that the hash covers, or None when there are none.
 
@@ -113,7 +118,7 @@ def covered_xattrs(target: int | bytes) -> dict[bytes, bytes] | None:
         return None
     found = {}
     for name in names:
-        if name.startswith("user.") or name in _COVERED:
+        if is_covered(name):
             try:
                 found[os.fsencode(name)] = os.getxattr(target, name)
             except OSError as error:
@@ -146,9 +151,7 @@ Change = tuple[bytes, "Entry | None", "Entry | None"]
 """Shape: relative path, the entry before or None, the entry after or None."""
 
 
-def compare(
-    load: Callable[[bytes], list[Entry]], before: bytes | None, after: bytes | None
-) -> Iterator[Change]:
+def compare(load: Callable[[bytes], list[Entry]], before: bytes | None, after: bytes | None) -> Iterator[Change]:
     """Yield what differs between two directory digests, sorted by path, descending only where digests differ.
 
     A directory that exists on one side only is yielded itself, then everything below it. A directory that exists
