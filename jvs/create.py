@@ -129,6 +129,9 @@ def _is_whole(root: str, staged: str) -> bool:
 
 def _check_empty(root: str) -> None:
     for entry in sorted(os.listdir(root)):
+        path = os.path.join(root, entry)
+        if entry == "worktrees" and os.path.isdir(path) and not os.listdir(path):
+            continue  # a dead attempt of ours made it
         raise Exists(
             f"'{root}' is not empty: it holds '{os.fsencode(entry).decode('utf-8', 'backslashreplace')}'",
             hint=f"make the repository beside it and take the files over: 'jvs init NAME --from {root}'",
@@ -146,12 +149,12 @@ def _build(root: str, settings: Settings, source: str | None) -> str:
         degraded = _build_main(staged, settings, source)
         _write_control(staged, settings, source, degraded)
         durable.sync_tree(staged, skip=_STAGED_MAIN)
-        os.mkdir(forks, 0o777)
+        os.makedirs(forks, 0o777, exist_ok=True)
         durable.publish(os.path.join(staged, _STAGED_MAIN), os.path.join(root, layout.MAIN))
     except BaseException as error:
         if not os.path.isdir(os.path.join(root, layout.MAIN)):
             engine.remove_any(staged)
-            durable.rmdir(forks, missing_ok=True)
+            _remove_if_empty(forks)
         if isinstance(error, OSError):
             raise from_oserror(error, f"making the repository in '{root}'") from error
         raise
