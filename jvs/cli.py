@@ -340,6 +340,29 @@ def paths_of(words: list[str]) -> list[bytes]:
     return [os.fsencode(word) for word in words]
 
 
+def worktree_paths(store: Store, name: str, words: list[str]) -> list[bytes]:
+    """Return path arguments relative to a worktree.
+
+    Inside the worktree they are read relative to the current directory, elsewhere relative to the worktree; an
+    absolute path must lie in the worktree. Errors: E_PATH_ESCAPE.
+    """
+    from jvs import safepath
+
+    base = os.path.realpath(store.layout.worktree_dir(name))
+    current = os.path.realpath(here())
+    inside = current if current == base or current.startswith(base + "/") else base
+    found = []
+    for word in words:
+        whole = os.path.normpath(os.path.join(inside, word)) if word else inside
+        if whole != base and not whole.startswith(base + "/"):
+            from jvs.errors import PathEscape
+
+            raise PathEscape(f"path '{word}' is not in worktree '{name}'", hint=f"name paths below '{base}'")
+        relative = os.path.relpath(whole, base)
+        found.append(b"/".join(safepath.split_relative(os.fsencode("" if relative == "." else relative))))
+    return found
+
+
 def record_step(args: argparse.Namespace, step: Callable[..., dict[str, Any]], **more: Any) -> Result:
     """Do one step as a filter: read a publish record from stdin, do the step, hand the record on.
 
@@ -360,7 +383,9 @@ def read_record() -> dict[str, Any]:
     try:
         record = canon.decode_object(data)
     except canon.BadJSON as error:
-        raise UsageError(f"stdin does not hold a publish record: {error}", hint="feed it from the step before") from error
+        raise UsageError(
+            f"stdin does not hold a publish record: {error}", hint="feed it from the step before"
+        ) from error
     for key in ("repo", "worktree", "snapshot_id"):
         if not isinstance(record.get(key), str):
             raise UsageError(
@@ -402,10 +427,7 @@ def _split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
         if word in _VALUE_OPTIONS:
             before += words[i : i + 2]
             i += 2
-        elif word in _FLAG_OPTIONS or word.startswith("--wait=") or (word[:2] in ("-C", "-c") and len(word) > 2):
-            before.append(word)
-            i += 1
-        elif word in ("-h", "--help"):
+        elif word in _FLAG_OPTIONS or word.startswith("--wait=") or (word[:2] in ("-C", "-c") and len(word) > 2) or word in ("-h", "--help"):
             before.append(word)
             i += 1
         elif word.startswith("-"):

@@ -164,17 +164,15 @@ def _build(root: str, settings: Settings, source: str | None) -> str:
 def _build_main(staged: str, settings: Settings, source: str | None) -> list[Any]:
     """Make the main worktree inside the staging directory: empty, or a clone of `source`."""
     target = os.path.join(staged, _STAGED_MAIN)
-    requested = settings.get("default_engine")
+    requested, options = settings.get("default_engine"), settings.engine_options()
     if source is None:
-        engine.best_for(staged, requested).make_worktree(target)
+        engine.best_for(staged, requested, **options).make_worktree(target)
         os.chmod(target, 0o777 & ~_umask())
         return []
     if walk.mount_points_below(source):
-        raise IOFailure(
-            f"something is mounted inside '{source}'", hint="unmount it, or begin with an empty repository"
-        )
+        raise IOFailure(f"something is mounted inside '{source}'", hint="unmount it, or begin with an empty repository")
     request = engine.Request(source, target)
-    chosen = engine.pick_for_fork(requested, source, staged)
+    chosen = engine.pick_for_fork(requested, source, staged, **options)
     cloned = chosen.fork(request)
     with durable.Barrier(staged) as barrier:
         barrier.sync_trees([] if engine.is_committed(cloned.engine) else [target], [])

@@ -60,7 +60,9 @@ def check(record: dict[str, Any], snapshot_id: str) -> dict[str, Any]:
         raise FormatUnsupported(f"snapshot '{snapshot_id}' has format {record['format']}", hint="use a newer jvs")
     if record["snapshot_id"] != snapshot_id:
         raise DescriptorCorrupt(
-            f"the descriptor of '{snapshot_id}' is that of '{record['snapshot_id']}'", hint=hint, snapshot_id=snapshot_id
+            f"the descriptor of '{snapshot_id}' is that of '{record['snapshot_id']}'",
+            hint=hint,
+            snapshot_id=snapshot_id,
         )
     if checksum(record) != record["descriptor_checksum"]:
         raise DescriptorCorrupt(

@@ -42,9 +42,7 @@ def create_file(path: str, data: bytes, *, mode: int = 0o600, sync: bool = True)
         try:
             write_all(fd, data)
             if sync:
-                os.fsync(
-                    fd
-                )  # a crash before this leaves an empty or torn file: no reader may trust the name yet
+                os.fsync(fd)  # a crash before this leaves an empty or torn file: no reader may trust the name yet
         finally:
             os.close(fd)
     except BaseException:
@@ -117,9 +115,7 @@ def fsync_file(path: str | bytes, dir_fd: Where = None) -> None:
         os.close(fd)
 
 
-def rename(
-    source: str | bytes, target: str | bytes, *, source_fd: Where = None, target_fd: Where = None
-) -> None:
+def rename(source: str | bytes, target: str | bytes, *, source_fd: Where = None, target_fd: Where = None) -> None:
     """Rename without syncing; the caller syncs the directories in the order that its protocol needs."""
     os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
 
@@ -172,9 +168,7 @@ def remove_tree(path: str | bytes, *, missing_ok: bool = True, dir_fd: Where = N
     if not stat.S_ISDIR(info.st_mode):
         unlink(path, missing_ok=missing_ok, dir_fd=dir_fd)
         return
-    parent = (
-        os.dup(dir_fd) if dir_fd is not None else safepath.open_dir(os.path.dirname(os.fspath(path)) or ".")
-    )
+    parent = os.dup(dir_fd) if dir_fd is not None else safepath.open_dir(os.path.dirname(os.fspath(path)) or ".")
     try:
         _remove_dir(parent, os.fsencode(os.path.basename(os.fspath(path)) if dir_fd is None else path))
     finally:
@@ -217,9 +211,7 @@ def _open_for_removal(parent: int, name: bytes) -> int:
     try:
         fd = safepath.open_dir(name, parent)
     except PermissionError:
-        os.chmod(
-            name, 0o700, dir_fd=parent
-        )  # chmod(2) on a real directory: lstat said so, and it is ours to delete
+        os.chmod(name, 0o700, dir_fd=parent)  # chmod(2) on a real directory: lstat said so, and it is ours to delete
         fd = safepath.open_dir(name, parent)
     if os.geteuid() != 0 and stat.S_IMODE(os.fstat(fd).st_mode) & 0o700 != 0o700:
         os.fchmod(fd, 0o700)

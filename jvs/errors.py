@@ -218,9 +218,7 @@ def from_oserror(error: OSError, doing: str) -> JvsError:
     where = f" '{facts['path']}'" if facts["path"] and str(facts["path"]) not in doing else ""
     return IOFailure(
         f"{doing}: {reason}{where}",
-        hint=hints.get(
-            error.errno or 0, "check that the path is there and readable, then run the command again"
-        ),
+        hint=hints.get(error.errno or 0, "check that the path is there and readable, then run the command again"),
         **facts,
     )
 

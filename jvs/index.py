@@ -221,9 +221,7 @@ class Index:
             if name is not None:
                 if replace:
                     self._db.execute("DELETE FROM dir WHERE tree=?", (name,))
-                self._db.executemany(
-                    "DELETE FROM dir WHERE tree=? AND path=?", [(name, path) for path in gone]
-                )
+                self._db.executemany("DELETE FROM dir WHERE tree=? AND path=?", [(name, path) for path in gone])
                 self._db.executemany(
                     "INSERT OR REPLACE INTO dir VALUES (?,?,?,?,?)",
                     [(name, path, row, node, _check_of(name, path, row, node)) for path, row, node in rows],

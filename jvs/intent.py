@@ -181,4 +181,3 @@ def pending_snapshots(layout: Layout) -> dict[str, str | None]:
         for record in load_all(layout)
         if record["operation"] == "snapshot" and records.is_id(record.get("snapshot_id"))
     }
-

@@ -41,9 +41,7 @@ class Lock:
         self.close()
 
 
-def acquire(
-    path: str, *, exclusive: bool = True, wait: float = DEFAULT_WAIT_SECONDS, command: str = ""
-) -> Lock:
+def acquire(path: str, *, exclusive: bool = True, wait: float = DEFAULT_WAIT_SECONDS, command: str = "") -> Lock:
     """Take a lock, waiting up to `wait` seconds for others to let go.
 
     Units: seconds; 0 fails at once.
@@ -121,9 +119,7 @@ def _busy(fd: int, path: str, wait: float) -> Busy:
     holder = holder_of(fd)
     who = f", held by {holder}" if holder else ""
     hint = "wait for it to end and run the command again; '--wait SECONDS' waits longer"
-    return Busy(
-        f"lock '{name}' is busy{who} (waited {wait:g} s)", hint=hint, lock=name, holder=holder or None
-    )
+    return Busy(f"lock '{name}' is busy{who} (waited {wait:g} s)", hint=hint, lock=name, holder=holder or None)
 
 
 def _sign(fd: int, command: str) -> None:

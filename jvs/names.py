@@ -33,12 +33,7 @@ def check_tag(tag: str) -> str:
 
 def _check(name: str, what: str) -> str:
     name = unicodedata.normalize("NFC", name)
-    bad = (
-        not 1 <= len(name) <= 64
-        or name in (".", "..")
-        or name.startswith("-")
-        or not _ALLOWED.issuperset(name)
-    )
+    bad = not 1 <= len(name) <= 64 or name in (".", "..") or name.startswith("-") or not _ALLOWED.issuperset(name)
     if bad:
         shown = name if len(name) <= 80 else name[:77] + "..."
         shown = shown.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -49,13 +44,7 @@ def _check(name: str, what: str) -> str:
 
 def is_snapshot_id(text: str) -> bool:
     """Answer whether text is `<13 digits>-<8 lowercase hex>`."""
-    return (
-        len(text) == 22
-        and text[13] == "-"
-        and text.isascii()
-        and text[:13].isdigit()
-        and _HEX.issuperset(text[14:])
-    )
+    return len(text) == 22 and text[13] == "-" and text.isascii() and text[:13].isdigit() and _HEX.issuperset(text[14:])
 
 
 def check_snapshot_id(text: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from jvs import audit, canon, clock, descriptor, durable, engine, intent, names, observe, scan, tree, trees, worktree
-from jvs.errors import CloneIncomplete, Detached, DescriptorCorrupt, PartialSnapshot, StaleHead, UsageError
+from jvs.errors import CloneIncomplete, DescriptorCorrupt, Detached, PartialSnapshot, StaleHead, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -193,9 +193,7 @@ def hash_payload(store: Store, record: dict[str, Any], local: Local | None = Non
 def _hash_clone(store: Store, record: dict[str, Any]) -> scan.Tree:
     path = store.layout.payload_tmp(record["snapshot_id"])
     if not os.path.isdir(path):
-        raise CloneIncomplete(
-            f"the clone '{path}' is not there", hint="run 'jvs-clone-tree --record' before this step"
-        )
+        raise CloneIncomplete(f"the clone '{path}' is not there", hint="run 'jvs-clone-tree --record' before this step")
     index = store.index()
     # What the index says of the worktree holds for a clone that carries the same inode numbers or ctimes over; a
     # copy has stamps of its own, which match nothing, and is read whole.
@@ -523,3 +521,27 @@ def look(store: Store, name: str) -> scan.Tree:
         btrfs=btrfs,
     )
     return scanner.run(directory)
+
+
+def set_head(store: Store, name: str, new: str, old: str | None) -> dict[str, Any]:
+    """Set head and latest of a worktree outside of a publication, and say so in the audit log.
+
+    `old` is what the head must be: an id, `-` for none, None for anything. Durable: yes.
+    Errors: E_STALE_HEAD, E_NOT_FOUND, E_BUSY.
+    """
+    seen = worktree.load(store.layout, name)["head_snapshot_id"]
+    expected = seen if old is None else None if old == "-" else old
+    event = audit.event("head_update", store.actor, target=new, worktree=name, details={"old": expected, "new": new})
+    seq, _ = store.log().tail()
+    config = worktree.move_head(
+        store.layout,
+        name,
+        new,
+        expected=expected,
+        latest=new,
+        event_id=event["event_id"],
+        wait=store.settings.wait,
+    )
+    if config.get("event_id") == event["event_id"]:
+        store.log().append(event, after_seq=seq)
+    return config

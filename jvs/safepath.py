@@ -69,9 +69,7 @@ def split_relative(path: bytes) -> list[bytes]:
     parts = [part for part in path.split(b"/") if part not in (b"", b".")]
     if path.startswith(b"/") or b".." in parts or b"\0" in path:
         shown = path.decode("utf-8", "backslashreplace")
-        raise PathEscape(
-            f"path '{shown}' leads outside", hint="name paths relative to the worktree, without '..'"
-        )
+        raise PathEscape(f"path '{shown}' leads outside", hint="name paths relative to the worktree, without '..'")
     return parts
 
 

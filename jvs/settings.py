@@ -55,7 +55,7 @@ class Settings:
         self.actor = ""
         self.user_file: str | None = None
         self.state_dir: str | None = None
-        self.search_path: list[str] = []
+        self.search_path: str | None = None
 
     @classmethod
     def from_environment(
@@ -95,7 +95,7 @@ class Settings:
         self.use_index = use_index
         self.command = command
         self.actor = environment.get("JVS_ACTOR") or default_actor(environment)
-        self.search_path = [p for p in environment.get("PATH", "").split(os.pathsep) if p]
+        self.search_path = environment.get("PATH")
         return self
 
     def with_repository(self, path: str) -> None:
@@ -114,6 +114,14 @@ class Settings:
     def get(self, key: str) -> Any:
         """Return the value of a key."""
         return self.origin(key)[0]
+
+    def engine_options(self) -> dict[str, Any]:
+        """Return what engines take over from the settings, as keyword arguments of `engine.pick` and its kin."""
+        return {
+            "binary": self.get("engine.juicefs.binary"),
+            "control": self.get("engine.juicefs.control"),
+            "search_path": self.search_path,
+        }
 
 
 def default_actor(environment: Mapping[str, str]) -> str:

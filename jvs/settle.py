@@ -70,4 +70,3 @@ def _run(store: Store, record: dict[str, Any]) -> str | None:
             hint="use the version of jvs that wrote it, or 'jvs doctor --repair clean_intents'",
         )
     return importlib.import_module(HANDLERS[record["operation"]]).settle(store, record)
-

@@ -101,13 +101,9 @@ class Store:
         from jvs import engine
 
         chosen = requested or self.settings.get("default_engine")
-        picked = engine.pick(chosen, self.layout.worktree_dir(name), self.layout.snapshots)
-        picked.configure(
-            binary=self.settings.get("engine.juicefs.binary"),
-            control=self.settings.get("engine.juicefs.control"),
-            search_path=self.settings.search_path,
+        return engine.pick(
+            chosen, self.layout.worktree_dir(name), self.layout.snapshots, **self.settings.engine_options()
         )
-        return picked
 
     def log(self) -> audit.Log:
         """Return the audit log."""

@@ -113,7 +113,7 @@ class Reporter(Observer):
         self._calls += 1
         if self._bar is None:
             self._waiting += amount
-            if self._calls % 64 and amount < 1 << 16 or clock.monotonic() - self._start < BAR_AFTER_SECONDS:
+            if (self._calls % 64 and amount < 1 << 16) or clock.monotonic() - self._start < BAR_AFTER_SECONDS:
                 return
             from tqdm import tqdm
 
@@ -164,4 +164,3 @@ def page(data: bytes, environment: Mapping[str, str]) -> bool:
             pass
         process.wait()
     return True
-

@@ -227,9 +227,7 @@ def hold_against(store: Store, chain: audit.ChainReport) -> list[str]:
     return problems
 
 
-def _hold_snapshot(
-    store: Store, snapshot_id: str, told: list[dict[str, Any]], hashes: set[str]
-) -> list[str]:
+def _hold_snapshot(store: Store, snapshot_id: str, told: list[dict[str, Any]], hashes: set[str]) -> list[str]:
     try:
         record = descriptor.load(store.layout, snapshot_id)
     except JvsError:

@@ -23,7 +23,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.make_parser("hash-tree", __doc__)
     parser.add_argument("dir", metavar="DIR", nargs="?", help="the directory to hash")
     parser.add_argument("--record", action="store_true", help="filter a publish record from stdin to stdout")
-    parser.add_argument("-j", "--jobs", metavar="N", type=int, default=0, help="hash big files in N threads (all cores)")
+    parser.add_argument(
+        "-j", "--jobs", metavar="N", type=int, default=0, help="hash big files in N threads (all cores)"
+    )
     return parser
 
 

@@ -1,0 +1,60 @@
+"""Clone a directory with the best engine (step 3)
+
+Alone it clones SRC to DST, which must not exist, with the best engine that works there or the one that --engine
+names, and prints the engine and what could not be kept. As a filter it clones the worktree of a publish record to
+`snapshots/ID.tmp`, and adds `engine` and `degraded`. DST is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from jvs import cli
+from jvs.errors import CloneIncomplete, Exists, IOFailure, NoSpace, UsageError
+
+RAISES = (UsageError, IOFailure, NoSpace, Exists, CloneIncomplete)
+SEE_ALSO = ("jvs-probe-engine(1)", "jvs-hash-tree(1)", "jvs-engines(7)", "jvs-plumbing(7)")
+EXAMPLES = (("jvs-clone-tree dataset dataset-copy", "clone a directory, as cheaply as the filesystem can"),)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = cli.make_parser("clone-tree", __doc__)
+    parser.add_argument("source", metavar="SRC", nargs="?", help="the directory to clone")
+    parser.add_argument("target", metavar="DST", nargs="?", help="the clone; must not exist")
+    parser.add_argument("--record", action="store_true", help="filter a publish record from stdin to stdout")
+    parser.add_argument("--engine", metavar="ENGINE", help="use this engine, or fail")
+    parser.add_argument("--allow-unreadable", action="store_true", help="leave out what cannot be read, and say so")
+    return parser
+
+
+def work(args: argparse.Namespace) -> cli.Result:
+    """Clone one directory, or do step 3."""
+    if args.record:
+        from jvs import publish
+
+        return cli.record_step(
+            args, publish.clone_payload, requested=args.engine, allow_unreadable=args.allow_unreadable
+        )
+    if args.source is None or args.target is None:
+        raise UsageError("name a source and a target, or use --record", hint="jvs-clone-tree SRC DST")
+    from jvs import engine
+
+    if os.path.lexists(args.target):
+        raise Exists(f"'{args.target}' is already there", hint="remove it, or clone to another name")
+    settings = cli.settings_of(args)
+    request = engine.Request(args.source, args.target)
+    request.allow_unreadable = args.allow_unreadable
+    parent = os.path.dirname(os.path.abspath(args.target))
+    cloned = engine.pick_for_fork(
+        settings.get("default_engine"), args.source, parent, **settings.engine_options()
+    ).fork(request)
+    value = {"engine": cloned.engine, "degraded": cloned.degraded}
+    lines = [cloned.engine, *(f"{lost['path']}\t{lost['what']}\t{lost['why']}" for lost in cloned.degraded)]
+    return cli.Result(value, "\n".join(lines) + "\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return cli.run(build_parser(), work, argv)

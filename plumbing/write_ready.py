@@ -1,0 +1,34 @@
+"""Write the READY marker beside the payload (step 8)
+
+Writes `snapshots/ID.READY` with what payload and descriptor must agree on, and makes it durable.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from jvs import cli
+from jvs.errors import IOFailure, NoSpace, UsageError
+
+RAISES = (IOFailure, NoSpace, UsageError)
+SEE_ALSO = ("jvs-rename-ready(1)", "jvs-format(5)", "jvs-protocol(7)")
+EXAMPLES = (("... | jvs-write-ready --record | ...", "this step in a pipeline"),)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = cli.make_parser("write-ready", __doc__)
+    parser.add_argument("--record", action="store_true", required=True, help="filter a publish record")
+    return parser
+
+
+def work(args: argparse.Namespace) -> cli.Result:
+    """Do this step."""
+    from jvs import publish
+
+    return cli.record_step(args, publish.write_ready)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return cli.run(build_parser(), work, argv)

@@ -1,0 +1,131 @@
+"""Take a snapshot of a worktree
+
+Publishes the files of the worktree around the current directory (main, elsewhere in the repository) as a new
+snapshot, and prints its id. When it returns 0 the snapshot is whole, durable and visible; on any failure, and after a
+crash at any instant, it is not visible at all and the next command cleans up by itself. The files are not touched,
+not even their access times. NOTE is a remark for `jvs history`; `-` reads it from stdin.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from jvs import cli
+from jvs.errors import (
+    Busy,
+    CloneIncomplete,
+    Detached,
+    IOFailure,
+    LineageBroken,
+    NameInvalid,
+    NoSpace,
+    NotARepository,
+    NotFound,
+    PathEscape,
+    UsageError,
+)
+
+RAISES = (
+    UsageError,
+    IOFailure,
+    NoSpace,
+    NotFound,
+    NotARepository,
+    Busy,
+    Detached,
+    NameInvalid,
+    PathEscape,
+    LineageBroken,
+    CloneIncomplete,
+)
+SEE_ALSO = ("jvs-history(1)", "jvs-restore(1)", "jvs-verify(1)", "jvs-engines(7)", "jvs-protocol(7)")
+EXAMPLES = (
+    ('jvs snapshot "before training"', "snapshot with a note"),
+    ("jvs snapshot --tag baseline --tag v1 start", "with tags"),
+    ("jvs snapshot --if-changed", "do nothing when nothing changed"),
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = cli.make_parser("snapshot", __doc__)
+    parser.add_argument("note", metavar="NOTE", nargs="?", help="a remark; '-' reads it from stdin")
+    parser.add_argument("-F", "--file", metavar="FILE", help="read the note from FILE ('-': stdin)")
+    parser.add_argument("-m", "--message", metavar="NOTE", help="the note, as an option")
+    parser.add_argument("-t", "--tag", metavar="TAG", action="append", default=[], help="give it this tag; repeatable")
+    parser.add_argument("--if-changed", action="store_true", help="take none when the content is that of the head")
+    parser.add_argument("-w", "--worktree", metavar="NAME", help="the worktree (the one around you, or main)")
+    parser.add_argument("--engine", metavar="ENGINE", help="use this engine, or fail")
+    parser.add_argument("--allow-unreadable", action="store_true", help="leave out what cannot be read, and say so")
+    parser.add_argument("--paths", metavar="P", action="append", default=[], help="only this path; repeatable")
+    parser.add_argument("path", metavar="PATH", nargs="*", help="only these paths: a partial snapshot")
+    return parser
+
+
+def work(args: argparse.Namespace) -> cli.Result:
+    """Publish, or say that nothing changed."""
+    from jvs import publish
+
+    note = _note_of(args)
+    store = cli.open_store(args)
+    name = store.worktree_name(args.worktree)
+    paths = _paths_of(store, name, [*args.paths, *args.path])
+    store.require_worktree(name)
+    if args.if_changed:
+        same = publish.unchanged_since(store, name, paths)
+        if same is not None:
+            return cli.Result({"snapshot_id": same, "changed": False}, f"No changes since {same}\n")
+    with store.changing(name):
+        made = publish.publish(
+            store,
+            name,
+            note=note,
+            tags=args.tag,
+            paths=paths,
+            requested=args.engine,
+            allow_unreadable=args.allow_unreadable,
+        )
+    return cli.Result(made, _text(made))
+
+
+def _text(made: dict) -> str:  # type: ignore[type-arg]
+    lines = [f"Created snapshot {made['snapshot_id']}"]
+    lost = made["degraded"]
+    if lost:
+        lines.append(f"not kept ({len(lost)}):")
+        lines += [f"  {item['path']}: {item['what']} ({item['why']})" for item in lost[:10]]
+        if len(lost) > 10:
+            lines.append(f"  ... and {len(lost) - 10} more: 'jvs show {made['snapshot_id']}'")
+    return "\n".join(lines) + "\n"
+
+
+def _note_of(args: argparse.Namespace) -> str:
+    given = [value for value in (args.note, args.message, args.file) if value is not None]
+    if len(given) > 1:
+        raise UsageError("more than one note was given", hint="give it as an argument, with -m, or with -F FILE")
+    if args.file is not None and args.file != "-":
+        try:
+            with open(args.file, "rb") as file:
+                data = file.read()
+        except OSError as error:
+            raise UsageError(f"-F '{args.file}': {error.strerror}", hint="name a file with the note") from error
+    elif "-" in (args.file, args.note):
+        data = cli.read_stdin()
+    else:
+        return args.note or args.message or ""
+    try:
+        return data.decode("utf-8").rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise UsageError("the note is not valid UTF-8", hint="write the note as UTF-8 text") from error
+
+
+def _paths_of(store: object, name: str, words: list[str]) -> list[bytes] | None:
+    """Return partial paths relative to the worktree; they are written relative to the current directory inside it."""
+    if not words:
+        return None
+    return cli.worktree_paths(store, name, words)  # type: ignore[arg-type]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return cli.run(build_parser(), work, argv)
