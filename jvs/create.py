@@ -98,12 +98,13 @@ def _create_locked(root: str, settings: Settings, source: str | None) -> dict[st
     if os.path.lexists(os.path.join(root, layout.CONTROL)):  # somebody was faster
         raise Exists(f"'{root}' is already there", hint="work in it")
     finished = _finish_or_sweep(root)
+    degraded: list[Any] = []
     if finished is None:
         _check_empty(root)
-        finished = _build(root, settings, source)
+        finished, degraded = _build(root, settings, source)
     durable.publish(finished, os.path.join(root, layout.CONTROL))
     durable.fsync_dir(os.path.dirname(root))
-    return _describe(root, settings)
+    return {**_describe(root, settings), "degraded": degraded}
 
 
 def _finish_or_sweep(root: str) -> str | None:
@@ -138,7 +139,7 @@ def _check_empty(root: str) -> None:
         )
 
 
-def _build(root: str, settings: Settings, source: str | None) -> str:
+def _build(root: str, settings: Settings, source: str | None) -> tuple[str, list[Any]]:
     staged = os.path.join(root, _STAGE + clock.random_hex(8))
     forks = os.path.join(root, "worktrees")
     try:
@@ -158,7 +159,7 @@ def _build(root: str, settings: Settings, source: str | None) -> str:
         if isinstance(error, OSError):
             raise from_oserror(error, f"making the repository in '{root}'") from error
         raise
-    return staged
+    return staged, degraded
 
 
 def _build_main(staged: str, settings: Settings, source: str | None) -> list[Any]:
@@ -166,7 +167,7 @@ def _build_main(staged: str, settings: Settings, source: str | None) -> list[Any
     target = os.path.join(staged, _STAGED_MAIN)
     requested, options = settings.get("default_engine"), settings.engine_options()
     if source is None:
-        engine.best_for(staged, requested, **options).make_worktree(target)
+        engine.best_for(staged, requested).make_worktree(target)
         os.chmod(target, 0o777 & ~_umask())
         return []
     if walk.mount_points_below(source):

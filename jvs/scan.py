@@ -158,7 +158,7 @@ def special_xattrs(fd: int, name: bytes) -> dict[bytes, bytes] | None:
 class _Directory:
     """A directory on its way to a digest: entries may still be waiting for their hash."""
 
-    __slots__ = ("changed", "digest", "entries", "names", "path", "row_stamps", "size", "subdirs")
+    __slots__ = ("changed", "digest", "entries", "names", "path", "row_stamps", "size", "subdirs", "visited")
 
     def __init__(self, path: bytes) -> None:
         self.path = path
@@ -169,6 +169,7 @@ class _Directory:
         self.subdirs: list[tuple[int, _Directory]] = []
         self.names: list[bytes] = []
         self.row_stamps = b""
+        self.visited: dict[bytes, _Directory] = {}
 
 
 class Scanner:
@@ -309,7 +310,7 @@ class Scanner:
     ) -> bool:
         """Give up on the row, keeping the subdirectories that were walked already."""
         self._uncount(here, stats)
-        self._again = {names[i]: child for i, child in below}
+        here.visited = {names[i]: child for i, child in below}
         return False
 
     def _visit_changed(
@@ -322,7 +323,6 @@ class Scanner:
         inside: Any,
     ) -> None:
         old_stamps, old_entries = self._old(known)
-        visited, self._again = getattr(self, "_again", None) or {}, None
         width = walk.STAMP.size
         kept_names: list[bytes] = []
         kept_stats: list[os.stat_result] = []
@@ -337,7 +337,7 @@ class Scanner:
             same = old_stamps.get(name) == piece
             old = old_entries.get(name)
             if kind == walk.DIR:
-                child = visited.get(name) or self._descend_checked(fd, here.path, name, st, inside)
+                child = here.visited.get(name) or self._descend_checked(fd, here.path, name, st, inside)
                 if child is None:
                     continue
                 xattrs = old[5] if same and old is not None else child_xattrs(fd, name)
