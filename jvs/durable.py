@@ -120,6 +120,33 @@ def rename(source: str | bytes, target: str | bytes, *, source_fd: Where = None,
     os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
 
 
+def exchange(
+    source: str | bytes, target: str | bytes, *, source_fd: Where = None, target_fd: Where = None
+) -> bool:
+    """Let two names that are both there trade places in one step, whatever their kinds; no name is absent meanwhile.
+
+    Returns False, and nothing happened, where the filesystem cannot do that.
+    Durable: no; the caller syncs the directories. Errors: OSError; EXDEV across subvolumes.
+    Source: renameat2(2), RENAME_EXCHANGE.
+    """
+    import ctypes
+
+    here = -100  # AT_FDCWD
+    done = _libc().renameat2(  # type: ignore[attr-defined]
+        here if source_fd is None else source_fd,
+        os.fsencode(source),
+        here if target_fd is None else target_fd,
+        os.fsencode(target),
+        2,
+    )
+    if done == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):  # NFS, 9p and other network filesystems
+        return False
+    raise OSError(number, os.strerror(number), os.fsdecode(target))
+
+
 def publish(source: str, target: str) -> None:
     """Rename a finished thing to its final name, which must be free, and make the name durable.
 
