@@ -71,6 +71,9 @@ class Worker:
     def leave(self, inside: Any, fd: int, st: os.stat_result) -> None:
         """End a directory, after everything inside it."""
 
+    def listed(self, path: bytes, names: list[bytes]) -> None:
+        """The names in a directory, before anything is done with them."""
+
     def abandon(self, inside: Any) -> None:
         """A directory that was entered turned out not to be readable; it is left out."""
 
@@ -249,6 +252,7 @@ class Scanner:
         if wanted is not None:
             kept = [i for i, name in enumerate(names) if name in wanted]
             names, stats = [names[i] for i in kept], [stats[i] for i in kept]
+        self.worker.listed(path, names)
         self._seen.add(path)
         here = _Directory(path)
         row_stamps = walk.stamps(stats, with_inode=self.with_inode)

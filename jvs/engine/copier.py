@@ -1,0 +1,471 @@
+"""One walk that copies a tree and hashes it on the way; the engines `copy` and `reflink-copy` are this.
+
+A file whose stamp is the one in the index is hard-linked from the payload that the index describes; all others are
+copied through `fidelity`. What is hashed is what was written: the tree of the walk is the tree of the target.
+Source: jvs-protocol(7), steps 3 and 4; jvs-engines(7).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+
+from jvs import clock, durable, engine, fidelity, safepath, scan, tree, walk
+from jvs.engine import Cloned, Request
+from jvs.errors import JvsError, from_oserror
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.tree import Entry
+
+_SMALL_BYTES = 1 << 20
+_NOTHING = bytes(32)
+
+
+class _Dir:
+    """A directory of the target while it is being filled; `base` is its counterpart in the base payload, or -1."""
+
+    __slots__ = ("base", "fd", "path", "source")
+
+    def __init__(self, fd: int, base: int, path: bytes) -> None:
+        self.fd = fd
+        self.base = base
+        self.path = path
+
+
+class _Linked:
+    """The first name of a hard-link group: where it is, what it was hashed to, and the stat that belongs to it."""
+
+    __slots__ = ("digest", "path", "size", "st", "xattrs")
+
+    def __init__(
+        self, path: bytes, st: os.stat_result, digest: Any, size: int, xattrs: dict[bytes, bytes] | None
+    ) -> None:
+        self.path = path
+        self.st = st
+        self.digest = digest
+        self.size = size
+        self.xattrs = xattrs
+
+
+class Copier(scan.Worker):
+    """Makes the target while the scanner walks the source."""
+
+    def __init__(self, request: Request, *, share: bool) -> None:
+        super().__init__(jobs=request.jobs, allow_unreadable=request.allow_unreadable)
+        self.request = request
+        self.share = share
+        self.losses = fidelity.Losses()
+        self.stale = False
+        """Whether a file changed in a way that makes the tree of this walk untrue; it is to be hashed again then."""
+        self._hash = request.hash
+        self._open: list[_Dir] = []
+        self._groups: dict[tuple[int, int], _Linked] = {}
+        self._base_used: dict[int, tuple[int, int]] = {}
+        self._started_ns = clock.now_ns()
+
+    # Directories
+
+    def enter(self, above: _Dir | None, name: bytes, path: bytes, fd: int, st: os.stat_result) -> _Dir:
+        """Make the directory, 0700 until everything is inside."""
+        try:
+            if above is None:
+                here = self._enter_root()
+            else:
+                here = _Dir(fidelity.make_dir(name, above.fd), -1, path)
+                self._open.append(here)
+                if above.base >= 0:
+                    here.base = _open_if_there(name, above.base)
+        except OSError as error:
+            raise self._failed(error, path) from error
+        return here
+
+    def _enter_root(self) -> _Dir:
+        target = os.fsencode(self.request.target)
+        parent = safepath.open_dir(os.path.dirname(target) or b".")
+        try:
+            name = os.path.basename(target)
+            if self.request.as_worktree:
+                engine.best_for(os.path.dirname(self.request.target)).make_worktree(self.request.target)
+                here = _Dir(safepath.open_dir(name, parent), -1, b"")
+            else:
+                here = _Dir(fidelity.make_dir(name, parent), -1, b"")
+        finally:
+            os.close(parent)
+        self._open.append(here)
+        fidelity.drop_inherited(here.fd)
+        if self.request.base_payload is not None:
+            here.base = _open_if_there(os.fsencode(self.request.base_payload), None)
+        return here
+
+    def leave(self, inside: _Dir, fd: int, st: os.stat_result) -> None:
+        """Give the directory its metadata now that it is complete."""
+        try:
+            kept = fidelity.apply_dir(inside.fd, fd, st, inside.path, self.losses)
+        except OSError as error:
+            raise self._failed(error, inside.path) from error
+        if kept.lost:
+            self.stored[inside.path] = (kept.mode, kept.covered())
+        self._shut(inside)
+
+    def abandon(self, inside: _Dir) -> None:
+        """Take away the directory that was begun."""
+        while self._open[-1] is not inside:
+            self._shut(self._open[-1])
+        self._shut(inside)
+        above = self._open[-1].fd if self._open else None
+        name = os.path.basename(inside.path) if inside.path else os.fsencode(self.request.target)
+        try:
+            durable.remove_tree(name, dir_fd=above)
+        except OSError as error:
+            raise self._failed(error, inside.path) from error
+
+    def _shut(self, here: _Dir) -> None:
+        self._open.remove(here)
+        os.close(here.fd)
+        if here.base >= 0:
+            os.close(here.base)
+
+    def close(self) -> None:
+        """End the threads and let go of directories that an error left open."""
+        super().close()
+        for here in list(self._open):
+            self._shut(here)
+
+    # Entries that did not change
+
+    def keep(self, inside: _Dir, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
+        """Link unchanged entries from the base payload; copy those that cannot be linked."""
+        if inside.base < 0:
+            for name, st in zip(names, stats, strict=True):
+                self._keep_copy(inside, fd, name, st)
+            return
+        if max([st[stat.ST_NLINK] for st in stats], default=0) > 1:
+            self._keep_groups(inside, fd, names, stats)
+            return
+        link, base, target = os.link, inside.base, inside.fd
+        start, end = 0, len(names)
+        while start < end:
+            try:
+                for name in names[start:]:
+                    link(name, name, src_dir_fd=base, dst_dir_fd=target, follow_symlinks=False)
+                    start += 1
+                return
+            except OSError as error:
+                self._check_link_error(error, inside, names[start])
+                self._keep_copy(inside, fd, names[start], stats[start])
+                start += 1
+
+    def _keep_groups(self, inside: _Dir, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
+        """Link unchanged entries one by one, because some of them have other names that may lie elsewhere."""
+        for name, st in zip(names, stats, strict=True):
+            path = walk.relative(inside.path, name)
+            if st.st_nlink > 1 and (first := self._groups.get((st.st_dev, st.st_ino))) is not None:
+                if not fidelity.unchanged(first.st, st):
+                    self.stale = True
+                if self._link_group(first, inside, name, path):
+                    continue
+            try:
+                os.link(name, name, src_dir_fd=inside.base, dst_dir_fd=inside.fd, follow_symlinks=False)
+            except OSError as error:
+                self._check_link_error(error, inside, name)
+                self._keep_copy(inside, fd, name, st)
+            if st.st_nlink > 1:
+                self._groups.setdefault((st.st_dev, st.st_ino), _Linked(path, st, None, 0, None))
+
+    def _check_link_error(self, error: OSError, inside: _Dir, name: bytes) -> None:
+        """Raise what is more than a reason to copy instead of linking."""
+        if error.errno not in (
+            errno.EMLINK,  # as many names as the filesystem allows (65,000 on ext4)
+            errno.ENOENT,  # the base payload is being collected, or is damaged
+            errno.EPERM,  # fs.protected_hardlinks, immutable files, filesystems without links
+            errno.EXDEV,
+            errno.EOPNOTSUPP,
+            errno.EACCES,
+        ):
+            raise self._failed(error, walk.relative(inside.path, name))
+
+    def _keep_copy(self, inside: _Dir, fd: int, name: bytes, st: os.stat_result) -> None:
+        """Copy what could have been linked: its digest is known, if it is still the same file."""
+        path = walk.relative(inside.path, name)
+        if st.st_nlink > 1:
+            first = self._groups.get((st.st_dev, st.st_ino))
+            if first is not None and self._link_group(first, inside, name, path):
+                return
+        hashing, self._hash = self._hash, False
+        try:
+            self._copy(inside, fd, path, name, st, None)
+        except FileNotFoundError:
+            self.stale = True
+            return
+        except OSError as error:
+            raise self._failed(error, path) from error
+        finally:
+            self._hash = hashing
+        if path in self.stored:
+            self.stale = True
+
+    # Entries that are new or changed
+
+    def take(
+        self, inside: _Dir, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
+    ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
+        """Copy an entry, or link it to its group or to an equal file of the base payload."""
+        try:
+            return self._copy(inside, fd, path, name, st, old)
+        except PermissionError as error:
+            return self.refuse(path, error)
+
+    def _copy(
+        self, inside: _Dir, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
+    ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
+        if st.st_nlink > 1:
+            taken = self._take_group(inside, fd, path, name, st)
+            if taken is not None:
+                return taken
+        if not stat.S_ISREG(st.st_mode):
+            return self._copy_special(inside, fd, path, name, st)
+        source = safepath.open_file(name, fd)
+        try:
+            if old is not None and inside.base >= 0 and self._hash:
+                taken = self._take_equal(inside, source, path, name, st, old)
+                if taken is not None:
+                    return taken
+            return self._copy_file(inside, source, path, name, st)
+        finally:
+            os.close(source)
+
+    def _copy_special(
+        self, inside: _Dir, fd: int, path: bytes, name: bytes, st: os.stat_result
+    ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
+        kind = walk.kind_of(st.st_mode)
+        digest = tree.special_digest(kind, name, st, fd)
+        try:
+            kept = fidelity.copy_special(fd, name, inside.fd, st, path, self.losses)
+            if kept is not None and kind == walk.SYMLINK:
+                link = os.readlink(name, dir_fd=inside.fd)
+                digest, size = hashlib.sha256(link).digest(), len(link)
+            else:
+                size = 0
+        except FileNotFoundError:
+            raise  # gone from the source meanwhile
+        except OSError as error:
+            raise self._failed(error, path) from error
+        if kept is None:
+            return None
+        xattrs = None if kind == walk.SYMLINK else kept.covered()
+        if kept.lost:
+            self.stored[path] = (kept.mode, xattrs)
+        if st.st_nlink > 1:
+            self._groups.setdefault((st.st_dev, st.st_ino), _Linked(path, st, digest, size, xattrs))
+        return digest, size, xattrs
+
+    def _copy_file(
+        self, inside: _Dir, source: int, path: bytes, name: bytes, st: os.stat_result
+    ) -> tuple[Any, int, dict[bytes, bytes] | None]:
+        try:
+            target = fidelity.new_file(name, inside.fd)
+            try:
+                final, digest, size = self._content(source, target, path)
+                kept = fidelity.apply_metadata(target, final, fidelity.read_xattrs(source), path, self.losses)
+                if digest is None and self._hash:
+                    digest, size = self._hash_target(target, final.st_size)
+            finally:
+                os.close(target)
+        except OSError as error:
+            raise self._failed(error, path) from error
+        xattrs = kept.covered()
+        if kept.lost or final.st_mode != st.st_mode or not fidelity.unchanged(st, final) or st.st_ino != final.st_ino:
+            self.stored[path] = (kept.mode, xattrs)
+        if st.st_nlink > 1:
+            self._groups.setdefault((st.st_dev, st.st_ino), _Linked(path, final, digest, size, xattrs))
+        return digest if digest is not None else _NOTHING, size, xattrs
+
+    def _content(self, source: int, target: int, path: bytes) -> tuple[os.stat_result, Any, int]:
+        """Copy the content; return the stat that belongs to it, its digest when that came for free, and its size."""
+        before = os.fstat(source)
+        if self.share and fidelity.reflink(source, target):
+            if self._hash and self._settled(before):
+                os.lseek(source, 0, os.SEEK_SET)
+                if before.st_size < scan.BIG_BYTES or self.jobs < 2:
+                    digest, size = tree.hash_open_file(source)
+                    if fidelity.unchanged(before, os.fstat(source)):
+                        return before, digest, size
+            return before, None, os.fstat(target).st_size
+        if not self._hash or before.st_size >= scan.BIG_BYTES:
+            final = fidelity.copy_content(source, target, path, self.losses, share=False)
+            return final, None, os.fstat(target).st_size
+        for attempt in range(1, fidelity.TRIES + 1):
+            digest = hashlib.sha256()
+            fidelity.copy_data(source, target, before, digest)
+            after = os.fstat(source)
+            if fidelity.unchanged(before, after):
+                break
+            before = after
+            if attempt < fidelity.TRIES:
+                os.ftruncate(target, 0)
+        else:
+            why = f"the file changed during each of {fidelity.TRIES} attempts to copy it"
+            self.losses.add(path, "torn", why)
+        return before, digest.digest(), os.fstat(target).st_size
+
+    def _settled(self, st: os.stat_result) -> bool:
+        """Answer whether a later change to the file would show in its stat.
+
+        Sharing the blocks wrote back all dirty pages, so even a store into a mapped file moves the ctime; but not
+        when the ctime is so young that the clock of the filesystem may not have ticked since.
+        """
+        return max(st.st_ctime_ns, st.st_mtime_ns) < self._started_ns - scan.RACY_NS
+
+    def _hash_target(self, target: int, size: int) -> tuple[Any, int]:
+        """Hash what was written, in another thread when it is big."""
+        os.lseek(target, 0, os.SEEK_SET)
+        if size >= scan.BIG_BYTES and self.jobs > 1:
+            return self._submit(os.dup(target)), size
+        return tree.hash_open_file(target)
+
+    # Links
+
+    def _take_group(
+        self, inside: _Dir, fd: int, path: bytes, name: bytes, st: os.stat_result
+    ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
+        """Give an inode that was copied before another name; None when it has to be copied."""
+        first = self._groups.get((st.st_dev, st.st_ino))
+        if first is None:
+            return None
+        digest, size, xattrs = first.digest, first.size, first.xattrs
+        if digest is None and self._hash:  # the first name was linked from the base, so only its row knows the digest
+            found = super().take(inside, fd, path, name, st, None)
+            if found is None:
+                return None
+            digest, size, xattrs = found
+        if not self._link_group(first, inside, name, path):
+            return None
+        if not fidelity.unchanged(first.st, st):
+            self.stored[path] = (self.stored.get(first.path) or (stat.S_IMODE(first.st.st_mode), xattrs))[:2]
+        elif first.path in self.stored:
+            self.stored[path] = self.stored[first.path]
+        return digest if digest is not None else _NOTHING, size, xattrs
+
+    def _link_group(self, first: _Linked, inside: _Dir, name: bytes, path: bytes) -> bool:
+        parts = first.path.split(b"/")
+        try:
+            above = safepath.open_parent(self._open[0].fd, parts)
+            try:
+                os.link(parts[-1], name, src_dir_fd=above, dst_dir_fd=inside.fd, follow_symlinks=False)
+            finally:
+                os.close(above)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
+                raise self._failed(error, path) from error
+            self.losses.add(path, "hardlink", f"copied as a file of its own: {error.strerror}")
+            return False
+        return True
+
+    def _take_equal(
+        self, inside: _Dir, source: int, path: bytes, name: bytes, st: os.stat_result, old: Entry
+    ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
+        """Link a file from the base payload that has a new stamp but all that we keep is the same."""
+        try:
+            base = os.stat(name, dir_fd=inside.base, follow_symlinks=False)
+        except OSError:
+            return None
+        before = os.fstat(source)
+        if _kept_stat(base) != _kept_stat(before) or old[1] != walk.FILE:
+            return None
+        key = (before.st_dev, before.st_ino)
+        if self._base_used.setdefault(base.st_ino, key) != key:  # two files of the source never become one
+            return None
+        digest, size = tree.hash_open_file(source)
+        os.lseek(source, 0, os.SEEK_SET)
+        if digest != old[4] or not fidelity.unchanged(before, os.fstat(source)):
+            return None
+        if fidelity.read_xattrs(source) != _xattrs_at(name, inside.base):
+            return None
+        try:
+            os.link(name, name, src_dir_fd=inside.base, dst_dir_fd=inside.fd, follow_symlinks=False)
+        except OSError as error:
+            self._check_link_error(error, inside, name)
+            return None
+        if before.st_mode != st.st_mode or not fidelity.unchanged(st, before) or st.st_ino != before.st_ino:
+            self.stored[path] = (stat.S_IMODE(before.st_mode), old[5])
+        if st.st_nlink > 1:
+            self._groups.setdefault((st.st_dev, st.st_ino), _Linked(path, before, digest, size, old[5]))
+        return digest, size, old[5]
+
+    def _failed(self, error: OSError, path: bytes) -> JvsError:
+        shown = path.decode("utf-8", "backslashreplace") or self.request.source
+        return from_oserror(error, f"copying '{shown}'")
+
+
+def _kept_stat(st: os.stat_result) -> tuple[int, ...]:
+    return st.st_mode, st.st_uid, st.st_gid, st.st_size, st.st_mtime_ns
+
+
+def _xattrs_at(name: bytes, dir_fd: int) -> fidelity.Attributes | None:
+    try:
+        return fidelity.entry_xattrs(name, dir_fd)
+    except OSError:
+        return None
+
+
+def _open_if_there(name: bytes, dir_fd: int | None) -> int:
+    """Open a directory of the base payload; -1 when it is not there, and everything below is copied."""
+    try:
+        return safepath.open_dir(name, dir_fd)
+    except OSError:
+        return -1
+
+
+def chosen_names(paths: list[bytes]) -> dict[bytes, set[bytes]]:
+    """Return which names of which directories lead to some paths. Errors: E_PATH_ESCAPE.
+
+    A path that is named itself is taken whole; so a path below another one adds nothing.
+    """
+    split = sorted((safepath.split_relative(path) for path in paths), key=len)
+    only: dict[bytes, set[bytes]] = {b"": set()}
+    whole: set[bytes] = set()
+    for parts in split:
+        if not parts:
+            return {}
+        ancestors = [b"/".join(parts[:i]) for i in range(len(parts) + 1)]
+        if whole.intersection(ancestors):
+            continue
+        whole.add(ancestors[-1])
+        for above, part in zip(ancestors, parts, strict=False):
+            only.setdefault(above, set()).add(part)
+    return only
+
+
+def run(request: Request, *, engine_name: str, share: bool) -> Cloned:
+    """Copy a tree. Errors: E_EXISTS, E_IO, E_NO_SPACE, E_CLONE_INCOMPLETE for mounts inside."""
+    engine.check_source(request.source)
+    engine.check_target(request.target)
+    with_inode, btrfs = engine.scan_flags(request.source)
+    moment = clock.now_ns()
+    if request.hash:
+        scan.writeback(request.source)
+    copier = Copier(request, share=share)
+    scanner = scan.Scanner(
+        copier,
+        rows=request.rows if request.hash else None,
+        load_node=request.load_node,
+        with_inode=with_inode,
+        moment_ns=moment,
+        btrfs=btrfs,
+        only=chosen_names(request.paths) if request.paths is not None else None,
+    )
+    found: scan.Tree | None = scanner.run(request.source)
+    assert found is not None
+    for path, why in found.unreadable:
+        copier.losses.add(path, "unreadable", why)
+    found.source_stamps = True
+    if request.paths is not None:
+        found.rows, found.gone = [], []
+    if copier.stale or not request.hash:
+        found = None
+    return Cloned(engine_name, copier.losses.as_json(), found, moment, with_inode=with_inode)

@@ -1,0 +1,75 @@
+"""The engine `copy`: reads and writes what changed; works everywhere.
+
+Cost: the first snapshot is O(bytes); later ones hard-link what has not changed from the payload before.
+Source: jvs-engines(7).
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import engine
+from jvs.engine import Cloned, Engine, Probe, Request
+
+_SPARE_BYTES = 16 << 20
+
+
+class CopyEngine(Engine):
+    """Copies bytes."""
+
+    name = engine.COPY
+    cost = "O(bytes)"
+
+    def probe(self, source_dir: str, store_dir: str) -> Probe:
+        """Works wherever files can be written."""
+        return self._answer(True, "", "what did not change is hard-linked from the snapshot before")
+
+    def clone(self, request: Request) -> Cloned:
+        """Copy the tree. Errors: E_IO, E_NO_SPACE before anything is written when it clearly does not fit."""
+        from jvs.engine import copier
+
+        check_space(request)
+        return copier.run(request, engine_name=self.name, share=False)
+
+
+def check_space(request: Request) -> None:
+    """Refuse a first copy that is clearly larger than the free space.
+
+    Only the sizes of a tree of which nothing is known are added up; otherwise most of it will be linked.
+    Errors: E_NO_SPACE.
+    """
+    if request.base_payload is not None or request.paths is not None:
+        return
+    store = os.statvfs(os.path.dirname(os.path.abspath(request.target)))
+    used = os.statvfs(request.source)
+    free = store.f_bavail * store.f_frsize
+    if (used.f_blocks - used.f_bfree) * used.f_frsize <= free:  # the whole filesystem would fit
+        return
+    wanted = allocated_bytes(request.source, free)
+    if wanted + _SPARE_BYTES > free:
+        from jvs.errors import NoSpace
+
+        raise NoSpace(
+            f"copying needs at least {wanted} bytes, and {free} are free",
+            hint="free some space ('jvs gc plan' shows what can go), or use a filesystem that shares blocks",
+            wanted_bytes=wanted,
+            free_bytes=free,
+        )
+
+
+def allocated_bytes(directory: str, limit: int) -> int:
+    """Return the bytes that the files of a tree occupy, or some number above `limit` once it is passed."""
+    total = 0
+    stack = [directory]
+    while stack and total <= limit:
+        try:
+            with os.scandir(stack.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        stack.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False):
+                        st = entry.stat(follow_symlinks=False)
+                        total += st.st_blocks * 512 // max(st.st_nlink, 1)
+        except OSError:  # unreadable or gone: the copy itself will say
+            continue
+    return total

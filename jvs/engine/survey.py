@@ -1,0 +1,67 @@
+"""What a tree holds by name, taken before and during a clone that may come out incomplete without an error.
+
+Source: jvs-protocol(7), Completeness.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from jvs import safepath, walk
+
+
+class Survey:
+    """The names of every directory of a tree; its special files; its hard-link groups.
+
+    Shape: `names` maps a directory's path to its sorted names; `groups` maps an inode to the paths of its names.
+    """
+
+    def __init__(self) -> None:
+        self.names: dict[bytes, list[bytes]] = {}
+        self.specials: list[tuple[bytes, os.stat_result]] = []
+        self.groups: dict[int, list[bytes]] = {}
+        self.entries = 0
+
+    def take(self, directory: str) -> Survey:
+        """Walk a tree. What vanishes meanwhile or may not be listed is left out. Errors: OSError for its root."""
+        walk.allow_deep_trees()
+        fd = safepath.open_dir(directory)
+        try:
+            self._visit(fd, b"")
+        finally:
+            os.close(fd)
+        self.groups = {inode: paths for inode, paths in self.groups.items() if len(paths) > 1}
+        return self
+
+    def _visit(self, fd: int, path: bytes) -> None:
+        names, stats = walk.list_dir(fd)
+        self.names[path] = names
+        self.entries += len(names)
+        for name, st in zip(names, stats, strict=True):
+            form = st.st_mode & 0o170000
+            if form == 0o040000:
+                below = walk.relative(path, name)
+                try:
+                    child = safepath.open_dir(name, fd)
+                except OSError:
+                    continue
+                try:
+                    self._visit(child, below)
+                except OSError:
+                    self.names.pop(below, None)
+                finally:
+                    os.close(child)
+            elif form == 0o100000:
+                if st.st_nlink > 1:
+                    self.groups.setdefault(st.st_ino, []).append(walk.relative(path, name))
+            elif form != stat.S_IFLNK:
+                self.specials.append((walk.relative(path, name), st))
+
+    def missing(self, path: bytes, names: list[bytes]) -> list[bytes]:
+        """Return the paths that this survey has in a directory and another listing of it has not."""
+        known = self.names.get(path)
+        if known is None or known == names:
+            return []
+        have = set(names)
+        return [walk.relative(path, name) for name in known if name not in have]
