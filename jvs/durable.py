@@ -115,6 +115,19 @@ def fsync_file(path: str | bytes, dir_fd: Where = None) -> None:
         os.close(fd)
 
 
+def commit_file(path: str) -> None:
+    """Make the content of a file durable that another process is writing, through a descriptor that could write.
+
+    JuiceFS commits nothing when the descriptor was opened for reading. Never waits for a fifo, never makes a file.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            os.fsync(fd)  # a clone made before this would have the content of a second ago
+    finally:
+        os.close(fd)
+
+
 def rename(source: str | bytes, target: str | bytes, *, source_fd: Where = None, target_fd: Where = None) -> None:
     """Rename without syncing; the caller syncs the directories in the order that its protocol needs."""
     os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
