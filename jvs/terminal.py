@@ -10,7 +10,7 @@ from jvs.observe import Observer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any, TextIO
 
 _COLORS = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36, "bold": 1, "dim": 2}
@@ -35,18 +35,76 @@ class Terminal:
 
 def show_path(path: bytes) -> str:
     """Return a path for people: odd bytes and control characters escaped, so that one path is one line."""
-    text = path.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return show_text(path.decode("utf-8", "backslashreplace"))
 
 
 def show_text(text: str) -> str:
     """Return text that somebody wrote (a note) for one line: control characters escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
+
+
+_QUOTED = {0x07: "a", 0x08: "b", 0x09: "t", 0x0A: "n", 0x0B: "v", 0x0C: "f", 0x0D: "r", 0x22: '"', 0x5C: "\\"}
+
+
+def quote_path(path: bytes) -> str:
+    """Return a path for scripts that read lines: as it is, or in double quotes with C escapes, as git writes it.
+
+    Quoted is what holds control characters, quotes, backslashes, or bytes that are not UTF-8.
+    """
+    try:
+        text = path.decode("utf-8")
+        if text.isprintable() and '"' not in text and "\\" not in text:
+            return text
+    except UnicodeDecodeError:
+        text = ""
+    if text and all(c.isprintable() or ord(c) < 0x80 for c in text):
+        shown = [_quote_byte(ord(c)) if ord(c) < 0x80 else c for c in text]
+    else:
+        shown = [_quote_byte(byte) for byte in path]
+    return '"' + "".join(shown) + '"'
+
+
+def _quote_byte(byte: int) -> str:
+    if byte in _QUOTED:
+        return "\\" + _QUOTED[byte]
+    return chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:03o}"
+
+
+def columns(text: str) -> int:
+    """Return how many columns text takes: wide characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def pad(text: str, width: int, *, right: bool = False) -> str:
+    """Return text filled with blanks to a width, at its end, or before it when it is to stand at the right."""
+    blanks = " " * max(width - columns(text), 0)
+    return blanks + text if right else text + blanks
 
 
 def cut(text: str, width: int) -> str:
-    """Return text cut to a width, with an ellipsis."""
-    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+    """Return text cut to a width in columns, with dots where something is missing."""
+    if columns(text) <= width:
+        return text
+    kept, used = [], 0
+    for c in text:
+        used += columns(c)
+        if used > width - 3:
+            break
+        kept.append(c)
+    return ("".join(kept) + "...")[: max(width, 0)]
+
+
+def cut_left(text: str, width: int) -> str:
+    """Return a path cut to a width in columns from its beginning, since its end tells more."""
+    if columns(text) <= width:
+        return text
+    return cut(text[::-1], width)[::-1]
 
 
 def age(ns: int) -> str:
@@ -54,10 +112,10 @@ def age(ns: int) -> str:
     seconds = (clock.now_ns() - ns) // 1_000_000_000
     if seconds < 0:
         return "in the future"
-    for limit, unit, name in ((90, 1, "s"), (5400, 60, "min"), (129600, 3600, "h"), (1 << 60, 86400, "days")):
+    for limit, unit, name in ((90, 1, "s"), (5400, 60, "min"), (129600, 3600, "h")):
         if seconds < limit:
             return f"{seconds // unit} {name} ago"
-    return ""
+    return f"{plural(seconds // 86400, 'day')} ago"
 
 
 def size(count: int) -> str:
@@ -87,7 +145,6 @@ class Reporter(Observer):
         self._phase = ""
         self._start = 0.0
         self._waiting = 0
-        self._calls = 0
 
     def step(self, name: str, seconds: float) -> None:
         if self.trace:
@@ -109,11 +166,10 @@ class Reporter(Observer):
             return
         if phase != self._phase:
             self._hide()
-            self._phase, self._start, self._waiting, self._calls = phase, clock.monotonic(), 0, 0
-        self._calls += 1
+            self._phase, self._start, self._waiting = phase, clock.monotonic(), 0
         if self._bar is None:
             self._waiting += amount
-            if (self._calls % 64 and amount < 1 << 16) or clock.monotonic() - self._start < BAR_AFTER_SECONDS:
+            if clock.monotonic() - self._start < BAR_AFTER_SECONDS:
                 return
             from tqdm import tqdm
 
@@ -144,23 +200,53 @@ class Reporter(Observer):
 
 def page(data: bytes, environment: Mapping[str, str]) -> bool:
     """Show long text through the user's pager; False when it fits the screen or there is no pager."""
+    return page_stream(iter((data,)), environment) is None
+
+
+def page_stream(chunks: Iterator[bytes], environment: Mapping[str, str]) -> Iterator[bytes] | None:
+    """Show text through the user's pager while it is still being made.
+
+    Returns None when that was done; what is to be printed otherwise: text that fits the screen, or all of it when
+    there is no pager. JVS_PAGER goes before PAGER; empty or `cat` means none.
+    """
+    import itertools
     import shutil
+
+    command = environment.get("JVS_PAGER", environment.get("PAGER", "less"))
+    words = command.split()
+    if not words or words[0] == "cat" or shutil.which(words[0], path=environment.get("PATH")) is None:
+        return chunks
+    lines = shutil.get_terminal_size().lines
+    first: list[bytes] = []
+    for chunk in chunks:
+        first.append(chunk)
+        lines -= chunk.count(b"\n")
+        if lines <= 1:
+            break
+    else:
+        return iter(first)
+    _feed(command, itertools.chain(first, chunks), environment)
+    return None
+
+
+def _feed(command: str, chunks: Iterator[bytes], environment: Mapping[str, str]) -> None:
+    """Run the pager to its end. Ctrl-C is its business meanwhile, as in every program with a pager."""
+    import signal
     import subprocess
 
-    lines = shutil.get_terminal_size().lines
-    if data.count(b"\n") < lines - 1:
-        return False
-    command = environment.get("JVS_PAGER", environment.get("PAGER", "less"))
-    if not command or command == "cat" or shutil.which(command.split()[0]) is None:
-        return False
-    extended = dict(environment)
-    extended.setdefault("LESS", "FRX")
-    with subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, env=extended) as process:
-        assert process.stdin is not None
+    extended = {"LESS": "FRX", **environment}
+    process = subprocess.Popen(["/bin/sh", "-c", command], stdin=subprocess.PIPE, env=extended)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert process.stdin is not None
+    try:
+        for chunk in chunks:
+            process.stdin.write(chunk)
+    except BrokenPipeError:  # the reader has seen enough
+        pass
+    finally:
         try:
-            process.stdin.write(data)
             process.stdin.close()
-        except BrokenPipeError:  # the reader has seen enough
+        except BrokenPipeError:  # as above
             pass
         process.wait()
-    return True
+        signal.signal(signal.SIGINT, before)
