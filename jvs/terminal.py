@@ -32,6 +32,10 @@ class Terminal:
         codes = ";".join(str(_COLORS[color]) for color in colors)
         return f"\x1b[{codes}m{text}\x1b[0m"
 
+    def paint_bytes(self, data: bytes, *colors: str) -> bytes:
+        """Return bytes in colours, or as they are where there are none."""
+        return self.paint("\0", *colors).encode("ascii").replace(b"\0", data) if self.color and data else data
+
 
 def show_path(path: bytes) -> str:
     """Return a path for people: odd bytes and control characters escaped, so that one path is one line."""

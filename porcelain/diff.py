@@ -1,0 +1,156 @@
+"""Show what differs between snapshots, or from the files now
+
+Without FROM: the two most recent snapshots of this worktree's line. With FROM: that snapshot against the files of the
+worktree as they are now. With FROM and TO: the two snapshots. Directories are descended only where their digests
+differ, and no file is read that did not change. A file that vanished in one place and came up in another with the
+same content is shown as renamed. PATHs after `--` limit it to them and what lies below.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from jvs import cli
+from jvs.errors import (
+    Ambiguous,
+    IOFailure,
+    LineageBroken,
+    NotARepository,
+    NotFound,
+    PathEscape,
+    PayloadHashMismatch,
+    UsageError,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.diff import Change, Diff, Side
+    from jvs.store import Store
+    from jvs.terminal import Terminal
+
+RAISES = (
+    UsageError,
+    IOFailure,
+    NotFound,
+    Ambiguous,
+    NotARepository,
+    PathEscape,
+    LineageBroken,
+    PayloadHashMismatch,
+)
+SEE_ALSO = ("jvs-status(1)", "jvs-history(1)", "jvs-restore(1)", "jvs-diff-tree(1)")
+EXAMPLES = (
+    ("jvs diff", "what the newest snapshot changed"),
+    ("jvs diff HEAD", "what changed in the files since then"),
+    ("jvs diff baseline HEAD --stat", "two snapshots, with bars"),
+    ("jvs diff HEAD~1 --patch -- src", "line by line, below src"),
+)
+_COLORS = {"A": "green", "D": "red", "M": "yellow", "R": "magenta"}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = cli.make_parser("diff", __doc__, jsonl=True, zero=True)
+    parser.add_argument("source", metavar="FROM", nargs="?", help="the snapshot to begin with")
+    parser.add_argument("target", metavar="TO", nargs="?", help="the snapshot to end with (the files now)")
+    parser.add_argument("path", metavar="PATH", nargs="*", help="after '--': only these paths")
+    parser.add_argument("--paths", metavar="P", action="append", default=[], help="only this path; repeatable")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--stat", action="store_true", help="sizes, and bars that fit the screen")
+    form.add_argument("--name-only", action="store_true", help="paths only, quoted like C text when they are odd")
+    form.add_argument("--name-status", action="store_true", help="a letter (A, D, M, R), a TAB, the path")
+    form.add_argument("-p", "--patch", action="store_true", help="unified patches of small text files")
+    parser.add_argument("--exit-code", action="store_true", help="exit 3 when something differs")
+    parser.add_argument("-w", "--worktree", metavar="NAME", help="the worktree (the one around you, or main)")
+    return parser
+
+
+def work(args: argparse.Namespace) -> cli.Result:
+    """Compare, and show it in the form that was asked for."""
+    if args.zero and not (args.name_only or args.name_status):
+        args.name_status = not (args.json or args.jsonl)
+    store = cli.open_store(args)
+    with store.reading():
+        found = _compare(store, args)
+    code = 3 if args.exit_code and found.changes else 0
+    if args.json or args.jsonl:
+        return cli.Result(found.as_json() if args.json else None, items=found.items(), exit=code)
+    return cli.Result(None, lambda screen: _text(store, found, args, screen), exit=code, pager=not args.zero)
+
+
+def _compare(store: Store, args: argparse.Namespace) -> Diff:
+    from jvs import diff, refs
+
+    name = store.worktree_name(args.worktree)
+    words = [*args.paths, *args.path]
+    paths = cli.worktree_paths(store, name, words) if words else None
+    if args.source is None:
+        before, after = diff.newest_two(store, name)
+        return diff.between(store, before, after, paths=paths)
+    source = refs.resolve(store, args.source, name)
+    if args.target is None:
+        return diff.against_files(store, source, name, paths=paths)
+    return diff.between(store, source, refs.resolve(store, args.target, name), paths=paths)
+
+
+def _text(store: Store, found: Diff, args: argparse.Namespace, screen: Terminal) -> str | bytes:
+    from jvs import patch, terminal
+
+    if args.patch:
+        return b"".join(patch.patch_chunks(found, screen))
+    if args.name_only or args.name_status:
+        return _names(found.changes, args)
+    lines = [f"From {_side(store, found.before)}", f"To   {_side(store, found.after)}", ""]
+    if args.stat:
+        lines += patch.stat_lines(found, screen)
+    else:
+        for change in found.changes:
+            letter = screen.paint(change.letter, _COLORS[change.letter])
+            lines.append(f"{letter}  {patch.show_change(change)}  {screen.paint(_detail(change), 'dim')}".rstrip())
+    lines += [f"?  {terminal.show_path(path)}  cannot be read" for path in found.unreadable]
+    if found.changes or found.unreadable:
+        lines.append("")
+    lines.append(patch.summary(found.counts()))
+    return "\n".join(lines) + "\n"
+
+
+def _detail(change: Change) -> str:
+    from jvs import patch
+
+    if change.letter != "M" and (change.is_dir or change.letter == "R" and not change.how()):
+        return ""
+    return f"({patch.show_sizes(change)})"
+
+
+def _side(store: Store, side: Side) -> str:
+    from jvs import history, refs, terminal
+
+    if side.record is None:
+        return "the files now" if side.directory else "nothing"
+    note = history.first_line(side.record["note"])
+    short = refs.short_id(store.layout, side.record["snapshot_id"])
+    return f"{short} ({history.show_age(side.record)}) {terminal.cut(note, 50)}".rstrip()
+
+
+def _names(changes: list[Change], args: argparse.Namespace) -> bytes:
+    """Names for scripts: quoted lines, or raw names with NUL behind each; a rename gives both, the old one first."""
+    from jvs import terminal
+
+    end = b"\0" if args.zero else b"\n"
+    between = b"\0" if args.zero else b"\t"
+    parts = []
+    for change in changes:
+        both = args.name_status and change.letter == "R"
+        names = [change.old_path, change.path] if both else [change.path]
+        shown = names if args.zero else [terminal.quote_path(name).encode("utf-8") for name in names]
+        fields = [change.letter.encode(), *shown] if args.name_status else shown
+        parts.append(between.join(fields) + end)
+    return b"".join(parts)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; what stands behind `--` is a path, even where a snapshot could stand."""
+    if argv is not None and "--" in argv:
+        i = argv.index("--")
+        argv = [*argv[:i], *(f"--paths={path}" for path in argv[i + 1 :])]
+    return cli.run(build_parser(), work, argv)
