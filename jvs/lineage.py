@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from jvs import canon, descriptor, intent, records
-from jvs.errors import DescriptorCorrupt, LineageBroken, NotFound
+from jvs.errors import DescriptorCorrupt, JvsError, LineageBroken, NotFound
 from jvs.names import is_snapshot_id
 
 TYPE_CHECKING = False
@@ -58,14 +58,22 @@ def load_visible(store: Store, snapshot_id: str) -> dict[str, Any]:
 
 
 def tombstone_of(layout: Layout, snapshot_id: str) -> dict[str, Any] | None:
-    """Return the descriptor that a collected snapshot left, with `collected` true, or None."""
+    """Return the descriptor that a collected snapshot left, with `collected` true, or None.
+
+    A collection that was interrupted counts: whoever asks has not found the descriptor itself.
+    """
     path = os.path.join(layout.tombstones, snapshot_id + ".json")
     try:
         stone = canon.decode_object(records.read(path))
     except (OSError, canon.BadJSON):
         return None
     record = stone.get("descriptor")
-    if not isinstance(record, dict) or stone.get("gc_state") != "committed":
+    if not isinstance(record, dict):
+        return None
+    try:
+        text = records.parse(canon.encode(record), path, descriptor.FIELDS, LineageBroken)
+        descriptor.check(text, snapshot_id)
+    except JvsError:  # a tombstone that was changed leads nowhere: the line is broken there
         return None
     return {**record, "collected": True}
 

@@ -29,6 +29,8 @@ HANDLERS = {
     "worktree_rename": "jvs.fork",
     "worktree_remove": "jvs.fork",
     "gc_run": "jvs.gc",
+    "pin": "jvs.pins",
+    "unpin": "jvs.pins",
 }
 """Operation -> the module whose `settle(store, intent)` completes or undoes it and returns a sentence."""
 

@@ -136,13 +136,20 @@ def check_all(
 
 def candidates(layout: Layout) -> list[str]:
     """Return every id that claims to be a snapshot: with a descriptor, a marker or a payload, and not in flight."""
-    pending = {record.get("snapshot_id") for record in intent.load_all(layout)}
+    intents = intent.load_all(layout)
+    pending = {record.get("snapshot_id") for record in intents if record["operation"] == "snapshot"}
     ids = set(lineage.published_ids(layout))
+    pending |= _being_collected(intents) - ids
     for entry in os.listdir(layout.snapshots):
         base = entry.removesuffix(".READY")
         if lineage.is_snapshot_id(base):
             ids.add(base)
     return sorted(i for i in ids if i not in pending)
+
+
+def _being_collected(intents: list[dict[str, Any]]) -> set[str]:
+    """Return what a collection in flight names; where the descriptor is gone the rest follows or is settled."""
+    return {i for record in intents if record["operation"] == "gc_run" for i in record.get("candidates", [])}
 
 
 def check_lines(store: Store) -> list[JvsError]:
@@ -251,7 +258,3 @@ def _hold_worktree(store: Store, name: str, events: set[Any]) -> list[str]:
     if event_id is not None and event_id not in events:
         return [f"worktree '{name}' was moved by an event that the log does not know: its tail was cut"]
     return []
-
-
-def _was_collected(layout: Layout, snapshot_id: str) -> bool:
-    return os.path.exists(os.path.join(layout.tombstones, snapshot_id + ".json"))

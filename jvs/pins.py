@@ -1,0 +1,203 @@
+"""Pins: snapshots that no collection takes, until the pin is removed or expires.
+
+One file `gc/pins/ID.json` each. A pin that cannot be read stops every collection: it might protect anything.
+Source: jvs-gc-pin(1), jvs-format(5).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from jvs import audit, clock, durable, intent, lineage, locks, records, retention
+from jvs.errors import Busy, NotFound, PartialSnapshot, UsageError, from_oserror
+from jvs.names import check_snapshot_id, is_snapshot_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from jvs.layout import Layout
+    from jvs.store import Store
+
+FIELDS = {
+    "snapshot_id": records.is_id,
+    "created_at": records.is_time,
+    "actor": records.is_text,
+    "reason": records.is_text_or_null,
+    "expires_at": records.is_text_or_null,
+}
+
+
+def path_of(layout: Layout, snapshot_id: str) -> str:
+    """Return the file of a pin."""
+    return os.path.join(layout.pins, check_snapshot_id(snapshot_id) + ".json")
+
+
+def load(layout: Layout, snapshot_id: str) -> dict[str, Any]:
+    """Read one pin. Errors: FileNotFoundError; E_PARTIAL_SNAPSHOT when damaged; E_IO."""
+    path = path_of(layout, snapshot_id)
+    pin = records.load(path, FIELDS, PartialSnapshot)
+    expires = pin["expires_at"]
+    if pin["snapshot_id"] != snapshot_id or not (expires is None or records.is_time(expires)):
+        raise PartialSnapshot(
+            f"pin '{snapshot_id}' is damaged: it is that of '{pin['snapshot_id']}', or its end is not a time",
+            hint=f"pin the snapshot again ('jvs gc pin {snapshot_id}'), or take the pin away ('jvs gc unpin')",
+            path=path,
+        )
+    return pin
+
+
+def list_all(layout: Layout) -> list[dict[str, Any]]:
+    """Read every pin, oldest snapshot first. Errors: E_PARTIAL_SNAPSHOT when one is damaged or of an odd name; E_IO."""
+    try:
+        listing = sorted(os.listdir(layout.pins))
+    except OSError as error:
+        raise from_oserror(error, "listing the pins") from error
+    found = []
+    for name in listing:
+        if name.endswith(".json.tmp") and is_snapshot_id(name[:-9]):
+            continue  # a pin that was never made: its writer died before the rename
+        if not (name.endswith(".json") and is_snapshot_id(name[:-5])):
+            raise PartialSnapshot(
+                f"'gc/pins/{name}' is not a pin",
+                hint=f"move '{os.path.join(layout.pins, name)}' out of the repository if nothing needs it",
+                path=os.path.join(layout.pins, name),
+            )
+        try:
+            found.append(load(layout, name[:-5]))
+        except FileNotFoundError:  # taken away since we listed
+            continue
+    return found
+
+
+def has_expired(pin: dict[str, Any], now_ns: int) -> bool:
+    """Answer whether a pin protects no more."""
+    return pin["expires_at"] is not None and clock.parse_rfc3339(pin["expires_at"]) <= now_ns
+
+
+def parse_expiry(text: str) -> str:
+    """Return when a pin ends: after a duration (`30d`), or at a day or time of UTC. Errors: E_USAGE."""
+    candidate = text.strip().removesuffix("Z").replace(" ", "T")
+    if len(candidate) == 10:
+        candidate += "T00:00:00"
+    if "." not in candidate:
+        candidate += ".000000"
+    try:
+        return clock.rfc3339(clock.parse_rfc3339(candidate + "Z"))
+    except ValueError:
+        pass
+    try:
+        return clock.rfc3339(clock.now_ns() + retention.parse_duration(text.strip(), "--expires"))
+    except (UsageError, OverflowError, ValueError, OSError) as error:
+        raise UsageError(
+            f"--expires: '{text[:40]}' is neither a duration nor a time",
+            hint="write 30d, 12h, 2030-01-31 or 2030-01-31T12:00:00Z",
+        ) from error
+
+
+def add(store: Store, snapshot_id: str, *, reason: str | None = None, expires_at: str | None = None) -> dict[str, Any]:
+    """Pin a visible snapshot, or change its pin; return the pin.
+
+    Durable: pin and audit record. Errors: E_NOT_FOUND, E_PARTIAL_SNAPSHOT, E_BUSY, E_IO, E_NO_SPACE.
+    """
+    with _changing(store):
+        lineage.load_visible(store, snapshot_id)
+        pin = {
+            "snapshot_id": snapshot_id,
+            "created_at": clock.rfc3339(),
+            "actor": store.actor,
+            "reason": reason,
+            "expires_at": expires_at,
+        }
+        _carry_out(store, "pin", snapshot_id, reason, {"expires_at": expires_at}, pin)
+    return pin
+
+
+def remove(store: Store, snapshot_id: str) -> None:
+    """Take a pin away, a damaged one too.
+
+    Durable: yes, with its audit record. Errors: E_NOT_FOUND when there is none; E_BUSY, E_IO, E_NO_SPACE.
+    """
+    with _changing(store):
+        if not os.path.lexists(path_of(store.layout, snapshot_id)):
+            raise NotFound(f"snapshot '{snapshot_id}' is not pinned", hint="'jvs gc pins' lists the pins")
+        _carry_out(store, "unpin", snapshot_id, None, {}, None)
+
+
+@contextlib.contextmanager
+def _changing(store: Store) -> Iterator[None]:
+    """Share the repository, settle, and hold the lock that orders changes to pins and guards a live one's intent."""
+    wait, command = store.settings.wait, store.settings.command
+    with locks.acquire_repository(store.layout.locks, exclusive=False, wait=wait, command=command):
+        store.settle()
+        with locks.acquire(store.layout.lock("pins"), wait=wait, command=command):
+            yield
+
+
+def _carry_out(
+    store: Store,
+    operation: str,
+    snapshot_id: str,
+    reason: str | None,
+    details: dict[str, Any],
+    pin: dict[str, Any] | None,
+) -> None:
+    """Do it write-ahead; an error before it took effect leaves nothing, a later one what the next command settles."""
+    seq, _ = store.log().tail()
+    event = audit.event(operation, store.actor, target=snapshot_id, reason=reason, details=details)
+    pending = intent.new(
+        operation,
+        None,
+        operation_id=clock.new_operation_id(),
+        owner=intent.owner(locked=True),
+        audit=event,
+        audit_seq=seq,
+        snapshot_id=snapshot_id,
+        pin=pin,
+    )
+    try:
+        intent.write(store.layout, pending)
+        _apply(store.layout, pending)
+    except BaseException:
+        if not _is_applied(store.layout, pending):
+            intent.clear(store.layout, pending["operation_id"])
+        raise
+    store.log().append(event, after_seq=seq)
+    intent.clear(store.layout, pending["operation_id"])
+
+
+def _apply(layout: Layout, pending: dict[str, Any]) -> None:
+    path = path_of(layout, pending["snapshot_id"])
+    if pending["pin"] is not None:
+        records.save(path, pending["pin"])
+        return
+    durable.remove_tree(path)  # it may be anything: a damaged pin is taken away like any other
+    durable.fsync_dir(layout.pins)  # a crash before this may bring the pin back, and the intent takes it away again
+
+
+def _is_applied(layout: Layout, pending: dict[str, Any]) -> bool:
+    try:
+        return load(layout, pending["snapshot_id"]) == pending["pin"]
+    except FileNotFoundError:
+        return pending["pin"] is None
+    except PartialSnapshot:
+        return False
+
+
+def settle(store: Store, pending: dict[str, Any]) -> str:
+    """Complete what a dead process began with a pin; returns what was done, or nothing when its owner lives."""
+    try:
+        lock = locks.acquire(store.layout.lock("pins"), wait=0, command="settle")
+    except Busy:
+        return ""
+    with lock:
+        if not os.path.lexists(store.layout.intent(pending["operation_id"])):
+            return ""
+        check_snapshot_id(pending["snapshot_id"])
+        _apply(store.layout, pending)
+        store.log().append(pending["audit"], after_seq=pending["audit_seq"])
+        intent.clear(store.layout, pending["operation_id"])
+    verb = "removed" if pending["pin"] is None else "completed"
+    return f"{verb} the pin of {pending['snapshot_id']}"

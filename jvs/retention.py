@@ -1,0 +1,186 @@
+"""Retention: which snapshots a policy keeps, and by which of its rules.
+
+A policy works on each worktree's snapshots by themselves, so that a busy worktree cannot push out the snapshots of a
+quiet one. Newest means nearest to the tip of the line, never latest by the clock: a clock that jumps must not make
+anything go. Hours, days, weeks (ISO), months and years are those of UTC.
+Source: jvs-gc-plan(1), jvs-config(5).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+
+from jvs import clock
+from jvs.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+    from typing import Any
+
+    from jvs.settings import Settings
+
+COUNTS = ("keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
+RULES = (
+    "keep_last",
+    "keep_within",
+    "keep_hourly",
+    "keep_daily",
+    "keep_weekly",
+    "keep_monthly",
+    "keep_yearly",
+    "keep_tag",
+)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
+_MAX_DIGITS = 9
+_NS = 1_000_000_000
+
+
+def parse_duration(text: str, where: str) -> int:
+    """Return the nanoseconds of a duration such as `90s`, `12h`, `7d`, `2w`, `1y`, or several: `1d12h`.
+
+    Errors: E_USAGE naming `where`.
+    """
+    total, digits = 0, ""
+    for character in text:
+        if character.isascii() and character.isdigit() and len(digits) < _MAX_DIGITS:
+            digits += character
+        elif digits and character in _UNITS:
+            total += int(digits) * _UNITS[character]
+            digits = ""
+        else:
+            digits = "x"
+            break
+    if digits or not text:
+        raise UsageError(f"{where}: '{text[:40]}' is not a duration", hint="write 90s, 30m, 12h, 7d, 2w or 1y")
+    return total * _NS
+
+
+_HELP = {
+    "keep_last": ("N", "keep the newest N snapshots of each worktree"),
+    "keep_within": ("DURATION", "keep all younger than DURATION (7d, 12h), counted back from the newest"),
+    "keep_hourly": ("N", "keep the newest of each of the last N hours that have one"),
+    "keep_daily": ("N", "keep the newest of each of the last N days that have one"),
+    "keep_weekly": ("N", "keep the newest of each of the last N ISO weeks that have one"),
+    "keep_monthly": ("N", "keep the newest of each of the last N months that have one"),
+    "keep_yearly": ("N", "keep the newest of each of the last N years that have one"),
+    "keep_tag": ("GLOB", "keep those with a tag that fits GLOB; repeatable"),
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the options of a policy. Errors when parsing: E_USAGE."""
+    group = parser.add_argument_group(
+        "policy",
+        "With any of these, lines are thinned: what no rule keeps goes. Without, the configured 'retention.*'.",
+    )
+    for rule, (metavar, text) in _HELP.items():
+        option = "--" + rule.replace("_", "-")
+        if rule in COUNTS:
+            group.add_argument(option, metavar=metavar, type=_count, help=text)
+        elif rule == "keep_tag":
+            group.add_argument(option, metavar=metavar, action="append", help=text)
+        else:
+            group.add_argument(option, metavar=metavar, help=text)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+        raise ValueError(text)
+    return int(text)
+
+
+def given(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the rules that the options set."""
+    return {rule: getattr(args, rule) for rule in RULES}
+
+
+class Policy:
+    """The rules of one collection. Shape: `rules` holds only those that are set; none at all means no thinning."""
+
+    def __init__(self, rules: dict[str, Any]) -> None:
+        self.rules = {key: rules[key] for key in RULES if rules.get(key)}
+        self._within = parse_duration(self.rules["keep_within"], "keep_within") if "keep_within" in self.rules else 0
+
+    @classmethod
+    def of(cls, settings: Settings, given: dict[str, Any]) -> Policy:
+        """Return the policy of the options; without any, that of the settings.
+
+        Options replace the configured policy as a whole: half a policy from each would keep what nobody asked for.
+        """
+        chosen = {key: value for key, value in given.items() if value is not None}
+        if not chosen:
+            chosen = {key: settings.get(f"retention.{key}") for key in RULES}
+        return cls(chosen)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is any rule, so that lines may be thinned."""
+        return bool(self.rules)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the rules that are set."""
+        return dict(self.rules)
+
+    def kept(self, newest_first: list[dict[str, Any]]) -> dict[str, list[str]]:
+        """Return for each snapshot that a rule keeps the rules that keep it, as a person reads them.
+
+        `newest_first` are descriptors, children before their parents (`lineage.order`).
+        """
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for record in newest_first:
+            groups.setdefault(record["worktree_name"], []).append(record)
+        reasons: dict[str, list[str]] = {}
+        for group in groups.values():
+            self._keep_group(group, reasons)
+        return reasons
+
+    def _keep_group(self, newest_first: list[dict[str, Any]], reasons: dict[str, list[str]]) -> None:
+        def note(record: dict[str, Any], reason: str) -> None:
+            reasons.setdefault(record["snapshot_id"], []).append(reason)
+
+        for record in newest_first[: self.rules.get("keep_last", 0)]:
+            note(record, "keep-last")
+        newest_ns = max(clock.parse_rfc3339(record["created_at"]) for record in newest_first)
+        for record in newest_first if self._within else ():
+            # Counted back from the newest snapshot, not from now: then a plan does not change by waiting, and a
+            # worktree that nobody touches, or a clock that jumps, loses nothing.
+            if clock.parse_rfc3339(record["created_at"]) >= newest_ns - self._within:
+                note(record, f"keep-within {self.rules['keep_within']}")
+        for rule, period_of in _PERIODS.items():
+            for record in _first_of_each(newest_first, period_of, self.rules.get(rule, 0)):
+                note(record, f"{rule.replace('_', '-')} {period_of(record['created_at'])}")
+        for pattern in self.rules.get("keep_tag", ()):
+            for record in newest_first:
+                if any(isinstance(tag, str) and fnmatch.fnmatchcase(tag, pattern) for tag in record["tags"]):
+                    note(record, f"keep-tag {pattern}")
+
+
+def _first_of_each(
+    newest_first: list[dict[str, Any]], period_of: Callable[[str], str], count: int
+) -> list[dict[str, Any]]:
+    """Return the newest snapshot of each of the newest `count` periods."""
+    seen: dict[str, dict[str, Any]] = {}
+    for record in newest_first:
+        if len(seen) >= count:
+            break
+        seen.setdefault(period_of(record["created_at"]), record)
+    return list(seen.values())
+
+
+def _week(created_at: str) -> str:
+    """Return the ISO week; it belongs to the year that holds its Thursday."""
+    import datetime
+
+    year, week, _ = datetime.date.fromisoformat(created_at[:10]).isocalendar()
+    return f"{year}-W{week:02d}"
+
+
+_PERIODS: dict[str, Callable[[str], str]] = {
+    "keep_hourly": lambda created_at: created_at[:13],
+    "keep_daily": lambda created_at: created_at[:10],
+    "keep_weekly": _week,
+    "keep_monthly": lambda created_at: created_at[:7],
+    "keep_yearly": lambda created_at: created_at[:4],
+}

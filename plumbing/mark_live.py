@@ -1,0 +1,52 @@
+"""List the snapshots that a collection must keep, and why
+
+Prints the id of each snapshot that is protected and its reasons, with TABs between: what 'jvs gc plan' keeps with the
+same policy options. With --candidates it prints what may go instead. Writes nothing; whatever cannot be read is an
+error, because it might protect something.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from jvs import cli
+from jvs.errors import Busy, DescriptorCorrupt, IOFailure, LineageBroken, NotARepository, PartialSnapshot, UsageError
+
+RAISES = (UsageError, IOFailure, NotARepository, Busy, DescriptorCorrupt, LineageBroken, PartialSnapshot)
+SEE_ALSO = ("jvs-gc-plan(1)", "jvs-prune-snapshot(1)", "jvs-protocol(7)")
+EXAMPLES = (
+    ("jvs-mark-live | cut -f1", "the ids of all protected snapshots"),
+    ("jvs-mark-live --candidates --keep-last 5 | xargs -n1 jvs-prune-snapshot --keep-last 5", "a collection by hand"),
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    from jvs import retention
+
+    parser = cli.make_parser("mark-live", __doc__, jsonl=True)
+    parser.add_argument("--candidates", action="store_true", help="print the ids that may go instead")
+    retention.add_options(parser)
+    return parser
+
+
+def work(args: argparse.Namespace) -> cli.Result:
+    """Find what is protected."""
+    from jvs import gc_plan, retention
+    from jvs.terminal import show_text
+
+    store = cli.open_store(args)
+    policy = retention.Policy.of(store.settings, retention.given(args))
+    with store.reading():
+        plan = gc_plan.make(store, policy, estimate=False)
+    if args.candidates:
+        found = [{"snapshot_id": i, "reasons": [plan.why_dropped(i)]} for i in plan.candidates]
+        return cli.Result(found, "".join(i + "\n" for i in plan.candidates), items=found)
+    found = [{"snapshot_id": i, "reasons": plan.marks.sentences(i)} for i in sorted(plan.marks.reasons)]
+    lines = ["\t".join([item["snapshot_id"], *map(show_text, item["reasons"])]) + "\n" for item in found]
+    return cli.Result(found, "".join(lines), items=found)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return cli.run(build_parser(), work, argv)

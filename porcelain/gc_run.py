@@ -1,0 +1,67 @@
+"""Collect the snapshots of a plan
+
+Plans again and compares: when the repository changed since the plan was made, nothing is done. Then the candidates are
+taken out of sight, each wholly, and their files deleted; that last, long part holds no lock that others need. When it
+returns 0 every candidate is gone and its space free. After a failure or a crash the same command goes on where it
+stopped. Works on a full disk. The policy options are needed only for a plan that could not be stored.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from jvs import cli
+from jvs.errors import (
+    Busy,
+    DescriptorCorrupt,
+    GcPlanMismatch,
+    IOFailure,
+    LineageBroken,
+    NoSpace,
+    NotARepository,
+    NotFound,
+    PartialSnapshot,
+    UsageError,
+)
+
+RAISES = (
+    UsageError,
+    IOFailure,
+    NoSpace,
+    NotFound,
+    NotARepository,
+    Busy,
+    DescriptorCorrupt,
+    LineageBroken,
+    PartialSnapshot,
+    GcPlanMismatch,
+)
+SEE_ALSO = ("jvs-gc-plan(1)", "jvs-prune-snapshot(1)", "jvs-doctor(1)", "jvs-protocol(7)")
+EXAMPLES = (("jvs gc run --plan-id 0123456789abcdef0123456789abcdef", "carry out a plan"),)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    from jvs import retention
+
+    parser = cli.make_parser("gc run", __doc__)
+    parser.add_argument("--plan-id", metavar="ID", required=True, help="the plan, as 'jvs gc plan' printed it")
+    retention.add_options(parser)
+    return parser
+
+
+def work(args: argparse.Namespace) -> cli.Result:
+    """Carry out the plan."""
+    from jvs import gc, retention
+    from jvs.terminal import plural
+
+    store = cli.open_store(args)
+    policy = retention.Policy.of(store.settings, retention.given(args))
+    done = gc.run(store, args.plan_id, policy)
+    text = f"Collected {plural(done['collected_count'], 'snapshot')}\n"
+    return cli.Result(done, text)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return cli.run(build_parser(), work, argv)

@@ -1,0 +1,40 @@
+"""Take a pin away
+
+From now on the snapshot is protected no more than any other. A pin that is damaged, or whose snapshot is gone, is taken
+away by its full id. The removal is recorded in the audit log.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from jvs import cli
+from jvs.errors import Ambiguous, Busy, IOFailure, NoSpace, NotARepository, NotFound, UsageError
+
+RAISES = (UsageError, IOFailure, NoSpace, NotFound, NotARepository, Ambiguous, Busy)
+SEE_ALSO = ("jvs-gc-pin(1)", "jvs-gc-pins(1)", "jvs-gc-plan(1)")
+EXAMPLES = (("jvs gc unpin baseline", "let the next collection decide"),)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = cli.make_parser("gc unpin", __doc__)
+    parser.add_argument("target", metavar="TARGET", help="the snapshot")
+    parser.add_argument("-w", "--worktree", metavar="NAME", help="HEAD is that of this worktree")
+    return parser
+
+
+def work(args: argparse.Namespace) -> cli.Result:
+    """Remove the pin."""
+    from jvs import names, pins, refs
+
+    store = cli.open_store(args)
+    is_id = names.is_snapshot_id(args.target)
+    target = args.target if is_id else refs.resolve(store, args.target, args.worktree)
+    pins.remove(store, target)
+    return cli.Result({"snapshot_id": target, "pinned": False}, f"Unpinned {target}\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return cli.run(build_parser(), work, argv)
