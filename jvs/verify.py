@@ -224,11 +224,14 @@ def hold_against(store: Store, chain: audit.ChainReport) -> list[str]:
     visible = set(lineage.visible_ids(store.layout))
     for snapshot_id in sorted(visible):
         problems += _hold_snapshot(store, snapshot_id, told.get(snapshot_id, []), hashes)
-    in_flight = {record.get("snapshot_id") for record in pending}
-    published = set(lineage.published_ids(store.layout))
-    for snapshot_id in sorted(told.keys() - published - in_flight):
-        if not _was_collected(store.layout, snapshot_id):
-            problems.append(f"the log knows snapshot '{snapshot_id}', which is gone and was not collected")
+    in_flight = {record.get("snapshot_id") for record in pending} | _being_collected(pending)
+    runs = [record["details"].get("collected", []) for record in chain.records if record["operation"] == "gc_run"]
+    collected = {i for ids in runs for i in ids}
+    problems += [
+        f"the log knows snapshot '{i}', which is gone and was not collected"
+        for i in sorted(told.keys() - published - in_flight - collected)
+    ]
+    problems += [f"snapshot '{i}' was collected, and is there again" for i in sorted(collected & published)]
     for name in worktree.names(store.layout):
         problems += _hold_worktree(store, name, events)
     return problems
