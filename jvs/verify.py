@@ -224,6 +224,7 @@ def hold_against(store: Store, chain: audit.ChainReport) -> list[str]:
     visible = set(lineage.visible_ids(store.layout))
     for snapshot_id in sorted(visible):
         problems += _hold_snapshot(store, snapshot_id, told.get(snapshot_id, []), hashes)
+    published = set(lineage.published_ids(store.layout))
     in_flight = {record.get("snapshot_id") for record in pending} | _being_collected(pending)
     runs = [record["details"].get("collected", []) for record in chain.records if record["operation"] == "gc_run"]
     collected = {i for ids in runs for i in ids}
