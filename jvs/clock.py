@@ -40,7 +40,10 @@ def parse_rfc3339(text: str) -> int:
     if len(text) != 27 or text[19] != "." or text[26] != "Z":
         raise ValueError(f"not a time: {text!r}")
     seconds = calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S"))
-    return seconds * 1_000_000_000 + int(text[20:26]) * 1000
+    ns = seconds * 1_000_000_000 + int(text[20:26]) * 1000
+    if rfc3339(ns) != text:  # blanks, signs, underscores, foreign digits, leap seconds: int and strptime take them
+        raise ValueError(f"not a time: {text!r}")
+    return ns
 
 
 def new_snapshot_id() -> str:

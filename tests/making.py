@@ -1,0 +1,129 @@
+"""Repositories, snapshots and commands for tests, all in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jvs import cli, commands, create, publish
+from jvs.settings import Settings
+from jvs.store import Store
+
+CONFORMANCE = Path(__file__).resolve().parent.parent / "conformance"
+
+
+class Said(NamedTuple):
+    """What a command left behind."""
+
+    exit: int
+    out: bytes
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out.decode("utf-8")
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error object that `--json` puts on stderr, behind whatever remarks came first."""
+        return json.loads(self.err[self.err.index('{\n  "error"') :])["error"]
+
+
+class _Stream(io.TextIOWrapper):
+    """A stream that keeps what was written when it is closed."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        super().__init__(io.BytesIO(data), encoding="utf-8", errors="strict", write_through=True)
+
+
+@contextlib.contextmanager
+def streams(stdin: bytes) -> Iterator[tuple[_Stream, _Stream]]:
+    """Give the commands a stdin, a stdout and a stderr of their own."""
+    before = sys.stdin, sys.stdout, sys.stderr
+    out, err = _Stream(), _Stream()
+    sys.stdin, sys.stdout, sys.stderr = _Stream(stdin), out, err
+    try:
+        yield out, err
+    finally:
+        sys.stdin, sys.stdout, sys.stderr = before
+
+
+def run(*words: str, stdin: bytes = b"") -> Said:
+    """Run `jvs WORDS` in this process."""
+    return _call(cli.main, words, stdin)
+
+
+def plumb(name: str, *words: str, stdin: bytes = b"") -> Said:
+    """Run `jvs-NAME WORDS` in this process, as its console script does."""
+    return _call(importlib.import_module(commands.module_of(name)).main, words, stdin)
+
+
+def _call(main: Any, words: tuple[str, ...], stdin: bytes) -> Said:
+    with streams(stdin) as (out, err):
+        code = main(list(words))
+        out.flush()
+        err.flush()
+        return Said(code, out.buffer.getvalue(), err.buffer.getvalue().decode("utf-8"))
+
+
+def settings(*overrides: str, **more: Any) -> Settings:
+    """Return settings as a command would, from the test's environment."""
+    return Settings.from_environment(os.environ, overrides=list(overrides), **more)
+
+
+def make_store(root: str | Path, *overrides: str, **more: Any) -> Store:
+    """Make a repository and open it."""
+    create.create(str(root), settings(*overrides, **more))
+    return open_store(root, *overrides, **more)
+
+
+def open_store(root: str | Path, *overrides: str, **more: Any) -> Store:
+    """Open a repository as a new process would."""
+    return Store.open(str(root), settings(*overrides, **more))
+
+
+def write(root: str | Path, files: dict[str, str | bytes]) -> None:
+    """Write small files below a directory, making the directories on the way."""
+    for name, content in files.items():
+        path = Path(root) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def main_of(store: Store) -> Path:
+    """Return the directory of the main worktree."""
+    return Path(store.root) / "main"
+
+
+def snapshot(store: Store, note: str = "", name: str = "main", **more: Any) -> dict[str, Any]:
+    """Take a snapshot as `jvs snapshot` does, and return its descriptor."""
+    with store.changing(name):
+        return publish.publish(store, name, note=note, **more)
+
+
+def violations(root: str | Path, *, settled: bool = True) -> list[str]:
+    """Return what the independent reader of conformance/ finds wrong with a repository."""
+    return [str(found) for found in _oracle().check_repository(str(root), settled=settled)]
+
+
+def _oracle() -> Any:
+    if str(CONFORMANCE) not in sys.path:
+        sys.path.append(str(CONFORMANCE))
+    return importlib.import_module("oracle")
+
+
+def oracle_module(name: str) -> Any:
+    """Return one of the modules of conformance/: `canonical`, `reader`, `treehash`, `oracle`."""
+    _oracle()
+    return importlib.import_module(name)

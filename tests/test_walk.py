@@ -1,0 +1,129 @@
+"""Listing directories: order, kinds, stamps, and what must not be walked into."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+import zoo
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from jvs import walk
+from jvs.errors import CloneIncomplete
+
+NAMES = st.binary(min_size=1, max_size=40).filter(lambda n: b"/" not in n and b"\0" not in n and n not in (b".", b".."))
+
+
+def listed(path):
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return walk.list_dir(fd)
+    finally:
+        os.close(fd)
+
+
+@hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.sets(NAMES, max_size=12))
+def test_names_come_sorted_by_their_bytes_each_with_its_own_stat(tmp_path_factory, names):
+    directory = os.fsencode(tmp_path_factory.mktemp("d"))
+    for i, name in enumerate(names):
+        with open(directory + b"/" + name, "wb") as file:
+            file.write(b"x" * i)
+    found, stats = listed(directory)
+    assert found == sorted(names)
+    for name, info in zip(found, stats, strict=True):
+        assert info.st_ino == os.lstat(directory + b"/" + name).st_ino
+        assert info.st_size == os.lstat(directory + b"/" + name).st_size
+
+
+def test_an_empty_directory_is_two_empty_lists(tmp_path):
+    assert listed(tmp_path) == ([], [])
+
+
+def test_links_are_looked_at_and_not_followed(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dir").symlink_to("/")
+    _, stats = listed(tmp_path)
+    assert [walk.kind_of(info.st_mode) for info in stats] == [walk.SYMLINK, walk.SYMLINK]
+
+
+def test_every_kind_of_file_has_its_number():
+    kinds = [stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK]
+    assert [walk.kind_of(kind | 0o644) for kind in kinds] == list(range(7))
+    assert walk.KIND_NAMES == ("file", "dir", "symlink", "fifo", "socket", "char", "block")
+
+
+def test_the_zoo_is_listed_whole_on_every_filesystem(fs_dir):
+    zoo.make_zoo(fs_dir / "zoo", many=5)
+    for name in ("zoo", "zoo/names"):
+        if (fs_dir / name).is_dir():
+            found, _ = listed(fs_dir / name)
+            assert found == sorted(os.listdir(os.fsencode(fs_dir / name)))
+
+
+def test_a_stamp_shows_every_change_that_the_kernel_shows(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    seen = set()
+
+    def look():
+        _, stats = listed(tmp_path)
+        seen.add(walk.stamps(stats, with_inode=True))
+
+    look()
+    os.utime(path, ns=(0, 1))
+    look()
+    path.chmod(0o600)
+    look()
+    path.write_bytes(b"four")
+    look()
+    os.replace(tmp_path / "file", tmp_path / "other")
+    (tmp_path / "file").write_bytes(b"four")
+    (tmp_path / "other").unlink()
+    look()
+    assert len(seen) == 5
+
+
+def test_stamps_without_inode_numbers_are_the_same_for_two_files_alike(tmp_path):
+    (tmp_path / "a").write_bytes(b"x")
+    os.link(tmp_path / "a", tmp_path / "b")
+    _, stats = listed(tmp_path)
+    width = walk.STAMP.size
+    assert width == 44
+    with_inode = walk.stamps(stats, with_inode=True)
+    without = walk.stamps(stats, with_inode=False)
+    assert len(with_inode) == len(without) == 2 * width
+    assert without[:width] == without[width:]
+    assert walk.STAMP.unpack(without[:width])[0] == 0
+
+
+def test_what_is_mounted_below_is_found(ext4_dir):
+    above = ext4_dir.parent.parent
+    assert str(ext4_dir.parent) in walk.mount_points_below(str(above))
+    assert walk.mount_points_below(str(ext4_dir)) == []
+
+
+def test_mount_points_with_blanks_and_backslashes_are_read_as_they_are(monkeypatch, tmp_path):
+    table = tmp_path / "mountinfo"
+    table.write_bytes(b"1 2 0:1 / /a\\040b\\134040c rw - tmpfs none rw\n1 2 0:1 / /a\\011\\012 rw - tmpfs none rw\n")
+    import builtins
+
+    real = builtins.open
+    monkeypatch.setattr(builtins, "open", lambda p, *a, **k: real(table if p == "/proc/self/mountinfo" else p, *a, **k))
+    assert list(walk._mount_points()) == ["/a b\\040c", "/a\t\n"]
+
+
+def test_another_device_is_refused_by_name(tmp_path):
+    info = os.lstat(tmp_path)
+    walk.check_same_device(info, info.st_dev, b"sub", btrfs=False)
+    with pytest.raises(CloneIncomplete, match="sub\\\\xff") as caught:
+        walk.check_same_device(info, info.st_dev + 1, b"sub\xff", btrfs=False)
+    assert caught.value.hint
+
+
+def test_joining_relative_names():
+    assert walk.relative(b"", b"a") == b"a"
+    assert walk.relative(b"a/b", b"c") == b"a/b/c"
