@@ -159,7 +159,8 @@ def remove_keeping_times(root: int, path: bytes) -> None:
 def _ioctl(fd: int, number: int, data: bytearray | bytes) -> None:
     import fcntl
 
-    fcntl.ioctl(fd, number, data)
+    # Immutable data may have no more than 1,024 bytes, which is less than these structures.
+    fcntl.ioctl(fd, number, data if isinstance(data, bytearray) else bytearray(data))
 
 
 def is_subvolume(path: str) -> bool:

@@ -325,7 +325,7 @@ class Copier(scan.Worker):
         """Hash what was written, in another thread when it is big."""
         os.lseek(target, 0, os.SEEK_SET)
         if size >= scan.BIG_BYTES and self.jobs > 1:
-            return self._submit(os.dup(target)), size
+            return self._submit(os.dup(target), attributes=False), size
         return tree.hash_open_file(target)
 
     # Links

@@ -28,6 +28,7 @@ class CopyEngine(Engine):
         """Copy the tree. Errors: E_IO, E_NO_SPACE before anything is written when it clearly does not fit."""
         from jvs.engine import copier
 
+        engine.check_source(request.source)
         check_space(request)
         return copier.run(request, engine_name=self.name, share=False)
 

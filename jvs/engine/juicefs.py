@@ -96,7 +96,7 @@ class JuiceFSEngine(Engine):
                 self._discard(attempt.temporary)
                 raise
         assert problem is not None
-        raise problem
+        raise _empty_attribute(request.source) or problem
 
     def _discard(self, path: str) -> None:
         if os.path.lexists(path):
@@ -361,6 +361,41 @@ def _open_or_none(root: int, parts: list[bytes]) -> int | None:
         return safepath.open_parent(root, parts)
     except OSError:
         return None
+
+
+def _empty_attribute(source: str) -> JvsError | None:
+    """Look for what makes a clone on SQL metadata fail with EIO for good: an extended attribute without a value."""
+    stack = [(safepath.open_dir(source), b"")]
+    try:
+        while stack:
+            fd, path = stack.pop()
+            try:
+                names, stats = walk.list_dir(fd)
+                for name, st in zip(names, stats, strict=True):
+                    here = walk.relative(path, name)
+                    empty = [label for label, value in fidelity.entry_xattrs(name, fd).items() if not value]
+                    if empty:
+                        return _cannot_clone_empty(here, empty[0])
+                    if stat.S_ISDIR(st.st_mode):
+                        stack.append((safepath.open_dir(name, fd), here))
+            except OSError:  # gone meanwhile, or not ours to read
+                pass
+            finally:
+                os.close(fd)
+        return None
+    finally:
+        for fd, _ in stack:
+            os.close(fd)
+
+
+def _cannot_clone_empty(path: bytes, label: str) -> JvsError:
+    shown = path.decode("utf-8", "backslashreplace")
+    return IOFailure(
+        f"JuiceFS cannot clone '{shown}': its extended attribute '{label}' has no value",
+        hint=f"remove the attribute ('setfattr -x {label} FILE') or choose the engine 'copy' for this snapshot",
+        path=shown,
+        attribute=label,
+    )
 
 
 def _refuse_mounts(source: str) -> None:

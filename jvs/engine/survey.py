@@ -6,7 +6,6 @@ Source: jvs-protocol(7), Completeness.
 from __future__ import annotations
 
 import os
-import stat
 
 from jvs import safepath, walk
 
@@ -52,11 +51,11 @@ class Survey:
                     self.names.pop(below, None)
                 finally:
                     os.close(child)
-            elif form == 0o100000:
-                if st.st_nlink > 1:
-                    self.groups.setdefault(st.st_ino, []).append(walk.relative(path, name))
-            elif form != stat.S_IFLNK:
+                continue
+            if form not in (0o100000, 0o120000):
                 self.specials.append((walk.relative(path, name), st))
+            if st.st_nlink > 1:
+                self.groups.setdefault(st.st_ino, []).append(walk.relative(path, name))
 
     def missing(self, path: bytes, names: list[bytes]) -> list[bytes]:
         """Return the paths that this survey has in a directory and another listing of it has not."""
