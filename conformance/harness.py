@@ -80,8 +80,8 @@ class Env:
         self.profile = profile
         self.home = os.path.join(self.directory, "home")
         self.work = os.path.join(self.directory, "work")
-        os.makedirs(self.home)
-        os.makedirs(self.work)
+        os.makedirs(self.home, exist_ok=True)
+        os.makedirs(self.work, exist_ok=True)
         self.variables = {
             "HOME": self.home,
             "PATH": f"{self.bin}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",

@@ -1,0 +1,215 @@
+"""Real power cuts: the kernel shuts a loop-mounted filesystem down at call N, it is mounted again, and judged.
+
+ext4 and XFS: FS_IOC_SHUTDOWN without a log flush at the call's entry. btrfs, which knows no shutdown: the image lies
+on an XFS with reflinks, is cloned in one step at the call's entry, and the clone is mounted afterwards.
+Needs root, mkfs and loop devices; says so where one is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import supervisor
+from harness import Env, Failure, copy_repository
+
+if TYPE_CHECKING:
+    from scenarios import Scenario
+
+_FS_IOC_SHUTDOWN = 0x8004587D
+_NO_LOG_FLUSH = 2
+_FICLONE = 0x40049409
+_SIZES = {"ext4": 192 << 20, "xfs": 320 << 20, "btrfs": 256 << 20}
+_MKFS = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f"], "btrfs": ["mkfs.btrfs", "-q", "-f"]}
+
+
+def _run(*argv: str) -> None:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise OSError(f"{' '.join(argv)}: {done.stderr.strip()}")
+
+
+class Disk:
+    """A filesystem on an image, whose power can be cut."""
+
+    def __init__(self, kind: str, directory: str) -> None:
+        self.kind = kind
+        self.mount_point = os.path.join(directory, "mnt")
+        self.holder = os.path.join(directory, "holder")
+        os.makedirs(self.mount_point)
+        self.mounted = False
+        self.image = os.path.join(directory, "image")
+        if kind == "btrfs":  # its image must lie where it can be cloned in one step
+            os.makedirs(self.holder)
+            self._make(os.path.join(directory, "holder.image"), "xfs", 1200 << 20)
+            _run("mount", "-o", "loop", os.path.join(directory, "holder.image"), self.holder)
+            self.image = os.path.join(self.holder, "image")
+        self._make(self.image, kind, _SIZES[kind])
+        self.clone = self.image + ".cut"
+
+    @staticmethod
+    def _make(image: str, kind: str, size: int) -> None:
+        with open(image, "wb") as file:
+            file.truncate(size)
+        _run(*_MKFS[kind], image)
+
+    def mount(self, image: str | None = None) -> None:
+        _run("mount", "-o", "loop", image or self.image, self.mount_point)
+        self.mounted = True
+
+    def unmount(self) -> None:
+        deadline = time.monotonic() + 10
+        while self.mounted:
+            try:
+                _run("umount", self.mount_point)
+                self.mounted = False
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+    def cut(self) -> None:
+        """Cut the power now: nothing that is not on the disk will ever be."""
+        if self.kind == "btrfs":
+            with open(self.image, "rb") as source, open(self.clone, "wb") as target:
+                fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
+            return
+        fd = os.open(self.mount_point, os.O_RDONLY)
+        try:
+            fcntl.ioctl(fd, _FS_IOC_SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
+        finally:
+            os.close(fd)
+
+    def power_up(self) -> None:
+        """Mount what the cut left, which replays the journal."""
+        self.unmount()
+        if self.kind == "btrfs":
+            os.replace(self.clone, self.image)
+        self.mount()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.unmount()
+        if self.kind == "btrfs":
+            subprocess.run(["umount", self.holder], capture_output=True, check=False)
+
+
+def missing(kind: str) -> str:
+    """Return why power cannot be cut here, or nothing."""
+    if os.geteuid() != 0:
+        return "mounting needs root"
+    tools = [_MKFS[kind][0], "mount", "umount"] + (["mkfs.xfs"] if kind == "btrfs" else [])
+    absent = [tool for tool in tools if shutil.which(tool) is None]
+    return f"{', '.join(absent)} is not installed" if absent else ""
+
+
+def main(args: argparse.Namespace, bin_dir: str, directory: str, chosen: list[Scenario]) -> int:
+    """Cut the power at each call of each operation, one after the other."""
+    import torture
+
+    why = missing(args.power)
+    if why:
+        print(f"skipped: no power cuts on {args.power}: {why}")
+        return 0
+    torturer = torture.Torturer(bin_dir, directory, keep=False)
+    deadline = None if args.seconds is None else time.monotonic() + args.seconds
+    disk = Disk(args.power, directory)
+    totals = {"points": 0, "violations": 0, "broken": 0}
+    try:
+        for scenario in chosen:
+            try:
+                prepared = _prepare_on(disk, torturer, scenario)
+            except Failure as failure:
+                totals["broken"] += 1
+                print(f"BROKEN  {scenario.name}: {failure}", flush=True)
+                continue
+            points = [torture.Point(scenario.name, "power", n) for n in range(1, len(prepared.events) + 2)]
+            points = [p for p in torture.spread(points, args.sample) if args.at in (None, p.at)]
+            count = 0
+            for point in points:
+                if deadline is not None and time.monotonic() > deadline:
+                    break
+                found, fired = _cut_at(disk, torturer, prepared, point.at)
+                count += 1
+                if found:
+                    totals["violations"] += 1
+                    words = f"--power {args.power} --only {scenario.name} --at {point.at}"
+                    print(f"VIOLATION  torture {words}   [{fired}]")
+                    print("\n".join("    " + v.replace("\n", "\n      ")[:2000] for v in found[:6]), flush=True)
+            totals["points"] += count
+            print(f"{scenario.name} on {args.power}: {len(prepared.events)} calls, {count} power cuts", flush=True)
+    finally:
+        disk.close()
+        if not disk.mounted:
+            shutil.rmtree(directory, ignore_errors=True)
+    print(
+        f"{totals['points']} power cuts, {totals['violations']} with violations, {totals['broken']} operations broken"
+    )
+    return 1 if totals["violations"] or totals["broken"] else 0
+
+
+def _prepare_on(disk: Disk, torturer: Any, scenario: Scenario) -> Any:
+    """Build the base beside the disk and count the calls on it: engines differ between filesystems."""
+    prepared = torturer.prepare(scenario)
+    disk.mount()
+    try:
+        with _Site(disk, torturer.bin, prepared.base) as env:
+            done = torturer._supervised(prepared, env, None)
+            if done.returncode != 0:
+                raise Failure(f"{scenario.name} on {disk.kind}: exit {done.returncode}: {done.stderr.decode()}")
+            prepared.events = [str(event).replace(env.directory, "") for event in done.events]
+    finally:
+        disk.unmount()
+    return prepared
+
+
+class _Site:
+    """A fresh, durable copy of the base on the disk."""
+
+    def __init__(self, disk: Disk, bin_dir: str, base: str) -> None:
+        self.path = os.path.join(disk.mount_point, "site")
+        self.bin, self.base = bin_dir, base
+
+    def __enter__(self) -> Env:
+        if os.path.lexists(self.path):
+            _run("rm", "-rf", self.path)
+        copy_repository(self.base, self.path)
+        env = Env(self.bin, self.path)
+        fd = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+            os.sync()
+        finally:
+            os.close(fd)
+        return env
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def _cut_at(disk: Disk, torturer: Any, prepared: Any, at: int) -> tuple[list[str], str]:
+    """Cut at one call; beyond the last one, right after the command said that it was done."""
+    disk.mount()
+    try:
+        with _Site(disk, torturer.bin, prepared.base) as env:
+            action = supervisor.Action("kill", at, callback=lambda _event: disk.cut())
+            outcome = torturer._supervised(prepared, env, action)
+            if outcome.fired is None:
+                disk.cut()
+            disk.power_up()
+            code = outcome.returncode if outcome.fired is None else -9
+            found = torturer.judge(prepared, env, code, repair=at % 2 == 0)
+    except OSError as error:
+        print(f"the harness failed: {error}", file=sys.stderr)
+        raise
+    finally:
+        disk.unmount()
+    return found, str(outcome.fired or "after the end").replace(disk.mount_point, "")

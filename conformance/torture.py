@@ -1,0 +1,455 @@
+"""The crash matrix: every operation, interrupted at every system call, and judged before and after it is settled.
+
+Each operation is run once to count its calls. Then, at each call, a fresh copy of the same repository is taken and
+the run is killed there, gets an errno there (once, or from then on), a signal, or a short write. The oracle judges
+what lies on the disk; the next command must settle it; then nothing may be left, and the operation is wholly done
+or wholly undone. With --power the kernel cuts the power of a real filesystem instead (see `powercut`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import errno
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import oracle
+import powercut
+import seccomp
+import supervisor
+from harness import Env, Failure, copy_repository
+from scenarios import SCENARIOS, Scenario
+from treehash import Tree, hash_tree
+
+ERRNOS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "EDQUOT": errno.EDQUOT, "EROFS": errno.EROFS}
+KINDS = ("kill", *(f"{name}{suffix}" for name in ERRNOS for suffix in ("", "+")), "INT", "TERM", "short")
+_HANG_SECONDS = 25.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """One interruption: what happens to which operation at which call."""
+
+    scenario: str
+    kind: str
+    at: int
+
+    def __str__(self) -> str:
+        return f"--only {self.scenario} --kind {self.kind} --at {self.at}"
+
+    def action(self) -> supervisor.Action:
+        if self.kind in ("kill", "short"):
+            return supervisor.Action(self.kind, self.at)
+        if self.kind in ("INT", "TERM"):
+            return supervisor.Action("signal", self.at, signal.Signals["SIG" + self.kind])
+        return supervisor.Action("errno", self.at, ERRNOS[self.kind.removesuffix("+")], sticky=self.kind.endswith("+"))
+
+
+@dataclass
+class Prepared:
+    """A scenario's repository as it is before, and how it looks done and undone."""
+
+    scenario: Scenario
+    base: str
+    words: tuple[str, ...]
+    events: list[str] = field(default_factory=list)
+    snapshots: dict[str, str] = field(default_factory=dict)
+    trees: dict[str, list[Tree]] = field(default_factory=dict)
+    contents: set[tuple[int, bytes]] = field(default_factory=set)
+    after_command: dict[str, Any] = field(default_factory=dict)
+    endings: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Verdict:
+    """What one interruption led to. `fired` is the call at which it happened, empty when it never did."""
+
+    point: Point
+    fired: str
+    code: int
+    violations: list[str]
+    seconds: float
+    directory: str = ""
+
+
+def summary(root: str) -> dict[str, Any]:
+    """Return a repository's state with snapshots named by their notes, so that runs can be compared."""
+    if not os.path.isdir(f"{root}/.jvs"):
+        return {"absent": True}
+    state = oracle.state(root)
+    notes = {i: s["note"] for i, s in state["snapshots"].items()}
+
+    def named(snapshot_id: str | None) -> str | None:
+        return notes.get(snapshot_id or "", snapshot_id)
+
+    repairs = ("audit_repair", "doctor_repair")
+    return {
+        "snapshots": sorted(
+            [s["note"], named(s["parent_id"]), s["worktree_name"], s["payload_root_hash"], s["tags"]]
+            for s in state["snapshots"].values()
+        ),
+        "heads": {n: named(i) for n, i in state["heads"].items()},
+        "latests": {n: named(i) for n, i in state["latests"].items()},
+        "worktrees": state["worktrees"],
+        "undo": len(state["undo"]),
+        "audit": [operation for operation, _ in state["audit"] if operation not in repairs],
+        "tombstones": sorted(state["tombstones"]),
+    }
+
+
+class Torturer:
+    """Prepares scenarios below one directory and runs points in directories of their own."""
+
+    def __init__(self, bin_dir: str, directory: str, *, keep: bool = True) -> None:
+        self.bin, self.directory, self.keep = bin_dir, directory, keep
+        self.prepared: dict[str, Prepared] = {}
+
+    def prepare(self, scenario: Scenario) -> Prepared:
+        """Build a scenario's repository, count its calls, and learn how it ends done and undone."""
+        base = os.path.join(self.directory, "base", scenario.name)
+        os.makedirs(base)
+        env = Env(self.bin, base)
+        prepared = Prepared(scenario, base, scenario.build(env))
+        root = os.path.join(base, "work", "repo")
+        if os.path.isdir(f"{root}/.jvs"):
+            state = oracle.state(root)
+            prepared.snapshots = {i: s["payload_root_hash"] for i, s in state["snapshots"].items()}
+            prepared.trees = {n: [hash_tree(_directory(root, n))] for n in state["worktrees"]}
+            prepared.contents = {c for trees in prepared.trees.values() for c in trees[0].contents()}
+        with self._place(prepared, "reference") as env:
+            root = os.path.join(env.work, "repo")
+            done = self._supervised(prepared, env, None)
+            if done.returncode != 0:
+                raise Failure(f"{scenario.name} without interruption: exit {done.returncode}: {done.stderr.decode()}")
+            prepared.events = [str(event).replace(env.directory, "") for event in done.events]
+            prepared.after_command = summary(root)
+            for name, hashed in prepared.after_command["worktrees"].items():
+                if name in prepared.trees and hashed not in {t.root_hash for t in prepared.trees[name]}:
+                    prepared.trees[name].append(hash_tree(_directory(root, name)))
+            prepared.trees = {n: t for n, t in prepared.trees.items() if n in prepared.after_command["worktrees"]}
+            prepared.endings.append(self._next(prepared, env))
+        with self._place(prepared, "reference") as env:
+            prepared.endings.append(self._next(prepared, env))
+        self.prepared[scenario.name] = prepared
+        return prepared
+
+    def _place(self, prepared: Prepared, name: str) -> Any:
+        return _Place(self.bin, prepared.base, os.path.join(self.directory, name), keep=self.keep)
+
+    def _argv(self, prepared: Prepared, env: Env) -> list[str]:
+        program = os.path.join(env.bin, "jvs") if prepared.scenario.program == "jvs" else prepared.scenario.program
+        return [program, *prepared.words]
+
+    def _supervised(self, prepared: Prepared, env: Env, action: supervisor.Action | None) -> supervisor.Outcome:
+        return supervisor.run(
+            self._argv(prepared, env),
+            root=os.path.join(env.work, prepared.scenario.watched),
+            cwd=os.path.join(env.work, prepared.scenario.cwd),
+            env=env.variables,
+            action=action,
+            timeout=_HANG_SECONDS,
+        )
+
+    def _next(self, prepared: Prepared, env: Env, *, repair: bool = False) -> dict[str, Any]:
+        """Run the command that settles, then judge as a user would; return the summary."""
+        root = os.path.join(env.work, "repo")
+        if prepared.scenario.name.startswith("init"):
+            env.jvs(*prepared.words, code=(0, 7))
+        if repair:
+            env.jvs("doctor", "--repair-runtime", cwd=root, code=(0, 3))
+        env.jvs("snapshot", "after", cwd=f"{root}/main")
+        env.jvs("verify", "--all", cwd=root)
+        env.jvs("doctor", "--strict", cwd=root)
+        return summary(root)
+
+    def run(self, point: Point) -> Verdict:
+        """Interrupt one operation and judge what follows."""
+        prepared = self.prepared[point.scenario]
+        began = time.monotonic()
+        place = self._place(prepared, f"worker-{os.getpid()}")
+        with place as env:
+            outcome = self._supervised(prepared, env, point.action())
+            violations = _manners(point, outcome)
+            violations += self.judge(prepared, env, outcome.returncode, repair=point.at % 2 == 0)
+            if violations:
+                place.keep_as(os.path.join(self.directory, f"{point.scenario}-{point.kind}-{point.at}"))
+        fired = str(outcome.fired).replace(env.directory, "") if outcome.fired else ""
+        where = place.directory if violations else ""
+        return Verdict(point, fired, outcome.returncode, violations, time.monotonic() - began, where)
+
+    def judge(self, prepared: Prepared, env: Env, code: int, *, repair: bool) -> list[str]:
+        """Return every violation, before settling and after."""
+        root = os.path.join(env.work, "repo")
+        scenario = prepared.scenario
+        expect = oracle.Expect(
+            snapshots={} if scenario.gone else prepared.snapshots,
+            worktrees=prepared.trees,
+            contents=set() if scenario.loses else prepared.contents,
+            may_detach=set(prepared.trees),
+        )
+        found: list[str] = []
+        exists = os.path.isdir(f"{root}/.jvs")
+        if exists:
+            found += [f"before settling: {v}" for v in oracle.check_repository(root, expect=expect)]
+        if exists and code == 0:
+            found += _differences("exit 0, but not done", summary(root), [prepared.after_command])
+        try:
+            if exists:
+                found += self._debris_is_said(env, root)
+            ending = self._next(prepared, env, repair=repair and exists)
+            found += _differences("neither done nor undone", ending, prepared.endings)
+        except Failure as failure:
+            found.append(f"the next command: {failure}")
+        if os.path.isdir(f"{root}/.jvs"):
+            expect.worktrees = {}
+            found += [f"after settling: {v}" for v in oracle.check_repository(root, expect=expect, settled=True)]
+        strangers = sorted(set(os.listdir(env.work)) - {"repo", "source"})
+        found += [f"after settling: '{name}' lies beside the repository" for name in strangers]
+        return found
+
+    def _debris_is_said(self, env: Env, root: str) -> list[str]:
+        """Crash debris is never called tampering, and never healthy (I9)."""
+        state = oracle.state(root)
+        said = env.jvs("verify", "--all", cwd=root, code=None)
+        found = [f"debris is called damage: {said}"] if said.code else []
+        doctor = env.jvs("doctor", "--json", cwd=root, code=None)
+        if (state["intents"] or state["torn_tail"]) and doctor.json().get("healthy") is not False:
+            found.append(f"doctor calls pending recovery healthy: {state['intents']}")
+        return found
+
+
+def _directory(root: str, name: str) -> str:
+    return os.path.join(root, "main") if name == "main" else os.path.join(root, "worktrees", name)
+
+
+def _manners(point: Point, outcome: supervisor.Outcome) -> list[str]:
+    """A failure has a class and one line, no traceback, no hang (I22, I23)."""
+    errors = outcome.stderr.decode("utf-8", "replace")
+    if outcome.timed_out:
+        return [f"no end within {_HANG_SECONDS:g} s"]
+    if point.kind == "kill" or outcome.returncode == 0:
+        return []
+    found = [f"a traceback: {errors[-800:]}"] if "Traceback" in errors else []
+    if point.kind in ("INT", "TERM"):
+        number = signal.Signals["SIG" + point.kind]
+        if outcome.returncode not in (128 + number, -number):
+            found.append(f"exit {outcome.returncode} after {point.kind}: {errors[-300:]}")
+    elif outcome.returncode in (1, 2, 70) or outcome.returncode < 0:
+        found.append(f"exit {outcome.returncode} after {point.kind}: {errors[-300:]}")
+    elif ": E_" not in errors:
+        found.append(f"no error class after {point.kind}: {errors[-300:]}")
+    return found
+
+
+def _differences(what: str, got: dict[str, Any], allowed: list[dict[str, Any]]) -> list[str]:
+    if got in allowed:
+        return []
+    said = []
+    for wanted in allowed:
+        keys = [key for key in {**wanted, **got} if wanted.get(key) != got.get(key)]
+        said.append("; ".join(f"{key}: got {got.get(key)}, wanted {wanted.get(key)}" for key in keys))
+    return [f"{what}: " + " OR ".join(said)]
+
+
+class _Place:
+    """A copy of a scenario's base, removed at the end unless it is kept under another name."""
+
+    def __init__(self, bin_dir: str, base: str, directory: str, *, keep: bool) -> None:
+        self.bin, self.base, self.directory, self.keep = bin_dir, base, directory, keep
+        self.kept = ""
+
+    def __enter__(self) -> Env:
+        shutil.rmtree(self.directory, ignore_errors=True)
+        copy_repository(self.base, self.directory)
+        return Env(self.bin, self.directory)
+
+    def keep_as(self, directory: str) -> None:
+        self.kept = directory
+
+    def __exit__(self, *_: object) -> None:
+        if self.kept and self.keep:
+            shutil.rmtree(self.kept, ignore_errors=True)
+            os.rename(self.directory, self.kept)
+            self.directory = self.kept
+        else:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def points_of(prepared: Prepared, kinds: tuple[str, ...], at: int | None) -> list[Point]:
+    """Return every interruption of a scenario; short writes only where something is written."""
+    points = []
+    for number, event in enumerate(prepared.events, 1):
+        if at is not None and number != at:
+            continue
+        name = event.split(" ")[1]
+        for kind in kinds:
+            if kind == "short" and name not in ("write", "pwrite64"):
+                continue
+            points.append(Point(prepared.scenario.name, kind, number))
+    return points
+
+
+def spread(points: list[Point], most: int | None) -> list[Point]:
+    """Return points in an order that covers all of them evenly from the start, always the same; at most `most`."""
+    order = sorted(range(len(points)), key=lambda i: (i * 0.6180339887498949) % 1.0)
+    return [points[i] for i in order][: most or None]
+
+
+_torturer: Torturer | None = None
+
+
+def _run_point(point: Point) -> Verdict:
+    assert _torturer is not None
+    try:
+        return _torturer.run(point)
+    except Exception:
+        return Verdict(point, "", 0, ["the harness broke off: " + traceback.format_exc()], 0.0)
+
+
+def _verdicts(points: list[Point], jobs: int, deadline: float | None) -> Iterator[Verdict]:
+    """Run points in worker processes, starting none after the deadline."""
+    context = multiprocessing.get_context("fork")
+    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        queue = iter(points)
+        running: set[concurrent.futures.Future[Verdict]] = set()
+        while True:
+            while len(running) < 2 * jobs and (deadline is None or time.monotonic() < deadline):
+                point = next(queue, None)
+                if point is None:
+                    break
+                running.add(pool.submit(_run_point, point))
+            if not running:
+                return
+            done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = argparse.ArgumentParser(prog="conformance/torture", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--bin", metavar="DIR", help="the directory that holds jvs and jvs-* (that of `jvs` on PATH)")
+    parser.add_argument("--dir", metavar="DIR", help="work below DIR (a memory filesystem when there is one)")
+    parser.add_argument("--only", metavar="NAMES", default="", help="only these operations, with commas between")
+    parser.add_argument("--kind", metavar="KINDS", default="", help=f"only these interruptions: {','.join(KINDS)}")
+    parser.add_argument("--at", metavar="N", type=int, help="only at this call")
+    parser.add_argument("--sample", metavar="N", type=int, help="at most N points of each operation, evenly spread")
+    parser.add_argument("--seconds", metavar="N", type=float, help="start no point after N seconds")
+    parser.add_argument("--jobs", metavar="N", type=int, default=2, help="run N at a time (2)")
+    parser.add_argument("--power", choices=("ext4", "xfs", "btrfs"), help="cut the power of this filesystem (root)")
+    parser.add_argument("--list", action="store_true", help="list the operations and the calls of each")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the matrix from the command line."""
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    program = shutil.which("jvs") if args.bin is None else os.path.join(args.bin, "jvs")
+    if program is None or not os.access(program, os.X_OK):
+        parser.error(f"there is no program '{program or 'jvs'}': name its directory with --bin")
+    bin_dir = os.path.dirname(os.path.abspath(program))
+    names = [name for name in args.only.split(",") if name]
+    unknown = set(names) - {s.name for s in SCENARIOS}
+    kinds = tuple(kind for kind in KINDS if not args.kind or kind in args.kind.split(","))
+    if unknown or not kinds:
+        parser.error(f"unknown: {', '.join(sorted(unknown)) or args.kind}")
+    chosen = [s for s in SCENARIOS if not names or s.name in names]
+    directory = tempfile.mkdtemp(prefix="jvs-torture-", dir=args.dir or _fast_directory())
+    os.chmod(directory, 0o755)
+    if args.power:
+        return powercut.main(args, bin_dir, directory, chosen)
+    return _matrix(args, bin_dir, directory, chosen, kinds)
+
+
+def _fast_directory() -> str | None:
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
+
+
+def _matrix(
+    args: argparse.Namespace, bin_dir: str, directory: str, chosen: list[Scenario], kinds: tuple[str, ...]
+) -> int:
+    global _torturer
+    _torturer = torturer = Torturer(bin_dir, directory)
+    deadline = None if args.seconds is None else time.monotonic() + args.seconds
+    say: Callable[[str], None] = (lambda _text: None) if args.json else (lambda text: print(text, flush=True))
+    points: list[list[Point]] = []
+    broken: dict[str, str] = {}
+    for scenario in chosen:
+        try:
+            prepared = torturer.prepare(scenario)
+        except seccomp.Unsupported as reason:
+            print(f"cannot run here: {reason}", file=sys.stderr)
+            return 1
+        except Failure as failure:
+            broken[scenario.name] = str(failure)
+            say(f"BROKEN  {scenario.name}: {failure}")
+            continue
+        points.append(spread(points_of(prepared, kinds, args.at), args.sample))
+        say(f"{scenario.name}: {len(prepared.events)} calls, {len(points[-1])} points")
+        if args.list:
+            say("\n".join(f"  {event}" for event in prepared.events))
+    tally = {name: [0, 0, 0] for name in torturer.prepared}
+    bad: list[Verdict] = []
+    if not args.list:
+        mixed = [
+            p for _, p in sorted(((i / len(row), p) for row in points for i, p in enumerate(row)), key=lambda x: x[0])
+        ]
+        for verdict in _verdicts(mixed, args.jobs, deadline):
+            row = tally[verdict.point.scenario]
+            row[0] += 1
+            row[1] += bool(verdict.fired)
+            row[2] += bool(verdict.violations)
+            if verdict.violations:
+                bad.append(verdict)
+                say(_shown(verdict))
+    _finish(args, directory, tally, bad, broken, sum(len(row) for row in points))
+    return 1 if bad or broken else 0
+
+
+def _shown(verdict: Verdict) -> str:
+    lines = [f"VIOLATION  torture {verdict.point}   [{verdict.fired}; exit {verdict.code}]"]
+    lines += ["    " + violation.replace("\n", "\n      ")[:2000] for violation in verdict.violations[:6]]
+    if verdict.directory:
+        lines.append(f"    kept: {verdict.directory}")
+    return "\n".join(lines)
+
+
+def _finish(
+    args: argparse.Namespace,
+    directory: str,
+    tally: dict[str, list[int]],
+    bad: list[Verdict],
+    broken: dict[str, str],
+    planned: int,
+) -> None:
+    run, fired = (sum(row[i] for row in tally.values()) for i in (0, 1))
+    if args.json:
+        operations = {n: dict(zip(("points", "fired", "violations"), row, strict=True)) for n, row in tally.items()}
+        rows = [
+            {"point": str(v.point), "fired": v.fired, "exit": v.code, "violations": v.violations, "kept": v.directory}
+            for v in bad
+        ]
+        print(
+            json.dumps({"operations": operations, "violations": rows, "broken": broken, "planned": planned}, indent=2)
+        )
+    elif not args.list:
+        for name, row in tally.items():
+            print(f"{name}: {row[0]} points, {row[1]} fired, {row[2]} with violations")
+        skipped = f", {planned - run} not started in time" if planned > run else ""
+        print(f"{run} points, {fired} fired, {len(bad)} with violations, {len(broken)} operations broken{skipped}")
+    shutil.rmtree(os.path.join(directory, "base"), ignore_errors=True)
+    if not os.listdir(directory):
+        os.rmdir(directory)
