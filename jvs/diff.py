@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, clock, lineage, tree, walk
+from jvs import canon, lineage, tree, walk
 from jvs.errors import JvsError, NotFound
 
 TYPE_CHECKING = False
@@ -150,7 +150,7 @@ class Diff:
             "from_snapshot_id": self.before.snapshot_id,
             "to_snapshot_id": self.after.snapshot_id,
             "from_time": self.before.time or None,
-            "to_time": self.after.time,
+            "to_time": self.after.time or None,
         }
         for what in LETTERS:
             value[what] = [change.as_json() for change in self.of(what)]
@@ -191,7 +191,7 @@ class Comparer:
 
         found = publish.look(self.store, name)
         self.known.add(found)
-        side = Side(None, found.digest, self.store.layout.worktree_dir(name), clock.rfc3339())
+        side = Side(None, found.digest, self.store.layout.worktree_dir(name), "")
         side.root = found.root
         return side, found
 
@@ -241,12 +241,21 @@ class Comparer:
         self, before: Side, after: Side, *, paths: list[bytes] | None = None, renames: bool = True
     ) -> list[Change]:
         """Return what differs between two sides, sorted by path, limited to some paths and what lies below them."""
-        walk.allow_deep_trees()
-        found = [*_root_change(before.root, after.root)]
-        found += [Change(*change) for change in tree.compare(self.known.load, before.digest, after.digest)]
+        found = [*_root_change(before.root, after.root), *_compare(self.known.load, before.digest, after.digest)]
         if paths is not None:
             found = [change for change in found if is_below(change.path, paths)]
         return pair_renames(found) if renames else found
+
+
+def tree_changes(load: Callable[[bytes], list[Entry]], before: tree.Root, after: tree.Root) -> list[Change]:
+    """Return what differs between two trees, without looking for renames."""
+    return [*_root_change(before, after), *_compare(load, before[2], after[2])]
+
+
+def _compare(load: Callable[[bytes], list[Entry]], before: bytes | None, after: bytes | None) -> Iterator[Change]:
+    walk.allow_deep_trees()
+    for path, old, new in tree.compare(load, before, after):
+        yield Change(path, old, new)
 
 
 def _root_change(before: tree.Root | None, after: tree.Root | None) -> Iterator[Change]:

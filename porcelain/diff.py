@@ -117,7 +117,7 @@ def _text(store: Store, found: Diff, args: argparse.Namespace, screen: Terminal)
 def _detail(change: Change) -> str:
     from jvs import patch
 
-    if change.letter != "M" and (change.is_dir or change.letter == "R" and not change.how()):
+    if change.letter != "M" and (change.is_dir or (change.letter == "R" and not change.how())):
         return ""
     return f"({patch.show_sizes(change)})"
 

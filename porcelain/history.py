@@ -128,6 +128,8 @@ def _put(lines: Iterable[str], terminal: Terminal) -> bytes:
     """
     import sys
 
+    from jvs import durable
+
     encoding = sys.stdout.encoding or "utf-8"
     chunks = _in_chunks(line.encode(encoding, "backslashreplace") for line in lines)
     if terminal.tty:
@@ -137,11 +139,15 @@ def _put(lines: Iterable[str], terminal: Terminal) -> bytes:
         if rest is None:
             return b""
         chunks = iter((b"".join(rest),))
+    try:
+        stdout = sys.stdout.fileno()
+    except (OSError, ValueError):  # a program that runs this in its own process put a buffer there
+        return b"".join(chunks)
+    sys.stdout.flush()
     last = b""
     for chunk in chunks:
         if last:
-            sys.stdout.buffer.write(last)
-            sys.stdout.flush()
+            durable.write_all(stdout, last)
         last = chunk
     return last
 

@@ -1,0 +1,69 @@
+"""List the visible snapshots
+
+Prints one line for each, oldest first by id: id, parent (`-` for the first), worktree, time, root hash, files,
+bytes, tags, with TABs between. With --format the line is yours. Damaged descriptors are left out; `jvs doctor` finds
+them.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from jvs import cli
+from jvs.errors import IOFailure, NotARepository, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+RAISES = (UsageError, IOFailure, NotARepository)
+SEE_ALSO = ("jvs-history(1)", "jvs-resolve(1)", "jvs-cat-descriptor(1)")
+EXAMPLES = (
+    ("jvs-list-snapshots --format '{id} {note}'", "ids and notes"),
+    ("jvs-list-snapshots --ids", "ids alone, without reading any descriptor"),
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = cli.make_parser("list-snapshots", __doc__, jsonl=True)
+    parser.add_argument("--format", metavar="F", help="print this for each; fields like {id}, {note}, {tags}")
+    parser.add_argument("--ids", action="store_true", help="ids alone; reads names only")
+    return parser
+
+
+def work(args: argparse.Namespace) -> cli.Result:
+    """List what is visible."""
+    from jvs import history, lineage
+
+    if args.ids and args.format is not None:
+        raise UsageError("--ids and --format exclude each other", hint="leave one of them out")
+    store = cli.open_store(args)
+    if args.ids:
+        ids = lineage.visible_ids(store.layout)
+        return cli.Result(ids, "".join(f"{i}\n" for i in ids), items=[{"snapshot_id": i} for i in ids])
+    found = lineage.all_records(store.layout, tolerant=True)
+    records = [found[snapshot_id] for snapshot_id in sorted(found)]
+    if args.format is not None:
+        text = "".join(history.lines_with_format(store, records, args.format))
+    else:
+        text = "".join("\t".join(_fields(record)) + "\n" for record in records)
+    return cli.Result(records, text, items=records)
+
+
+def _fields(record: dict[str, Any]) -> list[str]:
+    return [
+        record["snapshot_id"],
+        record["parent_id"] or "-",
+        record["worktree_name"],
+        record["created_at"],
+        record["payload_root_hash"],
+        str(record["payload"].get("files", 0)),
+        str(record["payload"].get("bytes", 0)),
+        ",".join(map(str, record["tags"])),
+    ]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return cli.run(build_parser(), work, argv)

@@ -1,0 +1,75 @@
+"""List the settings and where they come from
+
+Prints every setting with the value that counts. With --show-origin it also says where that value stands: the default,
+the user's file, the repository's file, the environment, or the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from jvs import cli
+from jvs.errors import IOFailure, NotARepository, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.settings import Settings
+    from jvs.terminal import Terminal
+
+RAISES = (UsageError, IOFailure)
+SEE_ALSO = ("jvs-config-get(1)", "jvs-config-set(1)", "jvs-config(5)")
+EXAMPLES = (("jvs config list --show-origin", "everything, and where it stands"),)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = cli.make_parser("config list", __doc__)
+    parser.add_argument("--user", action="store_true", help="only what the user's file says")
+    parser.add_argument("--show-origin", action="store_true", help="also print where each value comes from")
+    parser.add_argument("--keys", action="store_true", help="print the names only")
+    return parser
+
+
+def work(args: argparse.Namespace) -> cli.Result:
+    """Look every setting up."""
+    from jvs import settings
+
+    try:
+        found: Settings = cli.open_store(args).settings
+    except NotARepository:
+        found = cli.settings_of(args)
+    values = {}
+    for key in settings.KEYS:
+        value, origin = found.origin(key)
+        if args.user:
+            layer = dict(found.layers).get(found.user_file or "", {})
+            if key not in layer:
+                continue
+            value, origin = layer[key], found.user_file or ""
+        values[key] = {"value": value, "origin": origin, "meaning": settings.KEYS[key][3]}
+    if args.keys:
+        return cli.Result(list(values), "".join(f"{key}\n" for key in values))
+    return cli.Result(values, lambda screen: _text(values, args.show_origin, screen))
+
+
+def _text(values: dict[str, dict[str, Any]], show_origin: bool, screen: Terminal) -> str:
+    lines = []
+    for key, item in values.items():
+        shown = _show(item["value"])
+        is_default = item["origin"] == "default"
+        line = f"{key} = {shown}" if is_default else f"{screen.paint(key, 'bold')} = {shown}"
+        if show_origin:
+            line += f"  {screen.paint('# ' + item['origin'], 'dim')}"
+        lines.append(line + "\n")
+    return "".join(lines)
+
+
+def _show(value: Any) -> str:
+    return "(not set)" if value is None else cli.json_bytes(value, indent=None).decode("utf-8").replace('","', '", "')
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return cli.run(build_parser(), work, argv)
