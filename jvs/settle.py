@@ -31,6 +31,7 @@ HANDLERS = {
     "gc_run": "jvs.gc",
     "pin": "jvs.pins",
     "unpin": "jvs.pins",
+    "config": "jvs.settings_file",
 }
 """Operation -> the module whose `settle(store, intent)` completes or undoes it and returns a sentence."""
 
