@@ -217,7 +217,7 @@ def _configs(store: Store) -> dict[str, dict[str, Any]]:
         listing = os.listdir(store.layout.worktrees)
     except OSError as error:
         raise from_oserror(error, "listing the worktrees") from error
-    in_flight = {text for record in intent.load_all(store.layout) for text in _texts_in(record)}
+    in_flight = {text for record in intent.load_all(store.layout) for text in texts_in(record)}
     found = {}
     for name in worktree.names(store.layout):
         try:
@@ -257,16 +257,16 @@ def _mark_always(store: Store, plan: Plan, configs: dict[str, dict[str, Any]]) -
         if record["operation"] != "gc_run":  # it names what is to go
             for snapshot_id in _ids_in(record):
                 plan.marks.add(snapshot_id, INTENT, f"operation {record['operation_id']} needs it")
-    for operation_id, snapshot_id in _undo_references(store.layout):
+    for operation_id, snapshot_id in undo_references(store.layout):
         plan.marks.add(snapshot_id, UNDO, f"'jvs undo' of operation {operation_id} needs it")
 
 
 def _ids_in(value: Any) -> Iterator[str]:
     """Yield every snapshot id anywhere in a JSON value."""
-    return (text for text in _texts_in(value) if is_snapshot_id(text))
+    return (text for text in texts_in(value) if is_snapshot_id(text))
 
 
-def _texts_in(value: Any) -> Iterator[str]:
+def texts_in(value: Any) -> Iterator[str]:
     """Yield every text anywhere in a JSON value, keys included."""
     stack = [value]
     while stack:
@@ -279,7 +279,7 @@ def _texts_in(value: Any) -> Iterator[str]:
             stack.extend(item)
 
 
-def _undo_references(layout: Layout) -> Iterator[tuple[str, str]]:
+def undo_references(layout: Layout) -> Iterator[tuple[str, str]]:
     """Yield (operation, snapshot) for every snapshot that a kept operation names.
 
     Errors: E_PARTIAL_SNAPSHOT for a record that is damaged. An operation without a record cannot be undone.

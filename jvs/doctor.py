@@ -1,0 +1,324 @@
+"""The doctor: look at everything, say what is wrong and which repair fits, and repair on request.
+
+Without a repair nothing is written. Repairs work under the repository lock, taken alone; they never touch the files of
+a visible snapshot or of a worktree, and nothing outside `.jvs` goes.
+Source: jvs-doctor(1).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from jvs import audit, clock, durable, findings, gc, gc_plan, intent, layout, locks, names, settle, verify, worktree
+from jvs.errors import Busy, IOFailure, JvsError, UsageError, from_oserror
+from jvs.findings import Finding
+from jvs.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from jvs.settings import Settings
+
+ACTIONS: dict[str, str] = {
+    findings.CLEAN_TMP: "remove what dead operations left, and make missing runtime directories again",
+    findings.CLEAN_INTENTS: "settle dead operations, and set records of operations aside that cannot be read",
+    findings.ADVANCE_HEAD: "advance heads that the log says were moved to a snapshot that is there",
+    findings.REBUILD_INDEX: "drop an index that cannot be used; it fills again by itself",
+    findings.AUDIT_REPAIR: "set a torn last line of the audit log aside, and say so in the log",
+}
+RUNTIME = tuple(ACTIONS)
+"""What `--repair-runtime` does, in an order in which no repair hides what another needs."""
+_ORDER = (
+    findings.CLEAN_INTENTS,
+    findings.AUDIT_REPAIR,
+    findings.CLEAN_TMP,
+    findings.ADVANCE_HEAD,
+    findings.REBUILD_INDEX,
+)
+
+
+class Diagnosis:
+    """What the doctor found, and what was repaired."""
+
+    def __init__(self, found: list[Finding], repaired: list[str]) -> None:
+        unique: dict[tuple[str, str], Finding] = {}
+        for finding in found:
+            unique.setdefault(finding.key, finding)
+        self.findings = sorted(unique.values(), key=lambda finding: findings.SEVERITIES.index(finding.severity))
+        self.repaired = repaired
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    @property
+    def exit(self) -> int:
+        """The exit code: that of the worst finding."""
+        return self.findings[0].error.exit if self.findings else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the diagnosis as `jvs doctor --json` prints it."""
+        return {
+            "healthy": self.healthy,
+            "findings": [finding.as_json() for finding in self.findings],
+            "repaired": self.repaired,
+        }
+
+
+def open_anyway(start: str, settings: Settings) -> Store:
+    """Open a repository without the checks that refuse a damaged one. Errors: E_NOT_A_REPOSITORY, E_PATH_ESCAPE."""
+    return Store(layout.find_root(start), settings)
+
+
+def examine(store: Store, *, strict: bool = False, actions: list[str] | None = None, jobs: int = 0) -> Diagnosis:
+    """Repair what the actions name, then look at everything; `strict` reads every byte of every snapshot too.
+
+    Errors: E_USAGE for an unknown action, E_BUSY when the repository is locked for longer than we wait.
+    """
+    for action in actions or []:
+        if action not in ACTIONS:
+            raise UsageError(f"there is no repair '{action}'", hint=f"one of: {', '.join(ACTIONS)}")
+    repaired: list[str] = []
+    failed: list[Finding] = []
+    if actions:
+        repaired, failed = repair(store, [action for action in _ORDER if action in actions])
+    return Diagnosis(failed + _look(store, strict, jobs), repaired)
+
+
+def _look(store: Store, strict: bool, jobs: int) -> list[Finding]:
+    """Look once; when something seems wrong and somebody was at work meanwhile, look again with nobody at work."""
+    before = findings.fingerprint(store.layout)
+    with _shared(store):
+        found = _look_once(store)
+        if found and findings.fingerprint(store.layout) == before:
+            before = ""
+    if found and before:
+        with contextlib.suppress(Busy, IOFailure), _alone(store):
+            found = _look_once(store)
+    if strict:
+        with _shared(store):
+            found += findings.guarded(_read_payloads, store, jobs)
+    return found
+
+
+def _read_payloads(store: Store, jobs: int) -> list[Finding]:
+    return findings.find_in_snapshots(store, payload=True, jobs=jobs)
+
+
+def _look_once(store: Store) -> list[Finding]:
+    here = store.layout
+    found = findings.guarded(findings.find_in_structure, here)
+    for check, subject in (
+        (findings.find_in_settings, store),
+        (findings.find_in_locks, here),
+        (findings.find_in_intents, store),
+        (findings.find_temporaries, store),
+        (findings.find_in_worktrees, store),
+        (_check_snapshots, store),
+        (_check_log, store),
+        (findings.find_in_collection, store),
+        (findings.find_in_index, store),
+    ):
+        found += [f for f in findings.guarded(check, subject) if not _is_told(f, found)]
+    return found
+
+
+def _is_told(finding: Finding, found: list[Finding]) -> bool:
+    """Whether a directory that is missing, or not ours to read, has been reported for this path already."""
+    return finding.error.name == "E_IO" and any(
+        other.path is not None and other.path == finding.path and other.severity != findings.WARNING for other in found
+    )
+
+
+def _check_snapshots(store: Store) -> list[Finding]:
+    return findings.find_in_snapshots(store, payload=False)
+
+
+def _check_log(store: Store) -> list[Finding]:
+    return findings.find_in_log(store)[0]
+
+
+@contextlib.contextmanager
+def _shared(store: Store) -> Iterator[None]:
+    """Share the repository lock; a repository whose locks are damaged is looked at without."""
+    try:
+        lock = locks.acquire_repository(store.layout.locks, exclusive=False, wait=store.settings.wait)
+    except IOFailure:
+        yield
+        return
+    with lock:
+        yield
+
+
+def _alone(store: Store) -> locks.Lock:
+    return locks.acquire_repository(
+        store.layout.locks, exclusive=True, wait=store.settings.wait, command=store.settings.command
+    )
+
+
+def repair(store: Store, actions: list[str]) -> tuple[list[str], list[Finding]]:
+    """Carry out repairs in order; returns what was done, and what a repair failed on.
+
+    Durable: yes; a crash in the middle is repaired by running again. Errors: E_BUSY.
+    """
+    done: list[str] = []
+    failed: list[Finding] = []
+    if findings.CLEAN_TMP in actions:
+        _attempt(lambda: _make_directories(store), done, failed)
+    with _alone(store):
+        for action in actions:
+            _attempt(lambda action=action: _REPAIRS[action](store), done, failed)
+    if findings.CLEAN_TMP in actions:
+        _attempt(lambda: _empty_trash(store), done, failed)
+    if done:
+        with contextlib.suppress(JvsError, OSError):  # a log that is broken is a finding; the repair is done anyway
+            store.record("doctor_repair", reason="repair", actions=actions, done=done)
+    return done, failed
+
+
+def _attempt(work: Callable[[], list[str]], done: list[str], failed: list[Finding]) -> None:
+    try:
+        done += work()
+    except JvsError as error:
+        failed.append(Finding(error))
+    except OSError as error:
+        failed.append(Finding(from_oserror(error, "repairing")))
+
+
+def _make_directories(store: Store) -> list[str]:
+    """Make the runtime directories again that are missing, the one for locks before anything is locked."""
+    made = []
+    for name in findings.RUNTIME_DIRECTORIES:
+        path = os.path.join(store.layout.jvs, name)
+        if not os.path.lexists(path) and os.path.isdir(os.path.dirname(path)):
+            os.mkdir(path, 0o700)
+            durable.fsync_dir(os.path.dirname(path))  # a crash before this leaves it missing, as it was
+            made.append(f"made '.jvs/{name}' again")
+    if not os.path.lexists(store.layout.forks):
+        os.mkdir(store.layout.forks)
+        durable.fsync_dir(store.root)
+        made.append("made 'worktrees' again")
+    return made
+
+
+def _clean_intents(store: Store) -> list[str]:
+    """Set aside what cannot be read, then settle what is dead."""
+    here, done = store.layout, []
+    for operation_id in intent.list_ids(here):
+        try:
+            intent.load(here, operation_id)
+        except FileNotFoundError:
+            continue
+        except JvsError as error:
+            if error.name == "E_IO":
+                raise
+            done.append(_set_aside(store, here.intent(operation_id)))
+    intent.sweep(here)
+    done += settle.settle_all(store, None)
+    return done
+
+
+def _set_aside(store: Store, path: str) -> str:
+    """Keep the bytes of a damaged record beside the log, as torn lines of the log are kept, and remove it."""
+    name = f"torn-{clock.now_ms()}-{clock.random_hex(4)}.bin"
+    try:
+        data = findings.read_bytes(path)
+    except OSError:  # a link or a directory: there are no bytes to keep
+        data = b""
+    if data:
+        durable.create_file(os.path.join(store.layout.audit, name), data)
+        durable.fsync_dir(store.layout.audit)  # the copy before the original goes
+    if os.path.isdir(path) and not os.path.islink(path):
+        durable.rmdir(path)  # an empty one; another is not ours to delete
+    else:
+        durable.unlink(path, missing_ok=True)
+    durable.fsync_dir(os.path.dirname(path))
+    shown = os.path.relpath(path, store.layout.jvs)
+    return f"set '{shown}' aside" + (f" as 'audit/{name}'" if data else "")
+
+
+def _clean_tmp(store: Store) -> list[str]:
+    """Remove temporary names that no intent owns; nobody is at work now."""
+    here, done = store.layout, []
+    in_flight = {record.get("snapshot_id") for record in intent.load_all(here)}
+    doomed = [
+        path for path, snapshot_id in findings.temporaries(here) if not snapshot_id or snapshot_id not in in_flight
+    ]
+    doomed += [path for path in _odd(here.locks, lambda name: True) if os.path.islink(path) or not os.path.isdir(path)]
+    doomed += _odd(here.plans, lambda name: gc_plan.is_plan_id(name.removesuffix(".json")))
+    for path in dict.fromkeys(doomed):
+        gc.remove(store, path)
+        durable.fsync_dir(os.path.dirname(path))
+        done.append(f"removed '{os.path.relpath(path, here.jvs)}'")
+    for path in _odd(here.locks, lambda name: True):
+        durable.rmdir(path)  # a directory in place of a lock: nobody can hold it
+        done.append(f"removed '{os.path.relpath(path, here.jvs)}'")
+    return done
+
+
+def _odd(directory: str, ours: Callable[[str], bool]) -> list[str]:
+    """Return what bears a name of ours in a directory of files, and is no file."""
+    paths = [os.path.join(directory, name) for name in sorted(os.listdir(directory)) if ours(name)]
+    return [path for path in paths if os.path.islink(path) or not os.path.isfile(path)]
+
+
+def _empty_trash(store: Store) -> list[str]:
+    """Delete what collections have taken out, while others work; a live collection does that itself."""
+    try:
+        lock = locks.acquire(store.layout.lock("gc"), wait=0, command=store.settings.command)
+    except Busy:
+        return []
+    with lock:
+        return [f"removed '{os.path.relpath(path, store.layout.jvs)}'" for path in gc.sweep(store)]
+
+
+def _advance_heads(store: Store) -> list[str]:
+    here, done = store.layout, []
+    chain, problems = verify.check_chain(store)
+    if problems:
+        raise problems[0]  # what the log says is only worth something when it is whole
+    for name, record in findings.orphans(store, chain).items():
+        config = worktree.load(here, name)
+        worktree.move_head(
+            here,
+            name,
+            names.check_snapshot_id(record["target"]),
+            expected=config["head_snapshot_id"],
+            latest=record["target"],
+            event_id=record["event_id"],
+            wait=store.settings.wait,
+        )
+        done.append(f"advanced the head of '{name}' to {record['target']}")
+    return done
+
+
+def _rebuild_index(store: Store) -> list[str]:
+    if not findings.find_in_index(store):
+        return []
+    store.close()
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        durable.remove_tree(store.layout.index + suffix)
+    return ["dropped the index, which fills again by itself"]
+
+
+def _audit_repair(store: Store) -> list[str]:
+    """Let the log set its torn tail aside, as every appender does, by appending that this was asked for."""
+    chain = audit.check(store.layout.audit_log, audit.genesis(store.repo_id))
+    if not chain.torn:
+        return []
+    audit.raise_problems(chain)
+    store.record("doctor_repair", reason="repair", actions=[findings.AUDIT_REPAIR])
+    return [f"set a torn last line of {chain.torn} bytes of the log aside"]
+
+
+_REPAIRS: dict[str, Callable[[Store], list[str]]] = {
+    findings.CLEAN_TMP: _clean_tmp,
+    findings.CLEAN_INTENTS: _clean_intents,
+    findings.ADVANCE_HEAD: _advance_heads,
+    findings.REBUILD_INDEX: _rebuild_index,
+    findings.AUDIT_REPAIR: _audit_repair,
+}

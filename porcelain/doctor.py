@@ -1,0 +1,102 @@
+"""Find and repair what crashes or accidents left behind
+
+Looks at every control file, lock and line, at the audit chain, and at whatever the next commands would need, and says
+"Repository is healthy." or what is wrong: severity, class, path, and the repair that applies. Nothing is written
+without a repair option. What a crash left is reported as a warning: the next command settles it by itself. With
+--strict every byte of every snapshot is read as well. Works on repositories that no other command opens. The exit code
+is that of the worst finding that is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from jvs import cli
+from jvs.errors import (
+    AuditChainBroken,
+    Busy,
+    DescriptorCorrupt,
+    FormatUnsupported,
+    IOFailure,
+    LineageBroken,
+    NotARepository,
+    PartialSnapshot,
+    PathEscape,
+    PayloadHashMismatch,
+    UsageError,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.doctor import Diagnosis
+    from jvs.terminal import Terminal
+
+RAISES = (
+    UsageError,
+    IOFailure,
+    NotARepository,
+    Busy,
+    PathEscape,
+    FormatUnsupported,
+    DescriptorCorrupt,
+    PayloadHashMismatch,
+    LineageBroken,
+    PartialSnapshot,
+    AuditChainBroken,
+)
+SEE_ALSO = ("jvs-verify(1)", "jvs-gc-run(1)", "jvs-list-intents(1)", "jvs-protocol(7)", "jvs-errors(7)")
+EXAMPLES = (
+    ("jvs doctor", "look"),
+    ("jvs doctor --strict", "look, and read every snapshot"),
+    ("jvs doctor --repair-runtime", "settle and clean up whatever can be, then look"),
+)
+_COLORS = {"critical": "red", "error": "red", "warning": "yellow"}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = cli.make_parser("doctor", __doc__, jsonl=True)
+    parser.add_argument("--strict", action="store_true", help="read every byte of every snapshot as well")
+    parser.add_argument("--repair-runtime", action="store_true", help="do all repairs that apply, then look")
+    parser.add_argument("--repair", metavar="ACTION", action="append", default=[], help="do this repair; repeatable")
+    parser.add_argument("--repair-list", action="store_true", help="list the repairs and do nothing")
+    parser.add_argument(
+        "-j", "--jobs", metavar="N", type=int, default=0, help="hash big files in N threads (all cores)"
+    )
+    return parser
+
+
+def work(args: argparse.Namespace) -> cli.Result:
+    """Repair what was asked for, then look."""
+    from jvs import doctor
+
+    if args.repair_list:
+        listed = [{"action": action, "what": what} for action, what in doctor.ACTIONS.items()]
+        return cli.Result(listed, "".join(f"{x['action']:<14}  {x['what']}\n" for x in listed), items=listed)
+    store = doctor.open_anyway(cli.here(), cli.settings_of(args))
+    actions = list(doctor.RUNTIME) if args.repair_runtime else args.repair
+    seen = doctor.examine(store, strict=args.strict, actions=actions, jobs=args.jobs)
+    items = [finding.as_json() for finding in seen.findings]
+    return cli.Result(seen.as_json(), lambda terminal: _text(seen, terminal), items=items, exit=seen.exit)
+
+
+def _text(seen: Diagnosis, terminal: Terminal) -> str:
+    from jvs.terminal import plural, show_text
+
+    lines = [f"repaired: {show_text(sentence)}" for sentence in seen.repaired]
+    for finding in seen.findings:
+        word = terminal.paint(finding.severity, _COLORS[finding.severity])
+        lines.append(f"{word}: {finding.error.name}: {show_text(finding.error.message)}")
+        if finding.path is not None:
+            lines.append(f"  path: {show_text(finding.as_json()['path'])}")
+        if finding.repair is not None:
+            lines.append(f"  repair: {finding.repair}")
+        if finding.error.hint:
+            lines.append(f"  hint: {show_text(finding.error.hint)}")
+    lines.append("Repository is healthy." if seen.healthy else f"{plural(len(seen.findings), 'finding')}.")
+    return "\n".join(lines) + "\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return cli.run(build_parser(), work, argv)
