@@ -83,11 +83,18 @@ def make_parser(
             except argparse.ArgumentError as error:  # pragma: no cover - argparse turns these into error()
                 self.error(str(error))
 
+    class Formatter(argparse.HelpFormatter):
+        """Wraps the description to the screen, paragraph by paragraph."""
+
+        def _fill_text(self, text: str, width: int, indent: str) -> str:
+            wrap = super()._fill_text
+            return "\n\n".join(wrap(paragraph, width, indent) for paragraph in text.split("\n\n"))
+
     lines = (doc or "").strip().split("\n", 1)
     parser = Parser(
         prog=commands.program_of(name),
         description="\n\n".join(line.strip() for line in lines if line.strip()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Formatter,
         allow_abbrev=False,
     )
     shared = parser.add_argument_group("options of every command")
