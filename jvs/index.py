@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = f"""
 PRAGMA page_size=16384;
 CREATE TABLE IF NOT EXISTS node (digest BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dir (tree TEXT, path BLOB, stamps BLOB NOT NULL, node BLOB NOT NULL, chk BLOB NOT NULL,
   PRIMARY KEY (tree, path));
-CREATE TABLE IF NOT EXISTS base (tree TEXT PRIMARY KEY, snapshot TEXT NOT NULL, root BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS base (tree TEXT PRIMARY KEY, snapshot TEXT NOT NULL, root BLOB NOT NULL,
+  rows BLOB NOT NULL) WITHOUT ROWID;
 PRAGMA user_version={_VERSION};
 """
 BUSY_SECONDS = 2.0
@@ -51,6 +52,12 @@ def _check_of(name: str, path: bytes, row: bytes, node: bytes) -> bytes:
     digest = hashlib.sha256(name.encode() + b"\0" + path + b"\0" + node)
     digest.update(row)
     return digest.digest()[:16]
+
+
+def _sum_of(checks: Iterable[bytes], snapshot: str, root: bytes) -> bytes:
+    """Return what binds a base to its rows: the checks of all of them, added up so that their order does not show."""
+    total = sum(int.from_bytes(check, "little") for check in checks) & ((1 << 128) - 1)
+    return hashlib.sha256(snapshot.encode() + b"\0" + root + total.to_bytes(16, "little")).digest()[:16]
 
 
 class Index:
@@ -145,19 +152,27 @@ class Index:
         return result
 
     def base(self, name: str) -> tuple[str, bytes] | None:
-        """Return the snapshot whose payload the rows of a worktree describe, and its root node; None if unknown."""
+        """Return the snapshot whose payload the rows of a worktree describe, and its root node; None if unknown.
+
+        Files are linked from that payload unread, so a base that a crash, which may keep some pages of a
+        transaction and lose others, left beside the rows of another snapshot must not be believed.
+        """
         import sqlite3
 
         if self._db is None:
             return None
         try:
-            row = self._db.execute("SELECT snapshot, root FROM base WHERE tree=?", (name,)).fetchone()
+            row = self._db.execute("SELECT snapshot, root, rows FROM base WHERE tree=?", (name,)).fetchone()
+            if row is None:
+                return None
+            snapshot, root, bound = row
+            checks = [check for (check,) in self._db.execute("SELECT chk FROM dir WHERE tree=?", (name,))]
+            return (snapshot, root) if _sum_of(checks, snapshot, root) == bound else None
         except sqlite3.OperationalError:
             return None
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, TypeError, ValueError, AttributeError):
             self._damaged()
             return None
-        return (row[0], row[1]) if row else None
 
     def node(self, digest: bytes) -> bytes | None:
         """Return the bytes of a node, proved by its digest, or None."""
@@ -208,7 +223,7 @@ class Index:
         """Keep nodes, and rows (path, packed row, node digest) of one worktree, in one transaction.
 
         `gone` are directories that are no more; `replace` forgets all rows of the worktree first; `base` says
-        which snapshot the rows describe. Whatever goes wrong, nothing is raised and nothing half is kept.
+        which snapshot the rows describe, and rows that are kept without one have none. Whatever goes wrong, nothing is raised and nothing half is kept.
         """
         import sqlite3
 
@@ -227,7 +242,9 @@ class Index:
                     [(name, path, row, node, _check_of(name, path, row, node)) for path, row, node in rows],
                 )
                 if base is not None:
-                    self._db.execute("INSERT OR REPLACE INTO base VALUES (?,?,?)", (name, *base))
+                    checks = [check for (check,) in self._db.execute("SELECT chk FROM dir WHERE tree=?", (name,))]
+                    bound = _sum_of(checks, *base)
+                    self._db.execute("INSERT OR REPLACE INTO base VALUES (?,?,?,?)", (name, *base, bound))
             self._db.execute("COMMIT")
         except sqlite3.OperationalError:
             if self._db.in_transaction:

@@ -25,7 +25,7 @@ def root(tmp_path):
     os.close(fd)
 
 
-@pytest.mark.parametrize("path", [p for p in hostile.ESCAPING_PATHS])
+@pytest.mark.parametrize("path", list(hostile.ESCAPING_PATHS))
 def test_escaping_paths_are_refused(path):
     with pytest.raises(PathEscape) as caught:
         safepath.split_relative(path)
