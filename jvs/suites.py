@@ -1,0 +1,44 @@
+"""Where the black-box suites are: in a checkout beside the package, or installed with the wheel.
+
+Source: jvs-conformance-run(1), jvs-torture(1).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from jvs.errors import NotFound
+
+
+def find_program(name: str, given: str | None = None) -> str:
+    """Return the path of a suite's program, `run` or `torture`; `given` is the directory that somebody named.
+
+    Errors: E_NOT_FOUND.
+    """
+    beside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    places = [given] if given is not None else [os.path.join(beside, "conformance"), installed()]
+    for place in places:
+        path = os.path.join(os.path.abspath(place), name)
+        if os.path.isfile(path):
+            return path
+    raise NotFound(
+        f"there is no suite in '{places[0]}'" if given else "the conformance suite is not installed here",
+        hint="name its directory with '--suite DIR': it is 'conformance/' in the source",
+    )
+
+
+def installed() -> str:
+    """Return where a wheel puts the suite."""
+    return os.path.join(sys.prefix, "share", "jvs", "conformance")
+
+
+def command(program: str, options: dict[str, object]) -> list[str]:
+    """Return the words that run a suite's program: options without a value are left out, true ones stand alone."""
+    words = [sys.executable, program]
+    for option, value in options.items():
+        if value is True:
+            words.append(option)
+        elif value not in (None, False, ""):
+            words += [option, str(value)]
+    return words

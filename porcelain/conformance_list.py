@@ -1,0 +1,41 @@
+"""List the promises that can be checked
+
+Prints the name of each check of the black-box suite, a TAB, and the promise that it checks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from jvs import cli
+from jvs.errors import NotFound, UsageError
+
+RAISES = (UsageError, NotFound)
+SEE_ALSO = ("jvs-conformance-run(1)", "jvs-protocol(7)")
+EXAMPLES = (("jvs conformance list", "what is promised"),)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = cli.make_parser("conformance list", __doc__)
+    parser.add_argument(
+        "--profile", choices=("dev", "release"), default="release", help="dev leaves out what takes long"
+    )
+    parser.add_argument("-k", "--select", metavar="PATTERN", help="only checks whose name holds PATTERN ('|': or)")
+    parser.add_argument("--suite", metavar="DIR", help="the directory of the suite")
+    return parser
+
+
+def work(args: argparse.Namespace) -> cli.Result:
+    """Become the suite's program."""
+    from jvs import suites
+
+    options = {"--list": True, "--profile": args.profile, "-k": args.select, "--json": args.json}
+    words = suites.command(suites.find_program("run", args.suite), options)
+    os.execv(words[0], words)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return cli.run(build_parser(), work, argv)
