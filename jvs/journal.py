@@ -1,0 +1,238 @@
+"""The journal of what can be undone: one directory `undo/OP/` for each restore, undo, rename and removal.
+
+`op.json` says what was done and how the worktree was before, `delta.cbor` each step, `files/` holds what was
+displaced. An operation whose intent is pending is in flight and not listed. A directory without `op.json` and without
+an intent is debris.
+Source: jvs-format(5), undo; jvs-protocol(7), Restore and Undo.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from jvs import clock, delta, durable, engine, intent, locks, observe, records, safepath
+from jvs.errors import Busy, JvsError, PartialSnapshot
+from jvs.names import is_operation_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.layout import Layout
+    from jvs.store import Store
+
+FIELDS = {
+    "version": records.is_count,
+    "operation_id": records.is_id,
+    "kind": records.is_text,
+    "worktree": records.is_text,
+    "created_at": records.is_time,
+    "seq": records.is_count,
+    "of": records.is_id_or_null,
+    "root": records.is_id,
+    "forward": lambda value: isinstance(value, bool),
+    "undone_by": records.is_id_or_null,
+    "target": records.is_id_or_null,
+    "before": records.is_object,
+    "after": records.is_object,
+    "bytes": records.is_count,
+    "details": records.is_object,
+}
+KINDS = ("restore", "worktree_rename", "worktree_remove")
+
+
+def new(
+    kind: str,
+    name: str,
+    operation_id: str,
+    *,
+    seq: int,
+    before: dict[str, Any],
+    after: dict[str, Any],
+    target: str | None = None,
+    undoes: dict[str, Any] | None = None,
+    details: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the journal of an operation.
+
+    Shape: `kind` is what was done or undone; `forward` is true for a restore, rename or removal and for taking an undo
+    back; `of` is the operation that this one took back, `root` the first one of that chain; `seq` the number
+    of the last audit record before it, which orders operations; `before` and `after` hold head and latest.
+    """
+    return {
+        "version": 1,
+        "operation_id": operation_id,
+        "kind": kind,
+        "worktree": name,
+        "created_at": clock.rfc3339(),
+        "seq": seq,
+        "of": None if undoes is None else undoes["operation_id"],
+        "root": operation_id if undoes is None else undoes["root"],
+        "forward": True if undoes is None else not undoes["forward"],
+        "undone_by": None,
+        "target": target,
+        "before": before,
+        "after": after,
+        "bytes": 0,
+        "details": details or {},
+    }
+
+
+def directory(layout: Layout, operation_id: str) -> str:
+    """Return the directory of an operation."""
+    return layout.undo_dir(operation_id)
+
+
+def files(layout: Layout, operation_id: str) -> str:
+    """Return where an operation keeps the files that it displaced."""
+    return os.path.join(layout.undo_dir(operation_id), "files")
+
+
+def begin(layout: Layout, record: dict[str, Any], steps: delta.Delta | None = None) -> None:
+    """Write a journal; from here on the operation is carried out, whatever happens. Durable: yes.
+
+    `op.json` comes last and in one step, so that its presence says that all of the journal is there.
+    """
+    home = layout.undo_dir(record["operation_id"])
+    os.mkdir(home, 0o700)
+    if steps is not None:
+        data = steps.encode()
+        record["details"]["delta_sha256"] = hashlib.sha256(data).hexdigest()
+        durable.create_file(os.path.join(home, "delta.cbor"), data)
+    os.mkdir(os.path.join(home, "files"), 0o700)
+    save(layout, record)
+    durable.fsync_dir(layout.undo)  # or op.json could be there after a crash, in a directory that is not
+
+
+def save(layout: Layout, record: dict[str, Any]) -> None:
+    """Write `op.json` in one step. Durable: yes."""
+    records.save(os.path.join(layout.undo_dir(record["operation_id"]), "op.json"), record)
+
+
+def load(layout: Layout, operation_id: str) -> dict[str, Any]:
+    """Read the journal of an operation. Errors: FileNotFoundError; E_PARTIAL_SNAPSHOT when damaged."""
+    path = os.path.join(layout.undo_dir(operation_id), "op.json")
+    record = records.load(path, FIELDS, PartialSnapshot)
+    if record["operation_id"] != operation_id or record["kind"] not in KINDS:
+        raise PartialSnapshot(
+            f"'undo/{operation_id}/op.json' is not the journal of that operation",
+            hint="what it kept is still below that directory; move it away to go on without",
+        )
+    return record
+
+
+def load_steps(layout: Layout, record: dict[str, Any]) -> delta.Delta:
+    """Read the steps of an operation. Errors: E_PARTIAL_SNAPSHOT when they are damaged."""
+    path = os.path.join(layout.undo_dir(record["operation_id"]), "delta.cbor")
+    try:
+        data = safepath.read_file(path)
+    except FileNotFoundError:
+        data = b""
+    if hashlib.sha256(data).hexdigest() != record["details"].get("delta_sha256"):
+        raise PartialSnapshot(
+            f"'undo/{record['operation_id']}/delta.cbor' is damaged",
+            hint="what the operation displaced is below that directory, in 'files': copy from there what you need",
+        )
+    return delta.Delta.decode(data)
+
+
+def ids(layout: Layout) -> list[str]:
+    """Return the ids of all directories below `undo/`."""
+    return sorted(name for name in os.listdir(layout.undo) if is_operation_id(name))
+
+
+def load_all(layout: Layout) -> list[dict[str, Any]]:
+    """Return the journals of all operations that are done, newest first; damaged ones are left out."""
+    pending = set(intent.list_ids(layout))
+    found = []
+    for operation_id in ids(layout):
+        if operation_id in pending:
+            continue
+        try:
+            found.append(load(layout, operation_id))
+        except (FileNotFoundError, NotADirectoryError, PartialSnapshot):
+            continue
+    return sorted(found, key=lambda record: (record["seq"], record["operation_id"]), reverse=True)
+
+
+def concerns(record: dict[str, Any], name: str, existing: set[str]) -> bool:
+    """Answer whether an operation counts among those of a worktree.
+
+    Renames and removals also count where they were asked for; and a removed worktree has no place of its own any
+    more, so its removal counts everywhere.
+    """
+    if record["kind"] == "restore":
+        return bool(record["worktree"] == name)
+    if record["kind"] == "worktree_remove" and record["worktree"] not in existing:
+        return True
+    return name in (record["worktree"], record["details"].get("new_name"), record["details"].get("asked_in"))
+
+
+def discard(layout: Layout, operation_id: str) -> None:
+    """Remove what an operation kept. `op.json` goes first, so that a crash leaves debris, never a broken promise."""
+    home = layout.undo_dir(operation_id)
+    durable.unlink(os.path.join(home, "op.json"), missing_ok=True)
+    engine.remove_any(os.path.join(home, "worktree"))
+    durable.remove_tree(home)
+    durable.fsync_dir(layout.undo)
+
+
+def consume(layout: Layout, record: dict[str, Any], by: str) -> None:
+    """Retire an operation that was taken back: everything it kept is in place again.
+
+    What is left all the same (somebody changed an entry between a crash and its settling) stays until it is pruned.
+    """
+    home = layout.undo_dir(record["operation_id"])
+    record["undone_by"] = by
+    save(layout, record)
+    left = False
+    for name in os.listdir(home):
+        if name.startswith("files") and not delta.remove_empty_directories(os.path.join(home, name)):
+            left = True
+    if not left and not os.path.lexists(os.path.join(home, "worktree")):
+        discard(layout, record["operation_id"])
+
+
+def prune(store: Store, name: str) -> int:
+    """Let go of operations that are too old or too many, and of debris; return how many bytes went.
+
+    Whatever goes wrong is left for the next time: what was asked for is done already. Operations of a worktree
+    where somebody is at work are left alone.
+    """
+    try:
+        with locks.acquire(store.layout.lock(f"worktree-{name}"), wait=0, command="prune"):
+            gone = _prune(store, name)
+    except (OSError, Busy, JvsError):
+        return 0
+    if gone:
+        from jvs.terminal import size
+
+        observe.remark(f"let go of {size(gone)} that operations kept longer ago than can be undone")
+    return gone
+
+
+def _prune(store: Store, name: str) -> int:
+    layout = store.layout
+    existing = set(os.listdir(layout.worktrees))
+    most = store.settings.get("undo.max_operations")
+    oldest = clock.now_ns() - store.settings.get("undo.max_age_days") * 86_400_000_000_000
+    gone = 0
+    mine = [record for record in load_all(layout) if concerns(record, name, existing)]
+    for place, record in enumerate(mine):
+        if place >= most or clock.parse_rfc3339(record["created_at"]) < oldest:
+            gone += record["bytes"]
+            discard(layout, record["operation_id"])
+    for operation_id in ids(layout):
+        # an intent is written before the directory is made: without one, nobody will come back to it
+        if os.path.lexists(os.path.join(layout.undo_dir(operation_id), "op.json")):
+            continue
+        if not os.path.lexists(layout.intent(operation_id)):
+            sweep(layout, operation_id)
+    return gone
+
+
+def sweep(layout: Layout, operation_id: str) -> None:
+    """Remove the directory of an operation that never began, or that was being let go of when the system died."""
+    if not os.path.lexists(os.path.join(layout.undo_dir(operation_id), "op.json")):
+        discard(layout, operation_id)

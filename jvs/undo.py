@@ -1,0 +1,237 @@
+"""Taking back the last restore, undo, rename or removal: what it displaced goes back, what it brought is kept.
+
+Every operation has its journal in `undo/`. Undoing one moves its files back where they were and makes a journal of
+its own out of what lay there, so that it can be taken back in turn. `undo` walks back from the newest operation that
+stands; `redo` takes the last undo back, as long as nothing new was done since.
+Source: jvs-undo(1), jvs-protocol(7), Undo.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import audit, clock, delta, journal, restore, walk, worktree
+from jvs.errors import Busy, NotFound, from_oserror
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.store import Store
+
+VERBS = {"restore": "restore", "worktree_rename": "rename", "worktree_remove": "removal"}
+
+
+def operations(store: Store, name: str) -> list[dict[str, Any]]:
+    """Return the operations that concern a worktree and were not taken back, newest first."""
+    existing = set(worktree.names(store.layout))
+    return [
+        record
+        for record in journal.load_all(store.layout)
+        if record["undone_by"] is None and journal.concerns(record, name, existing)
+    ]
+
+
+def choose(store: Store, name: str, *, redo: bool = False, operation_id: str | None = None) -> dict[str, Any]:
+    """Return the operation that an undo takes back.
+
+    Without an id: the newest that stands; with `redo`: the newest undo, unless something new was done after it.
+    Errors: E_NOT_FOUND when there is none.
+    """
+    found = operations(store, name)
+    if operation_id is not None:
+        return _by_id(found, operation_id, name)
+    if not redo:
+        for record in found:
+            if record["forward"]:
+                return record
+        hint = "'jvs undo --redo' takes the last undo back" if found else "only restore, undo, rename and remove can be"
+        raise NotFound(f"nothing to undo in worktree '{name}'", hint=hint)
+    for record in found:
+        if not record["forward"]:
+            return record
+        if record["of"] is None:
+            break
+    raise NotFound(
+        f"no undo to take back in worktree '{name}'",
+        hint="'jvs undo --list' shows the operations; 'jvs undo OPERATION' takes back any of them",
+    )
+
+
+def _by_id(found: list[dict[str, Any]], operation_id: str, name: str) -> dict[str, Any]:
+    fitting = [
+        r
+        for r in found
+        if r["operation_id"].startswith(operation_id) or r["operation_id"][14:].startswith(operation_id)
+    ]
+    if len(fitting) == 1 and len(operation_id) >= 4:
+        return fitting[0]
+    raise NotFound(
+        f"no single operation of worktree '{name}' answers to '{operation_id}'",
+        hint="'jvs undo --list' shows them",
+        candidates=[record["operation_id"] for record in fitting],
+    )
+
+
+def undo(
+    store: Store, name: str, *, redo: bool = False, operation_id: str | None = None
+) -> tuple[dict[str, Any], restore.Done | None]:
+    """Take back one operation; return its journal, and what was done when files were moved.
+
+    Takes the locks itself, since the operation says which worktree it is about.
+    Durable: yes. Errors: E_NOT_FOUND, E_EXISTS (a name is taken), E_BUSY, E_NO_SPACE, E_IO.
+    """
+    chosen = choose(store, name, redo=redo, operation_id=operation_id)
+    for _ in range(3):
+        place = _worktree_of(chosen)
+        with store.changing(place):
+            again = choose(store, name, redo=redo, operation_id=operation_id)
+            if again["operation_id"] == chosen["operation_id"]:
+                done = _undo(store, again)
+                break
+            chosen = again  # settling completed another operation, or somebody was faster
+    else:
+        raise Busy(f"others keep undoing in worktree '{name}'", hint="wait for them and run the command again")
+    journal.prune(store, place)
+    return chosen, done
+
+
+def _worktree_of(record: dict[str, Any]) -> str:
+    """Return the worktree whose lock the undoing of an operation needs."""
+    if record["kind"] == "worktree_rename":
+        return record["details"]["new_name"]
+    return record["worktree"]
+
+
+def _undo(store: Store, record: dict[str, Any]) -> restore.Done | None:
+    from jvs import fork
+
+    if record["kind"] == "worktree_rename":
+        fork.rename(store, record["details"]["new_name"], record["worktree"], undoes=record)
+        return None
+    if record["kind"] == "worktree_remove":
+        if record["details"].get("gone", True):
+            fork.give_back(store, record)
+        else:
+            fork.remove(store, record["worktree"], undoes=record)
+        return None
+    return undo_restore(store, record)
+
+
+def undo_restore(store: Store, record: dict[str, Any]) -> restore.Done:
+    """Take back a restore, or an undo of one, in a worktree whose lock the caller holds."""
+    name = record["worktree"]
+    store.require_worktree(name)
+    now = worktree.load(store.layout, name)
+    steps = plan(store, record)
+    before = {"head": now["head_snapshot_id"], "latest": now["latest_snapshot_id"]}
+    after = dict(record["before"]) if record["before"] != record["after"] else before
+    seq, _ = store.log().tail()
+    made = journal.new(
+        "restore",
+        name,
+        clock.new_operation_id(),
+        seq=seq,
+        before=before,
+        after=after,
+        target=record["target"],
+        undoes=record,
+        details=steps.counts(),
+    )
+    event = audit.event(
+        "undo",
+        store.actor,
+        target=record["target"],
+        worktree=name,
+        details={"undoes": record["operation_id"], "before": before, "after": after, **steps.counts()},
+    )
+    done = restore.carry_out(store, made, steps, event, operation="undo")
+    done.plan = restore.Plan(restore.Target("", (0, None, b""), None), steps, "")
+    return done
+
+
+def plan(store: Store, record: dict[str, Any]) -> delta.Delta:
+    """Turn the steps of an operation round: what it displaced comes back, what it brought is displaced.
+
+    Looks at the worktree as it is now, so that whatever changed since is displaced and not overwritten.
+    Errors: E_PARTIAL_SNAPSHOT when the journal is damaged; E_IO.
+    """
+    was = journal.load_steps(store.layout, record)
+    files = journal.files(store.layout, record["operation_id"])
+    made = delta.Delta()
+    try:
+        with delta.Place(store.layout.worktree_dir(record["worktree"])) as here, delta.Place(files) as kept:
+            replaced: list[bytes] = []
+            for step in was.steps:
+                if not any(step.path.startswith(path + b"/") for path in replaced):
+                    _turn(made, step, here, kept, was)
+                    if step.how == delta.MAKE:
+                        replaced.append(step.path)
+            changed = {step.path.rpartition(b"/")[0] for step in made.steps}
+            known = {path: before for path, before, _ in was.dirs}
+            new = {step.path for step in made.steps if step.how == delta.MAKE}
+            for path in sorted(changed | known.keys()):
+                now = delta.meta_at(here, path) or (known.get(path) if path in new else None)
+                if now is not None:
+                    made.dirs.append((path, now, known.get(path)))
+    except OSError as error:
+        raise from_oserror(error, "planning the undo") from error
+    made.steps.sort(key=lambda step: step.path)
+    return made
+
+
+def _turn(made: delta.Delta, step: delta.Step, here: delta.Place, kept: delta.Place, was: delta.Delta) -> None:
+    now, back = here.lstat(step.path), kept.lstat(step.path)
+    if now is None and back is None:
+        return
+    entry = None if now is None else step.new or _rough(step.path, now)
+    if back is None:
+        made.steps.append(delta.Step(step.path, delta.DROP, entry, None, old_ino=now.st_ino if now else 0))
+        return
+    _make_way(made, step.path, here)
+    made.steps.append(
+        delta.Step(
+            step.path,
+            delta.MOVE,
+            entry,
+            step.old or _rough(step.path, back),
+            old_ino=now.st_ino if now else 0,
+            source_ino=back.st_ino,
+        )
+    )
+
+
+def _make_way(made: delta.Delta, path: bytes, here: delta.Place) -> None:
+    """Add steps for directories on the way that somebody removed or replaced since."""
+    parts = path.split(b"/")
+    for depth in range(1, len(parts)):
+        above = b"/".join(parts[:depth])
+        st = here.lstat(above)
+        if st is not None and walk.kind_of(st.st_mode) == walk.DIR:
+            continue
+        if all(step.path != above for step in made.steps):
+            entry = None if st is None else _rough(above, st)
+            made.steps.append(delta.Step(above, delta.MAKE, entry, None, old_ino=st.st_ino if st is not None else 0))
+
+
+def _rough(path: bytes, st: os.stat_result) -> tuple[bytes, int, int, int, bytes, None]:
+    """Return an entry that says kind and size only: what somebody put there since was never hashed."""
+    kind = walk.kind_of(st.st_mode)
+    size = st.st_size if kind == walk.FILE else 0
+    return path.rpartition(b"/")[2], kind, st.st_mode & 0o7777, size, bytes(32), None
+
+
+def describe(record: dict[str, Any]) -> str:
+    """Return an operation as a phrase: `restore of 'main' to ID`, `undo of the removal of 'x'`."""
+    name, kind = record["worktree"], record["kind"]
+    if kind == "worktree_rename":
+        phrase = f"rename of '{name}' to '{record['details']['new_name']}'"
+    elif kind == "worktree_remove":
+        phrase = f"removal of '{name}'"
+    else:
+        phrase = f"restore of '{name}' to {record['target']}"
+    if kind == "restore" and not record["forward"]:
+        return f"undo of the {phrase}"
+    if kind == "worktree_remove" and not record["details"].get("gone", True):
+        return f"undo of the {phrase}"
+    return phrase

@@ -1,0 +1,233 @@
+"""Bring a worktree, or some of its paths, back to a snapshot
+
+Only what differs is written: all other files keep inode and times, and directories that both sides have stay, so that
+whatever works in them goes on working. What is displaced is kept, and 'jvs undo' brings it back; so nothing is ever
+asked. TARGET is an id, a prefix of one, a tag, a note, HEAD (the latest snapshot), HEAD~N or @{2h}. With PATHs (or
+patterns such as '*.py') only those are restored, and the worktree stays where it is in history; otherwise it is at
+TARGET then, and detached when that is not the latest. The next snapshot goes on from there.
+
+Everything that will be copied is read and checked first: a snapshot whose files were tampered with is not restored.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from jvs import cli
+from jvs.errors import (
+    Ambiguous,
+    Busy,
+    DescriptorCorrupt,
+    IOFailure,
+    LineageBroken,
+    NoSpace,
+    NotARepository,
+    NotFound,
+    PartialSnapshot,
+    PathEscape,
+    PayloadHashMismatch,
+    UsageError,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.restore import Done, Plan
+    from jvs.store import Store
+    from jvs.terminal import Terminal
+
+RAISES = (
+    UsageError,
+    IOFailure,
+    NoSpace,
+    NotFound,
+    NotARepository,
+    Ambiguous,
+    Busy,
+    PathEscape,
+    DescriptorCorrupt,
+    PayloadHashMismatch,
+    LineageBroken,
+    PartialSnapshot,
+)
+SEE_ALSO = ("jvs-undo(1)", "jvs-history(1)", "jvs-diff(1)", "jvs-worktree-fork(1)", "jvs-protocol(7)")
+EXAMPLES = (
+    ("jvs restore HEAD~1", "go back one snapshot"),
+    ("jvs restore HEAD", "return to the latest snapshot"),
+    ("jvs restore baseline -- src/model.py '*.toml'", "bring back some paths only"),
+    ("jvs restore --dry-run HEAD", "see what would change"),
+)
+LISTED = 20
+_SIGNS = {"added": ("+", "green"), "modified": ("~", "yellow"), "removed": ("-", "red")}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = cli.make_parser("restore", __doc__)
+    parser.add_argument("target", metavar="TARGET", nargs="?", help="the snapshot")
+    parser.add_argument("path", metavar="PATH", nargs="*", help="only these paths or patterns")
+    parser.add_argument("--paths", metavar="P", action="append", default=[], help="only this path; repeatable")
+    parser.add_argument("-w", "--worktree", metavar="NAME", help="the worktree (the one around you, or main)")
+    parser.add_argument("-i", "--interactive", action="store_true", help="choose among numbered candidates")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="show what would change, and change nothing")
+    parser.add_argument("--discard", action="store_true", help="keep nothing of what is displaced: no undo")
+    parser.add_argument(
+        "--force-tampered", metavar="REASON", help="restore although checks fail; the reason goes to the audit log"
+    )
+    return parser
+
+
+def work(args: argparse.Namespace) -> cli.Result:
+    """Restore, or show what would change."""
+    from jvs import journal, refs, restore
+
+    store = cli.open_store(args)
+    name = store.worktree_name(args.worktree)
+    store.require_worktree(name)
+    words = [*args.paths, *args.path]
+    paths = cli.worktree_paths(store, name, words) if words else None
+    if args.force_tampered is not None and not args.force_tampered.strip():
+        raise UsageError("--force-tampered needs a reason", hint="it is written to the audit log: say why")
+    target = _choose(store, name, args.target) if args.interactive else args.target
+    if target is None:
+        raise UsageError("no TARGET was given", hint="name a snapshot, or choose one with '-i'; see 'jvs history'")
+    if args.dry_run:
+        return _dry_run(store, name, target, paths)
+    with store.changing(name):
+        snapshot_id = _resolve(store, target, name, forced=args.force_tampered is not None)
+        done = restore.restore(store, name, snapshot_id, paths=paths, forced=args.force_tampered, discard=args.discard)
+    journal.prune(store, name)
+    short = refs.short_id(store.layout, snapshot_id)
+    return cli.Result(
+        _value(name, snapshot_id, done), lambda terminal: _text(terminal, snapshot_id, short, paths, done)
+    )
+
+
+def _resolve(store: Store, target: str, name: str, *, forced: bool) -> str:
+    """Return the snapshot; with `forced` a full id is taken as it is, whatever its checks say."""
+    from jvs import names, refs
+
+    if forced and names.is_snapshot_id(target):
+        return target
+    return refs.resolve(store, target, name)
+
+
+def _dry_run(store: Store, name: str, target: str, paths: list[bytes] | None) -> cli.Result:
+    from jvs import refs, restore, trees
+
+    with store.reading():
+        snapshot_id = refs.resolve(store, target, name)
+        known = trees.Trees(store)
+        found = restore.find_target(store, snapshot_id, known, paths=paths)
+        planned = restore.plan(store, name, found, known)
+    value = {
+        "snapshot_id": snapshot_id,
+        "worktree": name,
+        "dry_run": True,
+        **planned.delta.counts(),
+        "changes": planned.changes(),
+    }
+    return cli.Result(value, lambda terminal: _changes(terminal, planned, most=None) + _sum(planned, "Would restore"))
+
+
+def _changes(terminal: Terminal, planned: Plan, most: int | None) -> str:
+    lines = []
+    changes = planned.changes()
+    from jvs.terminal import show_text
+
+    for change in changes[:most]:
+        sign, color = _SIGNS[change["change"]]
+        lines.append(terminal.paint(f"{sign} {show_text(change['path'])}", color))
+    if most is not None and len(changes) > most:
+        lines.append(f"... and {len(changes) - most} more")
+    return "".join(line + "\n" for line in lines)
+
+
+def _sum(planned: Plan, verb: str) -> str:
+    counts = planned.delta.counts()
+    return f"{verb}: {counts['added']} added, {counts['modified']} modified, {counts['removed']} removed\n"
+
+
+def _value(name: str, snapshot_id: str, done: Done) -> dict[str, Any]:
+    assert done.plan is not None
+    return {
+        "snapshot_id": snapshot_id,
+        "worktree": name,
+        "operation_id": None if done.discarded else done.operation_id,
+        "dry_run": False,
+        "head_snapshot_id": done.config["head_snapshot_id"],
+        "latest_snapshot_id": done.config["latest_snapshot_id"],
+        "detached": done.detached,
+        **done.plan.delta.counts(),
+        "kept_bytes": 0 if done.discarded else done.displaced_bytes,
+        "discarded_bytes": done.displaced_bytes if done.discarded else 0,
+        "degraded": done.degraded,
+        "changes": done.plan.changes(),
+    }
+
+
+def _text(terminal: Terminal, snapshot_id: str, short: str, paths: list[bytes] | None, done: Done) -> str:
+    from jvs.terminal import plural, size
+
+    assert done.plan is not None
+    count = len(done.plan.delta.steps)
+    what = f"{plural(count, 'entry', 'entries')} from snapshot {snapshot_id}" if paths else f"snapshot {snapshot_id}"
+    text = f"Restored {what}\n" + _changes(terminal, done.plan, LISTED)
+    if count:
+        text += _sum(done.plan, "Changed")
+    if done.discarded:
+        text += f"discarded {size(done.displaced_bytes)} ({done.displaced_bytes} bytes): this cannot be undone\n"
+    elif done.operation_id is not None:
+        kept = f"{size(done.displaced_bytes)} displaced; " if done.displaced_bytes else ""
+        text += f"{kept}'jvs undo' takes it back\n"
+    for loss in done.degraded[:10]:
+        text += f"not kept: {loss['path']}: {loss['what']} ({loss['why']})\n"
+    if paths is not None:
+        return text
+    if not done.detached:
+        return text + "Worktree is at HEAD state.\n"
+    return (
+        text + "Worktree is now in DETACHED state.\n"
+        f"  to go on from here: 'jvs snapshot', or elsewhere: 'jvs worktree fork {short} NAME'\n"
+        "  to return to the latest snapshot: 'jvs restore HEAD'\n"
+    )
+
+
+def _choose(store: Store, name: str, target: str | None) -> str:
+    """Let a person choose among numbered candidates. Errors: E_NOT_FOUND, E_USAGE when nothing was chosen."""
+    import sys
+
+    from jvs import clock, lineage, refs
+    from jvs.terminal import age, cut, show_text
+
+    ids: list[str]
+    if target is None:
+        _, latest = store.head_of(name)
+        line = (record for record in lineage.line(store.layout, latest) if not record.get("collected"))
+        ids = [record["snapshot_id"] for record, _ in zip(line, range(LISTED), strict=False)]
+    else:
+        try:
+            ids = [refs.resolve(store, target, name)]
+        except Ambiguous as error:
+            ids = list(error.facts["candidates"])[:LISTED]
+    if not ids:
+        raise NotFound(f"worktree '{name}' has no snapshot yet", hint="take one with 'jvs snapshot'")
+    short = refs.short_ids(ids)
+    for number, snapshot_id in enumerate(ids, 1):
+        record = lineage.load_visible(store, snapshot_id)
+        when = age(clock.parse_rfc3339(record["created_at"]))
+        note = cut(show_text(record["note"]), 50)
+        tags = " ".join(f"[{tag}]" for tag in record["tags"])
+        sys.stderr.write(f"{number:3}  {short[snapshot_id]}  {when:>10}  {note} {tags}".rstrip() + "\n")
+    sys.stderr.write(f"restore which one? (1-{len(ids)}, nothing to cancel) ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline().strip()
+    if not (answer.isascii() and answer.isdigit() and 1 <= int(answer) <= len(ids)):
+        raise UsageError("nothing was chosen, nothing was restored", hint=f"answer with a number from 1 to {len(ids)}")
+    return ids[int(answer) - 1]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return cli.run(build_parser(), work, argv)

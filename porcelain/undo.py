@@ -1,0 +1,142 @@
+"""Take back the last restore, undo, rename or removal
+
+Brings back the content, the head and the latest snapshot as they were before the last operation of the worktree
+around you (main, elsewhere). Repeated, it walks further back. An undo is an operation itself: '--redo' takes the last
+undo back, and OPERATION, an id from '--list', takes back any operation. What lies in the way is kept in turn; files
+that the operation did not touch stay as they are. Operations are kept for a while only (undo.max_operations,
+undo.max_age_days).
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from jvs import cli
+from jvs.errors import (
+    Busy,
+    Exists,
+    IOFailure,
+    LineageBroken,
+    NoSpace,
+    NotARepository,
+    NotFound,
+    PartialSnapshot,
+    UsageError,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.restore import Done
+    from jvs.store import Store
+    from jvs.terminal import Terminal
+
+RAISES = (
+    UsageError,
+    IOFailure,
+    NoSpace,
+    NotFound,
+    NotARepository,
+    Busy,
+    Exists,
+    LineageBroken,
+    PartialSnapshot,
+)
+SEE_ALSO = ("jvs-restore(1)", "jvs-worktree-remove(1)", "jvs-history(1)", "jvs-protocol(7)")
+EXAMPLES = (
+    ("jvs undo", "take back the last operation"),
+    ("jvs undo --list", "show what can be taken back"),
+    ("jvs undo --redo", "take back the last undo"),
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = cli.make_parser("undo", __doc__)
+    parser.add_argument("operation", metavar="OPERATION", nargs="?", help="take back this one")
+    parser.add_argument("-l", "--list", action="store_true", help="list what can be taken back, newest first")
+    parser.add_argument("--redo", action="store_true", help="take back the last undo")
+    parser.add_argument("-w", "--worktree", metavar="NAME", help="the worktree (the one around you, or main)")
+    return parser
+
+
+def work(args: argparse.Namespace) -> cli.Result:
+    """Undo, redo or list."""
+    from jvs import undo, worktree
+
+    if args.redo and args.operation is not None:
+        raise UsageError("--redo takes no OPERATION", hint="an operation is named alone: 'jvs undo OPERATION'")
+    store = cli.open_store(args)
+    name = store.worktree_name(args.worktree)
+    if args.list:
+        return _list(store, name)
+    record, done = undo.undo(store, name, redo=args.redo, operation_id=args.operation)
+    sentence = f"Undid the {undo.describe(record)}"
+    place = record["worktree"]
+    config = worktree.load(store.layout, place) if place in worktree.names(store.layout) else None
+    value: dict[str, Any] = {
+        "undone": record["operation_id"],
+        "kind": record["kind"],
+        "description": undo.describe(record),
+        "worktree": place,
+        "operation_id": done.operation_id if done else None,
+        "head_snapshot_id": config and config["head_snapshot_id"],
+        "latest_snapshot_id": config and config["latest_snapshot_id"],
+        "changes": done.plan.changes() if done and done.plan else [],
+    }
+    return cli.Result(value, lambda terminal: _text(terminal, sentence, record, done, config))
+
+
+def _text(
+    terminal: Terminal, sentence: str, record: dict[str, Any], done: Done | None, config: dict[str, Any] | None
+) -> str:
+    from jvs.terminal import size
+
+    text = terminal.paint(sentence, "bold") + "\n"
+    if done is not None:
+        assert done.plan is not None
+        counts = done.plan.delta.counts()
+        text += f"Changed: {counts['added']} added, {counts['modified']} modified, {counts['removed']} removed"
+        text += f"; {size(done.displaced_bytes)} displaced\n" if done.displaced_bytes else "\n"
+    if config is not None and record["kind"] == "restore":
+        detached = config["head_snapshot_id"] != config["latest_snapshot_id"]
+        text += f"Worktree is {'now in DETACHED' if detached else 'at HEAD'} state.\n"
+    again = "'jvs undo --redo' takes the undo back" if record["forward"] else "'jvs undo' takes it back again"
+    return text + again + "\n"
+
+
+def _list(store: Store, name: str) -> cli.Result:
+    from jvs import undo
+
+    found = undo.operations(store, name)
+    items = [
+        {
+            "operation_id": record["operation_id"],
+            "created_at": record["created_at"],
+            "kind": record["kind"],
+            "forward": record["forward"],
+            "description": undo.describe(record),
+            "worktree": record["worktree"],
+            "bytes": record["bytes"],
+        }
+        for record in found
+    ]
+    return cli.Result(items, lambda terminal: _table(terminal, items), items=items)
+
+
+def _table(terminal: Terminal, items: list[dict[str, Any]]) -> str:
+    from jvs import clock
+    from jvs.terminal import age, size
+
+    lines = []
+    for item in items:
+        label = terminal.paint(item["operation_id"][14:], "yellow")
+        when = age(clock.parse_rfc3339(item["created_at"]))
+        lines.append(f"{label}  {when:>10}  {size(item['bytes']):>10}  {item['description']}\n")
+    return "".join(lines) or "nothing to undo\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return cli.run(build_parser(), work, argv)

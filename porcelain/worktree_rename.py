@@ -1,0 +1,52 @@
+"""Give a worktree another name
+
+Renames `worktrees/OLD` to `worktrees/NEW`; the files, and whatever works in them, do not notice. main keeps its name.
+'jvs undo' takes it back.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from jvs import cli
+from jvs.errors import (
+    Busy,
+    Exists,
+    IOFailure,
+    LineageBroken,
+    NameInvalid,
+    NoSpace,
+    NotARepository,
+    NotFound,
+    UsageError,
+)
+
+RAISES = (UsageError, IOFailure, NoSpace, NotFound, NotARepository, Busy, Exists, NameInvalid, LineageBroken)
+SEE_ALSO = ("jvs-worktree-list(1)", "jvs-undo(1)")
+EXAMPLES = (("jvs worktree rename trial-2 winner", "rename a worktree"),)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = cli.make_parser("worktree rename", __doc__)
+    parser.add_argument("old", metavar="OLD", help="the name it has")
+    parser.add_argument("new", metavar="NEW", help="the name it gets")
+    return parser
+
+
+def work(args: argparse.Namespace) -> cli.Result:
+    """Rename."""
+    from jvs import fork, journal, names
+
+    store = cli.open_store(args)
+    old, new = names.check_worktree_name(args.old), names.check_worktree_name(args.new)
+    with store.changing(old):
+        fork.rename(store, old, new)
+    journal.prune(store, new)
+    value = {"old": old, "new": new, "path": store.layout.worktree_dir(new)}
+    return cli.Result(value, f"Renamed worktree '{old}' to '{new}'\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return cli.run(build_parser(), work, argv)
