@@ -33,6 +33,12 @@ def installed() -> str:
     return os.path.join(sys.prefix, "share", "jvs", "conformance")
 
 
+def programs_beside(program: str) -> str | None:
+    """Return the directory of the program that runs now, when jvs is installed in it."""
+    directory = os.path.dirname(os.path.realpath(program))
+    return directory if os.access(os.path.join(directory, "jvs"), os.X_OK) else None
+
+
 def command(program: str, options: dict[str, object]) -> list[str]:
     """Return the words that run a suite's program: options without a value are left out, true ones stand alone."""
     words = [sys.executable, program]

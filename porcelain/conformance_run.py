@@ -43,7 +43,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     options = {
         "--profile": args.profile,
-        "--bin": args.bin or own_programs(),
+        "--bin": args.bin or suites.programs_beside(sys.argv[0]),
         "--dir": args.dir,
         "-k": args.select,
         "--jobs": args.jobs,
@@ -53,12 +53,6 @@ def work(args: argparse.Namespace) -> cli.Result:
     }
     words = suites.command(suites.find_program("run", args.suite), options)
     os.execv(words[0], words)
-
-
-def own_programs() -> str | None:
-    """Return the directory of the program that runs now, when it is an installed one."""
-    directory = os.path.dirname(os.path.realpath(sys.argv[0]))
-    return directory if os.access(os.path.join(directory, "jvs"), os.X_OK) else None
 
 
 def main(argv: list[str] | None = None) -> int:

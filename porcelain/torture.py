@@ -45,15 +45,12 @@ def work(args: argparse.Namespace) -> cli.Result:
     from jvs import suites
 
     names = ("dir", "only", "kind", "at", "sample", "seconds", "jobs", "power", "list", "json")
-    options = {"--bin": args.bin or own_programs(), **{f"--{name}": getattr(args, name) for name in names}}
+    options = {
+        "--bin": args.bin or suites.programs_beside(sys.argv[0]),
+        **{f"--{name}": getattr(args, name) for name in names},
+    }
     words = suites.command(suites.find_program("torture", args.suite), options)
     os.execv(words[0], words)
-
-
-def own_programs() -> str | None:
-    """Return the directory of the program that runs now, when it is an installed one."""
-    directory = os.path.dirname(os.path.realpath(sys.argv[0]))
-    return directory if os.access(os.path.join(directory, "jvs"), os.X_OK) else None
 
 
 def main(argv: list[str] | None = None) -> int:
