@@ -197,10 +197,10 @@ def _hash_clone(store: Store, record: dict[str, Any]) -> scan.Tree:
     index = store.index()
     # What the index says of the worktree holds for a clone that carries the same inode numbers or ctimes over; a
     # copy has stamps of its own, which match nothing, and is read whole.
-    _, btrfs = engine.scan_flags(path)
+    own_inodes, btrfs = engine.scan_flags(path)
     partial = record["partial_paths"] is not None
     scanner = scan.Scanner(
-        scan.Worker(jobs=os.cpu_count() or 1),
+        scan.Worker(jobs=os.cpu_count() or 1, slow_calls=not own_inodes),
         rows={} if partial else index.rows(record["worktree"]),
         load_node=index.node,
         with_inode=record["with_inode"],
@@ -514,7 +514,7 @@ def look(store: Store, name: str) -> scan.Tree:
     index = store.index()
     with_inode, btrfs = engine.scan_flags(directory)
     scanner = scan.Scanner(
-        scan.Worker(jobs=os.cpu_count() or 1, allow_unreadable=True),
+        scan.Worker(jobs=os.cpu_count() or 1, allow_unreadable=True, slow_calls=not with_inode),
         rows=index.rows(name),
         load_node=index.node,
         with_inode=with_inode,

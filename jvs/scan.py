@@ -12,16 +12,16 @@ import errno
 import os
 
 from jvs import durable, index, observe, safepath, tree, walk
-from jvs.errors import IOFailure, from_oserror
+from jvs.errors import from_oserror
+from jvs.hashing import BIG_BYTES, NOT_READ, Worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
     from typing import Any
 
     from jvs.tree import Entry
 
-BIG_BYTES = 4 << 20
+__all__ = ["BIG_BYTES", "RACY_NS", "Scanner", "Tree", "Worker", "writeback"]
 RACY_NS = 20_000_000
 COARSE_RACY_NS = 2_020_000_000
 _NO_STAMP = bytes(walk.STAMP.size)
@@ -50,112 +50,6 @@ class Tree:
             "others": self.others,
             "bytes": self.bytes,
         }
-
-
-class Worker:
-    """Hashes what the index does not know; the base of those who do more."""
-
-    def __init__(self, *, jobs: int = 1, allow_unreadable: bool = False) -> None:
-        self.jobs = jobs
-        self.allow_unreadable = allow_unreadable
-        self._pool: ThreadPoolExecutor | None = None
-        self._running: list[Future[tuple[bytes, int]]] = []
-        self.unreadable: list[tuple[bytes, str]] = []
-        self.stored: dict[bytes, tuple[int, dict[bytes, bytes] | None]] = {}
-        """Mode and covered xattrs of what could not be stored as it was found; its stamp is not kept."""
-
-    def enter(self, above: Any, name: bytes, path: bytes, fd: int, st: os.stat_result) -> Any:
-        """Begin a directory; what it returns is passed to the calls for what is inside."""
-        return None
-
-    def leave(self, inside: Any, fd: int, st: os.stat_result) -> None:
-        """End a directory, after everything inside it."""
-
-    def listed(self, path: bytes, names: list[bytes]) -> None:
-        """The names in a directory, before anything is done with them."""
-
-    def abandon(self, inside: Any) -> None:
-        """A directory that was entered turned out not to be readable; it is left out."""
-
-    def keep(self, inside: Any, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
-        """Entries that are not directories and have not changed since the rows were written."""
-
-    def take(
-        self, inside: Any, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
-    ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
-        """Look at an entry that is new or changed.
-
-        Returns digest (or a future of it and the size), size, covered xattrs; None leaves the entry out.
-        """
-        kind = walk.kind_of(st.st_mode)
-        try:
-            if kind != walk.FILE:
-                xattrs = None if kind == walk.SYMLINK else special_xattrs(fd, name)
-                size = st.st_size if kind == walk.SYMLINK else 0
-                return tree.special_digest(kind, name, st, fd), size, xattrs
-            file_fd = safepath.open_file(name, fd)
-        except PermissionError as error:
-            return self.refuse(path, error)
-        return self.hash_file(file_fd, st.st_size)
-
-    def hash_file(self, file_fd: int, size: int) -> tuple[Any, int, dict[bytes, bytes] | None]:
-        """Hash an open file, in another thread when it is big; takes over the descriptor."""
-        try:
-            xattrs = tree.covered_xattrs(file_fd)
-            if size >= BIG_BYTES and self.jobs > 1:
-                future = self._submit(file_fd)
-                file_fd = -1
-                return future, size, xattrs
-            digest, read = tree.hash_open_file(file_fd)
-            return digest, read, xattrs
-        finally:
-            if file_fd >= 0:
-                os.close(file_fd)
-
-    def _submit(self, file_fd: int) -> Future[tuple[bytes, int]]:
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._pool = ThreadPoolExecutor(self.jobs)
-        while len(self._running) >= 2 * self.jobs:  # bounds the open files
-            self._running.pop(0).exception()
-        future = self._pool.submit(_hash_and_close, file_fd)
-        self._running.append(future)
-        return future
-
-    def refuse(self, path: bytes, error: OSError) -> None:
-        """A file that we may not read: an error, or left out and reported when that was asked for."""
-        if not self.allow_unreadable:
-            shown = path.decode("utf-8", "backslashreplace")
-            raise IOFailure(
-                f"'{shown}' cannot be read: {error.strerror}",
-                hint="give yourself the right to read it, or leave it out with '--allow-unreadable'",
-                path=shown,
-            ) from error
-        self.unreadable.append((path, error.strerror or str(error)))
-
-    def close(self) -> None:
-        """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-
-def _hash_and_close(fd: int) -> tuple[bytes, int]:
-    try:
-        return tree.hash_open_file(fd)
-    finally:
-        os.close(fd)
-
-
-def special_xattrs(fd: int, name: bytes) -> dict[bytes, bytes] | None:
-    """Return the covered xattrs (ACLs, in practice) of a fifo, socket or device without opening it."""
-    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-    try:
-        return tree.covered_xattrs(b"/proc/self/fd/%d" % handle)
-    except FileNotFoundError:  # no /proc mounted
-        return None
-    finally:
-        os.close(handle)
 
 
 class _Directory:
@@ -230,6 +124,7 @@ class Scanner:
         inside = self.worker.enter(None, b"", b"", fd, st)
         root = self._visit(fd, b"", inside)
         self.worker.leave(inside, fd, st)
+        self.worker.flush()
         for directory in self._unfinished:
             self._finish(directory)
         assert root.digest is not None
@@ -257,9 +152,9 @@ class Scanner:
         here = _Directory(path)
         row_stamps = walk.stamps(stats, with_inode=self.with_inode)
         known = self.rows.get(path)
-        if known is not None and known[0] == index.pack_row(names, row_stamps):
-            if self._visit_same(here, known[1], fd, path, names, stats, inside):
-                return here
+        same = known is not None and known[0] == index.pack_row(names, row_stamps)
+        if same and self._visit_same(here, known[1], fd, path, names, stats, inside):
+            return here
         here.names, here.row_stamps = names, row_stamps
         self._visit_changed(here, known, fd, names, stats, inside)
         return here
@@ -486,18 +381,37 @@ class Scanner:
         for position, child in here.subdirs:
             here.entries[position][4] = child.digest
             here.entries[position][3] = child.size
-        for entry in here.entries:
-            if not isinstance(entry[4], bytes):
-                entry[4], read = entry[4].result()
-                here.size += read - entry[3]
-                entry[3] = read
+        vanished = [
+            entry for entry in here.entries if not isinstance(entry[4], bytes) and not self._resolve(here, entry)
+        ]
+        if vanished:  # it went away while it was waiting to be hashed, so the row of the directory cannot be kept
+            here.entries = [entry for entry in here.entries if entry not in vanished]
         data = tree.encode_node(here.entries)
         here.digest = tree.node_digest(data)
         self.result.nodes[here.digest] = data
-        if self.moment_ns:
+        if self.moment_ns and not vanished:
             self.result.rows.append((here.path, index.pack_row(here.names, here.row_stamps), here.digest))
         here.entries = []
         here.row_stamps = b""
+
+    def _resolve(self, here: _Directory, entry: list[Any]) -> bool:
+        """Wait for the hash of an entry; False when the file is gone or is to be left out."""
+        path = walk.relative(here.path, entry[0])
+        try:
+            entry[4], read, xattrs = entry[4].result()
+        except OSError as error:
+            if walk.is_vanished(error) or error.errno == errno.EACCES:
+                if error.errno == errno.EACCES:
+                    self.worker.refuse(path, error)
+                self.result.files -= 1
+                here.size -= entry[3]
+                return False
+            raise from_oserror(error, f"reading '{path.decode('utf-8', 'backslashreplace')}'") from error
+        here.size += read - entry[3]
+        entry[3] = read
+        if xattrs is not NOT_READ and path not in self.worker.stored:
+            entry[5] = xattrs
+        return True
 
 
 def child_xattrs(fd: int, name: bytes) -> dict[bytes, bytes] | None:

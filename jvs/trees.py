@@ -97,5 +97,5 @@ def with_root(found: scan.Tree) -> dict[bytes, bytes]:
 
 def hash_payload(path: str, *, jobs: int = 1) -> scan.Tree:
     """Hash a directory reading every byte, in `jobs` threads for big files. Errors: E_IO."""
-    _, btrfs = engine.scan_flags(path)
-    return scan.Scanner(scan.Worker(jobs=jobs), btrfs=btrfs).run(path)
+    with_inode, btrfs = engine.scan_flags(path)
+    return scan.Scanner(scan.Worker(jobs=jobs, slow_calls=not with_inode), btrfs=btrfs).run(path)

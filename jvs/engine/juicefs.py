@@ -334,7 +334,7 @@ class _NameChecker(scan.Worker):
     """Hashes the clone and compares its names with those of the source on the way."""
 
     def __init__(self, before: Survey, missing: list[bytes], request: Request) -> None:
-        super().__init__(jobs=request.jobs, allow_unreadable=request.allow_unreadable)
+        super().__init__(jobs=request.jobs, allow_unreadable=request.allow_unreadable, slow_calls=True)
         self._before = before
         self._missing = missing
 

@@ -1,0 +1,207 @@
+"""Hashing what a walk meets: inline, in threads for big files, in batches where each call is slow.
+
+Source: jvs-protocol(7), Speed.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import safepath, tree, walk
+from jvs.errors import IOFailure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+    from typing import Any
+
+    from jvs.tree import Entry
+
+    Hashed = tuple[bytes, int, dict[bytes, bytes] | None]
+
+BIG_BYTES = 4 << 20
+BATCH_FILES = 32
+LATENCY_THREADS = 8
+NOT_READ: dict[bytes, bytes] = {}
+"""Stands for attributes that the caller knows better."""
+
+
+class Worker:
+    """Hashes what the index does not know; the base of those who do more.
+
+    `jobs` threads hash big files. With `slow_calls` small files are hashed in threads as well, some at a time:
+    on FUSE a call waits for another process, and waiting for several at once costs no more than for one.
+    """
+
+    def __init__(self, *, jobs: int = 1, allow_unreadable: bool = False, slow_calls: bool = False) -> None:
+        self.jobs = jobs
+        self.slow_calls = slow_calls
+        self.allow_unreadable = allow_unreadable
+        self._pool: ThreadPoolExecutor | None = None
+        self._running: list[Future[Any]] = []
+        self._batch: _Batch | None = None
+        self.unreadable: list[tuple[bytes, str]] = []
+        self.stored: dict[bytes, tuple[int, dict[bytes, bytes] | None]] = {}
+        """Mode and covered xattrs of what could not be stored as it was found; its stamp is not kept."""
+
+    def enter(self, above: Any, name: bytes, path: bytes, fd: int, st: os.stat_result) -> Any:
+        """Begin a directory; what it returns is passed to the calls for what is inside."""
+        return None
+
+    def leave(self, inside: Any, fd: int, st: os.stat_result) -> None:
+        """End a directory, after everything inside it."""
+
+    def listed(self, path: bytes, names: list[bytes]) -> None:
+        """The names in a directory, before anything is done with them."""
+
+    def abandon(self, inside: Any) -> None:
+        """A directory that was entered turned out not to be readable; it is left out."""
+
+    def keep(self, inside: Any, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
+        """Entries that are not directories and have not changed since the rows were written."""
+
+    def take(
+        self, inside: Any, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
+    ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
+        """Look at an entry that is new or changed.
+
+        Returns digest (or a future of it and the size), size, covered xattrs; None leaves the entry out.
+        """
+        kind = walk.kind_of(st.st_mode)
+        try:
+            if kind != walk.FILE:
+                xattrs = None if kind == walk.SYMLINK else special_xattrs(fd, name)
+                size = st.st_size if kind == walk.SYMLINK else 0
+                return tree.special_digest(kind, name, st, fd), size, xattrs
+            if self.slow_calls and st.st_size < BIG_BYTES:
+                return self._put(fd, name), st.st_size, None
+            file_fd = safepath.open_file(name, fd)
+        except PermissionError as error:
+            return self.refuse(path, error)
+        return self.hash_file(file_fd, st.st_size)
+
+    def hash_file(self, file_fd: int, size: int) -> tuple[Any, int, dict[bytes, bytes] | None]:
+        """Hash an open file, in another thread when it is big; takes over the descriptor."""
+        try:
+            if size >= BIG_BYTES and self.jobs > 1:
+                future = self._submit(file_fd)
+                file_fd = -1
+                return future, size, None
+            digest, read = tree.hash_open_file(file_fd)
+            return digest, read, tree.covered_xattrs(file_fd)
+        finally:
+            if file_fd >= 0:
+                os.close(file_fd)
+
+    def _submit(self, file_fd: int, *, attributes: bool = True) -> Future[Hashed]:
+        """Hash an open file in a thread, which closes it; `attributes` reads its xattrs as well."""
+        return self._run(self.jobs, _hash_and_close, file_fd, attributes)
+
+    def _run(self, threads: int, work: Any, *args: Any) -> Future[Any]:
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(LATENCY_THREADS if self.slow_calls else self.jobs)
+        while len(self._running) >= 2 * threads:  # bounds the open files
+            self._running.pop(0).exception()
+        future = self._pool.submit(work, *args)
+        self._running.append(future)
+        return future
+
+    def _put(self, fd: int, name: bytes) -> _Promise:
+        """Put a small file into the batch of its directory."""
+        batch = self._batch
+        if batch is None or batch.key != fd or len(batch.names) >= BATCH_FILES:
+            self.flush()
+            batch = self._batch = _Batch(fd)
+        batch.names.append(name)
+        return _Promise(batch, len(batch.names) - 1)
+
+    def flush(self) -> None:
+        """Let the batch begin that is being collected."""
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            batch.future = self._run(LATENCY_THREADS, batch.work)
+
+    def refuse(self, path: bytes, error: OSError) -> None:
+        """A file that we may not read: an error, or left out and reported when that was asked for."""
+        if not self.allow_unreadable:
+            shown = path.decode("utf-8", "backslashreplace")
+            raise IOFailure(
+                f"'{shown}' cannot be read: {error.strerror}",
+                hint="give yourself the right to read it, or leave it out with '--allow-unreadable'",
+                path=shown,
+            ) from error
+        self.unreadable.append((path, error.strerror or str(error)))
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._batch is not None:
+            self._batch.drop()
+            self._batch = None
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+
+class _Batch:
+    """Some files of one directory that one thread hashes."""
+
+    def __init__(self, fd: int) -> None:
+        self.key = fd
+        self.fd = os.dup(fd)  # the walk closes its own before the thread is done
+        self.names: list[bytes] = []
+        self.future: Future[list[Hashed | OSError]] | None = None
+
+    def work(self) -> list[Hashed | OSError]:
+        """Hash them all; a file that fails brings its error, and the others go on."""
+        try:
+            return [self._one(name) for name in self.names]
+        finally:
+            os.close(self.fd)
+
+    def _one(self, name: bytes) -> Hashed | OSError:
+        try:
+            return _hash_and_close(safepath.open_file(name, self.fd))
+        except OSError as error:
+            return error
+
+    def drop(self) -> None:
+        """Let go of a batch that never began."""
+        os.close(self.fd)
+
+
+class _Promise:
+    """The place of one file in a batch; answers like a future."""
+
+    __slots__ = ("batch", "position")
+
+    def __init__(self, batch: _Batch, position: int) -> None:
+        self.batch = batch
+        self.position = position
+
+    def result(self) -> Hashed:
+        """Return the hash. Errors: OSError of that file."""
+        assert self.batch.future is not None
+        found = self.batch.future.result()[self.position]
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+
+def _hash_and_close(fd: int, attributes: bool = True) -> Hashed:
+    try:
+        digest, size = tree.hash_open_file(fd)
+        return digest, size, tree.covered_xattrs(fd) if attributes else NOT_READ
+    finally:
+        os.close(fd)
+
+
+def special_xattrs(fd: int, name: bytes) -> dict[bytes, bytes] | None:
+    """Return the covered xattrs (ACLs, in practice) of a fifo, socket or device without opening it."""
+    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+    try:
+        return tree.covered_xattrs(b"/proc/self/fd/%d" % handle)
+    except FileNotFoundError:  # no /proc mounted
+        return None
+    finally:
+        os.close(handle)
