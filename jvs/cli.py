@@ -434,7 +434,10 @@ def _split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
         if word in _VALUE_OPTIONS:
             before += words[i : i + 2]
             i += 2
-        elif word in ("-h", "--help", *_FLAG_OPTIONS) or word.startswith("--wait=") or (word[:2] in ("-C", "-c") and len(word) > 2) or word in ("-h", "--help"):
+        elif word in ("-h", "--help", *_FLAG_OPTIONS) or word.startswith("--wait="):
+            before.append(word)
+            i += 1
+        elif word[:2] in ("-C", "-c") and len(word) > 2:
             before.append(word)
             i += 1
         elif word.startswith("-"):
