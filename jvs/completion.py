@@ -95,7 +95,7 @@ def _kind(name: str, action: argparse.Action) -> str:
         return KEYS
     if metavar == "NOTE" or (metavar == "T" and "--tag" in action.option_strings):
         return TAGS if metavar == "T" else NOTHING
-    return _BY_METAVAR.get(metavar, NOTHING)
+    return _BY_METAVAR.get(metavar.strip("[]").split("]")[0], NOTHING)
 
 
 def script(shell: str, shapes: list[Shape]) -> str:
@@ -368,7 +368,8 @@ function __jvs_is
         test "$words" = "$argv[1]"
         return
     end
-    test (count $words) -ge (count $wanted); and test "$words[1..(count $wanted)]" = "$argv[1]"
+    set -l n (count $wanted)
+    test (count $words) -ge $n; and test "$words[1..$n]" = "$argv[1]"
 end
 function __jvs_dir
     set -l words (commandline -opc)
