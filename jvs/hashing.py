@@ -74,7 +74,7 @@ class Worker:
                 size = st.st_size if kind == walk.SYMLINK else 0
                 return tree.special_digest(kind, name, st, fd), size, xattrs
             if self.slow_calls and st.st_size < BIG_BYTES:
-                return self._put(fd, name), st.st_size, None
+                return self._put(fd, path[: -len(name)], name), st.st_size, None
             file_fd = safepath.open_file(name, fd)
         except PermissionError as error:
             return self.refuse(path, error)
@@ -108,12 +108,12 @@ class Worker:
         self._running.append(future)
         return future
 
-    def _put(self, fd: int, name: bytes) -> _Promise:
-        """Put a small file into the batch of its directory."""
+    def _put(self, fd: int, directory: bytes, name: bytes) -> _Promise:
+        """Put a small file into the batch of its directory, which its path tells: numbers of descriptors come again."""
         batch = self._batch
-        if batch is None or batch.key != fd or len(batch.names) >= BATCH_FILES:
+        if batch is None or batch.directory != directory or len(batch.names) >= BATCH_FILES:
             self.flush()
-            batch = self._batch = _Batch(fd)
+            batch = self._batch = _Batch(fd, directory)
         batch.names.append(name)
         return _Promise(batch, len(batch.names) - 1)
 
@@ -146,8 +146,8 @@ class Worker:
 class _Batch:
     """Some files of one directory that one thread hashes."""
 
-    def __init__(self, fd: int) -> None:
-        self.key = fd
+    def __init__(self, fd: int, directory: bytes) -> None:
+        self.directory = directory
         self.fd = os.dup(fd)  # the walk closes its own before the thread is done
         self.names: list[bytes] = []
         self.future: Future[list[Hashed | OSError]] | None = None
