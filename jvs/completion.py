@@ -413,7 +413,7 @@ end
 def _fish_option(program: str, condition: str, option: Option) -> str:
     flags = " ".join(f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names)
     if option.kind is not None:
-        flags += " -r " + _fish_values(option.kind, option.choices)
+        flags += (" -r " if option.kind == FILES else " -x ") + _fish_values(option.kind, option.choices)
     return _fish_line(program, condition, flags, option.text)
 
 

@@ -218,7 +218,7 @@ def page_stream(chunks: Iterator[bytes], environment: Mapping[str, str]) -> Iter
 
     command = environment.get("JVS_PAGER", environment.get("PAGER", "less"))
     words = command.split()
-    if not words or words[0] == "cat" or shutil.which(words[0], path=environment.get("PATH")) is None:
+    if not words or words == ["cat"] or shutil.which(words[0], path=environment.get("PATH")) is None:
         return chunks
     lines = shutil.get_terminal_size().lines
     first: list[bytes] = []
