@@ -215,7 +215,7 @@ def entry_at(parent: int, name: bytes) -> Entry | None:
             os.close(fd)
         return name, kind, mode, found.bytes, found.digest, found.root[1]
     if kind != walk.FILE:
-        xattrs = None if kind == walk.SYMLINK else scan.special_xattrs(parent, name)
+        xattrs = None if kind == walk.SYMLINK else fidelity.covered(fidelity.entry_xattrs(name, parent))
         size = st.st_size if kind == walk.SYMLINK else 0
         return name, kind, mode, size, tree.special_digest(kind, name, st, parent), xattrs
     fd = safepath.open_file(name, parent)
@@ -246,10 +246,10 @@ class Groups:
             st = source.lstat(step.path) if step.how == COPY else None
             if st is None:
                 continue
-            if stat.S_ISREG(st.st_mode) and st.st_nlink > 1:
-                wanted.add(st.st_ino)
-            elif stat.S_ISDIR(st.st_mode):
+            if stat.S_ISDIR(st.st_mode):
                 wanted.update(_linked_inodes(source, step.path))
+            elif st.st_nlink > 1:
+                wanted.add(st.st_ino)
         if wanted:
             self._walk(source.fd, b"", wanted)
             self.paths = {ino: paths for ino, paths in self.paths.items() if len(paths) > 1}
@@ -318,7 +318,7 @@ def _linked_inodes(source: Place, path: bytes) -> set[int]:
             for name, st in zip(*walk.list_dir(fd), strict=True):
                 if stat.S_ISDIR(st.st_mode):
                     stack.append(walk.relative(here, name))
-                elif stat.S_ISREG(st.st_mode) and st.st_nlink > 1:
+                elif st.st_nlink > 1:
                     found.add(st.st_ino)
         finally:
             os.close(fd)
@@ -507,7 +507,7 @@ class Applier:
         """
         st = os.lstat(name, dir_fd=source)
         if not stat.S_ISDIR(st.st_mode):
-            if stat.S_ISREG(st.st_mode) and st.st_nlink > 1:
+            if st.st_nlink > 1:
                 first = links.other_name(st, physical, self.delta)
                 if first is not None and self._link(links.place, first, parent, label, path):
                     return

@@ -11,6 +11,7 @@ import os
 
 from jvs import audit, canon, clock, delta, fidelity, intent, journal, lineage, observe, publish, trees, walk, worktree
 from jvs.errors import JvsError, NotFound, PayloadHashMismatch, StaleHead, from_oserror
+from jvs.tree import decode_node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -486,3 +487,39 @@ def settle(store: Store, pending: dict[str, Any]) -> str:
             raise
         return f"took back an interrupted {word} of '{name}', which could not be completed"
     return f"completed the {word} of '{name}'"
+
+
+def apply_directory(source: str, target: str, keep: str) -> tuple[delta.Delta, int, list[dict[str, str]]]:
+    """Make one directory equal to another, in place, without any repository; both are read whole.
+
+    `keep` is a new directory on the target's filesystem; what is displaced goes below its `files`. A crash leaves
+    names that begin with `.jvs-tmp-` and whatever `keep` holds; running it again completes it.
+    Returns the delta, the displaced bytes, and what could not be kept. Durable: yes.
+    Errors: E_IO, E_NO_SPACE; all is put back then.
+    """
+    known = {}
+    jobs = os.cpu_count() or 1
+    here, wanted = trees.hash_payload(target, jobs=jobs), trees.hash_payload(source, jobs=jobs)
+    known.update(here.nodes)
+    known.update(wanted.nodes)
+    goal = Target("", wanted.root, None)
+    planner = _Planner(lambda digest: decode_node(known[digest]), None)
+    root_entry: Entry = (b"", walk.DIR, wanted.root[0], 0, wanted.digest, wanted.root[1])
+    if here.digest != wanted.digest:
+        planner.compare(b"", here.digest, wanted.digest, root_entry)
+    if here.root[:2] != wanted.root[:2]:
+        planner.dirs[b""] = root_entry
+    made = delta.Delta()
+    made.steps = sorted(planner.steps, key=lambda step: step.path)
+    try:
+        os.makedirs(os.path.join(keep, "files"), mode=0o700)
+        with delta.Place(target) as place, delta.Place(source) as payload:
+            _add_directories(made, planner.dirs, place, payload, goal)
+            for step in made.steps:
+                st = place.lstat(step.path)
+                step.old_ino = st.st_ino if st is not None else 0
+        with delta.Applier(made, clock.new_operation_id(), target, keep, source) as applier:
+            applier.run()
+            return made, applier.displaced_bytes, applier.losses.as_json()
+    except OSError as error:
+        raise from_oserror(error, f"making '{target}' equal to '{source}'") from error
