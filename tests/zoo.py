@@ -63,7 +63,7 @@ ACL = acl((1, 7, NO_ID), (2, 5, 1234), (4, 5, NO_ID), (8, 4, 2345), (0x10, 5, NO
 CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)  # version 2, cap_net_bind_service, effective
 
 
-def make_zoo(root: AnyPath, *, many: int = 150, skip: Collection[str] = ()) -> dict[str, str]:
+def make_zoo(root: AnyPath, *, many: int = 60, skip: Collection[str] = ()) -> dict[str, str]:
     """Build the zoo in the directory root (made when missing); return what could not be made, and why.
 
     `skip` leaves parts out by name; `many` is the number of small files. Content and times are the same every time.
