@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?$")
 _PAIR = re.compile(r"\s*([A-Za-z0-9_.\-\"' ]+?)\s*=")
-_COMMENT = re.compile(r"=[^#\"']*(?:\"[^\"\\]*\"[^#\"']*)*(\s#.*)$")
+_COMMENT = re.compile(r"""=[^#"']*?(?:(?:"[^"\\]*"|'[^']*')[^#"']*?)*(\s*#.*)$""")
 
 
 def change_user(path: str, key: str, value: Any) -> bool:
