@@ -1,0 +1,46 @@
+"""`jvs info`: what is this repository, and what does it cost."""
+
+from __future__ import annotations
+
+import making
+import pytest
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    made = making.make_store(tmp_path / "repo")
+    monkeypatch.chdir(making.main_of(made))
+    return made
+
+
+def test_text_and_json_say_the_same(store):
+    making.write(making.main_of(store), {"a": "1"})
+    making.snapshot(store)
+    value = making.run("info", "--json").json
+    text = making.run("info").text
+    wanted = {"format_version", "snapshot_engine", "total_snapshots", "total_worktrees", "repo_root", "repo_id"}
+    assert wanted <= set(value)
+    assert (value["total_snapshots"], value["total_worktrees"], value["apparent_bytes"]) == (1, 1, 1)
+    assert text.startswith(f"Repository: {store.root}\n")
+    assert value["engine_cost"] in text and value["repo_id"] in text and value["audit_head"] in text
+
+
+def test_it_says_why_not_a_better_engine(store):
+    text = making.run("info").text
+    value = making.run("info", "--json").json
+    for engine in value["engines"]:
+        if engine["engine"] == value["snapshot_engine"]:
+            break
+        assert f"not {engine['engine']}: {engine['why']}" in text
+
+
+def test_an_engine_that_does_not_work_is_said(store):
+    text = making.run("-c", "default_engine=juicefs-clone", "info").text
+    assert "it was asked for, and does not work here" in text
+
+
+def test_a_damaged_log_hides_nothing_else(store):
+    with open(store.layout.audit_log, "wb") as log:
+        log.write(b"{}\n")
+    said = making.run("info")
+    assert said.exit == 0 and "damaged" in said.text
