@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 
 from jvs import durable, tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _VERSION = 2
 _SCHEMA = f"""
@@ -25,11 +26,15 @@ PRAGMA page_size=16384;
 CREATE TABLE IF NOT EXISTS node (digest BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dir (tree TEXT, path BLOB, stamps BLOB NOT NULL, node BLOB NOT NULL, chk BLOB NOT NULL,
   PRIMARY KEY (tree, path));
+CREATE TABLE IF NOT EXISTS total (node BLOB PRIMARY KEY, counts BLOB NOT NULL, chk BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS base (tree TEXT PRIMARY KEY, snapshot TEXT NOT NULL, root BLOB NOT NULL,
   rows BLOB NOT NULL) WITHOUT ROWID;
 PRAGMA user_version={_VERSION};
 """
 BUSY_SECONDS = 2.0
+
+Total = tuple[int, int, int, int, int]
+"""Shape: files, dirs, symlinks, others and bytes below a directory."""
 
 Rows = dict[bytes, tuple[bytes, bytes]]
 """Shape: directory path -> (its names and stamps as `pack_row` makes them, digest of its node)."""
@@ -58,6 +63,21 @@ def _sum_of(checks: Iterable[bytes], snapshot: str, root: bytes) -> bytes:
     """Return what binds a base to its rows: the checks of all of them, added up so that their order does not show."""
     total = sum(int.from_bytes(check, "little") for check in checks) & ((1 << 128) - 1)
     return hashlib.sha256(snapshot.encode() + b"\0" + root + total.to_bytes(16, "little")).digest()[:16]
+
+
+class LazyRows:
+    """The rows of one worktree, each read when it is asked for: what nobody asks for costs nothing."""
+
+    def __init__(self, index: Index, name: str) -> None:
+        self._index = index
+        self._name = name
+
+    def get(self, path: bytes) -> tuple[bytes, bytes] | None:
+        """Return one row, or None."""
+        return self._index.row(self._name, path)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._index.paths(self._name))
 
 
 class Index:
@@ -151,6 +171,59 @@ class Index:
             return {}
         return result
 
+    def lazy_rows(self, name: str) -> LazyRows | None:
+        """Return the rows of one worktree to be read one by one; None when there are none."""
+        return LazyRows(self, name) if self.base(name) is not None else None
+
+    def row(self, name: str, path: bytes) -> tuple[bytes, bytes] | None:
+        """Return one row of a worktree, when its checksum is right."""
+        import sqlite3
+
+        if self._db is None:
+            return None
+        try:
+            found = self._db.execute(
+                "SELECT stamps, node, chk FROM dir WHERE tree=? AND path=?", (name, path)
+            ).fetchone()
+            if found is not None and _check_of(name, path, found[0], found[1]) == found[2]:
+                return found[0], found[1]
+        except (sqlite3.OperationalError, TypeError, ValueError):
+            return None
+        except sqlite3.DatabaseError:
+            self._damaged()
+        return None
+
+    def paths(self, name: str) -> list[bytes]:
+        """Return the directories of a worktree that have a row."""
+        import sqlite3
+
+        if self._db is None:
+            return []
+        try:
+            return [row[0] for row in self._db.execute("SELECT path FROM dir WHERE tree=?", (name,))]
+        except sqlite3.OperationalError:
+            return []
+        except sqlite3.DatabaseError:
+            self._damaged()
+            return []
+
+    def total(self, node: bytes) -> Total | None:
+        """Return what a directory with this node holds in all, when it is known."""
+        import sqlite3
+
+        if self._db is None:
+            return None
+        try:
+            found = self._db.execute("SELECT counts, chk FROM total WHERE node=?", (node,)).fetchone()
+            if found is None or _check_of("total", node, found[0], b"") != found[1] or len(found[0]) != 40:
+                return None
+            return struct.unpack("<5Q", found[0])
+        except (sqlite3.OperationalError, TypeError, ValueError):
+            return None
+        except sqlite3.DatabaseError:
+            self._damaged()
+            return None
+
     def base(self, name: str) -> tuple[str, bytes] | None:
         """Return the snapshot whose payload the rows of a worktree describe, and its root node; None if unknown.
 
@@ -217,13 +290,15 @@ class Index:
         rows: Iterable[tuple[bytes, bytes, bytes]] = (),
         gone: Iterable[bytes] = (),
         nodes: dict[bytes, bytes] | None = None,
+        totals: dict[bytes, Total] | None = None,
         base: tuple[str, bytes] | None = None,
         replace: bool = False,
     ) -> None:
         """Keep nodes, and rows (path, packed row, node digest) of one worktree, in one transaction.
 
         `gone` are directories that are no more; `replace` forgets all rows of the worktree first; `base` says
-        which snapshot the rows describe, and rows that are kept without one have none. Whatever goes wrong, nothing is raised and nothing half is kept.
+        which snapshot the rows describe, and rows that are kept without one have none. Whatever goes wrong, nothing
+        is raised and nothing half is kept.
         """
         import sqlite3
 
@@ -233,6 +308,12 @@ class Index:
             self._db.execute("BEGIN IMMEDIATE")
             if nodes:
                 self._db.executemany("INSERT OR IGNORE INTO node VALUES (?,?)", list(nodes.items()))
+            if totals:
+                packed = [(node, struct.pack("<5Q", *counts)) for node, counts in totals.items()]
+                self._db.executemany(
+                    "INSERT OR IGNORE INTO total VALUES (?,?,?)",
+                    [(node, counts, _check_of("total", node, counts, b"")) for node, counts in packed],
+                )
             if name is not None:
                 if replace:
                     self._db.execute("DELETE FROM dir WHERE tree=?", (name,))
@@ -275,7 +356,9 @@ class Index:
         try:
             have = [row[0] for row in self._db.execute("SELECT digest FROM node")]
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("DELETE FROM node WHERE digest=?", [(d,) for d in have if d not in keep])
+            lost = [(digest,) for digest in have if digest not in keep]
+            self._db.executemany("DELETE FROM node WHERE digest=?", lost)
+            self._db.executemany("DELETE FROM total WHERE node=?", lost)
             self._db.execute("COMMIT")
         except sqlite3.OperationalError:
             if self._db is not None and self._db.in_transaction:

@@ -11,7 +11,15 @@ from __future__ import annotations
 import os
 
 from jvs import audit, canon, clock, descriptor, durable, engine, intent, names, observe, scan, tree, trees, worktree
-from jvs.errors import CloneIncomplete, DescriptorCorrupt, Detached, PartialSnapshot, StaleHead, UsageError
+from jvs.errors import (
+    CloneIncomplete,
+    DescriptorCorrupt,
+    Detached,
+    PartialSnapshot,
+    PayloadHashMismatch,
+    StaleHead,
+    UsageError,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +42,14 @@ STEPS = (
     "chain-append",
     "clear-intent",
 )
+LEARNED: dict[str, tuple[str, ...]] = {
+    "check-worktree": ("repo", "worktree", "snapshot_id", "parent_id", "latest_id", "created_at", "partial_paths"),
+    "clone-tree": ("engine", "degraded", "moment_ns", "with_inode"),
+    "hash-tree": ("payload_root_hash", "payload", "changes"),
+    "write-descriptor": ("descriptor", "descriptor_checksum"),
+    "chain-append": ("audit_hash",),
+}
+"""Step -> what it adds to the record."""
 
 
 class Local:
@@ -55,6 +71,11 @@ def require(record: dict[str, Any], step: str) -> None:
             raise UsageError(
                 f"step '{earlier}' is missing from the record", hint=f"run 'jvs-{earlier} --record' before this step"
             )
+        for key in LEARNED.get(earlier, ()):
+            if key not in record:
+                raise UsageError(
+                    f"the record lacks '{key}', which step '{earlier}' adds", hint="begin again with the first step"
+                )
     names.check_snapshot_id(record["snapshot_id"])
     names.check_worktree_name(record["worktree"])
     if record["parent_id"] is not None:
@@ -162,8 +183,9 @@ def clone_payload(
 def with_index(store: Store, name: str, request: engine.Request) -> None:
     """Give a clone what the index knows of the worktree, and the payload that its rows describe, if it is there."""
     index = store.index()
-    request.rows = index.rows(name)
+    request.rows = index.lazy_rows(name)
     request.load_node = index.node
+    request.load_total = index.total
     base = index.base(name) if request.rows else None
     if base is not None:
         payload = store.layout.payload(base[0])
@@ -201,7 +223,7 @@ def _hash_clone(store: Store, record: dict[str, Any]) -> scan.Tree:
     partial = record["partial_paths"] is not None
     scanner = scan.Scanner(
         scan.Worker(jobs=os.cpu_count() or 1, slow_calls=not own_inodes),
-        rows={} if partial else index.rows(record["worktree"]),
+        rows=None if partial else index.lazy_rows(record["worktree"]),
         load_node=index.node,
         with_inode=record["with_inode"],
         moment_ns=record["moment_ns"],
@@ -215,7 +237,12 @@ def _remember(store: Store, record: dict[str, Any], found: scan.Tree) -> None:
     base = (record["snapshot_id"], found.digest)
     if record["partial_paths"] is None and (found.source_stamps or engine.keeps_stamps(record["engine"])):
         store.index().store(
-            record["worktree"], rows=found.rows, gone=found.gone, nodes=trees.with_root(found), base=base
+            record["worktree"],
+            rows=found.rows,
+            gone=found.gone,
+            nodes=trees.with_root(found),
+            totals=found.totals,
+            base=base,
         )
     else:
         store.index().store(None, nodes=trees.with_root(found))
@@ -237,7 +264,7 @@ def _changes(store: Store, record: dict[str, Any], found: scan.Tree) -> dict[str
             counts["added" if old is None else "removed" if new is None else "modified"] += 1
             if new is not None and new[1] == 0 and (old is None or old[4] != new[4]):
                 counts["bytes"] += new[3]
-    except PartialSnapshot:
+    except (PartialSnapshot, PayloadHashMismatch):  # the parent is damaged: no reason to fail its child
         return None
     return counts
 
@@ -347,8 +374,12 @@ def rename_ready(store: Store, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def update_head(store: Store, record: dict[str, Any]) -> dict[str, Any]:
-    """Step 11: set head and latest, against the head that step 1 saw. Durable: yes. Errors: E_STALE_HEAD."""
+    """Step 11: set head and latest, against the head that step 1 saw.
+
+    Durable: yes. Errors: E_STALE_HEAD; E_NOT_FOUND, E_PARTIAL_SNAPSHOT: a head never names what is not published.
+    """
     require(record, "update-head")
+    descriptor.check_agreement(store.layout, descriptor.load(store.layout, record["snapshot_id"]))
     pending = intent.load(store.layout, record["snapshot_id"])
     worktree.move_head(
         store.layout,
@@ -457,7 +488,9 @@ def roll_back(store: Store, snapshot_id: str) -> bool:
 
 
 def settle(store: Store, pending: dict[str, Any]) -> str:
-    """Complete or undo a snapshot whose owner died; returns what was done, as a sentence."""
+    """Complete or undo a snapshot, or a move of a head, whose owner died; returns what was done, as a sentence."""
+    if pending["operation"] == "head_update":
+        return _settle_head(store, pending)
     snapshot_id = names.check_snapshot_id(pending["snapshot_id"])
     if roll_back(store, snapshot_id):
         return f"rolled back the unfinished snapshot {snapshot_id}"
@@ -515,7 +548,7 @@ def look(store: Store, name: str) -> scan.Tree:
     with_inode, btrfs = engine.scan_flags(directory)
     scanner = scan.Scanner(
         scan.Worker(jobs=os.cpu_count() or 1, allow_unreadable=True, slow_calls=not with_inode),
-        rows=index.rows(name),
+        rows=index.lazy_rows(name),
         load_node=index.node,
         with_inode=with_inode,
         btrfs=btrfs,
@@ -533,15 +566,32 @@ def set_head(store: Store, name: str, new: str, old: str | None) -> dict[str, An
     expected = seen if old is None else None if old == "-" else old
     event = audit.event("head_update", store.actor, target=new, worktree=name, details={"old": expected, "new": new})
     seq, _ = store.log().tail()
-    config = worktree.move_head(
-        store.layout,
-        name,
-        new,
-        expected=expected,
-        latest=new,
-        event_id=event["event_id"],
-        wait=store.settings.wait,
+    operation_id = clock.new_operation_id()
+    owner = intent.owner(locked=False)
+    pending = intent.new(
+        "head_update", name, operation_id=operation_id, owner=owner, audit=event, audit_seq=seq, target=new
     )
-    if config.get("event_id") == event["event_id"]:
-        store.log().append(event, after_seq=seq)
+    intent.write(store.layout, pending)
+    try:
+        config = worktree.move_head(
+            store.layout,
+            name,
+            new,
+            expected=expected,
+            latest=new,
+            event_id=event["event_id"],
+            wait=store.settings.wait,
+        )
+    finally:
+        _settle_head(store, pending)
     return config
+
+
+def _settle_head(store: Store, pending: dict[str, Any]) -> str:
+    """Record a head that was moved outside of a publication, or forget the intent when it was not."""
+    name, event = pending["worktree"], pending["audit"]
+    moved = worktree.load(store.layout, name).get("event_id") == event["event_id"]
+    if moved:
+        store.log().append(event, after_seq=pending["audit_seq"])
+    intent.clear(store.layout, pending["operation_id"])
+    return f"{'recorded' if moved else 'forgot'} a move of the head of '{name}'"

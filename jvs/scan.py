@@ -38,6 +38,7 @@ class Tree:
         self.nodes: dict[bytes, bytes] = {}
         self.rows: list[tuple[bytes, bytes, bytes]] = []
         self.gone: list[bytes] = []
+        self.totals: dict[bytes, index.Total] = {}
         self.unreadable: list[tuple[bytes, str]] = []
         self.source_stamps = False  # the rows hold the stamps of the source, not of what was walked
 
@@ -55,18 +56,26 @@ class Tree:
 class _Directory:
     """A directory on its way to a digest: entries may still be waiting for their hash."""
 
-    __slots__ = ("changed", "digest", "entries", "names", "path", "row_stamps", "size", "subdirs", "visited")
+    __slots__ = ("changed", "counts", "digest", "entries", "names", "path", "row_stamps", "size", "subdirs", "visited")
 
     def __init__(self, path: bytes) -> None:
         self.path = path
         self.digest: bytes | None = None
         self.size = 0
+        self.counts = [0, 0, 0, 0]
         self.changed = True
         self.entries: list[Any] = []
         self.subdirs: list[tuple[int, _Directory]] = []
         self.names: list[bytes] = []
         self.row_stamps = b""
         self.visited: dict[bytes, _Directory] = {}
+
+    def gather(self, below: list[tuple[int, _Directory]]) -> None:
+        """Add what the subdirectories hold in all to what is here itself."""
+        for _, child in below:
+            self.size += child.size
+            for i in range(4):
+                self.counts[i] += child.counts[i]
 
 
 class Scanner:
@@ -75,23 +84,28 @@ class Scanner:
     `rows` and `load_node` come from the index (none: everything is read). `with_inode` is off where the same file
     has other inode numbers in the clone (JuiceFS). `moment_ns` is the time before which the tree's dirty pages
     were written back: stamps that are not older are not kept. `btrfs` refuses nested subvolumes. `only` limits some
-    directories to some names; `skip` leaves names out of the root.
+    directories to some names; `skip` leaves names out of the root. `touched` are the only directories in which
+    anything may have changed since the rows were written: all others are taken from the rows and `load_total`.
     """
 
     def __init__(
         self,
         worker: Worker,
         *,
-        rows: index.Rows | None = None,
+        rows: index.Rows | index.LazyRows | None = None,
         load_node: Any = None,
         with_inode: bool = True,
         moment_ns: int = 0,
         btrfs: bool = False,
         skip: frozenset[bytes] = frozenset(),
         only: dict[bytes, set[bytes]] | None = None,
+        touched: frozenset[bytes] | None = None,
+        load_total: Any = None,
     ) -> None:
         self.worker = worker
-        self.rows = rows or {}
+        self.rows: Any = {} if rows is None else rows
+        self.touched = touched
+        self.load_total = load_total or (lambda node: None)
         self.load_node = load_node or (lambda digest: None)
         self.with_inode = with_inode
         self.moment_ns = moment_ns
@@ -133,8 +147,10 @@ class Scanner:
         mode, xattrs = self.worker.stored.get(b"") or (st.st_mode & 0o7777, tree.covered_xattrs(fd))
         found.root = (mode, xattrs, root.digest)
         found.root_hash = tree.root_hash(found.root)
+        found.files, found.dirs, found.symlinks, found.others = root.counts
         found.bytes = root.size
-        found.gone = [path for path in self.rows if path not in self._seen]
+        if self.touched is None:
+            found.gone = [path for path in self.rows if path not in self._seen]
         found.unreadable = self.worker.unreadable
         return found
 
@@ -190,8 +206,8 @@ class Scanner:
             chosen = set(dirs)
             others = [i for i in range(len(names)) if i not in chosen]
             self.worker.keep(inside, fd, [names[i] for i in others], [stats[i] for i in others])
-        here.size += sum(child.size for _, child in below)
         if data is None:
+            here.gather(below)
             here.digest, here.changed = digest, False
             return True
         here.entries = [list(entry) for entry in tree.decode_node(data)]
@@ -208,7 +224,7 @@ class Scanner:
         below: list[tuple[int, _Directory]],
     ) -> bool:
         """Give up on the row, keeping the subdirectories that were walked already."""
-        self._uncount(here, stats)
+        here.counts, here.size = [0, 0, 0, 0], 0
         here.visited = {names[i]: child for i, child in below}
         return False
 
@@ -227,7 +243,6 @@ class Scanner:
         kept_stats: list[os.stat_result] = []
         listed: list[bytes] = []
         pieces: list[bytes] = []
-        found = self.result
         stored = self.worker.stored
         for i, (name, st) in enumerate(zip(names, stats, strict=True)):
             mode = st.st_mode
@@ -236,14 +251,14 @@ class Scanner:
             same = old_stamps.get(name) == piece
             old = old_entries.get(name)
             if kind == walk.DIR:
-                child = here.visited.get(name) or self._descend_checked(fd, here.path, name, st, inside)
+                moved = old_stamps.get(name, b"")[:8] != piece[:8]
+                child = here.visited.get(name) or self._descend_checked(fd, here.path, name, st, inside, moved=moved)
                 if child is None:
                     continue
                 xattrs = old[5] if same and old is not None else child_xattrs(fd, name)
                 here.subdirs.append((len(here.entries), child))
                 here.entries.append([name, kind, mode & 0o7777, child.size, child.digest, xattrs])
-                here.size += child.size
-                found.dirs += 1
+                here.counts[1] += 1
             elif same and old is not None and old[1] == kind:
                 kept_names.append(name)
                 kept_stats.append(st)
@@ -276,9 +291,11 @@ class Scanner:
                 return None
             raise from_oserror(error, f"reading '{path.decode('utf-8', 'backslashreplace')}'") from error
 
-    def _descend_checked(self, fd: int, path: bytes, name: bytes, st: os.stat_result, inside: Any) -> _Directory | None:
+    def _descend_checked(
+        self, fd: int, path: bytes, name: bytes, st: os.stat_result, inside: Any, *, moved: bool = False
+    ) -> _Directory | None:
         try:
-            return self._descend(fd, path, name, st, inside)
+            return self._descend(fd, path, name, st, inside, moved=moved)
         except OSError as error:
             if walk.is_vanished(error):
                 return None
@@ -287,8 +304,15 @@ class Scanner:
                 return None
             raise
 
-    def _descend(self, fd: int, path: bytes, name: bytes, st: os.stat_result, inside: Any) -> _Directory:
+    def _descend(
+        self, fd: int, path: bytes, name: bytes, st: os.stat_result, inside: Any, *, moved: bool
+    ) -> _Directory:
+        """Visit a subdirectory; `moved` says that another directory (inode) stood under this name before."""
         below = walk.relative(path, name)
+        if not moved and self.touched is not None and below not in self.touched:
+            known = self._known_whole(below)
+            if known is not None:
+                return known
         walk.check_same_device(st, self._device, below, btrfs=self.btrfs)
         child_fd = safepath.open_dir(name, fd)
         try:
@@ -302,6 +326,17 @@ class Scanner:
             return child
         finally:
             os.close(child_fd)
+
+    def _known_whole(self, path: bytes) -> _Directory | None:
+        """Return a directory in which nothing changed, without looking at it; None when the index knows too little."""
+        row = self.rows.get(path)
+        total = self.load_total(row[1]) if row is not None else None
+        if row is None or total is None:
+            return None
+        here = _Directory(path)
+        here.digest, here.changed = row[1], False
+        here.counts, here.size = list(total[:4]), total[4]
+        return here
 
     def _old(self, known: tuple[bytes, bytes] | None) -> tuple[dict[bytes, bytes], dict[bytes, Entry]]:
         """Return what the row and its node say about single entries; nothing when either is missing or bad."""
@@ -328,36 +363,19 @@ class Scanner:
             elif form == 0o040000:
                 dirs.append(i)
             elif form == 0o120000:
-                self.result.symlinks += 1
+                here.counts[2] += 1
             else:
-                self.result.others += 1
-        self.result.files += files
-        self.result.dirs += len(dirs)
+                here.counts[3] += 1
+        here.counts[0] += files
+        here.counts[1] += len(dirs)
         here.size += size
         observe.advance("scan", len(stats))
         return dirs
 
-    def _uncount(self, here: _Directory, stats: list[os.stat_result]) -> None:
-        for st in stats:
-            kind = walk.kind_of(st.st_mode)
-            if kind == walk.FILE:
-                self.result.files -= 1
-            elif kind == walk.DIR:
-                self.result.dirs -= 1
-            elif kind == walk.SYMLINK:
-                self.result.symlinks -= 1
-            else:
-                self.result.others -= 1
-        here.size = 0
-
     def _count_one(self, kind: int, here: _Directory, size: int) -> None:
         if kind == walk.FILE:
-            self.result.files += 1
             here.size += size
-        elif kind == walk.SYMLINK:
-            self.result.symlinks += 1
-        else:
-            self.result.others += 1
+        here.counts[0 if kind == walk.FILE else 2 if kind == walk.SYMLINK else 3] += 1
         observe.advance("scan", 1)
 
     def _lasting(self, piece: bytes, st: os.stat_result) -> bytes:
@@ -386,9 +404,11 @@ class Scanner:
         ]
         if vanished:  # it went away while it was waiting to be hashed, so the row of the directory cannot be kept
             here.entries = [entry for entry in here.entries if entry not in vanished]
+        here.gather(here.subdirs)
         data = tree.encode_node(here.entries)
         here.digest = tree.node_digest(data)
         self.result.nodes[here.digest] = data
+        self.result.totals[here.digest] = (*here.counts, here.size)  # type: ignore[assignment]
         if self.moment_ns and not vanished:
             self.result.rows.append((here.path, index.pack_row(here.names, here.row_stamps), here.digest))
         here.entries = []
@@ -403,7 +423,7 @@ class Scanner:
             if walk.is_vanished(error) or error.errno == errno.EACCES:
                 if error.errno == errno.EACCES:
                     self.worker.refuse(path, error)
-                self.result.files -= 1
+                here.counts[0] -= 1
                 here.size -= entry[3]
                 return False
             raise from_oserror(error, f"reading '{path.decode('utf-8', 'backslashreplace')}'") from error

@@ -39,8 +39,9 @@ class Request:
         source: str,
         target: str,
         *,
-        rows: index.Rows | None = None,
+        rows: index.Rows | index.LazyRows | None = None,
         load_node: Callable[[bytes], bytes | None] | None = None,
+        load_total: Callable[[bytes], index.Total | None] | None = None,
         base_payload: str | None = None,
         jobs: int = 1,
         allow_unreadable: bool = False,
@@ -53,6 +54,7 @@ class Request:
         self.target = target
         self.rows = rows
         self.load_node = load_node
+        self.load_total = load_total
         self.base_payload = base_payload
         self.jobs = jobs
         self.allow_unreadable = allow_unreadable

@@ -42,6 +42,8 @@ class BtrfsEngine(Engine):
 
     name = engine.BTRFS
     cost = "O(1)"
+    search = True
+    """Find changes by searching the filesystem's tree where we may; off: walk. The answer is the same."""
 
     def probe(self, source_dir: str, store_dir: str) -> Probe:
         """The source must be a subvolume's root, or not exist yet, and the store on the same filesystem."""
@@ -94,7 +96,20 @@ class BtrfsEngine(Engine):
         from jvs import scan
 
         worker = scan.Worker(jobs=request.jobs, allow_unreadable=request.allow_unreadable)
-        scanner = scan.Scanner(worker, rows=request.rows, load_node=request.load_node, moment_ns=moment, btrfs=True)
+        touched = None
+        if request.base_payload is not None and request.load_total is not None and self.search:
+            from jvs.engine import btrfs_search
+
+            touched = btrfs_search.changed_directories(request.target, request.base_payload)
+        scanner = scan.Scanner(
+            worker,
+            rows=request.rows,
+            load_node=request.load_node,
+            load_total=request.load_total,
+            moment_ns=moment,
+            btrfs=True,
+            touched=touched,
+        )
         return scanner.run(request.target)
 
     def _drop_unreadable(self, target: str, tree: scan.Tree) -> list[dict[str, str]]:
