@@ -319,3 +319,29 @@ def test_store_into_a_mapped_page_is_seen_by_the_next_clone(ext4_dir: Path):
         cloned = store.clone("two")
     assert (store.root / "two" / "mapped").read_bytes().startswith(b"second")
     store.check("two", cloned)
+
+
+def test_damage_in_the_store_does_not_spread_to_the_next_snapshot(tmp_path: Path) -> None:
+    from jvs import create, publish, verify
+    from jvs.settings import Settings
+    from jvs.store import Store
+
+    settings = Settings.from_environment({"JVS_SNAPSHOT_ENGINE": "copy"})
+    create.create(str(tmp_path / "lab"), settings)
+    store = Store.open(str(tmp_path / "lab"), settings)
+    for name in ("a", "b"):
+        (tmp_path / "lab" / "main" / name).write_text("as it was")
+        os.utime(tmp_path / "lab" / "main" / name, ns=(10**18, 10**18))
+    os.link(tmp_path / "lab" / "main" / "b", tmp_path / "lab" / "main" / "c")
+
+    def take() -> str:
+        with store.changing("main"):
+            return publish.publish(store, "main")["snapshot_id"]
+
+    take()
+    second = take()
+    for name in ("a", "b"):
+        with open(os.path.join(store.layout.payload(second), name), "r+b") as file:
+            file.write(b"tampered!")
+    assert verify.check_snapshot(store, take()).error is None
+    assert verify.check_snapshot(store, second).error is not None

@@ -148,6 +148,7 @@ class Copier(scan.Worker):
             self._keep_groups(inside, fd, names, stats)
             return
         link, base, target = os.link, inside.base, inside.fd
+        names, stats = self._keep_damaged(inside, fd, names, stats)
         start, end = 0, len(names)
         while start < end:
             try:
@@ -160,6 +161,20 @@ class Copier(scan.Worker):
                 self._keep_copy(inside, fd, names[start], stats[start])
                 start += 1
 
+    def _keep_damaged(
+        self, inside: _Dir, fd: int, names: list[bytes], stats: list[os.stat_result]
+    ) -> tuple[list[bytes], list[os.stat_result]]:
+        """Copy what somebody changed in the base payload, so that its damage ends there; return the others."""
+        there = dict(zip(*walk.list_dir(inside.base), strict=True))
+        damaged = [i for i, name in enumerate(names) if not _looks_like(there.get(name), stats[i])]
+        if not damaged:
+            return names, stats
+        for i in damaged:
+            self._keep_copy(inside, fd, names[i], stats[i])
+        chosen = set(damaged)
+        good = [i for i in range(len(names)) if i not in chosen]
+        return [names[i] for i in good], [stats[i] for i in good]
+
     def _keep_groups(self, inside: _Dir, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
         """Link unchanged entries one by one, because some of them have other names that may lie elsewhere."""
         for name, st in zip(names, stats, strict=True):
@@ -170,7 +185,10 @@ class Copier(scan.Worker):
                 if self._link_group(first, inside, name, path):
                     continue
             try:
-                os.link(name, name, src_dir_fd=inside.base, dst_dir_fd=inside.fd, follow_symlinks=False)
+                if _looks_like(os.lstat(name, dir_fd=inside.base), st):
+                    os.link(name, name, src_dir_fd=inside.base, dst_dir_fd=inside.fd, follow_symlinks=False)
+                else:
+                    self._keep_copy(inside, fd, name, st)
             except OSError as error:
                 self._check_link_error(error, inside, name)
                 self._keep_copy(inside, fd, name, st)
@@ -400,6 +418,17 @@ class Copier(scan.Worker):
     def _failed(self, error: OSError, path: bytes) -> JvsError:
         shown = path.decode("utf-8", "backslashreplace") or self.request.source
         return from_oserror(error, f"copying '{shown}'")
+
+
+def _looks_like(stored: os.stat_result | None, st: os.stat_result) -> bool:
+    """Answer whether a file in a payload still has the size, times, mode and owner that it was stored with."""
+    return stored is not None and (
+        stored.st_size == st.st_size
+        and stored.st_mtime_ns == st.st_mtime_ns
+        and stored.st_mode == st.st_mode
+        and stored.st_uid == st.st_uid
+        and stored.st_gid == st.st_gid
+    )
 
 
 def _kept_stat(st: os.stat_result) -> tuple[int, ...]:
