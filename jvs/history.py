@@ -6,11 +6,14 @@ Source: jvs-history(1); jvs-protocol(7), Lineage.
 
 from __future__ import annotations
 
+import os
+
 from jvs import clock, lineage, refs, terminal, worktree
 from jvs.errors import JvsError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
@@ -55,14 +58,17 @@ class Choice:
     """Which snapshots are wanted: `limit` of them, with a tag, with a note or tag that fits a pattern."""
 
     def __init__(self, *, limit: int | None = None, tags: list[str] | None = None, pattern: str | None = None) -> None:
-        import re
-
         if limit is not None and limit < 0:
             raise UsageError(f"-n {limit} is less than nothing", hint="write -n with a whole number")
         self.limit = limit
         self.tags = tags or []
+        self._pattern: re.Pattern[str] | None = None
+        if pattern is None:
+            return
+        import re
+
         try:
-            self._pattern = re.compile(pattern) if pattern is not None else None
+            self._pattern = re.compile(pattern)
         except re.error as error:
             raise UsageError(
                 f"'{pattern}' is not a pattern: {error}",
@@ -239,10 +245,12 @@ def first_line(note: str) -> str:
 class Writer:
     """Makes the lines of a listing, one snapshot after the other.
 
-    `short` maps ids to short ids. `oneline` leaves out age and size of change.
+    `short` gives the short id of an id. `oneline` leaves out age and size of change.
     """
 
-    def __init__(self, marks: Marks, short: dict[str, str], screen: Terminal, *, oneline: bool, all: bool) -> None:
+    def __init__(
+        self, marks: Marks, short: Callable[[str], str], screen: Terminal, *, oneline: bool, all: bool
+    ) -> None:
         self.marks = marks
         self.short = short
         self.screen = screen
@@ -253,7 +261,7 @@ class Writer:
         """Return the line of one snapshot, after what a graph draws before it."""
         paint = self.screen.paint
         snapshot_id = record["snapshot_id"]
-        pieces = [(before, ()), (self.short.get(snapshot_id, snapshot_id[14:]), ("yellow",)), ("  ", ())]
+        pieces = [(before, ()), (self.short(snapshot_id), ("yellow",)), ("  ", ())]
         if not self.oneline:
             pieces.append((terminal.pad(show_age(record), _AGE_COLUMNS, right=True) + "  ", ("cyan",)))
             if self.screen.width >= NARROW_COLUMNS:
@@ -358,16 +366,28 @@ def lines_with_format(store: Store, records: Iterable[dict[str, Any]], text: str
     from jvs import template
 
     fill = template.compile_format(text, FIELDS)
-    short: dict[str, str] = {}
-
-    def short_of(snapshot_id: str) -> str:
-        if snapshot_id not in short:
-            short.update(short_ids(store))
-        return short.get(snapshot_id, snapshot_id[14:])
-
-    return (fill(value_of(store, record, short_of)) for record in records)
+    short = ShortIds(store)
+    return (fill(value_of(store, record, short)) for record in records)
 
 
-def short_ids(store: Store) -> dict[str, str]:
-    """Return the short id of every published snapshot."""
-    return refs.short_ids(lineage.published_ids(store.layout))
+class ShortIds:
+    """Gives the short id of a snapshot, as `refs.short_ids` does, without working out those of all others."""
+
+    def __init__(self, store: Store) -> None:
+        names = os.listdir(store.layout.descriptors)
+        self._tails = sorted([name[14:22] for name in names if len(name) == 27 and name.endswith(".json")])
+
+    def __call__(self, snapshot_id: str) -> str:
+        """Return the shortest prefix of the hex part that no other has; the whole id where there is none."""
+        import bisect
+
+        tail = snapshot_id[14:]
+        at = bisect.bisect_left(self._tails, tail)
+        behind = bisect.bisect_right(self._tails, tail, at)
+        if behind - at > 1:
+            return snapshot_id
+        length = refs.SHORT_DIGITS
+        for other in (*self._tails[max(at - 1, 0) : at], *self._tails[behind : behind + 1]):
+            while length < len(tail) and other[:length] == tail[:length]:
+                length += 1
+        return tail[:length]

@@ -87,7 +87,7 @@ def _lines(
 ) -> Iterator[str]:
     from jvs import history
 
-    writer = history.Writer(marks, history.short_ids(store), terminal, oneline=args.oneline, all=args.all)
+    writer = history.Writer(marks, history.ShortIds(store), terminal, oneline=args.oneline, all=args.all)
     count, here = 0, False
     for record in records:
         count += 1
@@ -100,7 +100,7 @@ def _graph(store: Store, choice: Choice, marks: Marks, args: argparse.Namespace,
     from jvs import history
 
     found = history.choose(history.everything(store), choice)
-    writer = history.Writer(marks, history.short_ids(store), terminal, oneline=args.oneline, all=True)
+    writer = history.Writer(marks, history.ShortIds(store), terminal, oneline=args.oneline, all=True)
     left = choice.limit if choice.limit is not None else len(found)
     for drawn, snapshot_id in history.draw(found, history.drawing_order(found, marks.latest)):
         if left <= 0:
@@ -117,7 +117,7 @@ def _last_words(count: int, here: bool, choice: Choice, marks: Marks, writer: An
         else:
             yield "No snapshot yet: take one with 'jvs snapshot NOTE'.\n"
     elif marks.detached and marks.head and not here and not choice.filters:
-        short = writer.short.get(marks.head, marks.head)
+        short = writer.short(marks.head)
         yield f"You are at {short} (detached), which is not on this line: see 'jvs history --all'.\n"
 
 

@@ -174,3 +174,16 @@ def test_every_format_field_has_a_value(store):
     found = lineage.load_visible(store, snapshot_id)
     value = history.value_of(store, found, lambda i: i[14:21])
     assert {field: value(field) for field in history.FIELDS}["short_id"] == snapshot_id[14:21]
+
+
+def test_short_ids_are_those_of_refs(store):
+    from jvs import refs
+
+    ids = [
+        f"17000000000{n:02d}-{tail}"
+        for n, tail in enumerate(("aaaaaaa1", "aaaaaaa2", "bbbbbbbb", "cccccccc", "cccccccc"))
+    ]
+    for snapshot_id in ids:
+        open(store.layout.descriptor(snapshot_id), "w").close()
+    short = history.ShortIds(store)
+    assert {i: short(i) for i in ids} == refs.short_ids(ids)
