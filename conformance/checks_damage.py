@@ -38,7 +38,7 @@ def damage(path: str, what: str, elsewhere: str) -> bool:
                 "truncated": data[: len(data) // 2],
                 "garbage": b"\x00\xff\xfe{" * 100,
                 "wrong type": b"[]\n",
-                "duplicate key": b'{"snapshot_id":"x",' + data[1:],
+                "duplicate key": data.split(b":")[0] + b":null," + data[1:],
             }[what],
         )
     return True

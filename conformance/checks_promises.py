@@ -634,8 +634,8 @@ def check_22_restore_head_attaches_again(env: Env) -> None:
     env.equal(os.stat(f"{root}/main/dir").st_ino, inode, "the inode of a directory that both have")
     env.jvs("undo", cwd=f"{root}/main")
     env.equal(read_file(f"{root}/main/work"), b"work that no snapshot holds\n", "the kept file")
-    env.jvs("undo", cwd=f"{root}/main")
-    env.equal(env.tree(f"{root}/main"), read_hash(root, ids[2]), "undo of undo")
+    env.jvs("undo", "--redo", cwd=f"{root}/main")
+    env.equal(env.tree(f"{root}/main"), read_hash(root, ids[2]), "the worktree's hash after taking the undo back")
     env.healthy(root)
 
 

@@ -86,7 +86,11 @@ _FILE_INVARIANT = {
 
 
 def _files(repo: Repo, found: list[Violation], settled: bool) -> None:
-    found += [Violation(_FILE_INVARIANT.get(p.kind, "I1"), p.path, p.what) for p in repo.problems]
+    pending = repo.pending()
+    for problem in repo.problems:
+        half_made = problem.kind == "ready" and os.path.basename(problem.path)[:22] in pending
+        if settled or not half_made:
+            found.append(Violation(_FILE_INVARIANT.get(problem.kind, "I1"), problem.path, problem.what))
     if settled and repo.torn_tail:
         found.append(Violation("I14", "audit/audit.jsonl", f"still ends in a torn line of {len(repo.torn_tail)} bytes"))
 

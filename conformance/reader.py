@@ -21,7 +21,19 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z", re.ASCII)
 OPERATIONS = frozenset(
     [
-        *("init", "snapshot", "restore", "undo", "gc_run", "pin", "unpin", "doctor_repair", "config", "audit_repair"),
+        *(
+            "init",
+            "snapshot",
+            "restore",
+            "undo",
+            "gc_run",
+            "pin",
+            "unpin",
+            "doctor_repair",
+            "config",
+            "audit_repair",
+            "head_update",
+        ),
         *("worktree_create", "worktree_fork", "worktree_rename", "worktree_remove"),
     ]
 )

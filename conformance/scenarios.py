@@ -147,7 +147,7 @@ def _undo(env: Env) -> Words:
 def _redo(env: Env) -> Words:
     _undo(env)
     env.jvs("undo", cwd=f"{env.work}/repo/main")
-    return ("undo",)
+    return ("undo", "--redo")
 
 
 def _undo_removal(env: Env) -> Words:
