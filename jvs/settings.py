@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from jvs import safepath
 from jvs.errors import UsageError, from_oserror
 from jvs.locks import DEFAULT_WAIT_SECONDS
 
@@ -101,7 +102,7 @@ class Settings:
     def with_repository(self, path: str) -> None:
         """Put the repository's file between the user's and the environment; errors: E_USAGE, E_IO."""
         self.layers = [layer for layer in self.layers if layer[0] == self.user_file]
-        self.layers.append((path, read_file(path)))
+        self.layers.append((path, read_file(path, follow=False)))
 
     def origin(self, key: str) -> tuple[Any, str]:
         """Return the value of a key and where it comes from. Errors: E_USAGE for an unknown key."""
@@ -137,14 +138,14 @@ def default_actor(environment: Mapping[str, str]) -> str:
     return f"{user}@{os.uname().nodename}"
 
 
-def read_file(path: str) -> dict[str, Any]:
+def read_file(path: str, *, follow: bool = True) -> dict[str, Any]:
     """Return the flat settings of a TOML file; an absent file is an empty one.
 
+    A user's own file may be a link, one in a control directory (`follow` off) never; neither may be a fifo to wait on.
     Errors: E_USAGE naming the file and, where TOML says it, the line; E_IO.
     """
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        data = safepath.read_file(os.path.realpath(path) if follow else path)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
