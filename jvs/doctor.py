@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jvs import audit, clock, durable, findings, gc, gc_plan, intent, layout, locks, names, settle, verify, worktree
+from jvs import audit, clock, durable, findings, gc, gc_plan, intent, journal, layout, locks, names, settle, verify, worktree
 from jvs.errors import Busy, IOFailure, JvsError, UsageError, from_oserror
 from jvs.findings import Finding
 from jvs.store import Store
@@ -118,6 +118,7 @@ def _look_once(store: Store) -> list[Finding]:
         (findings.find_in_intents, store),
         (findings.find_temporaries, store),
         (findings.find_in_worktrees, store),
+        (findings.find_in_undo, store),
         (_check_snapshots, store),
         (_check_log, store),
         (findings.find_in_collection, store),
@@ -254,6 +255,10 @@ def _clean_tmp(store: Store) -> list[str]:
         gc.remove(store, path)
         durable.fsync_dir(os.path.dirname(path))
         done.append(f"removed '{os.path.relpath(path, here.jvs)}'")
+    for operation_id in set(journal.ids(here)) - set(intent.list_ids(here)):
+        if not os.path.lexists(os.path.join(journal.directory(here, operation_id), "op.json")):
+            journal.sweep(here, operation_id)
+            done.append(f"removed 'undo/{operation_id}'")
     for path in _odd(here.locks, lambda name: True):
         durable.rmdir(path)  # a directory in place of a lock: nobody can hold it
         done.append(f"removed '{os.path.relpath(path, here.jvs)}'")

@@ -16,6 +16,7 @@ from jvs import (
     gc,
     gc_plan,
     intent,
+    journal,
     layout,
     lineage,
     locks,
@@ -197,7 +198,7 @@ def is_live(store: Store, record: dict[str, Any]) -> bool:
     """Answer whether somebody is at work on an intent: its lock is held, or its process is there."""
     if not record["owner"].get("locked"):
         return intent.is_alive(record, lock_held=False)
-    lock = {"gc_run": "gc", "pin": "pins", "unpin": "pins"}.get(record["operation"])
+    lock = {"gc_run": "gc", "pin": "pins", "unpin": "pins", "config": "config"}.get(record["operation"])
     lock = lock or f"worktree-{names.check_worktree_name(str(record['worktree']))}"
     try:
         # Shared, so that whoever is only about to begin is not kept out.
@@ -326,6 +327,26 @@ def _find_in_pins(store: Store) -> list[Finding]:
             problem = f"snapshot '{pin['snapshot_id']}' is pinned, and is not there"
             error = NotFound(problem, hint=f"'jvs gc unpin {pin['snapshot_id']}' if it is not coming back")
             found.append(Finding(error, severity=WARNING, path=pins.path_of(store.layout, pin["snapshot_id"])))
+    return found
+
+
+def find_in_undo(store: Store) -> list[Finding]:
+    """Check the journals of operations that can be undone, and report directories that belong to none."""
+    here, found = store.layout, []
+    in_flight = set(intent.list_ids(here))
+    for operation_id in journal.ids(here):
+        path = journal.directory(here, operation_id)
+        if operation_id in in_flight:
+            continue
+        try:
+            record = journal.load(here, operation_id)
+            if "delta_sha256" in record["details"] and record["undone_by"] is None:
+                journal.load_steps(here, record)
+        except (FileNotFoundError, NotADirectoryError):
+            if os.path.lexists(path) and not os.path.lexists(here.intent(operation_id)):
+                found.append(pending(f"'undo/{operation_id}' was left by a crash", path, CLEAN_TMP))
+        except JvsError as error:
+            found.append(Finding(error, path=path))
     return found
 
 

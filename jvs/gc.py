@@ -42,7 +42,8 @@ def run(store: Store, plan_id: str, policy: Policy | None = None) -> dict[str, A
         _settle_own(store)
         sweep(store)
         collected: list[str] = []
-        while True:
+        left = True
+        while left:  # more than one round only when the disk is too full to mark all candidates at once
             with locks.acquire_repository(layout.locks, exclusive=True, wait=wait, command=command):
                 store.settle()
                 plan, done = _check(store, plan_id, policy)
@@ -51,7 +52,9 @@ def run(store: Store, plan_id: str, policy: Policy | None = None) -> dict[str, A
                     break
                 pending = _begin(store, plan, plan_id)
                 _take_out_all(store, plan, pending)
-            collected += _finish(store, pending)
+            out = _finish(store, pending)
+            collected += out
+            left = set(out) != set(pending["candidates"])
     _tidy_index(store)
     return {"plan_id": plan_id, "collected": collected, "collected_count": len(collected)}
 
