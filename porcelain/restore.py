@@ -12,12 +12,14 @@ Everything that will be copied is read and checked first: a snapshot whose files
 from __future__ import annotations
 
 import argparse
+import os
 
 from jvs import cli
 from jvs.errors import (
     Ambiguous,
     Busy,
     DescriptorCorrupt,
+    Dirty,
     IOFailure,
     LineageBroken,
     NoSpace,
@@ -46,6 +48,7 @@ RAISES = (
     Ambiguous,
     Busy,
     PathEscape,
+    Dirty,
     DescriptorCorrupt,
     PayloadHashMismatch,
     LineageBroken,
@@ -80,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Restore, or show what would change."""
-    from jvs import journal, refs, restore
+    from jvs import hooks, journal, refs, restore
 
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)
@@ -94,9 +97,11 @@ def work(args: argparse.Namespace) -> cli.Result:
         raise UsageError("no TARGET was given", hint="name a snapshot, or choose one with '-i'; see 'jvs history'")
     if args.dry_run:
         return _dry_run(store, name, target, paths)
+    hooks.run(store, "pre-restore", name, os.environ, target=target)
     with store.changing(name):
         snapshot_id = _resolve(store, target, name, forced=args.force_tampered is not None)
         done = restore.restore(store, name, snapshot_id, paths=paths, forced=args.force_tampered, discard=args.discard)
+    hooks.run(store, "post-restore", name, os.environ, target=target, snapshot_id=snapshot_id)
     journal.prune(store, name)
     short = refs.short_id(store.layout, snapshot_id)
     return cli.Result(

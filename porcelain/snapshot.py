@@ -9,12 +9,14 @@ not even their access times. NOTE is a remark for `jvs history`; `-` reads it fr
 from __future__ import annotations
 
 import argparse
+import os
 
 from jvs import cli
 from jvs.errors import (
     Busy,
     CloneIncomplete,
     Detached,
+    Dirty,
     IOFailure,
     LineageBroken,
     NameInvalid,
@@ -33,6 +35,7 @@ RAISES = (
     NotARepository,
     Busy,
     Detached,
+    Dirty,
     NameInvalid,
     PathEscape,
     LineageBroken,
@@ -42,6 +45,7 @@ SEE_ALSO = ("jvs-history(1)", "jvs-restore(1)", "jvs-verify(1)", "jvs-engines(7)
 EXAMPLES = (
     ('jvs snapshot "before training"', "snapshot with a note"),
     ("jvs snapshot --tag baseline --tag v1 start", "with tags"),
+    ("jvs snapshot models -- models", "only the directory models, with a note"),
     ("jvs snapshot --if-changed", "do nothing when nothing changed"),
 )
 
@@ -58,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--engine", metavar="ENGINE", help="use this engine, or fail")
     parser.add_argument("--allow-unreadable", action="store_true", help="leave out what cannot be read, and say so")
     parser.add_argument("--paths", metavar="P", action="append", default=[], help="only this path; repeatable")
-    parser.add_argument("path", metavar="PATH", nargs="*", help="only these paths: a partial snapshot")
+    parser.add_argument("path", metavar="PATH", nargs="*", help="only these paths, after '--': a partial snapshot")
     return parser
 
 
@@ -66,15 +70,20 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Publish, or say that nothing changed."""
     from jvs import publish
 
+    if args.path:
+        raise UsageError(
+            f"'{args.path[0]}' stands behind the note", hint="quote a note of several words; paths stand behind '--'"
+        )
     note = _note_of(args)
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)
-    paths = _paths_of(store, name, [*args.paths, *args.path])
+    paths = _paths_of(store, name, args.paths)
     store.require_worktree(name)
     if args.if_changed:
         same = publish.unchanged_since(store, name, paths)
         if same is not None:
             return cli.Result({"snapshot_id": same, "changed": False}, f"No changes since {same}\n")
+    hooks.run(store, "pre-snapshot", name, os.environ, note=note)
     with store.changing(name):
         made = publish.publish(
             store,
@@ -85,6 +94,7 @@ def work(args: argparse.Namespace) -> cli.Result:
             requested=args.engine,
             allow_unreadable=args.allow_unreadable,
         )
+    hooks.run(store, "post-snapshot", name, os.environ, note=note, snapshot_id=made["snapshot_id"])
     return cli.Result(made, _text(made))
 
 
@@ -128,4 +138,7 @@ def _paths_of(store: object, name: str, words: list[str]) -> list[bytes] | None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
+    if argv is not None and "--" in argv:  # argparse would take the first path for the note
+        i = argv.index("--")
+        argv = [*argv[:i], *(f"--paths={path}" for path in argv[i + 1 :])]
     return cli.run(build_parser(), work, argv)
