@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Publish, or say that nothing changed."""
-    from jvs import publish
+    from jvs import hooks, publish
 
     if args.path:
         raise UsageError(
