@@ -3,7 +3,7 @@
 #
 # usage: snapshot.sh [WORKTREE [NOTE [TAG...]]]
 #
-# Leaves the same repository as `jvs snapshot`. Runs anywhere inside the repository, or with JVS_DIR naming it.
+# Leaves the same repository as `jvs snapshot`. Runs anywhere inside the repository.
 # The steps hand one JSON object, the publish record, from pipe to pipe. A step that fails says why, writes nothing to
 # its stdout, and so stops all that follow; `jvs-with-lock` settled what was dead before, and the next command settles
 # what this leaves when it dies.
@@ -15,7 +15,7 @@ if [ "${JVS_SNAPSHOT_LOCKED-}" = "" ]; then
     [ $# -eq 0 ] || shift
     JVS_SNAPSHOT_LOCKED=$$
     export JVS_SNAPSHOT_LOCKED
-    exec jvs-with-lock ${JVS_DIR:+-C "$JVS_DIR"} "$worktree" -- sh "$0" "$worktree" "$@"
+    exec jvs-with-lock "$worktree" -- sh "$0" "$worktree" "$@"
 fi
 unset JVS_SNAPSHOT_LOCKED
 

@@ -135,6 +135,8 @@ class Log:
         try:
             fd = safepath.open_file(self.path)
         except FileNotFoundError as error:
+            if _was_just_rotated(self.path):
+                return self._last_rotated(), b""
             raise AuditChainBroken(
                 f"the log '{self.path}' is missing", hint="restore it from a copy: it is never begun anew in silence"
             ) from error
@@ -183,12 +185,21 @@ class Log:
         try:
             if os.path.getsize(self.path) < ROTATE_BYTES:
                 return
+        except FileNotFoundError:
+            if not _was_just_rotated(self.path):
+                return
         except OSError:
             return
-        name = f"{os.path.splitext(self.path)[0]}-{clock.now_ms():013d}.jsonl"
-        durable.publish(self.path, name)
-        durable.create_file(self.path, b"")
+        else:
+            durable.publish(self.path, self._next_name())
+        durable.create_file(self.path, b"")  # a crash before this is told by the full file: see _was_just_rotated
         durable.fsync_dir(os.path.dirname(self.path))
+
+    def _next_name(self) -> str:
+        """Return the name to rotate to: the time, but behind all before it even when the clock was set back."""
+        stem = os.path.splitext(self.path)[0]
+        newest = max((int(path[-19:-6]) for path in segments(self.path)[:-1]), default=0)
+        return f"{stem}-{max(clock.now_ms(), newest + 1):013d}.jsonl"
 
 
 def event_of_repair(actor: str, details: dict[str, Any]) -> dict[str, Any]:
@@ -204,8 +215,23 @@ def segments(path: str) -> list[str]:
         listing = os.listdir(directory or ".")
     except OSError:
         listing = []
-    older = sorted(n for n in listing if n.startswith(stem + "-") and n.endswith(".jsonl"))
+    older = sorted(n for n in listing if _is_rotated(n, stem))
     return [*(os.path.join(directory, n) for n in older), path]
+
+
+def _is_rotated(name: str, stem: str) -> bool:
+    """Answer whether a name is `STEM-<13 digits>.jsonl`; `STEM-other.jsonl` is another log."""
+    digits = name[len(stem) + 1 : -6]
+    return name == f"{stem}-{digits}.jsonl" and len(digits) == 13 and digits.isascii() and digits.isdigit()
+
+
+def _was_just_rotated(path: str) -> bool:
+    """Answer whether a missing log is that of a rotation whose second half a crash prevented: a full file is there."""
+    older = segments(path)[:-1]
+    try:
+        return bool(older) and os.path.getsize(older[-1]) >= ROTATE_BYTES
+    except OSError:
+        return False
 
 
 def _last_line(fd: int) -> tuple[bytes | None, bytes]:
@@ -282,6 +308,8 @@ def check(path: str, first_hash: str | None, *, keep: bool = False) -> ChainRepo
     report = ChainReport()
     previous, expected_seq = first_hash, 1
     files = segments(path)
+    if not os.path.lexists(path) and _was_just_rotated(path):
+        files.pop()
     for file in files:
         data = _read_segment(file)
         lines = data.split(b"\n")

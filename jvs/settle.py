@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 HANDLERS = {
     "snapshot": "jvs.publish",
+    "head_update": "jvs.publish",
     "restore": "jvs.restore",
     "undo": "jvs.restore",
     "worktree_create": "jvs.fork",

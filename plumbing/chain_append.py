@@ -39,8 +39,10 @@ def work(args: argparse.Namespace) -> cli.Result:
         return cli.record_step(args, publish.append_audit)
     if args.log is None or args.operation is None:
         raise UsageError("name a log and an operation, or use --record", hint="jvs-chain-append --log FILE OPERATION")
-    from jvs import audit, canon, durable
+    from jvs import audit, canon, durable, records
 
+    if not records.is_hash(args.first_hash):
+        raise UsageError(f"--first-hash '{args.first_hash}' is no hash", hint="give 64 lowercase hex digits")
     try:
         details = canon.decode_object(args.details.encode("utf-8"))
     except (canon.BadJSON, UnicodeEncodeError) as error:

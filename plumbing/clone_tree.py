@@ -2,7 +2,8 @@
 
 Alone it clones SRC to DST, which must not exist, with the best engine that works there or the one that --engine
 names, and prints the engine and what could not be kept. As a filter it clones the worktree of a publish record to
-`snapshots/ID.tmp`, and adds `engine` and `degraded`. DST is there whole or not at all.
+`snapshots/ID.tmp`, and adds `engine` and `degraded`. DST is there whole or not at all: it is made as `DST.XXXXXXXX.tmp`
+and renamed.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import argparse
 import os
 
 from jvs import cli
-from jvs.errors import CloneIncomplete, Exists, IOFailure, NoSpace, UsageError
+from jvs.errors import CloneIncomplete, Exists, IOFailure, NoSpace, NotARepository, NotFound, UsageError
 
-RAISES = (UsageError, IOFailure, NoSpace, Exists, CloneIncomplete)
+RAISES = (UsageError, IOFailure, NoSpace, NotFound, NotARepository, Exists, CloneIncomplete)
 SEE_ALSO = ("jvs-probe-engine(1)", "jvs-hash-tree(1)", "jvs-engines(7)", "jvs-plumbing(7)")
 EXAMPLES = (("jvs-clone-tree dataset dataset-copy", "clone a directory, as cheaply as the filesystem can"),)
 
@@ -39,17 +40,22 @@ def work(args: argparse.Namespace) -> cli.Result:
         )
     if args.source is None or args.target is None:
         raise UsageError("name a source and a target, or use --record", hint="jvs-clone-tree SRC DST")
-    from jvs import engine
+    from jvs import clock, durable, engine
 
     if os.path.lexists(args.target):
         raise Exists(f"'{args.target}' is already there", hint="remove it, or clone to another name")
     settings = cli.settings_of(args)
-    request = engine.Request(args.source, args.target)
+    target = os.path.abspath(args.target)
+    parent = os.path.dirname(target)
+    request = engine.Request(args.source, f"{target}.{clock.random_hex(8)}.tmp")
     request.allow_unreadable = args.allow_unreadable
-    parent = os.path.dirname(os.path.abspath(args.target))
-    cloned = engine.pick_for_fork(
-        settings.get("default_engine"), args.source, parent, **settings.engine_options()
-    ).fork(request)
+    chosen = engine.pick_for_fork(settings.get("default_engine"), args.source, parent, **settings.engine_options())
+    try:
+        cloned = chosen.fork(request)
+        durable.publish(request.target, target)
+    except BaseException:
+        engine.remove_any(request.target, **settings.engine_options())
+        raise
     value = {"engine": cloned.engine, "degraded": cloned.degraded}
     lines = [cloned.engine, *(f"{lost['path']}\t{lost['what']}\t{lost['why']}" for lost in cloned.degraded)]
     return cli.Result(value, "\n".join(lines) + "\n")
