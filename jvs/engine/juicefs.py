@@ -44,10 +44,19 @@ class JuiceFSEngine(Engine):
         why = self._why_no_client(source)
         if not why:
             return self._answer(True, "", "metadata only; the data blocks are shared")
+        if self.control != "never":
+            from jvs.engine import control
+
+            refused = control.why_not(source)
+            if not refused:
+                return self._answer(True, "", "metadata only, over the control file; the data blocks are shared")
+            why = f"{why}; and the control file: {refused}"
         return self._answer(False, why)
 
     def _why_no_client(self, directory: str) -> str:
         """Return why the client program cannot be used, or nothing."""
+        if self.control == "always":
+            return "the settings ask for the control file instead of the client"
         if mount_root(directory) is None:
             return (
                 f"'{directory}' is a bind mount of a directory inside JuiceFS, and 'juicefs clone' works only below"
@@ -108,20 +117,39 @@ class JuiceFSEngine(Engine):
         if not why:
             binary = self.find_binary()
             assert binary is not None
-            return _Running([binary, "clone", "--preserve", source, target])
+            return _Running([binary, "clone", "--preserve", source, target], "juicefs clone")
+        if self.control != "never":
+            from jvs.engine import control
+
+            refused = control.why_not(source)
+            if not refused:
+                return _Running(control.clone_command(source, target), "juicefs control clone")
+            why = f"{why}; and the control file: {refused}"
         raise IOFailure(f"cloning '{source}': {why}", hint="run 'jvs info' to see which engines work here")
 
     def remove(self, path: str) -> None:
         """Remove a tree inside the filesystem server; it goes to the trash when the volume has one. Errors: E_IO."""
-        if stat.S_ISDIR(os.lstat(path).st_mode) and mount_root(path) is not None:
-            binary = self.find_binary()
-            if binary is not None:
-                try:
-                    _Running([binary, "rmr", path]).wait()
-                except JvsError:  # immutable files, a client that does not fit: entry by entry then
-                    pass
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            try:
+                running = self._run_remove(path)
+                if running is not None:
+                    running.wait()
+            except (JvsError, _Incomplete):  # immutable files, a client that does not fit: entry by entry then
+                pass
         if os.path.lexists(path):
             engine.remove_plain(path)
+
+    def _run_remove(self, path: str) -> _Running | None:
+        """Start the removal, or return None when there is no way to talk to the mount."""
+        if not self._why_no_client(path):
+            binary = self.find_binary()
+            assert binary is not None
+            return _Running([binary, "rmr", path], "juicefs rmr")
+        if self.control == "never":
+            return None
+        from jvs.engine import control
+
+        return None if control.why_not(path) else _Running(control.remove_command(path), "juicefs control rmr")
 
 
 class _Incomplete(Exception):
@@ -135,10 +163,10 @@ class _Incomplete(Exception):
 class _Running:
     """A client that was started. It is shielded from the terminal's signals: a killed clone leaks what it built."""
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], label: str) -> None:
         import subprocess
 
-        self.command = command
+        self.label = label
         try:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 command,
@@ -158,7 +186,7 @@ class _Running:
             self._process.communicate()
             raise
         if self._process.returncode != 0:
-            raise _explain(self.command, self._process.returncode, text)
+            raise _explain(self.label, self._process.returncode, text)
 
 
 _RETRY = (
@@ -169,11 +197,11 @@ _RETRY = (
 )
 
 
-def _explain(command: list[str], status: int, output: bytes) -> Exception:
+def _explain(label: str, status: int, output: bytes) -> Exception:
     """Turn what the client says when it fails into an error; its exit status is 1 for everything."""
     text = _last_line(output) or f"exit status {status}"
     lower = text.lower()
-    doing = f"'{os.path.basename(command[0])} {command[1]}' failed: {text}"
+    doing = f"'{label}' failed: {text}"
     if "quota exceeded" in lower or "no space left" in lower:
         return NoSpace(
             doing, hint="free some space or raise the quota ('jvs gc plan' shows what can go), then run it again"
@@ -181,7 +209,7 @@ def _explain(command: list[str], status: int, output: bytes) -> Exception:
     problem = IOFailure(
         doing, hint="check the JuiceFS mount and its log ('juicefs status', juicefs.log), then run the command again"
     )
-    if command[1] != "rmr" and any(part in lower for part in _RETRY):
+    if any(part in lower for part in _RETRY):
         return _Incomplete(problem)
     return problem
 

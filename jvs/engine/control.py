@@ -1,0 +1,217 @@
+"""Clone and remove over a JuiceFS mount's control file, where the client program is missing or refuses.
+
+Two halves. In jvs: `why_not` finds out whether the mount's version is one whose messages are known (a message in
+another layout makes the mount process panic), and `clone_command` and `remove_command` say which process to start.
+That process is this file, run as a script: it never forks, because any fork closes a copy of the control descriptor
+and that cancels the operation half way.
+Source: JuiceFS, pkg/meta/interface.go and pkg/vfs/internal.go, versions 1.3 and 1.4; jvs-engines(7), JuiceFS.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CLONE, REMOVE = 1006, 1002
+PRESERVE = 0x02
+KNOWN = ((1, 3), (1, 4))
+"""Versions (major, minor) of a mount whose messages have the layout below."""
+_PROGRESS, _DATA = 0xFE, 0xFF
+_PROGRESS_BYTES = 17  # the mark, then two u64: done and total
+
+
+def why_not(directory: str) -> str:
+    """Return why the control file of a directory cannot be used, or nothing. Writes nothing."""
+    from jvs.engine import juicefs
+
+    path = juicefs.control_file(directory)
+    if path is None or not os.access(path, os.R_OK | os.W_OK):
+        return "it cannot be opened"
+    config = mount_config(directory)
+    if config is None:
+        return "the version of the mount is not known, because its '.config' cannot be read from here"
+    version = parse_version(str(config.get("Version", "")))
+    if version not in KNOWN:
+        known = " and ".join(f"{major}.{minor}" for major, minor in KNOWN)
+        return f"the mount is version '{config.get('Version', '')}', and only {known} are known"
+    return ""
+
+
+def parse_version(text: str) -> tuple[int, int] | None:
+    """Return (major, minor) of `1.4.2+2026-01-01.abc`, or None."""
+    parts = text.split(".")
+    if len(parts) < 2 or not (parts[0].isdigit() and parts[1].isdigit()):
+        return None
+    return int(parts[0]), int(parts[1])
+
+
+def mount_config(directory: str) -> dict[str, Any] | None:
+    """Return what `.config` at the root of the mount says, also when we stand in a bind mount of a part of it."""
+    import json
+
+    from jvs.engine import juicefs
+
+    above = juicefs.mount_root(directory)
+    for root in [above] if above is not None else roots_of_device(os.stat(directory).st_dev):
+        for name in (".config", ".jfs.config"):
+            try:
+                with open(os.path.join(root, name), "rb") as file:
+                    value = json.loads(file.read())
+            except (OSError, ValueError):  # another user's mount (mode 0400), or hidden
+                continue
+            if isinstance(value, dict):
+                return value
+    return None
+
+
+def roots_of_device(device: int) -> list[str]:
+    """Return where the whole filesystem of a device is mounted. Source: proc(5), mountinfo: device, root, point."""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+            fields = [line.split(" ") for line in lines]
+    except OSError:
+        return []
+    return [field[4] for field in fields if field[2] == wanted and field[3] == "/"]
+
+
+def _command(*words: str) -> list[str]:
+    # -I and -S: nothing from the environment, and not this directory, whose `copy` is not the standard library's.
+    return [sys.executable, "-I", "-S", __file__, *words]
+
+
+def clone_command(source: str, target: str) -> list[str]:
+    """Return the process to start for a clone. Errors: ValueError for names that the mount would not check."""
+    check_name(os.fsencode(os.path.basename(target)))
+    return _command("clone", source, target)
+
+
+def remove_command(path: str) -> list[str]:
+    """Return the process to start for a removal; it goes to the trash when the volume has one."""
+    check_name(os.fsencode(os.path.basename(path)))
+    return _command("rmr", path)
+
+
+def check_name(name: bytes) -> None:
+    """Refuse what is no name of one entry: the mount takes `a/b` and `..`, and the directory is unreadable then."""
+    if name in (b"", b".", b"..") or b"/" in name or b"\0" in name or len(name) > 255:
+        raise ValueError(f"not a name: {name!r}")
+
+
+def clone_message(source: int, source_parent: int, target_parent: int, name: bytes) -> bytes:
+    """Return the message for a clone that preserves everything.
+
+    Shape: big-endian; u32 command, u32 length of the rest; u64 source, its parent, the target's parent; u8 length
+    and the name; u16 umask; u8 mode bits. Errors: ValueError; the inode 1 stands for another directory than it
+    seems to on a mount of a subdirectory, so it is no source.
+    """
+    check_name(name)
+    if source <= 1:
+        raise ValueError("the root of a mount cannot be cloned")
+    body = struct.pack(">QQQB", source, source_parent, target_parent, len(name)) + name
+    body += struct.pack(">HB", 0, PRESERVE)
+    return struct.pack(">II", CLONE, len(body)) + body
+
+
+def remove_message(parent: int, name: bytes) -> bytes:
+    """Return the message for a removal through the trash. Shape: u64 parent, u8 length, name, u8 flags, u8 threads."""
+    check_name(name)
+    body = struct.pack(">QB", parent, len(name)) + name + struct.pack(">BB", 0, 4)
+    return struct.pack(">II", REMOVE, len(body)) + body
+
+
+class Reply:
+    """Takes the bytes of an answer apart, however they arrive. Shape: progress and data records, then one errno."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self.done = self.total = 0
+        self.errno: int | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Take over some bytes."""
+        self._rest += data
+        while self._rest and self.errno is None:
+            mark = self._rest[0]
+            if mark == _PROGRESS:
+                if len(self._rest) < _PROGRESS_BYTES:
+                    return
+                self.done, self.total = struct.unpack(">QQ", self._rest[1:_PROGRESS_BYTES])
+                self._rest = self._rest[_PROGRESS_BYTES:]
+            elif mark == _DATA:
+                if len(self._rest) < 5 or len(self._rest) < 5 + int.from_bytes(self._rest[1:5], "big"):
+                    return
+                self._rest = self._rest[5 + int.from_bytes(self._rest[1:5], "big") :]
+            else:
+                self.errno = mark
+
+
+def talk(control: str, message: bytes) -> Reply:
+    """Send one message and wait for its end. The process must not fork meanwhile. Errors: OSError."""
+    fd = os.open(control, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        if os.write(fd, message) != len(message):
+            raise OSError(5, "the control file took only a part of the message")
+        reply = Reply()
+        pause = 0.005
+        while reply.errno is None:
+            data = os.read(fd, 1 << 16)
+            reply.feed(data)
+            if not data:  # nothing yet
+                select.select([], [], [], pause)
+                pause = min(pause * 1.5, 0.1)
+        return reply
+    finally:
+        os.close(fd)
+
+
+def find_control(directory: str) -> str:
+    """Return the control file as seen from a directory."""
+    for name in (".control", ".jfs.control"):
+        path = os.path.join(directory, name)
+        if os.path.lexists(path):
+            return path
+    raise FileNotFoundError(2, "no control file: not inside JuiceFS", directory)
+
+
+def run(words: list[str]) -> None:
+    """Do what the command line of the helper says. Errors: OSError, ValueError."""
+    target = os.path.abspath(words[-1])
+    parent, name = os.path.dirname(target), os.fsencode(os.path.basename(target))
+    if words[0] == "clone":
+        source = os.path.abspath(words[1])
+        if (os.path.realpath(parent) + "/").startswith(os.path.realpath(source) + "/"):
+            raise ValueError("the target lies inside the source")
+        beside, above = os.lstat(source), os.stat(parent)
+        if beside.st_dev != above.st_dev:
+            raise OSError(18, "not on one mount")
+        message = clone_message(beside.st_ino, os.stat(os.path.dirname(source)).st_ino, above.st_ino, name)
+    else:
+        message = remove_message(os.stat(parent).st_ino, name)
+    reply = talk(find_control(parent), message)
+    if reply.errno:
+        raise OSError(reply.errno, os.strerror(reply.errno))
+
+
+def main(words: list[str]) -> int:
+    """Be the helper; failures are told in the words of the client, so that one reader understands both."""
+    try:
+        run(words)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+    except ValueError as error:
+        reason = str(error)
+    else:
+        return 0
+    os.write(2, f"<FATAL>: {words[0]} failed: {reason}\n".encode("utf-8", "backslashreplace"))
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
