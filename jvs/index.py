@@ -53,6 +53,11 @@ def unpack_row(row: bytes, width: int) -> dict[bytes, bytes]:
     return {name: row[8 + i * width : 8 + (i + 1) * width] for i, name in enumerate(names)}
 
 
+def seen(name: str) -> str:
+    """Return under which name the rows stand that looks at a worktree left; no worktree can be called so."""
+    return name + "/seen"
+
+
 def _check_of(name: str, path: bytes, row: bytes, node: bytes) -> bytes:
     digest = hashlib.sha256(name.encode() + b"\0" + path + b"\0" + node)
     digest.update(row)
@@ -68,12 +73,15 @@ def _sum_of(checks: Iterable[bytes], snapshot: str, root: bytes) -> bytes:
 class LazyRows:
     """The rows of one worktree, each read when it is asked for: what nobody asks for costs nothing."""
 
-    def __init__(self, index: Index, name: str) -> None:
+    def __init__(self, index: Index, name: str, first: str | None = None) -> None:
         self._index = index
         self._name = name
+        self._first = first
 
     def get(self, path: bytes) -> tuple[bytes, bytes] | None:
         """Return one row, or None."""
+        if self._first is not None and (row := self._index.row(self._first, path)) is not None:
+            return row
         return self._index.row(self._name, path)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -174,6 +182,13 @@ class Index:
     def lazy_rows(self, name: str) -> LazyRows | None:
         """Return the rows of one worktree to be read one by one; None when there are none."""
         return LazyRows(self, name) if self.base(name) is not None else None
+
+    def seen_rows(self, name: str) -> LazyRows:
+        """Return the rows of one worktree with those of later looks before them, for looking only.
+
+        What a look found has the right digests, but says nothing of what any payload holds: no link may rest on it.
+        """
+        return LazyRows(self, name, seen(name))
 
     def row(self, name: str, path: bytes) -> tuple[bytes, bytes] | None:
         """Return one row of a worktree, when its checksum is right."""
@@ -315,6 +330,8 @@ class Index:
                     [(node, counts, _check_of("total", node, counts, b"")) for node, counts in packed],
                 )
             if name is not None:
+                if base is not None:  # a snapshot knows better than the looks before it
+                    self._db.execute("DELETE FROM dir WHERE tree=?", (seen(name),))
                 if replace:
                     self._db.execute("DELETE FROM dir WHERE tree=?", (name,))
                 self._db.executemany("DELETE FROM dir WHERE tree=? AND path=?", [(name, path) for path in gone])
@@ -340,7 +357,7 @@ class Index:
         if self._db is None or self.readonly:
             return
         try:
-            self._db.execute("DELETE FROM dir WHERE tree=?", (name,))
+            self._db.execute("DELETE FROM dir WHERE tree IN (?,?)", (name, seen(name)))
             self._db.execute("DELETE FROM base WHERE tree=?", (name,))
         except sqlite3.OperationalError:
             return

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from jvs import audit, canon, clock, descriptor, durable, engine, intent, names, observe, scan, tree, trees, worktree
+from jvs import index as index_module
 from jvs.errors import (
     CloneIncomplete,
     DescriptorCorrupt,
@@ -50,6 +51,10 @@ LEARNED: dict[str, tuple[str, ...]] = {
     "chain-append": ("audit_hash",),
 }
 """Step -> what it adds to the record."""
+
+
+MUCH_READ = 200
+"""A look that had to read more files than this remembers what it found."""
 
 
 class Local:
@@ -542,15 +547,30 @@ def unchanged_since(store: Store, name: str, paths: list[bytes] | None = None) -
 
 
 def look(store: Store, name: str) -> scan.Tree:
-    """Walk a worktree as it is now, reading only what the index does not know. Writes nothing."""
+    """Walk a worktree as it is now, reading only what the index does not know.
+
+    Writes nothing but, after much had to be read, what was found to the index, so that the next look is quick.
+    """
     directory = store.require_worktree(name)
+    found = _walk(store, name, directory, moment_ns=0)
+    if found.taken < MUCH_READ or not store.settings.use_index:
+        return found
+    moment = clock.now_ns()
+    scan.writeback(directory)  # stores into mapped files change no time stamp while their page is dirty
+    found = _walk(store, name, directory, moment_ns=moment)
+    store.index().store(index_module.seen(name), rows=found.rows, nodes=found.nodes, totals=found.totals)
+    return found
+
+
+def _walk(store: Store, name: str, directory: str, *, moment_ns: int) -> scan.Tree:
     index = store.index()
     with_inode, btrfs = engine.scan_flags(directory)
     scanner = scan.Scanner(
         scan.Worker(jobs=os.cpu_count() or 1, allow_unreadable=True, slow_calls=not with_inode),
-        rows=index.lazy_rows(name),
+        rows=index.seen_rows(name),
         load_node=index.node,
         with_inode=with_inode,
+        moment_ns=moment_ns,
         btrfs=btrfs,
     )
     return scanner.run(directory)

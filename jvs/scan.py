@@ -39,6 +39,7 @@ class Tree:
         self.rows: list[tuple[bytes, bytes, bytes]] = []
         self.gone: list[bytes] = []
         self.totals: dict[bytes, index.Total] = {}
+        self.taken = 0  # entries that the rows did not answer for
         self.unreadable: list[tuple[bytes, str]] = []
         self.source_stamps = False  # the rows hold the stamps of the source, not of what was walked
 
@@ -265,6 +266,7 @@ class Scanner:
                 here.entries.append(list(old))
                 self._count_one(kind, here, old[3])
             else:
+                self.result.taken += 1
                 taken = self._take(inside, fd, walk.relative(here.path, name), name, st, old)
                 if taken is None:
                     continue
