@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from jvs.terminal import Terminal
 
 NARROW_COLUMNS = 60
-_AGE_COLUMNS = 11
-_CHANGE_COLUMNS = 20
+_AGE_COLUMNS = 10
+_CHANGE_COLUMNS = 16
 
 
 class Marks:

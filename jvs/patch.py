@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jvs.tree import Entry
 
 PATCH_LIMIT_BYTES = 512 << 10
+NARROW_COLUMNS = 60
 _BAR_COLORS = {"+": "green", "-": "red", "~": "yellow"}
 _LINE_COLORS = {b"+": "green", b"-": "red", b"@": "cyan"}
 
@@ -62,11 +63,12 @@ def stat_lines(found: Diff, screen: Terminal) -> Iterator[str]:
     rows = [(show_change(change), show_sizes(change), touched(change)) for change in found.changes]
     if not rows:
         return
+    if screen.width < NARROW_COLUMNS:
+        rows = [(name, sizes.rsplit(" -> ")[-1], counts) for name, sizes, counts in rows]
     size_width = max(terminal.columns(sizes) for _, sizes, _ in rows)
     bar_width = max(min(screen.width // 4, 40), 4)
-    name_width = max(
-        min(max(terminal.columns(name) for name, _, _ in rows), screen.width - size_width - bar_width - 6), 12
-    )
+    name_width = max(terminal.columns(name) for name, _, _ in rows)
+    name_width = max(min(name_width, screen.width - size_width - bar_width - 5), 4)
     most = max(sum(counts.values()) for _, _, counts in rows) or 1
     for name, sizes, counts in rows:
         shown = terminal.pad(terminal.cut_left(name, name_width), name_width)
@@ -76,11 +78,11 @@ def stat_lines(found: Diff, screen: Terminal) -> Iterator[str]:
 
 def bar(counts: dict[str, int], most: int, width: int, screen: Terminal) -> str:
     """Return a bar of signs, in proportion to `most`; whatever is not nothing shows at least one sign."""
-    pieces = []
-    for sign, count in counts.items():
-        length = max(round(count * width / most), 1) if count else 0
-        pieces.append(screen.paint(sign * length, _BAR_COLORS[sign]))
-    return "".join(pieces)
+    lengths = {sign: max(round(count * width / most), 1) for sign, count in counts.items() if count}
+    while sum(lengths.values()) > width and max(lengths.values()) > 1:
+        longest = max(lengths, key=lambda sign: lengths[sign])
+        lengths[longest] -= 1
+    return "".join(screen.paint(sign * length, _BAR_COLORS[sign]) for sign, length in lengths.items())
 
 
 def summary(counts: dict[str, int]) -> str:
