@@ -89,7 +89,9 @@ def parse_expiry(text: str) -> str:
     except ValueError:
         pass
     try:
-        return clock.rfc3339(clock.now_ns() + retention.parse_duration(text.strip(), "--expires"))
+        ends = clock.rfc3339(clock.now_ns() + retention.parse_duration(text.strip(), "--expires"))
+        clock.parse_rfc3339(ends)  # years of five digits are no time that can be stored
+        return ends
     except (UsageError, OverflowError, ValueError, OSError) as error:
         raise UsageError(
             f"--expires: '{text[:40]}' is neither a duration nor a time",
