@@ -442,7 +442,9 @@ class Applier:
                             continue
                         raise
                     try:
-                        os.fsync(fd)  # the names in it: what moved must not be in neither of two directories
+                        durable.fsync_dir(
+                            b".", fd
+                        )  # the names in it: what moved must not be in neither of two directories
                     finally:
                         os.close(fd)
 
@@ -700,8 +702,7 @@ class Applier:
             return now is not None and stat.S_ISDIR(now.st_mode) and now.st_ino != step.old_ino
         wanted = step.new
         if step.how == MOVE:
-            assert self.source is not None
-            if self.source.lstat(step.path) is None:
+            if self.source is None or self.source.lstat(step.path) is None:
                 return True
             wanted = entry_at(*self.source.parent(step.path))
         if now is None or not same_entry(entry_at(parent, name), wanted):
@@ -713,9 +714,8 @@ class Applier:
         return True
 
     def _was_moved(self, i: int, step: Step) -> bool:
-        assert self.source is not None
-        there = self.source.lstat(step.path)
-        if there is None:
+        there = None if self.source is None else self.source.lstat(step.path)
+        if self.source is None or there is None:  # all of it was moved out, and maybe the place tidied up
             self._note_done(i, step)
             return True
         if there.st_ino == step.source_ino:

@@ -126,8 +126,8 @@ def _end(store: Store, pending: dict[str, Any]) -> None:
     if undoes is not None:
         try:
             journal.consume(store.layout, journal.load(store.layout, undoes), pending["operation_id"])
-        except FileNotFoundError:  # done before a crash
-            pass
+        except FileNotFoundError:  # a crash came while it was being cleared away: all it kept is in place
+            journal.discard(store.layout, undoes)
     intent.clear(store.layout, pending["operation_id"])
 
 

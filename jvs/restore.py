@@ -462,8 +462,8 @@ def _finish(store: Store, pending: dict[str, Any], record: dict[str, Any]) -> di
     if record["of"] is not None:
         try:
             journal.consume(layout, journal.load(layout, record["of"]), record["operation_id"])
-        except FileNotFoundError:  # this was done before the crash
-            pass
+        except FileNotFoundError:  # a crash came while it was being cleared away: all it kept is in place
+            journal.discard(layout, record["of"])
     if record["details"].get("discard"):
         journal.discard(layout, record["operation_id"])
     intent.clear(layout, record["operation_id"])
