@@ -34,6 +34,9 @@ EXPECTED = (
     "jvs-tutorial.7",
 )
 OF_THE_SYSTEM = {
+    "bash(1)",
+    "fish(1)",
+    "zsh(1)",
     "chattr(1)",
     "cut(1)",
     "du(1)",
