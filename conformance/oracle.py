@@ -162,7 +162,7 @@ def _acknowledged(repo: Repo, expect: Expect, found: list[Violation]) -> None:
 
 def _worktrees(repo: Repo, expect: Expect, found: list[Violation], settled: bool) -> None:
     visible = repo.visible()
-    busy = {i.get("worktree") for i in repo.intents.values() if i is not None}
+    busy = _busy(repo)
     for name, config in repo.configs.items():
         directory = repo.worktree_dir(name)
         if not os.path.isdir(directory) or os.path.islink(directory):
@@ -186,6 +186,15 @@ def _worktrees(repo: Repo, expect: Expect, found: list[Violation], settled: bool
     for name in os.listdir(forks) if os.path.isdir(forks) else ():
         if name not in repo.configs and not name.startswith(".jvs-tmp-") and name not in busy:
             found.append(Violation("I14", f"../worktrees/{name}", "is not a registered worktree"))
+
+
+def _busy(repo: Repo) -> set[str]:
+    """Return the worktrees that pending operations work on, under the old name and the new one."""
+    names: set[str] = set()
+    for intent in repo.intents.values():
+        if intent is not None:
+            names |= {value for value in intent.values() if isinstance(value, str)}
+    return names
 
 
 def _worktree_content(repo: Repo, name: str, allowed: list[Tree], found: list[Violation], *, mixed: bool) -> None:

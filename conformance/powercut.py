@@ -131,13 +131,16 @@ def main(args: argparse.Namespace, bin_dir: str, directory: str, chosen: list[Sc
                 totals["broken"] += 1
                 print(f"BROKEN  {scenario.name}: {failure}", flush=True)
                 continue
-            points = [torture.Point(scenario.name, "power", n) for n in range(1, len(prepared.events) + 2)]
-            points = [p for p in torture.spread(points, args.sample) if args.at in (None, p.at)]
+            count = len(prepared.events)
+            points = [torture.Point(scenario.name, "power", n) for n in range(1, count + 1) if args.at in (None, n)]
+            points = torture.spread(points, args.sample)
+            if args.at in (None, count + 1):  # after "done" was said: the cut that matters most is always made
+                points.insert(0, torture.Point(scenario.name, "power", count + 1))
             count = 0
             for point in points:
                 if deadline is not None and time.monotonic() > deadline:
                     break
-                found, fired = _cut_at(disk, torturer, prepared, point.at)
+                found, fired = _cut_at(disk, torturer, prepared, point.at, lie=args.lie)
                 count += 1
                 if found:
                     totals["violations"] += 1
@@ -162,7 +165,7 @@ def _prepare_on(disk: Disk, torturer: Any, scenario: Scenario) -> Any:
     disk.mount()
     try:
         with _Site(disk, torturer.bin, prepared.base) as env:
-            done = torturer._supervised(prepared, env, None)
+            done = torturer.supervised(prepared, env, None)
             if done.returncode != 0:
                 raise Failure(f"{scenario.name} on {disk.kind}: exit {done.returncode}: {done.stderr.decode()}")
             prepared.events = [str(event).replace(env.directory, "") for event in done.events]
@@ -195,18 +198,18 @@ class _Site:
         return None
 
 
-def _cut_at(disk: Disk, torturer: Any, prepared: Any, at: int) -> tuple[list[str], str]:
+def _cut_at(disk: Disk, torturer: Any, prepared: Any, at: int, *, lie: bool) -> tuple[list[str], str]:
     """Cut at one call; beyond the last one, right after the command said that it was done."""
     disk.mount()
     try:
         with _Site(disk, torturer.bin, prepared.base) as env:
             action = supervisor.Action("kill", at, callback=lambda _event: disk.cut())
-            outcome = torturer._supervised(prepared, env, action)
+            outcome = torturer.supervised(prepared, env, action, lie=lie)
             if outcome.fired is None:
                 disk.cut()
             disk.power_up()
             code = outcome.returncode if outcome.fired is None else -9
-            found = torturer.judge(prepared, env, code, repair=at % 2 == 0)
+            found = torturer.judge(prepared, env, code, at)
     except OSError as error:
         print(f"the harness failed: {error}", file=sys.stderr)
         raise
