@@ -32,17 +32,13 @@ class Forest:
         """Return the root of a snapshot or of a directory, whose every byte is read.
 
         A word with a slash, `.` and `..` are directories; others are snapshots when one answers to them.
-        Errors: E_NOT_FOUND, E_AMBIGUOUS, E_IO, and what a damaged snapshot raises.
+        Errors: E_NOT_FOUND, E_NOT_A_REPOSITORY, E_AMBIGUOUS, E_IO, and what a damaged snapshot raises.
         """
         if "/" not in word and word not in (".", ".."):
             try:
                 return self._snapshot(word)
-            except (NotFound, NotARepository) as error:
+            except (NotFound, NotARepository):
                 if not os.path.isdir(word):
-                    if isinstance(error, NotARepository):
-                        raise NotFound(
-                            f"there is no directory '{word}', and no repository here", hint="name a directory"
-                        ) from error
                     raise
         return self._directory(word)
 

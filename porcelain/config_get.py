@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.settings import Settings
 
-RAISES = (UsageError, IOFailure)
+RAISES = (UsageError, IOFailure, NotARepository)
 SEE_ALSO = ("jvs-config-set(1)", "jvs-config-list(1)", "jvs-config(5)")
 EXAMPLES = (
     ("jvs config get snapshot.when_detached", "the value that counts here"),

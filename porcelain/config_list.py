@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jvs.settings import Settings
     from jvs.terminal import Terminal
 
-RAISES = (UsageError, IOFailure)
+RAISES = (UsageError, IOFailure, NotARepository)
 SEE_ALSO = ("jvs-config-get(1)", "jvs-config-set(1)", "jvs-config(5)")
 EXAMPLES = (("jvs config list --show-origin", "everything, and where it stands"),)
 
