@@ -14,7 +14,23 @@ from types import ModuleType
 
 import pytest
 
-from jvs import commands, errors, settings
+from jvs import (
+    audit,
+    commands,
+    descriptor,
+    errors,
+    fidelity,
+    gc_plan,
+    hooks,
+    intent,
+    journal,
+    layout,
+    pins,
+    publish,
+    settings,
+    settle,
+    worktree,
+)
 
 MAN = Path(__file__).resolve().parent.parent / "man"
 PAGES = sorted(path for section in (1, 5, 7) for path in (MAN / f"man{section}").glob(f"*.{section}"))
@@ -251,6 +267,56 @@ def test_the_page_of_settings_names_every_allowed_value(key: str) -> None:
     part = re.split(rf"^\.It Sy {re.escape(key)} No ", text, flags=re.M)[1].split("\n.It Sy")[0].split("\n.El")[0]
     for value in settings.KEYS[key][2] or ():
         assert re.search(rf"(^|[\s,]){re.escape(value)}([\s,]|$)", part, re.M), value
+
+
+RECORDS = {
+    "worktree configuration": worktree.FIELDS,
+    "descriptor": descriptor.FIELDS,
+    "READY marker": descriptor.READY_FIELDS,
+    "intent": intent.FIELDS,
+    "pin": pins.FIELDS,
+    "tombstone": gc_plan.STONE_FIELDS,
+    "journal of an operation": journal.FIELDS,
+}
+
+
+@pytest.mark.parametrize("kind", list(RECORDS))
+def test_the_page_of_the_format_names_every_field(kind: str) -> None:
+    text = (MAN / "man5" / "jvs-format.5").read_text()
+    assert [field for field in RECORDS[kind] if not re.search(rf"\b{field}\b", text)] == []
+
+
+def test_the_page_of_the_format_names_every_place() -> None:
+    text = (MAN / "man5" / "jvs-format.5").read_text()
+    places = [*layout.DIRECTORIES, *layout.PORTABLE, "index.sqlite", "main/", "worktrees/NAME/"]
+    assert [place for place in places if place not in text] == []
+    migration = (MAN / "man7" / "jvs-migration.7").read_text()
+    assert [name for name in layout.PORTABLE if not re.search(rf"\b{name}\b", migration)] == []
+
+
+def test_the_page_of_the_log_names_every_field_and_operation() -> None:
+    text = (MAN / "man5" / "jvs-audit.5").read_text()
+    assert [key for key in audit._KEYS if f".It Sy {key}\n" not in text] == []
+    named = set(re.findall(r"\w+", " ".join(re.findall(r"^\.It Sy (.*)$", text, re.M))))
+    assert set(settle.HANDLERS) - named == set()
+
+
+def test_the_page_of_the_protocol_names_every_step() -> None:
+    text = (MAN / "man7" / "jvs-protocol.7").read_text().split(".Sh PUBLISH")[1].split(".Ss ")[0]
+    named = list(dict.fromkeys(re.findall(r"Xr jvs-([a-z-]+) 1", text)))
+    assert named == list(publish.STEPS)
+
+
+def test_the_page_of_settings_names_every_hook() -> None:
+    text = (MAN / "man5" / "jvs-config.5").read_text()
+    assert [name for name in hooks.NAMES if name not in text] == []
+
+
+def test_the_page_of_engines_names_every_engine_and_loss() -> None:
+    text = (MAN / "man7" / "jvs-engines.7").read_text()
+    assert [name for name in settings.ENGINES if f".Ss {name}\n" not in text] == []
+    losses = re.findall(r"`what` is (.*?)\.", fidelity.Losses.add.__doc__ or "")[0]
+    assert [what for what in re.split(r", | or ", losses) if f".It Sy {what}\n" not in text] == []
 
 
 def test_the_wheel_installs_the_pages() -> None:
