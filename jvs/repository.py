@@ -273,7 +273,7 @@ class Repository:
         """Collect what a plan names. Errors: E_GC_PLAN_MISMATCH when the repository changed since, E_BUSY."""
         from jvs import gc
 
-        return gc.run(self._store, plan if isinstance(plan, str) else plan.plan_id)
+        return gc.run(self._store, plan if isinstance(plan, str) else plan.plan_id())
 
     def pin(self, target: str, *, reason: str | None = None) -> dict[str, Any]:
         """Protect a snapshot from collection; return the pin. Errors: E_NOT_FOUND, E_BUSY."""

@@ -92,11 +92,13 @@ class Machine(RuleBasedStateMachine):
         elif kind == "swap" and at.is_file():
             at.unlink()
             write(at, {"inner": f"inner {self.count}"})
-            self.known.discard(b"")
+        elif kind == "remove" and at.is_file():
+            at.unlink()
         elif kind == "chmod" and at.exists():
             at.chmod(0o700 if at.is_dir() else 0o640)
         elif kind == "empty" and at.is_dir():
             write(at, {f"more{self.count}": f"more {self.count}"})
+        self.known &= everything(self.store)  # what went was overwritten by its owner
         self.note()
 
     @rule(data=st.data())
