@@ -251,19 +251,29 @@ def check_58_unreadable_files_are_errors(env: Env) -> None:
         raise Skip("the permissions of files do not bind root")
     origin, ids = _origin(env)
     wrong = []
-    for file in (
+    records = (
         f"descriptors/{ids[1]}.json",
         f"snapshots/{ids[1]}.READY",
         "worktrees/main/config.json",
-        f"snapshots/{ids[1]}/a.txt",
         "audit/audit.jsonl",
-    ):
+    )
+    for file in (*records, f"snapshots/{ids[1]}/a.txt"):
         path = f"{origin}/.jvs/{file}"
         mode = os.stat(path).st_mode
         os.chmod(path, 0)
         try:
-            env.noticed(origin, f"unreadable {file}")
+            env.noticed(origin, f"unreadable {file}", codes=None if file in records else {4, 21})
         except Failure as error:
             wrong.append(str(error))
         os.chmod(path, mode)
     env.check(not wrong, "\n".join(wrong))
+    env.healthy(origin)
+    write(f"{origin}/main/secret", "nobody reads this\n")
+    os.chmod(f"{origin}/main/secret", 0)
+    before = env.frozen(f"{origin}/.jvs")
+    env.refused("E_IO", 4, "snapshot", "x", cwd=f"{origin}/main")
+    env.unchanged(f"{origin}/.jvs", before, "a snapshot that could not read everything")
+    made = env.jvs("snapshot", "x", "--allow-unreadable", "--json", cwd=f"{origin}/main").json()
+    env.check(any(lost["path"] == "secret" for lost in made["degraded"]), f"not reported: {made['degraded']}")
+    os.chmod(f"{origin}/main/secret", 0o600)
+    env.healthy(origin)

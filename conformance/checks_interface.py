@@ -247,6 +247,7 @@ def check_39_everything_a_filesystem_holds_is_kept(env: Env) -> None:
     env.equal(env.step("hash-tree", f"{root}/main").text.split()[0], wanted, "jvs-hash-tree")
     env.jvs("worktree", "fork", first, "w", cwd=root)
     env.equal(env.tree(f"{root}/worktrees/w"), wanted, "hash of the fork")
+    env.run("chmod", "-R", "u+w", f"{root}/main/readonly")
     for entry in sorted(os.listdir(os.fsencode(f"{root}/main"))):
         env.run("rm", "-rf", "--", os.fsencode(f"{root}/main/").decode() + os.fsdecode(entry))
     write(f"{root}/main/other", "x")
@@ -509,13 +510,17 @@ def check_49_a_read_only_repository_can_be_read(env: Env) -> None:
         raise Skip("the permissions of files do not bind root")
     root = env.repository()
     ids = env.history(root)
-    env.run("chmod", "-R", "a-w", root)
+    directories = [root, f"{root}/main", *(path for path, _, _ in os.walk(f"{root}/.jvs") if "/snapshots/" not in path)]
+    for path in directories:
+        os.chmod(path, 0o500)
     try:
         for words in (("history",), ("status",), ("diff", ids[0], ids[1]), ("verify", "--all"), ("show",), ("info",)):
             env.jvs(*words, cwd=f"{root}/main")
         env.jvs("snapshot", "x", cwd=f"{root}/main", code=4)
     finally:
-        env.run("chmod", "-R", "u+w", root)
+        for path in directories:
+            os.chmod(path, 0o700)
+    os.chmod(f"{root}/main", 0o755)
     env.healthy(root)
 
 

@@ -236,11 +236,11 @@ class Env:
 
     def frozen(self, root: str) -> dict[bytes, Any]:
         """Return all of a repository but its index and locks, to show later that nothing changed."""
-        entries = hash_tree(root).entries.items()
+        control = b"" if os.path.basename(root) == ".jvs" else b".jvs/"
         return {
             path: (entry.kind, entry.mode, None if entry.kind == DIR else entry.digest)
-            for path, entry in entries
-            if not path.startswith((b".jvs/index.sqlite", b".jvs/locks/"))
+            for path, entry in hash_tree(root).entries.items()
+            if not path.startswith((control + b"index.sqlite", control + b"locks/"))
         }
 
     def unchanged(self, root: str, before: dict[bytes, Any], what: str) -> None:

@@ -422,7 +422,12 @@ def _matrix(
         mixed = [
             p for _, p in sorted(((i / len(row), p) for row in points for i, p in enumerate(row)), key=lambda x: x[0])
         ]
+        began = said = time.monotonic()
         for verdict in _verdicts(mixed, args.jobs, deadline):
+            if time.monotonic() - said > 60:
+                said = time.monotonic()
+                count = sum(row[0] for row in tally.values())
+                print(f"... {count} of {len(mixed)} points in {said - began:.0f} s", file=sys.stderr, flush=True)
             row = tally[verdict.point.scenario]
             row[0] += 1
             row[1] += bool(verdict.fired)
