@@ -169,6 +169,7 @@ def _build_main(staged: str, settings: Settings, source: str | None) -> list[Any
     if source is None:
         engine.best_for(staged, requested).make_worktree(target)
         os.chmod(target, 0o777 & ~_umask())
+        engine.pick(requested, target, staged, **options)  # one that was asked for and does not work: now, not later
         return []
     if walk.mount_points_below(source):
         raise IOFailure(f"something is mounted inside '{source}'", hint="unmount it, or begin with an empty repository")

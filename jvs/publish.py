@@ -10,12 +10,28 @@ from __future__ import annotations
 
 import os
 
-from jvs import audit, canon, clock, descriptor, durable, engine, intent, names, observe, scan, tree, trees, worktree
+from jvs import (
+    audit,
+    canon,
+    clock,
+    descriptor,
+    durable,
+    engine,
+    intent,
+    names,
+    observe,
+    safepath,
+    scan,
+    tree,
+    trees,
+    worktree,
+)
 from jvs import index as index_module
 from jvs.errors import (
     CloneIncomplete,
     DescriptorCorrupt,
     Detached,
+    NotFound,
     PartialSnapshot,
     PayloadHashMismatch,
     StaleHead,
@@ -97,9 +113,10 @@ def begin(store: Store, name: str, *, paths: list[bytes] | None = None) -> dict[
     """Step 1: check that a snapshot may begin, and start the record.
 
     Shape: `version`, `repo`, `worktree`, `snapshot_id`, `parent_id`, `latest_id`, `created_at`, `done`, ...
-    Errors: E_NOT_FOUND, E_LINEAGE_BROKEN, E_DETACHED by policy, E_PATH_ESCAPE for paths that lead outside.
+    Errors: E_NOT_FOUND for a worktree or path that is not there, E_LINEAGE_BROKEN, E_DETACHED by policy,
+    E_PATH_ESCAPE for paths that lead outside.
     """
-    store.require_worktree(name)
+    _check_paths(store.require_worktree(name), paths or [])
     config = worktree.load(store.layout, name)
     head, latest = config["head_snapshot_id"], config["latest_snapshot_id"]
     if head != latest and store.settings.get("snapshot.when_detached") == "refuse":
@@ -124,6 +141,19 @@ def begin(store: Store, name: str, *, paths: list[bytes] | None = None) -> dict[
         "done": [],
     }
     return _done(record, "check-worktree")
+
+
+def _check_paths(directory: str, paths: list[bytes]) -> None:
+    fd = safepath.open_dir(directory)
+    try:
+        for path in paths:
+            if safepath.lstat_below(fd, safepath.split_relative(path)) is None:
+                shown = path.decode("utf-8", "backslashreplace")
+                raise NotFound(
+                    f"there is no '{shown}' in the worktree", hint="name files and directories that are there"
+                )
+    finally:
+        os.close(fd)
 
 
 def write_intent(store: Store, record: dict[str, Any], *, owner: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from jvs import anchor, audit, canon, descriptor, intent, lineage, observe, scan, tree, trees, walk, worktree
-from jvs.errors import AuditChainBroken, JvsError, LineageBroken, PayloadHashMismatch
+from jvs.errors import AuditChainBroken, JvsError, LineageBroken, NotFound, PartialSnapshot, PayloadHashMismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +64,12 @@ def check_snapshot(store: Store, snapshot_id: str, *, payload: bool = True, jobs
         report.checksum_valid = True
         if payload:
             _check_payload(store, record, report, jobs)
+    except NotFound:  # marker or payload are there, or nobody would ask
+        report.error = PartialSnapshot(
+            f"snapshot '{snapshot_id}' has no descriptor",
+            hint="restore '.jvs/descriptors' from a copy of the repository",
+            snapshot_id=snapshot_id,
+        )
     except JvsError as error:
         report.error = error
     return report

@@ -1,8 +1,8 @@
 """Append a record to a hash-chained log (step 12)
 
-As a filter it appends the audit record of a publish record's intent; appended already is success. Alone, with --log FILE,
-it appends an event to any chained log, making the file when it is not there, and prints the record's hash. Reads only
-the end of the log; what it wrote is durable when it returns 0.
+As a filter it appends the audit record of a publish record's intent; appended already is success. Alone, with --log
+FILE, it appends an event to any chained log, making the file when it is not there, and prints the record's hash. Reads
+only the end of the log; what it wrote is durable when it returns 0.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import argparse
 import os
 
 from jvs import cli
-from jvs.errors import AuditChainBroken, Busy, IOFailure, NoSpace, UsageError
+from jvs.errors import AuditChainBroken, Busy, IOFailure, NoSpace, NotARepository, UsageError
 
-RAISES = (UsageError, IOFailure, NoSpace, Busy, AuditChainBroken)
+RAISES = (UsageError, IOFailure, NoSpace, Busy, AuditChainBroken, NotARepository)
 SEE_ALSO = ("jvs-chain-check(1)", "jvs-clear-intent(1)", "jvs-audit(5)", "jvs-plumbing(7)")
 EXAMPLES = (("jvs-chain-append --log deploys.jsonl deploy --target v2", "keep a tamper-evident log of your own"),)
 

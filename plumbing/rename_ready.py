@@ -11,9 +11,18 @@ import argparse
 import os
 
 from jvs import cli
-from jvs.errors import DescriptorCorrupt, Exists, IOFailure, NoSpace, NotFound, PartialSnapshot, UsageError
+from jvs.errors import (
+    DescriptorCorrupt,
+    Exists,
+    IOFailure,
+    NoSpace,
+    NotARepository,
+    NotFound,
+    PartialSnapshot,
+    UsageError,
+)
 
-RAISES = (UsageError, IOFailure, NoSpace, NotFound, Exists, DescriptorCorrupt, PartialSnapshot)
+RAISES = (UsageError, IOFailure, NoSpace, NotFound, Exists, DescriptorCorrupt, PartialSnapshot, NotARepository)
 SEE_ALSO = ("jvs-sync-tree(1)", "jvs-update-head(1)", "jvs-plumbing(7)", "jvs-protocol(7)")
 EXAMPLES = (("jvs-rename-ready build.tmp build", "publish a directory atomically"),)
 

@@ -11,9 +11,9 @@ import argparse
 import os
 
 from jvs import cli
-from jvs.errors import IOFailure, NoSpace, UsageError
+from jvs.errors import IOFailure, NoSpace, NotARepository, UsageError
 
-RAISES = (UsageError, IOFailure, NoSpace)
+RAISES = (UsageError, IOFailure, NoSpace, NotARepository)
 SEE_ALSO = ("jvs-clone-tree(1)", "jvs-write-descriptor(1)", "jvs-protocol(7)")
 EXAMPLES = (("jvs-sync-tree dataset-copy", "make a tree durable"),)
 

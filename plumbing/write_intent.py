@@ -11,9 +11,9 @@ import argparse
 import os
 
 from jvs import cli
-from jvs.errors import AuditChainBroken, IOFailure, NoSpace, UsageError
+from jvs.errors import AuditChainBroken, IOFailure, NoSpace, NotARepository, UsageError
 
-RAISES = (UsageError, IOFailure, NoSpace, AuditChainBroken)
+RAISES = (UsageError, IOFailure, NoSpace, AuditChainBroken, NotARepository)
 SEE_ALSO = ("jvs-check-worktree(1)", "jvs-clone-tree(1)", "jvs-list-intents(1)", "jvs-protocol(7)")
 EXAMPLES = (("jvs-check-worktree --record main | jvs-write-intent --record", "begin a snapshot by hand"),)
 
