@@ -18,6 +18,41 @@ if TYPE_CHECKING:
 
     from jvs.layout import Layout
 
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_path(value: Any) -> bool:
+    """Answer whether a value is a path as `canon.path_json` writes it, or text."""
+    if isinstance(value, str):
+        return True
+    if not isinstance(value, dict) or not isinstance(value.get("path"), str):
+        return False
+    try:
+        return bool(canon.path_from_json(value)) or value["path"] == ""
+    except (ValueError, TypeError):
+        return False
+
+
+def _are_paths_or_null(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(_is_path(item) for item in value))
+
+
+def _are_losses(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(item, dict) and _is_path(item) and all(isinstance(item.get(key), str) for key in ("what", "why"))
+        for item in value
+    )
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        records.is_count(value.get(key)) for key in ("files", "dirs", "symlinks", "others", "bytes")
+    )
+
+
 FIELDS = {
     "format": records.is_count,
     "snapshot_id": records.is_id,
@@ -25,13 +60,13 @@ FIELDS = {
     "worktree_name": records.is_text,
     "created_at": records.is_time,
     "note": records.is_text,
-    "tags": records.is_list,
+    "tags": _are_texts,
     "engine": records.is_text,
     "hash_algorithm": records.is_text,
     "payload_root_hash": records.is_hash,
-    "payload": records.is_object,
-    "degraded": records.is_list,
-    "partial_paths": records.is_list_or_null,
+    "payload": _are_counts,
+    "degraded": _are_losses,
+    "partial_paths": _are_paths_or_null,
     "actor": records.is_text,
     "audit_head": records.is_hash,
     "descriptor_checksum": records.is_hash,

@@ -292,7 +292,7 @@ def remove(store: Store, path: str) -> None:
             path,
             binary=store.settings.get("engine.juicefs.binary"),
             control=store.settings.get("engine.juicefs.control"),
-            search_path=os.pathsep.join(store.settings.search_path) or None,
+            search_path=store.settings.search_path,
         )
     except OSError as error:
         raise from_oserror(error, f"removing '{path}'") from error
@@ -347,6 +347,7 @@ def settle(store: Store, pending: dict[str, Any]) -> str:
 
 def _settle_locked(store: Store, pending: dict[str, Any]) -> str:
     layout = store.layout
+    gc_plan.check_places(layout)
     candidates = [check_snapshot_id(i) for i in pending["candidates"]]
     sweep_stones(layout)
     # Nobody can be reading these: a marked snapshot without a descriptor has not been visible since the run died.
@@ -399,6 +400,7 @@ def sweep(store: Store) -> list[str]:
     A snapshot whose trash could not be deleted before is committed now. Errors: E_IO.
     """
     layout = store.layout
+    gc_plan.check_places(layout)
     sweep_stones(layout)
     removed = []
     for name in sorted(os.listdir(layout.trash)):

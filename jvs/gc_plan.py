@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 
 from jvs import canon, clock, descriptor, durable, intent, lineage, pins, records, tree, trees, walk, worktree
-from jvs.errors import IOFailure, JvsError, LineageBroken, NoSpace, NotFound, PartialSnapshot, from_oserror
+from jvs.errors import IOFailure, JvsError, LineageBroken, NoSpace, NotFound, PartialSnapshot, PathEscape, from_oserror
 from jvs.names import is_operation_id, is_snapshot_id
 from jvs.retention import Policy
 
@@ -119,6 +120,7 @@ def make(store: Store, policy: Policy, *, estimate: bool = True) -> Plan:
     Errors: E_DESCRIPTOR_CORRUPT, E_LINEAGE_BROKEN, E_PARTIAL_SNAPSHOT, E_IO: for whatever cannot be read.
     """
     layout = store.layout
+    check_places(layout)
     found = published(layout)
     stones = tombstones(layout)
     plan = Plan(policy, found, Marks())
@@ -143,6 +145,18 @@ def make(store: Store, policy: Policy, *, estimate: bool = True) -> Plan:
     if estimate and plan.candidates:
         plan.estimate_bytes, plan.estimate_exact = _estimate(store, plan)
     return plan
+
+
+def check_places(layout: Layout) -> None:
+    """Refuse links in place of the directories of collections. Errors: E_PATH_ESCAPE; E_IO when one is missing."""
+    for path in (layout.plans, layout.pins, layout.tombstones, layout.trash):
+        try:
+            mode = os.lstat(path).st_mode
+        except OSError as error:
+            raise from_oserror(error, f"looking at '{path}'") from error
+        if not stat.S_ISDIR(mode):
+            hint = "put the directory back; jvs follows no links in '.jvs'"
+            raise PathEscape(f"'{path}' is not a directory", hint=hint, path=path)
 
 
 def published(layout: Layout) -> dict[str, dict[str, Any]]:

@@ -26,9 +26,19 @@ FIELDS = {
     "worktree": records.is_text_or_null,
     "created_at": records.is_time,
     "owner": records.is_object,
-    "audit": records.is_object,
+    "audit": records.is_event,
     "audit_seq": records.is_count,
 }
+_ids = {"snapshot_id": records.is_id}
+MORE_FIELDS = {
+    "snapshot": {**_ids, "parent_id": records.is_id_or_null, "latest_id": records.is_id_or_null},
+    "gc_run": {"plan_id": records.is_text, "candidates": records.are_ids},
+    "pin": {**_ids, "pin": records.is_object},
+    "unpin": {**_ids, "pin": records.is_null},
+    "worktree_rename": {"what": records.is_text, "new_name": records.is_text_or_null},
+    "worktree_remove": {"what": records.is_text},
+}
+"""What settling needs to know of each kind of operation, besides `FIELDS`."""
 _ORPHAN_HOURS = 24
 
 
@@ -145,6 +155,8 @@ def clear(layout: Layout, operation_id: str) -> None:
 def load(layout: Layout, operation_id: str) -> dict[str, Any]:
     """Read one intent. Errors: FileNotFoundError; E_PARTIAL_SNAPSHOT when damaged."""
     record = records.load(layout.intent(operation_id), FIELDS, PartialSnapshot)
+    more = MORE_FIELDS.get(record["operation"], {})
+    records.check(record, layout.intent(operation_id), more, PartialSnapshot)
     if record["operation_id"] != operation_id:
         raise PartialSnapshot(
             f"intent '{operation_id}' is that of '{record['operation_id']}'",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MAX_BYTES = 64 << 20
+DAMAGED_HINT = "'jvs doctor' says what can be repaired; a copy of the repository may hold the file as it was"
 
 Fields = "dict[str, Callable[[Any], bool]]"
 
@@ -63,6 +64,25 @@ def is_object(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+def is_null(value: Any) -> bool:
+    """Answer whether a value is null."""
+    return value is None
+
+
+def are_ids(value: Any) -> bool:
+    """Answer whether a value is a list of snapshot ids."""
+    return isinstance(value, list) and all(is_id(item) for item in value)
+
+
+def is_event(value: Any) -> bool:
+    """Answer whether a value is an audit event, complete but for its place in the chain."""
+    return isinstance(value, dict) and (
+        all(isinstance(value.get(key), str) for key in ("event_id", "timestamp", "operation", "actor"))
+        and all(key in value for key in ("target", "worktree", "reason"))
+        and isinstance(value.get("details"), dict)
+    )
+
+
 def is_count(value: Any) -> bool:
     """Answer whether a value is a whole number from 0 to 2^63."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
@@ -100,15 +120,22 @@ def read(path: str) -> bytes:
 def parse(data: bytes, path: str, fields: dict[str, Callable[[Any], bool]], error: type[JvsError]) -> dict[str, Any]:
     """Return the object in a record's bytes when every field is there and of its type; errors: `error`."""
     name = os.path.join(os.path.basename(os.path.dirname(path)), os.path.basename(path))
-    hint = "'jvs doctor' says what can be repaired; a copy of the repository may hold the file as it was"
     try:
         value = canon.decode_object(data)
     except canon.BadJSON as bad:
-        raise error(f"'{name}' is damaged: {bad}", hint=hint, path=path) from bad
+        raise error(f"'{name}' is damaged: {bad}", hint=DAMAGED_HINT, path=path) from bad
+    return check(value, path, fields, error)
+
+
+def check(
+    value: dict[str, Any], path: str, fields: dict[str, Callable[[Any], bool]], error: type[JvsError]
+) -> dict[str, Any]:
+    """Return a record when every field is there and of its type; errors: `error`."""
     for key, fits in fields.items():
         if key not in value or not fits(value[key]):
             problem = "is missing" if key not in value else "is not valid"
-            raise error(f"'{name}' is damaged: '{key}' {problem}", hint=hint, path=path)
+            name = os.path.join(os.path.basename(os.path.dirname(path)), os.path.basename(path))
+            raise error(f"'{name}' is damaged: '{key}' {problem}", hint=DAMAGED_HINT, path=path)
     return value
 
 

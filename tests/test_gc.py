@@ -12,9 +12,25 @@ from pathlib import Path
 import pytest
 from making import main_of, make_store, open_store, run, settings, snapshot, violations, write
 
-from jvs import clock, doctor, durable, engine, gc, gc_plan, intent, lineage, locks, pins, records, restore, retention
+from jvs import (
+    audit,
+    clock,
+    doctor,
+    durable,
+    engine,
+    gc,
+    gc_plan,
+    intent,
+    lineage,
+    locks,
+    pins,
+    records,
+    restore,
+    retention,
+    verify,
+    worktree,
+)
 from jvs import store as store_module
-from jvs import verify, worktree
 from jvs.errors import GcPlanMismatch, IOFailure, JvsError, LineageBroken, NoSpace, NotFound
 
 Policy = retention.Policy
@@ -120,7 +136,7 @@ def test_snapshots_that_a_pending_operation_names_stay(tmp_path):
         "w",
         operation_id=operation_id,
         owner=intent.owner(locked=False),
-        audit={},
+        audit=audit.event("worktree_fork", "me"),
         audit_seq=0,
         deep=[{"target": ids[1]}],
     )
