@@ -425,6 +425,12 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(error, "jvs", "--json" in words)
 
 
+def _stands_alone(word: str) -> bool:
+    """Answer whether a word is an option of every command that brings its value along, or has none."""
+    joined = word[:2] in ("-C", "-c") and len(word) > 2
+    return joined or word.startswith("--wait=") or word in ("-h", "--help", *_FLAG_OPTIONS)
+
+
 def _split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
     """Split into options before the command word, the word, and the rest."""
     before: list[str] = []
@@ -434,10 +440,7 @@ def _split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
         if word in _VALUE_OPTIONS:
             before += words[i : i + 2]
             i += 2
-        elif word in ("-h", "--help", *_FLAG_OPTIONS) or word.startswith("--wait="):
-            before.append(word)
-            i += 1
-        elif word[:2] in ("-C", "-c") and len(word) > 2:
+        elif _stands_alone(word):
             before.append(word)
             i += 1
         elif word.startswith("-"):

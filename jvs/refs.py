@@ -137,7 +137,7 @@ def short_ids(ids: list[str]) -> dict[str, str]:
             while length < 8 and other[:length] == tail[:length]:
                 length += 1
         need[tail] = length
-    clashes = {tail for a, tail in zip(tails, tails[1:], strict=False) if a == tail}
+    clashes = {tail for i, tail in enumerate(tails) if i and tails[i - 1] == tail}
     return {i: i if i[14:] in clashes else i[14 : 14 + need[i[14:]]] for i in ids}
 
 

@@ -1,9 +1,9 @@
 """Check snapshots against their checksums and hashes
 
 Reads every byte of a snapshot again and compares its root hash, counts, descriptor checksum and READY marker with
-what was published. Without TARGET it checks the head. With --all it checks every snapshot, the lines from the worktrees back
-to the first snapshot, and the audit chain against all of them. It never uses the index for an answer and writes
-nothing. The exit code is that of the first damage found.
+what was published. Without TARGET it checks the head. With --all it checks every snapshot, the lines from the
+worktrees back to the first snapshot, and the audit chain against all of them. It never uses the index for an answer
+and writes nothing. The exit code is that of the first damage found.
 """
 
 from __future__ import annotations
