@@ -142,6 +142,28 @@ def exchange(
     Durable: no; the caller syncs the directories. Errors: OSError; EXDEV across subvolumes.
     Source: renameat2(2), RENAME_EXCHANGE.
     """
+    return _renameat2(source, target, source_fd, target_fd, 2)
+
+
+def rename_new(
+    source: str | bytes, target: str | bytes, *, source_fd: Where = None, target_fd: Where = None
+) -> None:
+    """Rename to a name that must be free, in one step where the filesystem can do that, else after a look.
+
+    Durable: no; the caller syncs the directories. Errors: FileExistsError when the name is taken; OSError.
+    Source: renameat2(2), RENAME_NOREPLACE.
+    """
+    if _renameat2(source, target, source_fd, target_fd, 1):
+        return
+    try:
+        os.lstat(target, dir_fd=target_fd)
+    except FileNotFoundError:
+        os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
+        return
+    raise FileExistsError(errno.EEXIST, "already there", os.fsdecode(target))
+
+
+def _renameat2(source: str | bytes, target: str | bytes, source_fd: Where, target_fd: Where, flags: int) -> bool:
     import ctypes
 
     here = -100  # AT_FDCWD
@@ -150,7 +172,7 @@ def exchange(
         os.fsencode(source),
         here if target_fd is None else target_fd,
         os.fsencode(target),
-        2,
+        flags,
     )
     if done == 0:
         return True
