@@ -215,7 +215,7 @@ def pick(
         reason = answer.why
     raise IOFailure(
         f"the engine '{names[0]}' does not work here: {reason}",
-        hint="run 'jvs info' to see which engines do, or leave the choice to jvs ('default_engine = \"auto\"')",
+        hint="run 'jvs info' to see which engines do, or leave the choice to jvs ('jvs config unset default_engine')",
         engine=names[0],
         reason=reason,
     )
