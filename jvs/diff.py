@@ -187,9 +187,9 @@ class Comparer:
 
     def files(self, name: str) -> tuple[Side, Tree]:
         """Return the side of a worktree's files as they are now. Writes nothing."""
-        from jvs import publish
+        from jvs import look
 
-        found = publish.look(self.store, name)
+        found = look.walk_now(self.store, name)
         self.known.add(found)
         side = Side(None, found.digest, self.store.layout.worktree_dir(name), "")
         side.root = found.root

@@ -19,8 +19,8 @@ from jvs import (
     journal,
     lineage,
     locks,
+    look,
     observe,
-    publish,
     records,
     refs,
     trees,
@@ -359,7 +359,7 @@ def count_changes(store: Store, name: str) -> tuple[int | None, int]:
     from jvs import descriptor, tree
 
     try:
-        found = publish.look(store, name)
+        found = look.walk_now(store, name)
         head = worktree.load(store.layout, name)["head_snapshot_id"]
         known = trees.Trees(store)
         known.add(found)

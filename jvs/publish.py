@@ -26,7 +26,6 @@ from jvs import (
     trees,
     worktree,
 )
-from jvs import index as index_module
 from jvs.errors import (
     CloneIncomplete,
     DescriptorCorrupt,
@@ -67,10 +66,6 @@ LEARNED: dict[str, tuple[str, ...]] = {
     "chain-append": ("audit_hash",),
 }
 """Step -> what it adds to the record."""
-
-
-MUCH_READ = 200
-"""A look that had to read more files than this remembers what it found."""
 
 
 class Local:
@@ -116,7 +111,7 @@ def begin(store: Store, name: str, *, paths: list[bytes] | None = None) -> dict[
     Errors: E_NOT_FOUND for a worktree or path that is not there, E_LINEAGE_BROKEN, E_DETACHED by policy,
     E_PATH_ESCAPE for paths that lead outside.
     """
-    _check_paths(store.require_worktree(name), paths or [])
+    directory = store.require_worktree(name)
     config = worktree.load(store.layout, name)
     head, latest = config["head_snapshot_id"], config["latest_snapshot_id"]
     if head != latest and store.settings.get("snapshot.when_detached") == "refuse":
@@ -129,6 +124,7 @@ def begin(store: Store, name: str, *, paths: list[bytes] | None = None) -> dict[
         )
     if head is not None:
         descriptor.load(store.layout, head)
+    _check_paths(directory, store.layout.payload(head) if head is not None else None, paths or [])
     record: dict[str, Any] = {
         "version": 1,
         "repo": store.root,
@@ -143,17 +139,21 @@ def begin(store: Store, name: str, *, paths: list[bytes] | None = None) -> dict[
     return _done(record, "check-worktree")
 
 
-def _check_paths(directory: str, paths: list[bytes]) -> None:
-    fd = safepath.open_dir(directory)
+def _check_paths(directory: str, head: str | None, paths: list[bytes]) -> None:
+    """Refuse a path that is neither in the worktree nor in its head; one that was removed since may be named."""
+    here = safepath.open_dir(directory)
+    before = safepath.open_dir(head) if head is not None and os.path.isdir(head) else -1
     try:
         for path in paths:
-            if safepath.lstat_below(fd, safepath.split_relative(path)) is None:
-                shown = path.decode("utf-8", "backslashreplace")
-                raise NotFound(
-                    f"there is no '{shown}' in the worktree", hint="name files and directories that are there"
-                )
+            parts = safepath.split_relative(path)
+            if any(fd >= 0 and safepath.lstat_below(fd, parts) is not None for fd in (here, before)):
+                continue
+            shown = path.decode("utf-8", "backslashreplace")
+            raise NotFound(f"there is no '{shown}' in the worktree", hint="name files and directories that are there")
     finally:
-        os.close(fd)
+        os.close(here)
+        if before >= 0:
+            os.close(before)
 
 
 def write_intent(store: Store, record: dict[str, Any], *, owner: dict[str, Any]) -> dict[str, Any]:
@@ -551,59 +551,6 @@ def settle(store: Store, pending: dict[str, Any]) -> str:
     _append(store, pending, record["descriptor_checksum"])
     intent.clear(layout, snapshot_id)
     return f"completed the snapshot {snapshot_id}"
-
-
-def unchanged_since(store: Store, name: str, paths: list[bytes] | None = None) -> str | None:
-    """Return the head when the worktree still has its content, else None.
-
-    Reads only what the index does not know; writes nothing. With `paths` only those are compared.
-    """
-    head, _ = store.head_of(name)
-    if head is None:
-        return None
-    record = descriptor.load(store.layout, head)
-    found = look(store, name)
-    if paths is None:
-        return head if found.root_hash == record["payload_root_hash"] and record["partial_paths"] is None else None
-    known = trees.Trees(store)
-    known.add(found)
-    root = known.root(record)
-    assert root is not None
-    wanted = [path.strip(b"/") for path in paths]
-    for path, _, _ in tree.compare(known.load, root[2], found.digest):
-        if any(path == w or path.startswith(w + b"/") or w in (b"", b".") for w in wanted):
-            return None
-    return head
-
-
-def look(store: Store, name: str) -> scan.Tree:
-    """Walk a worktree as it is now, reading only what the index does not know.
-
-    Writes nothing but, after much had to be read, what was found to the index, so that the next look is quick.
-    """
-    directory = store.require_worktree(name)
-    found = _walk(store, name, directory, moment_ns=0)
-    if found.taken < MUCH_READ or not store.settings.use_index:
-        return found
-    moment = clock.now_ns()
-    scan.writeback(directory)  # stores into mapped files change no time stamp while their page is dirty
-    found = _walk(store, name, directory, moment_ns=moment)
-    store.index().store(index_module.seen(name), rows=found.rows, nodes=found.nodes, totals=found.totals)
-    return found
-
-
-def _walk(store: Store, name: str, directory: str, *, moment_ns: int) -> scan.Tree:
-    index = store.index()
-    with_inode, btrfs = engine.scan_flags(directory)
-    scanner = scan.Scanner(
-        scan.Worker(jobs=os.cpu_count() or 1, allow_unreadable=True, slow_calls=not with_inode),
-        rows=index.seen_rows(name),
-        load_node=index.node,
-        with_inode=with_inode,
-        moment_ns=moment_ns,
-        btrfs=btrfs,
-    )
-    return scanner.run(directory)
 
 
 def set_head(store: Store, name: str, new: str, old: str | None) -> dict[str, Any]:

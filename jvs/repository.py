@@ -126,14 +126,14 @@ class Repository:
         `paths` are relative to the worktree. Durable: yes.
         Errors: E_BUSY, E_DETACHED, E_NAME_INVALID, E_CLONE_INCOMPLETE, E_NO_SPACE, E_IO.
         """
-        from jvs import descriptor, publish
+        from jvs import descriptor, look, publish
 
         name = self._store.worktree_name(worktree)
         chosen = None if paths is None else [_bytes(path) for path in paths]
         self._store.require_worktree(name)
         with self._store.changing(name):
             if if_changed:
-                same = publish.unchanged_since(self._store, name, chosen)
+                same = look.unchanged_since(self._store, name, chosen)
                 if same is not None:
                     return descriptor.load(self._store.layout, same)
             return publish.publish(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from jvs import audit, canon, clock, delta, fidelity, intent, journal, lineage, observe, publish, trees, walk, worktree
+from jvs import audit, canon, clock, delta, fidelity, intent, journal, lineage, look, observe, trees, walk, worktree
 from jvs.errors import JvsError, NotFound, PayloadHashMismatch, StaleHead, from_oserror
 from jvs.tree import decode_node
 
@@ -225,7 +225,7 @@ def plan(store: Store, name: str, target: Target, known: trees.Trees) -> Plan:
     Errors: E_PAYLOAD_HASH_MISMATCH when the snapshot's files are not what was published; E_NOT_FOUND for paths.
     """
     with observe.step("look at the worktree"):
-        found = publish.look(store, name)
+        found = look.walk_now(store, name)
     known.add(found)
     wanted = target.paths
     if wanted is not None:

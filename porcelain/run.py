@@ -99,9 +99,9 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 def _snapshot(store: Store, name: str, note: str, tags: list[str]) -> tuple[str, bool]:
     """Return the snapshot that holds the files as they are, and whether it had to be taken."""
-    from jvs import publish
+    from jvs import look, publish
 
-    same = publish.unchanged_since(store, name)
+    same = look.unchanged_since(store, name)
     if same is not None:
         return same, False
     with store.changing(name):
@@ -134,9 +134,9 @@ def _default_signals() -> None:
 
 def _changes(store: Store, name: str, before: str) -> list[dict[str, Any]]:
     """Return what differs from the snapshot now, path by path."""
-    from jvs import canon, descriptor, publish, tree, trees
+    from jvs import canon, descriptor, look, tree, trees
 
-    found = publish.look(store, name)
+    found = look.walk_now(store, name)
     known = trees.Trees(store)
     known.add(found)
     record = descriptor.load(store.layout, before)

@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Publish, or say that nothing changed."""
-    from jvs import hooks, publish
+    from jvs import hooks, look, publish
 
     if args.path:
         raise UsageError(
@@ -80,7 +80,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     paths = _paths_of(store, name, args.paths)
     store.require_worktree(name)
     if args.if_changed:
-        same = publish.unchanged_since(store, name, paths)
+        same = look.unchanged_since(store, name, paths)
         if same is not None:
             return cli.Result({"snapshot_id": same, "changed": False}, f"No changes since {same}\n")
     hooks.run(store, "pre-snapshot", name, os.environ, note=note)

@@ -1,0 +1,71 @@
+"""The worktree as it is now: its tree, and whether anything changed since the head.
+
+Source: jvs-protocol(7), Speed.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import clock, descriptor, engine, scan, tree, trees
+from jvs.index import seen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.store import Store
+
+MUCH_READ = 200
+"""A look that had to read more files than this remembers what it found."""
+
+
+def unchanged_since(store: Store, name: str, paths: list[bytes] | None = None) -> str | None:
+    """Return the head when the worktree still has its content, else None.
+
+    Reads only what the index does not know; writes nothing. With `paths` only those are compared.
+    """
+    head, _ = store.head_of(name)
+    if head is None:
+        return None
+    record = descriptor.load(store.layout, head)
+    found = walk_now(store, name)
+    if paths is None:
+        return head if found.root_hash == record["payload_root_hash"] and record["partial_paths"] is None else None
+    known = trees.Trees(store)
+    known.add(found)
+    root = known.root(record)
+    assert root is not None
+    wanted = [path.strip(b"/") for path in paths]
+    for path, _, _ in tree.compare(known.load, root[2], found.digest):
+        if any(path == w or path.startswith(w + b"/") or w in (b"", b".") for w in wanted):
+            return None
+    return head
+
+
+def walk_now(store: Store, name: str) -> scan.Tree:
+    """Walk a worktree as it is now, reading only what the index does not know.
+
+    Writes nothing but, after much had to be read, what was found to the index, so that the next look is quick.
+    """
+    directory = store.require_worktree(name)
+    found = _walk(store, name, directory, moment_ns=0)
+    if found.taken < MUCH_READ or not store.settings.use_index:
+        return found
+    moment = clock.now_ns()
+    scan.writeback(directory)  # stores into mapped files change no time stamp while their page is dirty
+    found = _walk(store, name, directory, moment_ns=moment)
+    store.index().store(seen(name), rows=found.rows, nodes=found.nodes, totals=found.totals)
+    return found
+
+
+def _walk(store: Store, name: str, directory: str, *, moment_ns: int) -> scan.Tree:
+    index = store.index()
+    with_inode, btrfs = engine.scan_flags(directory)
+    scanner = scan.Scanner(
+        scan.Worker(jobs=os.cpu_count() or 1, allow_unreadable=True, slow_calls=not with_inode),
+        rows=index.seen_rows(name),
+        load_node=index.node,
+        with_inode=with_inode,
+        moment_ns=moment_ns,
+        btrfs=btrfs,
+    )
+    return scanner.run(directory)
