@@ -328,5 +328,5 @@ def test_the_wheel_installs_the_pages() -> None:
 
     project = tomllib.loads((MAN.parent / "pyproject.toml").read_text())
     listed = project["tool"]["setuptools"]["data-files"]
-    assert listed == {f"share/man/man{n}": [f"man/man{n}/*.{n}"] for n in (1, 5, 7)}
+    assert {f"share/man/man{n}": [f"man/man{n}/*.{n}"] for n in (1, 5, 7)}.items() <= listed.items()
     assert {path.parent.name for path in PAGES} == {"man1", "man5", "man7"}
