@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import supervisor
-from harness import Env, Failure, copy_repository
+from harness import Env, Failure
 
 if TYPE_CHECKING:
     from scenarios import Scenario
@@ -49,11 +49,14 @@ class Disk:
         self.image = os.path.join(directory, "image")
         if kind == "btrfs":  # its image must lie where it can be cloned in one step
             os.makedirs(self.holder)
-            self._make(os.path.join(directory, "holder.image"), "xfs", 1200 << 20)
+            self._make(os.path.join(directory, "holder.image"), "xfs", 2000 << 20)
             _run("mount", "-o", "loop", os.path.join(directory, "holder.image"), self.holder)
             self.image = os.path.join(self.holder, "image")
-        self._make(self.image, kind, _SIZES[kind])
         self.clone = self.image + ".cut"
+
+    def make(self) -> None:
+        """Begin with an empty filesystem."""
+        self._make(self.image, self.kind, _SIZES[self.kind])
 
     @staticmethod
     def _make(image: str, kind: str, size: int) -> None:
@@ -95,6 +98,17 @@ class Disk:
             os.replace(self.clone, self.image)
         self.mount()
 
+    def save(self) -> None:
+        """Unmount, and keep the image as it is now."""
+        self.unmount()
+        _run("cp", "--sparse=always", "--reflink=auto", self.image, self.image + ".base")
+
+    def reset(self) -> None:
+        """Mount the image as it was saved."""
+        self.unmount()
+        _run("cp", "--sparse=always", "--reflink=auto", self.image + ".base", self.image)
+        self.mount()
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self.unmount()
@@ -119,14 +133,13 @@ def main(args: argparse.Namespace, bin_dir: str, directory: str, chosen: list[Sc
     if why:
         print(f"skipped: no power cuts on {args.power}: {why}")
         return 0
-    torturer = torture.Torturer(bin_dir, directory, keep=False)
     deadline = None if args.seconds is None else time.monotonic() + args.seconds
     disk = Disk(args.power, directory)
     totals = {"points": 0, "violations": 0, "broken": 0}
     try:
         for scenario in chosen:
             try:
-                prepared = _prepare_on(disk, torturer, scenario)
+                torturer, prepared = _prepare_on(disk, bin_dir, scenario)
             except Failure as failure:
                 totals["broken"] += 1
                 print(f"BROKEN  {scenario.name}: {failure}", flush=True)
@@ -159,57 +172,38 @@ def main(args: argparse.Namespace, bin_dir: str, directory: str, chosen: list[Sc
     return 1 if totals["violations"] or totals["broken"] else 0
 
 
-def _prepare_on(disk: Disk, torturer: Any, scenario: Scenario) -> Any:
-    """Build the base beside the disk and count the calls on it: engines differ between filesystems."""
-    prepared = torturer.prepare(scenario)
+def _prepare_on(disk: Disk, bin_dir: str, scenario: Scenario) -> tuple[Any, Any]:
+    """Build the repository on a new filesystem, where engines differ, save its image, and count the calls there."""
+    import torture
+
+    disk.make()
     disk.mount()
+    torturer = torture.Torturer(bin_dir, disk.mount_point, keep=False)
     try:
-        with _Site(disk, torturer.bin, prepared.base) as env:
-            done = torturer.supervised(prepared, env, None)
-            if done.returncode != 0:
-                raise Failure(f"{scenario.name} on {disk.kind}: exit {done.returncode}: {done.stderr.decode()}")
-            prepared.events = [str(event).replace(env.directory, "") for event in done.events]
+        prepared = torturer.prepare(scenario)
+        disk.save()
+        disk.reset()
+        done = torturer.supervised(prepared, Env(bin_dir, prepared.base), None)
+        if done.returncode != 0:
+            raise Failure(f"{scenario.name} on {disk.kind}: exit {done.returncode}: {done.stderr.decode()}")
+        prepared.events = [str(event).replace(prepared.base, "") for event in done.events]
     finally:
         disk.unmount()
-    return prepared
-
-
-class _Site:
-    """A fresh, durable copy of the base on the disk."""
-
-    def __init__(self, disk: Disk, bin_dir: str, base: str) -> None:
-        self.path = os.path.join(disk.mount_point, "site")
-        self.bin, self.base = bin_dir, base
-
-    def __enter__(self) -> Env:
-        if os.path.lexists(self.path):
-            _run("rm", "-rf", self.path)
-        copy_repository(self.base, self.path)
-        env = Env(self.bin, self.path)
-        fd = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-            os.sync()
-        finally:
-            os.close(fd)
-        return env
-
-    def __exit__(self, *_: object) -> None:
-        return None
+    return torturer, prepared
 
 
 def _cut_at(disk: Disk, torturer: Any, prepared: Any, at: int, *, lie: bool) -> tuple[list[str], str]:
     """Cut at one call; beyond the last one, right after the command said that it was done."""
-    disk.mount()
+    disk.reset()
     try:
-        with _Site(disk, torturer.bin, prepared.base) as env:
-            action = supervisor.Action("kill", at, callback=lambda _event: disk.cut())
-            outcome = torturer.supervised(prepared, env, action, lie=lie)
-            if outcome.fired is None:
-                disk.cut()
-            disk.power_up()
-            code = outcome.returncode if outcome.fired is None else -9
-            found = torturer.judge(prepared, env, code, at)
+        env = Env(torturer.bin, prepared.base)
+        action = supervisor.Action("kill", at, callback=lambda _event: disk.cut())
+        outcome = torturer.supervised(prepared, env, action, lie=lie)
+        if outcome.fired is None:
+            disk.cut()
+        disk.power_up()
+        code = outcome.returncode if outcome.fired is None else -9
+        found = torturer.judge(prepared, env, code, at)
     except OSError as error:
         print(f"the harness failed: {error}", file=sys.stderr)
         raise
