@@ -10,7 +10,22 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jvs import audit, clock, durable, findings, gc, gc_plan, intent, journal, layout, locks, names, settle, verify, worktree
+from jvs import (
+    audit,
+    clock,
+    durable,
+    findings,
+    gc,
+    gc_plan,
+    intent,
+    journal,
+    layout,
+    locks,
+    names,
+    settle,
+    verify,
+    worktree,
+)
 from jvs.errors import Busy, IOFailure, JvsError, UsageError, from_oserror
 from jvs.findings import Finding
 from jvs.store import Store

@@ -424,6 +424,9 @@ def find_in_snapshots(store: Store, *, payload: bool, jobs: int = 0) -> list[Fin
             problem = f"snapshot '{snapshot_id}' has files or a marker, and no descriptor"
             hint = "restore 'descriptors/' from a copy of the repository; nothing is deleted that may be a snapshot"
             error = PartialSnapshot(problem, hint=hint)
+        elif error is None and not os.access(here.payload(snapshot_id), os.R_OK | os.X_OK):
+            problem = f"the files of snapshot '{snapshot_id}' cannot be read"
+            error = IOFailure(problem, hint=f"check the permissions of '{here.payload(snapshot_id)}'")
         if error is not None:
             found.append(Finding(error, path=here.descriptor(snapshot_id)))
     return found + [Finding(error) for error in verify.check_lines(store)]

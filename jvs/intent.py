@@ -31,7 +31,7 @@ FIELDS = {
 }
 _ids = {"snapshot_id": records.is_id}
 MORE_FIELDS = {
-    "snapshot": {**_ids, "parent_id": records.is_id_or_null, "latest_id": records.is_id_or_null},
+    "snapshot": {**_ids, "parent_id": records.is_id_or_null},
     "gc_run": {"plan_id": records.is_text, "candidates": records.are_ids},
     "pin": {**_ids, "pin": records.is_object},
     "unpin": {**_ids, "pin": records.is_null},

@@ -1,0 +1,79 @@
+"""`jvs gc plan` and `gc run`, and the pin commands: output, JSON and exit codes."""
+
+from __future__ import annotations
+
+import making
+import pytest
+
+
+@pytest.fixture
+def ids(tmp_path, monkeypatch):
+    store = making.make_store(tmp_path / "repo")
+    monkeypatch.chdir(making.main_of(store))
+    made = []
+    for number in range(3):
+        making.write(making.main_of(store), {"a": f"{number}" * 100})
+        made.append(making.snapshot(store, f"note {number}", tags=["t0"] if number == 0 else [])["snapshot_id"])
+    return made
+
+
+def test_plan_has_the_promised_json(ids):
+    plan = making.run("gc", "plan", "--keep-last", "1", "--json").json
+    assert plan["candidate_count"] == 2
+    assert plan["candidates"] == ids[:2]
+    assert plan["protected_set"] == ids[2:]
+    assert (plan["protected_by_pin"], plan["protected_by_lineage"], plan["protected_by_retention"]) == (0, 1, 1)
+    assert plan["deletable_bytes_estimate"] == 200
+    assert plan["retention_policy"] == {"keep_last": 1}
+    assert [row["snapshot_id"] for row in plan["snapshots"]] == ids[::-1]
+
+
+def test_plan_says_what_goes_what_stays_and_why(ids):
+    text = making.run("gc", "plan", "--keep-last", "1", "--keep-tag", "t*").text
+    lines = text.splitlines()
+    assert lines[0].startswith("GC Plan: ")
+    assert f"keep  {ids[0]}" in lines[3]
+    assert "(keep-tag t*)" in lines[3]
+    assert f"drop  {ids[1]}" in lines[2]
+    assert lines[4] == "1 snapshot of 3 can go, freeing 100 B."
+    assert lines[5] == f"To collect them: jvs gc run --plan-id {lines[0].split()[-1]}"
+
+
+def test_plan_without_candidates_says_so(ids):
+    assert making.run("gc", "plan").text.splitlines()[-1] == "Nothing can go: all of 3 snapshots are kept."
+
+
+@pytest.mark.parametrize("option", [["--keep-last", "-1"], ["--keep-last", "x"], ["--keep-within", "soon"]])
+def test_bad_policy_is_a_usage_error(ids, option):
+    assert making.run("gc", "plan", *option).exit == 2
+
+
+def test_run_collects_the_plan(ids):
+    plan_id = making.run("gc", "plan", "--keep-last", "1", "--json").json["plan_id"]
+    said = making.run("gc", "run", "--plan-id", plan_id, "--json")
+    assert said.json == {"plan_id": plan_id, "collected": ids[:2], "collected_count": 2}
+    assert making.run("gc", "run", "--plan-id", plan_id).text == "Collected 2 snapshots\n"
+    assert making.run("doctor", "--strict").exit == 0
+
+
+def test_run_needs_a_plan_that_still_fits(ids):
+    assert making.run("gc", "run").exit == 2
+    assert making.run("gc", "run", "--plan-id", "0" * 32).exit == 5
+    plan_id = making.run("gc", "plan", "--keep-last", "1", "--json").json["plan_id"]
+    assert making.run("gc", "pin", ids[0]).exit == 0
+    said = making.run("gc", "run", "--plan-id", plan_id, "--json")
+    assert (said.exit, said.error["class"]) == (30, "E_GC_PLAN_MISMATCH")
+
+
+def test_configured_policy_is_used_without_options(ids):
+    assert making.run("config", "set", "retention.keep_last", "2").exit == 0
+    assert making.run("gc", "plan", "--json").json["candidates"] == ids[:1]
+
+
+def test_pins_are_made_listed_and_taken_away(ids):
+    assert making.run("gc", "pin", "t0", "--reason", "why").text == f"Pinned {ids[0]}\n"
+    (pin,) = making.run("gc", "pins", "--json").json["pins"]
+    assert (pin["snapshot_id"], pin["reason"], pin["expires_at"], pin["expired"]) == (ids[0], "why", None, False)
+    assert making.run("gc", "plan", "--keep-last", "1", "--json").json["protected_by_pin"] == 1
+    assert making.run("gc", "unpin", "t0").text == f"Unpinned {ids[0]}\n"
+    assert making.run("gc", "pins").text == ""
