@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -638,3 +640,35 @@ def test_settings_give_the_policy(tmp_path):
     store, ids = make(tmp_path)
     policy = Policy.of(settings("retention.keep_last=2"), {})
     assert gc_plan.make(store, policy).candidates == ids[:2]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mkfs.ext4"), reason="needs root and mkfs.ext4, to mount")
+def test_a_filesystem_without_a_free_block_can_be_relieved(tmp_path):
+    image, place = tmp_path / "image", tmp_path / "full"
+    image.write_bytes(b"")
+    os.truncate(image, 10 << 20)
+    place.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, place], check=True)
+    try:
+        store = make_store(place / "repo")
+        for number in range(3):
+            write(main_of(store), {"f": os.urandom(600_000), "n": str(number)})
+            snapshot(store)
+        store.close()
+        for size in (4096, 1):
+            with open(place / f"fill{size}", "wb", buffering=0) as fill, contextlib.suppress(OSError):
+                while True:
+                    fill.write(b"x" * size)
+        assert os.statvfs(place).f_bfree == 0
+        root = str(place / "repo")
+        for words in (("history",), ("verify", "--all"), ("status",), ("doctor",)):
+            said = run("-C", root, *words)
+            assert said.exit == 0, (words, said)
+        plan_id = run("-C", root, "gc", "plan", "--keep-last", "1", "--json").json["plan_id"]
+        said = run("-C", root, "gc", "run", "--plan-id", plan_id, "--json")
+        assert (said.exit, said.json["collected_count"]) == (0, 2), said
+        assert os.statvfs(place).f_bfree * 1024 > 600_000
+        assert violations(root) == []
+    finally:
+        subprocess.run(["umount", place], check=True)
