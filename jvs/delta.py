@@ -380,14 +380,14 @@ class Applier:
         Errors: OSError and E_NO_SPACE, E_IO; everything was taken back then, unless that failed as well
         (`rolled_back` is False): then the intent is to stay.
         """
-        self._carry_out(range(len(self.delta.steps)))
+        self._carry_out(range(len(self.delta.steps)), resumed=False)
 
     def resume(self) -> None:
         """Do what a dead process left to do. Durable: yes. Errors: as `run`."""
         left = [i for i in range(len(self.delta.steps)) if not self._was_done(i)]
-        self._carry_out(left)
+        self._carry_out(left, resumed=True)
 
-    def _carry_out(self, left: Any) -> None:
+    def _carry_out(self, left: Any, *, resumed: bool) -> None:
         try:
             if self.source is not None and any(self.delta.steps[i].how == COPY for i in left):
                 with observe.step("hard links"):
@@ -407,9 +407,12 @@ class Applier:
                         self._switch(i)
             with observe.step("durable"):
                 self._finish()
-        except BaseException:
-            if not self._no_way_back:
+        except BaseException as error:
+            # What a dead process began is carried on, not taken back, by whoever comes next; but for a full disk,
+            # where a collection must get past it.
+            if not self._no_way_back and (not resumed or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT)):
                 self._roll_back()
+                self.kept_aside = self.kept_aside or ((resumed or not self._crosses) and self._keeps_anything())
                 self.rolled_back = True
             raise
 
@@ -748,8 +751,27 @@ class Applier:
         self._apply_dirs(after=False)
         self._sync()
 
+    def _keeps_anything(self) -> bool:
+        """Answer whether something lies in the operation's directory that taking back did not put in place again."""
+        for name in os.listdir(self.keep.fd):
+            if name.startswith("files"):
+                stack = [os.fsencode(name)]
+                while stack:
+                    path = stack.pop()
+                    fd = safepath.open_below(self.keep.fd, safepath.split_relative(path))
+                    try:
+                        for child, st in zip(*walk.list_dir(fd), strict=True):
+                            if not stat.S_ISDIR(st.st_mode):
+                                return True
+                            stack.append(walk.relative(path, child))
+                    finally:
+                        os.close(fd)
+        return False
+
     def _take_back(self, i: int, parent: int, name: bytes) -> None:
         step, label = self.delta.steps[i], self._temporary(i).rpartition(b"/")[2]
+        if i not in self._before and self._switched.get(i) not in (None, self._temporary(i)) and step.how != DROP:
+            durable.remove_tree(label, dir_fd=parent)  # made for a second time after a crash, and never in place
         above, last = parent, label
         if step.how == MOVE and not self._crosses:
             assert self.source is not None
