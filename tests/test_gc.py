@@ -671,4 +671,5 @@ def test_a_filesystem_without_a_free_block_can_be_relieved(tmp_path):
         assert os.statvfs(place).f_bavail * 1024 > 600_000
         assert violations(root) == []
     finally:
+        os.chdir("/")  # '-C' led into it
         subprocess.run(["umount", place], check=True)
