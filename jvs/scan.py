@@ -13,7 +13,7 @@ import os
 
 from jvs import durable, index, observe, safepath, tree, walk
 from jvs.errors import from_oserror
-from jvs.hashing import BIG_BYTES, NOT_READ, Worker
+from jvs.hashing import BIG_BYTES, NOT_READ, Worker, special_xattrs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ class Scanner:
         self._unfinished: list[_Directory] = []
         self._seen: set[bytes] = set()
         self._device = 0
+        self._hidden = False
+        """Whether attributes change without moving the ctime, as on JuiceFS: then they are read every time."""
 
     def run(self, directory: str | bytes) -> Tree:
         """Walk the directory. Errors: E_IO, E_CLONE_INCOMPLETE for mounts inside, and what the worker raises."""
@@ -136,6 +138,7 @@ class Scanner:
     def _run(self, fd: int) -> Tree:
         st = os.fstat(fd)
         self._device = st.st_dev
+        self._hidden = not self.with_inode and has_attributes(fd)
         inside = self.worker.enter(None, b"", b"", fd, st)
         root = self._visit(fd, b"", inside)
         self.worker.leave(inside, fd, st)
@@ -170,11 +173,31 @@ class Scanner:
         row_stamps = walk.stamps(stats, with_inode=self.with_inode)
         known = self.rows.get(path)
         same = known is not None and known[0] == index.pack_row(names, row_stamps)
+        same = same and (not self._hidden or self._attributes_same(known[1], fd, names, stats))
         if same and self._visit_same(here, known[1], fd, path, names, stats, inside):
             return here
         here.names, here.row_stamps = names, row_stamps
         self._visit_changed(here, known, fd, names, stats, inside)
         return here
+
+    def _attributes_same(self, digest: bytes, fd: int, names: list[bytes], stats: list[os.stat_result]) -> bool:
+        """Answer whether the entries of a directory have the attributes that its node says, read one by one."""
+        data = self.load_node(digest)
+        if data is None:
+            return False
+        entries = tree.decode_node(data)
+        return len(entries) == len(names) and all(map(self._has_still, [fd] * len(names), names, entries))
+
+    def _has_still(self, fd: int, name: bytes, old: Entry) -> bool:
+        """Answer whether an entry whose stamp is the old one has its old attributes as well."""
+        if not self._hidden or old[1] == walk.SYMLINK:
+            return True
+        try:
+            return special_xattrs(fd, name) == old[5]
+        except OSError as error:
+            if walk.is_vanished(error) or error.errno == errno.EACCES:
+                return False
+            raise
 
     def _visit_same(
         self,
@@ -256,11 +279,12 @@ class Scanner:
                 child = here.visited.get(name) or self._descend_checked(fd, here.path, name, st, inside, moved=moved)
                 if child is None:
                     continue
-                xattrs = old[5] if same and old is not None else child_xattrs(fd, name)
+                known_well = same and old is not None and not self._hidden
+                xattrs = old[5] if known_well else child_xattrs(fd, name)
                 here.subdirs.append((len(here.entries), child))
                 here.entries.append([name, kind, mode & 0o7777, child.size, child.digest, xattrs])
                 here.counts[1] += 1
-            elif same and old is not None and old[1] == kind:
+            elif same and old is not None and old[1] == kind and self._has_still(fd, name, old):
                 kept_names.append(name)
                 kept_stats.append(st)
                 here.entries.append(list(old))
@@ -434,6 +458,15 @@ class Scanner:
         if xattrs is not NOT_READ and path not in self.worker.stored:
             entry[5] = xattrs
         return True
+
+
+def has_attributes(fd: int) -> bool:
+    """Answer whether a filesystem keeps extended attributes at all."""
+    try:
+        os.listxattr(fd)
+    except OSError:  # ENOTSUP: JuiceFS does unless it was mounted to keep them
+        return False
+    return True
 
 
 def child_xattrs(fd: int, name: bytes) -> dict[bytes, bytes] | None:

@@ -1,4 +1,4 @@
-"""The test vectors in tests/vectors/, for any implementation of the format, against this one and the independent reader.
+"""The vectors in tests/vectors/, for any implementation of the format, against this one and the independent reader.
 
 `README` there says what each file holds. Where a vector and this program disagree, the program is wrong.
 """
