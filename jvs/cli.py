@@ -124,9 +124,11 @@ def run(
     parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], Result], argv: list[str] | None = None
 ) -> int:
     """Run one command from its arguments to its exit code; every failure becomes a class, a sentence and a hint."""
+    _open_streams()
     words = sys.argv[1:] if argv is None else argv
     as_json = "--json" in words or "--jsonl" in words
     prog = parser.prog
+    args: argparse.Namespace | None = None
     try:
         _watch_signals()
         try:
@@ -140,11 +142,11 @@ def run(
         _finish_progress()
         _emit(result, args)
         if result.complaint is not None:
-            _complain(result.complaint, prog, as_json)
+            _complain(result.complaint, prog, as_json or args.json)
             return result.complaint.exit
         return result.exit
     except JvsError as error:
-        return _fail(error, prog, as_json)
+        return _fail(error, prog, as_json or (args is not None and args.json))
     except BrokenPipeError:
         _abandon_stdout()
         return 141
@@ -161,6 +163,14 @@ def run(
         traceback.print_exc()
         bug = JvsError(f"{type(error).__name__}: {error}", hint="this is a bug in jvs: please report it as shown")
         return _fail(bug, prog, as_json)
+
+
+def _open_streams() -> None:
+    """Put something in the place of streams that were closed before we began, which Python leaves as None."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - nobody reads it
+    if sys.stdout is None:
+        sys.stdout = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115 - a result that gets lost is an error
 
 
 def _watch_signals() -> None:
@@ -309,6 +319,8 @@ def settings_of(args: argparse.Namespace) -> Settings:
     """Return the settings for the library from the options and the environment; the only place that reads both."""
     from jvs.settings import Settings
 
+    if args.wait is not None and args.wait != args.wait:
+        raise UsageError("--wait must be a number of seconds, not nan", hint="'--wait 0' fails at once when busy")
     return Settings.from_environment(
         os.environ,
         overrides=args.overrides or [],
@@ -324,9 +336,15 @@ def open_store(args: argparse.Namespace, start: str | None = None) -> Store:
 
     Errors: E_NOT_A_REPOSITORY, E_PATH_ESCAPE, E_FORMAT_UNSUPPORTED.
     """
+    from jvs import observe
     from jvs.store import Store
 
-    return Store.open(start or here(), settings_of(args))
+    store = Store.open(start or here(), settings_of(args))
+    if store.settings.get("output_format") == "json":
+        args.json = True
+    if not store.settings.get("progress_enabled"):
+        observe.quieten()
+    return store
 
 
 def here() -> str:
@@ -409,9 +427,14 @@ def record_result(record: dict[str, Any]) -> Result:
 def main(argv: list[str] | None = None) -> int:
     """Run `jvs WORD ...`: find WORD in the table, import that one module, hand over."""
     words = sys.argv[1:] if argv is None else list(argv)
+    _open_streams()
     if words == ["--version"] or words == ["version"]:
-        sys.stdout.write(f"jvs {__version__}\n")
-        return _flush()
+        try:
+            sys.stdout.write(f"jvs {__version__}\n")
+            return _flush()
+        except OSError:  # an unbuffered stdout refuses at once
+            _abandon_stdout()
+            return 4
     try:
         before, word, rest = _split(words)
         if word is None:
