@@ -45,6 +45,12 @@ def advance(phase: str, amount: int, total: int | None = None, unit: str = "file
     _observer.advance(phase, amount, total, unit)
 
 
+def quieten() -> None:
+    """Show no bars from here on; remarks and traces go on."""
+    if hasattr(_observer, "bars"):
+        _observer.bars = False
+
+
 class step:
     """Context manager that times one protocol step for the observer."""
 

@@ -41,6 +41,8 @@ KEYS: dict[str, Key] = {
     "engine.juicefs.binary": ("text", None, None, "path of the juicefs client; unset: found on PATH"),
     "engine.juicefs.control": ("text", "auto", ("auto", "never", "always"), "ask the mount itself for clones"),
 }
+OWN_ONLY = ("engine.juicefs.binary",)
+"""Keys that name programs to run: only the user's own file, the environment and the command line may set them."""
 _ENVIRONMENT = {"JVS_SNAPSHOT_ENGINE": "default_engine"}
 
 
@@ -208,6 +210,15 @@ def check_key(key: str, where: str) -> None:
     near = difflib.get_close_matches(key, KEYS, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     raise UsageError(f"{where}: unknown key '{key}'", hint=f"{hint}'jvs config list' shows all keys")
+
+
+def check_place(key: str, path: str) -> None:
+    """Refuse a key in a repository's file that names a program to run. Errors: E_USAGE."""
+    if key in OWN_ONLY:
+        raise UsageError(
+            f"{path}: '{key}' is not taken from a repository, which somebody else may have made",
+            hint=f"take it out there and set it in your own file: 'jvs config set --user {key} ...'",
+        )
 
 
 def check_value(key: str, value: Any, where: str) -> Any:

@@ -200,37 +200,59 @@ def _follow(layout: Layout, start: str, name: str, whole: set[str]) -> JvsError 
 
 
 def check_chain(store: Store) -> tuple[audit.ChainReport, list[JvsError]]:
-    """Check the audit chain and hold it against descriptors, worktrees and what this user saw before."""
+    """Check the audit chain and hold it against descriptors, worktrees and what this user saw before.
+
+    Others may work meanwhile: what must stand in the log is listed before the log is read, and what the log says
+    must be there is looked for afterwards.
+    """
+    seen = Seen(store)
     try:
         chain = audit.check(store.layout.audit_log, audit.genesis(store.repo_id), keep=True)
     except JvsError as error:
         return audit.ChainReport(), [error]
-    sentences = chain.problems + hold_against(store, chain) + anchor.check(store, chain)
+    sentences = chain.problems + hold_against(store, chain, seen) + anchor.check(store, chain)
     if not chain.records:
         sentences.append("the log is empty, though every repository begins with a record")
     hint = "somebody or something changed the log: compare it with a copy of the repository"
     return chain, [AuditChainBroken(sentence, hint=hint) for sentence in sentences]
 
 
-def hold_against(store: Store, chain: audit.ChainReport) -> list[str]:
+class Seen:
+    """What is in the repository before its log is read: worktrees, then visible snapshots, then pending intents."""
+
+    def __init__(self, store: Store) -> None:
+        self.events: dict[str, str] = {}
+        for name in worktree.names(store.layout):
+            try:
+                event_id = worktree.load(store.layout, name).get("event_id")
+            except JvsError:
+                continue  # reported as itself
+            if isinstance(event_id, str):
+                self.events[name] = event_id
+        self.visible = lineage.visible_ids(store.layout)
+        self.pending = intent.load_all(store.layout)
+
+
+def hold_against(store: Store, chain: audit.ChainReport, seen: Seen | None = None) -> list[str]:
     """Cross-check the log with the repository; returns sentences.
 
     Each visible snapshot has exactly one record with its checksum; each record's snapshot is there or was
     collected; every anchor (`audit_head` of a descriptor, `event_id` of a worktree) stands in the log.
     """
+    seen = seen or Seen(store)
     hashes = {record["record_hash"] for record in chain.records} | {audit.genesis(store.repo_id)}
     events = {record["event_id"] for record in chain.records}
-    pending = intent.load_all(store.layout)
+    pending = seen.pending
     events |= {record["audit"].get("event_id") for record in pending}
     told: dict[str, list[dict[str, Any]]] = {}
     for record in chain.records:
         if record["operation"] == "snapshot":
             told.setdefault(str(record["target"]), []).append(record)
     problems = []
-    visible = set(lineage.visible_ids(store.layout))
-    for snapshot_id in sorted(visible):
+    for snapshot_id in seen.visible:
         problems += _hold_snapshot(store, snapshot_id, told.get(snapshot_id, []), hashes)
     published = set(lineage.published_ids(store.layout))
+    pending = pending + intent.load_all(store.layout)
     in_flight = {record.get("snapshot_id") for record in pending} | _being_collected(pending)
     runs = [record["details"].get("collected", []) for record in chain.records if record["operation"] == "gc_run"]
     collected = {i for ids in runs for i in ids}
@@ -239,8 +261,11 @@ def hold_against(store: Store, chain: audit.ChainReport) -> list[str]:
         for i in sorted(told.keys() - published - in_flight - collected)
     ]
     problems += [f"snapshot '{i}' was collected, and is there again" for i in sorted(collected & published)]
-    for name in worktree.names(store.layout):
-        problems += _hold_worktree(store, name, events)
+    problems += [
+        f"worktree '{name}' was moved by an event that the log does not know: its tail was cut"
+        for name, event_id in seen.events.items()
+        if event_id not in events
+    ]
     return problems
 
 
@@ -257,14 +282,3 @@ def _hold_snapshot(store: Store, snapshot_id: str, told: list[dict[str, Any]], h
     if record["audit_head"] not in hashes:
         problems.append(f"snapshot '{snapshot_id}' names a log record that is not there: the log was cut or rewritten")
     return problems
-
-
-def _hold_worktree(store: Store, name: str, events: set[Any]) -> list[str]:
-    try:
-        config = worktree.load(store.layout, name)
-    except JvsError:
-        return []
-    event_id = config.get("event_id")
-    if event_id is not None and event_id not in events:
-        return [f"worktree '{name}' was moved by an event that the log does not know: its tail was cut"]
-    return []

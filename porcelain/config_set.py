@@ -45,6 +45,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     else:
         store = cli.open_store(args)
         path = store.layout.config
+        settings.check_place(args.key, path)
         changed = settings_file.change_repository(store, args.key, value)
     shown = cli.json_bytes(value, indent=None).decode("utf-8")
     text = f"Set {args.key} = {shown}\n" if changed else f"No change: {args.key} is {shown} already\n"

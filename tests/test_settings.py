@@ -229,3 +229,32 @@ def test_the_user_file_is_made_private(store):
     assert path.read_text() == 'durability = "each"\n'
     assert path.stat().st_mode & 0o777 == 0o600
     assert not settings_file.change_user(str(path), "durability", "each")
+
+
+def test_a_repository_cannot_name_a_program_to_run(tmp_path) -> None:
+    import pytest
+
+    from jvs.errors import UsageError
+    from jvs.settings import Settings
+
+    path = tmp_path / "config.toml"
+    path.write_text('[engine.juicefs]\nbinary = "/tmp/evil"\n')
+    with pytest.raises(UsageError, match="not taken from a repository"):
+        Settings.from_environment({}).with_repository(str(path))
+    own = Settings.from_environment({"JVS_ENGINE_JUICEFS_BINARY": "/opt/juicefs"})
+    assert own.get("engine.juicefs.binary") == "/opt/juicefs"
+
+
+def test_output_format_json_is_the_same_as_asking_for_it(tmp_path, monkeypatch, capsys) -> None:
+    import json
+
+    from jvs import cli
+
+    assert cli.main(["init", str(tmp_path / "lab")]) == 0
+    monkeypatch.chdir(tmp_path / "lab" / "main")
+    assert cli.main(["config", "set", "output_format", "json"]) == 0
+    capsys.readouterr()
+    assert cli.main(["history"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert cli.main(["show", "nothing-like-it"]) == 5
+    assert json.loads(capsys.readouterr().err)["error"]["class"] == "E_NOT_FOUND"

@@ -11,8 +11,6 @@ import os
 from jvs import engine
 from jvs.engine import Cloned, Engine, Probe, Request
 
-_SPARE_BYTES = 16 << 20
-
 
 class CopyEngine(Engine):
     """Copies bytes."""
@@ -47,7 +45,7 @@ def check_space(request: Request) -> None:
     if (used.f_blocks - used.f_bfree) * used.f_frsize <= free:  # the whole filesystem would fit
         return
     wanted = allocated_bytes(request.source, free)
-    if wanted + _SPARE_BYTES > free:
+    if wanted > free:
         from jvs.errors import NoSpace
 
         raise NoSpace(
