@@ -104,7 +104,10 @@ class Settings:
     def with_repository(self, path: str) -> None:
         """Put the repository's file between the user's and the environment; errors: E_USAGE, E_IO."""
         self.layers = [layer for layer in self.layers if layer[0] == self.user_file]
-        self.layers.append((path, read_file(path, follow=False)))
+        found = read_file(path, follow=False)
+        for key in found:
+            check_place(key, path)
+        self.layers.append((path, found))
 
     def origin(self, key: str) -> tuple[Any, str]:
         """Return the value of a key and where it comes from. Errors: E_USAGE for an unknown key."""
