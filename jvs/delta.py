@@ -407,12 +407,12 @@ class Applier:
                         self._switch(i)
             with observe.step("durable"):
                 self._finish()
-        except BaseException as error:
-            # What a dead process began is carried on, not taken back, by whoever comes next; but for a full disk,
-            # where a collection must get past it.
-            if not self._no_way_back and (not resumed or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT)):
+        except BaseException:
+            # What a dead process began is carried on, never taken back: which of the contents came later, by hand,
+            # cannot be told any more.
+            if not self._no_way_back and not resumed:
                 self._roll_back()
-                self.kept_aside = self.kept_aside or ((resumed or not self._crosses) and self._keeps_anything())
+                self.kept_aside = self.kept_aside or (not self._crosses and self._keeps_anything())
                 self.rolled_back = True
             raise
 
@@ -710,7 +710,6 @@ class Applier:
             wanted = entry_at(*self.source.parent(step.path))
         if now is None or not same_entry(entry_at(parent, name), wanted):
             return False
-        self._note_done(i, step)
         if step.how == MOVE:
             assert self.source is not None
             self._leftovers.append((self.source, step.path))
@@ -719,18 +718,11 @@ class Applier:
     def _was_moved(self, i: int, step: Step) -> bool:
         there = None if self.source is None else self.source.lstat(step.path)
         if self.source is None or there is None:  # all of it was moved out, and maybe the place tidied up
-            self._note_done(i, step)
             return True
         if there.st_ino == step.source_ino:
             return False
         self._stow_moved(i, step, *self.source.parent(step.path))  # they traded places: what lies here was displaced
         return True
-
-    def _note_done(self, i: int, step: Step) -> None:
-        """Remember how a step that was done before the crash can be taken back."""
-        if i not in self._switched:
-            slot = walk.relative(b"files", step.path)
-            self._switched[i] = slot if self.keep.lstat(slot) is not None else None
 
     # Taking back
 
@@ -770,8 +762,6 @@ class Applier:
 
     def _take_back(self, i: int, parent: int, name: bytes) -> None:
         step, label = self.delta.steps[i], self._temporary(i).rpartition(b"/")[2]
-        if i not in self._before and self._switched.get(i) not in (None, self._temporary(i)) and step.how != DROP:
-            durable.remove_tree(label, dir_fd=parent)  # made for a second time after a crash, and never in place
         above, last = parent, label
         if step.how == MOVE and not self._crosses:
             assert self.source is not None

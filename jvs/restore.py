@@ -480,12 +480,7 @@ def settle(store: Store, pending: dict[str, Any]) -> str:
         _give_up(store, operation_id)  # it had not begun, or was done and about to discard what it displaced
         return f"cleared away a {word} of '{name}' that had not begun or was done"
     steps = journal.load_steps(layout, record)
-    try:
-        _apply(store, pending, record, steps, resume=True)
-    except JvsError:
-        if os.path.lexists(layout.intent(operation_id)):
-            raise
-        return f"took back an interrupted {word} of '{name}', which could not be completed"
+    _apply(store, pending, record, steps, resume=True)
     return f"completed the {word} of '{name}'"
 
 

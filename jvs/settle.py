@@ -11,7 +11,7 @@ import importlib
 import os
 
 from jvs import intent, locks
-from jvs.errors import Busy, PartialSnapshot
+from jvs.errors import Busy, NoSpace, PartialSnapshot
 from jvs.names import check_worktree_name
 
 TYPE_CHECKING = False
@@ -44,7 +44,13 @@ def settle_all(store: Store, held: str | None) -> list[str]:
     """
     done = []
     for record in intent.load_all(store.layout):
-        sentence = _settle_one(store, record, held)
+        try:
+            sentence = _settle_one(store, record, held)
+        except NoSpace:
+            if record["worktree"] == held:
+                raise
+            # Another worktree's operation waits for space: a collection, which makes some, must get past it.
+            sentence = f"an operation in worktree '{record['worktree']}' waits for space on the disk"
         if sentence:
             done.append(sentence)
     intent.sweep(store.layout)
