@@ -21,7 +21,7 @@ LAYERS = (
     "delta",
     "descriptor worktree intent audit",
     "settle store settings_file",
-    "anchor lineage refs trees pins create journal listing",
+    "anchor lineage refs trees pins create journal listing look",
     "publish verify diff gc_plan history hooks",
     "restore fork gc patch",
     "undo findings",
