@@ -548,3 +548,30 @@ def check_50_a_signal_ends_a_command_cleanly(env: Env) -> None:
             env.equal(out, b"", "stdout of an interrupted snapshot")
         env.sound(root)
     env.healthy(root)
+
+
+def check_59_options_may_stand_anywhere(env: Env) -> None:
+    """An option between, before or after the arguments means the same; behind `--` everything is an argument."""
+    root = env.repository()
+    main = f"{root}/main"
+    ids = env.history(root)
+    wrong = []
+    for words in (
+        ("diff", ids[0], "--json", ids[1]),
+        ("diff", ids[0], ids[1], "--json"),
+        ("restore", ids[0], "--dry-run", "a.txt"),
+        ("restore", "--dry-run", ids[0], "--", "a.txt"),
+        ("restore", ids[0], "--dry-run", "--", "a.txt"),
+        ("status", "a.txt", "--json", "dir"),
+        ("worktree", "fork", ids[0], "--json", "one"),
+        ("worktree", "--json", "fork", ids[0], "two"),
+        ("worktree", "rename", "one", "--json", "three"),
+        ("snapshot", "--tag", "x", "note", "--json", "--", "a.txt"),
+        ("show", "--json", ids[0]),
+        ("gc", "pin", ids[0], "--json", "--reason", "why"),
+    ):
+        said = env.jvs(*words, cwd=main, code=None)
+        if said.code != 0:
+            wrong.append(str(said).split("\n")[0])
+    env.check(not wrong, "\n".join(wrong))
+    env.healthy(root)

@@ -77,6 +77,12 @@ def make_parser(
         def error(self, message: str) -> NoReturn:
             raise UsageError(message, hint=f"see '{self.prog} --help'")
 
+        def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+            """Let options stand between arguments: argparse alone gives up there when an argument is optional."""
+            if "--" in args or any(action.nargs == argparse.REMAINDER for action in self._actions):
+                return super().parse_args(args, namespace)
+            return self.parse_intermixed_args(args, namespace)
+
         def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
             try:
                 return super().parse_known_args(args, namespace)
