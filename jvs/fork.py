@@ -23,6 +23,7 @@ from jvs import (
     observe,
     records,
     refs,
+    signs,
     trees,
     worktree,
 )
@@ -142,7 +143,7 @@ def create(store: Store, name: str, snapshot_id: str | None = None) -> dict[str,
 def fork(store: Store, snapshot_id: str, name: str, *, verify: bool = False) -> dict[str, Any]:
     """Make a worktree from a snapshot with the best engine; the caller holds the lock of its name.
 
-    Where the engine reads every byte it is checked on the way; `verify` reads and checks the snapshot first.
+    A payload that shows any sign of having been touched is read and checked first; `verify` does so always.
     Durable: yes. Returns the new configuration with `path`, `engine` and `degraded`.
     Errors: E_EXISTS, E_NAME_INVALID, E_NOT_FOUND, E_PAYLOAD_HASH_MISMATCH, E_NO_SPACE, E_IO.
     """
@@ -152,7 +153,7 @@ def fork(store: Store, snapshot_id: str, name: str, *, verify: bool = False) -> 
 def _make(store: Store, name: str, snapshot_id: str | None, operation: str, *, verify: bool) -> dict[str, Any]:
     name = _check_free(store, name)
     record = lineage.load_visible(store, snapshot_id) if snapshot_id is not None else None
-    if record is not None and verify:
+    if record is not None and (verify or not signs.is_untouched(store, record)):
         trees.Trees(store).rebuild(record)
     event = audit.event(operation, store.actor, target=snapshot_id, worktree=name)
     operation_id = clock.new_operation_id()

@@ -31,11 +31,12 @@ MOST_INODES = 20_000
 
 
 class SubvolumeInfo:
-    """What the filesystem says of a subvolume. `born` is the transaction in which it was made."""
+    """What the filesystem says of a subvolume. `born` and `changed` are transactions: made, changed last."""
 
     def __init__(self, data: bytes) -> None:
         self.uuid = data[296:312]
         self.parent_uuid = data[312:328]
+        self.changed = int.from_bytes(data[344:352], "little")
         self.born = int.from_bytes(data[352:360], "little")
 
 
@@ -46,6 +47,23 @@ def info(fd: int) -> SubvolumeInfo:
     buffer = bytearray(504)
     fcntl.ioctl(fd, GET_SUBVOL_INFO, buffer, True)
     return SubvolumeInfo(bytes(buffer))
+
+
+def never_changed(snapshot: str) -> bool:
+    """Answer whether a read-only snapshot is as it was made; needs no privilege. False when it is not read-only."""
+    from jvs.engine import btrfs
+
+    try:
+        fd = safepath.open_dir(snapshot)
+    except OSError:
+        return False
+    try:
+        about = info(fd)
+        return btrfs.get_flags(snapshot) & btrfs.RDONLY != 0 and about.changed <= about.born
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def changed_directories(snapshot: str, base: str) -> frozenset[bytes] | None:

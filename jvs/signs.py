@@ -1,0 +1,84 @@
+"""Signs that somebody touched a published payload, found without reading its files.
+
+A fork that shares data with its snapshot reads nothing, so it would carry damage along. Before one is made, the payload
+is looked at: on btrfs the filesystem itself says whether a read-only snapshot was ever changed; elsewhere names, kinds,
+modes and sizes are compared with the tree, and times with that of the READY marker. Any sign makes the whole
+payload be read and checked. Whoever covers the tracks (same size, times put back) is found by `jvs verify` only.
+Source: jvs-threats(7).
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import engine, safepath, trees, walk
+from jvs.errors import JvsError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.store import Store
+    from jvs.tree import Entry
+
+
+def is_untouched(store: Store, record: dict[str, Any]) -> bool:
+    """Answer whether a payload shows no sign of having been changed; False when there is no telling."""
+    payload = store.layout.payload(record["snapshot_id"])
+    if record["engine"] == engine.BTRFS and engine.is_btrfs(payload):
+        from jvs.engine import btrfs_search
+
+        return btrfs_search.never_changed(payload)
+    known = trees.Trees(store)
+    try:
+        root = known.root(record, rebuild=False)
+        ready = os.lstat(store.layout.ready(record["snapshot_id"])).st_mtime_ns
+    except (OSError, JvsError):
+        return False
+    if root is None:
+        return False
+    # JuiceFS clones carry the source's ctimes; elsewhere ctimes move when a later snapshot links the same file.
+    keeps_ctime = not engine.scan_flags(payload)[0]
+    try:
+        fd = safepath.open_dir(payload)
+    except OSError:
+        return False
+    try:
+        mode = os.fstat(fd).st_mode & 0o7777
+        return mode == root[0] and _same(known, root[2], fd, ready, keeps_ctime)
+    except (OSError, ValueError, JvsError):
+        return False
+    finally:
+        os.close(fd)
+
+
+def _same(known: trees.Trees, digest: bytes, fd: int, ready: int, keeps_ctime: bool) -> bool:
+    """Compare one directory, and those below it, with the node that it should have."""
+    data = known.data(digest)
+    if data is None:
+        return False
+    entries = known.load(digest)
+    names, stats = walk.list_dir(fd)
+    if names != [entry[0] for entry in entries]:
+        return False
+    for entry, st in zip(entries, stats, strict=True):
+        newest = max(st.st_mtime_ns, st.st_ctime_ns) if keeps_ctime else st.st_mtime_ns
+        if newest > ready or not _fits(entry, st):
+            return False
+        if entry[1] == walk.DIR:
+            child = safepath.open_dir(entry[0], fd)
+            try:
+                if not _same(known, entry[4], child, ready, keeps_ctime):
+                    return False
+            finally:
+                os.close(child)
+    return True
+
+
+def _fits(entry: Entry, st: os.stat_result) -> bool:
+    kind = walk.kind_of(st.st_mode)
+    if kind != entry[1]:
+        return False
+    if kind != walk.SYMLINK and st.st_mode & 0o7777 != entry[2]:
+        return False
+    return kind not in (walk.FILE, walk.SYMLINK) or st.st_size == entry[3]
