@@ -1,13 +1,16 @@
 """A memory of the audit log outside of the repository: per user, the furthest record that this user has seen.
 
 A repository that was rewritten as a whole, log and all, agrees with itself; only something outside of it can tell.
-`$XDG_STATE_HOME/jvs/REPO_ID` holds seq and hash of the last record seen. It is a help, never a need: what cannot be
-read or written is left out.
+With `audit.remember` the file `$XDG_STATE_HOME/jvs/REPO_ID-PLACE` holds seq and hash of the last record seen; PLACE
+stands for where the repository is, so that a copy of it has a memory of its own. It is off unless asked for, because
+whoever puts an older copy back in the same place on purpose would be told that the log was cut. It is a help, never a
+need: what cannot be read or written is left out.
 Source: jvs-audit(5), jvs-threats(7).
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 from jvs import canon, durable, safepath
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
 
 def _path(store: Store) -> str | None:
     directory = store.settings.state_dir
-    return os.path.join(directory, store.repo_id) if directory else None
+    place = hashlib.sha256(os.fsencode(store.root)).hexdigest()[:16]
+    return os.path.join(directory, f"{store.repo_id}-{place}") if directory else None
 
 
 def remember(store: Store, seq: int, record_hash: str) -> None:
@@ -47,8 +51,8 @@ def _load(path: str) -> tuple[int, str] | None:
 
 
 def check(store: Store, chain: ChainReport) -> list[str]:
-    """Return a sentence when the log does not hold the record that this user saw before."""
-    path = _path(store)
+    """Return a sentence when the log does not hold the record that this user saw before, if that was noted."""
+    path = _path(store) if store.settings.get("audit.remember") else None
     known = _load(path) if path is not None else None
     if known is None:
         return []

@@ -11,7 +11,7 @@ import os
 import sys
 
 from jvs import __version__
-from jvs.errors import JvsError, UsageError, from_oserror
+from jvs.errors import IOFailure, JvsError, UsageError, from_oserror
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -232,7 +232,10 @@ def _emit(result: Result, args: argparse.Namespace) -> None:
         sys.stdout.buffer.write(data)
     code = _flush()
     if code:
-        raise OSError(28, "the output could not be written", "stdout")
+        raise IOFailure(
+            "the output could not be written",
+            hint="check where stdout goes; what the command did is done, only its words are lost",
+        )
 
 
 def render(result: Result, args: argparse.Namespace) -> bytes:

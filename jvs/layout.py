@@ -123,6 +123,7 @@ def find_root(start: str) -> str:
     Errors: E_NOT_A_REPOSITORY when there is none; E_PATH_ESCAPE when `.jvs` there is a symbolic link.
     """
     here = os.path.realpath(start)
+    link = None
     while True:
         control = os.path.join(here, CONTROL)
         try:
@@ -130,19 +131,21 @@ def find_root(start: str) -> str:
         except OSError:
             mode = 0
         if stat.S_ISLNK(mode):
-            raise PathEscape(
-                f"'{control}' is a symbolic link",
-                hint="a repository keeps its own '.jvs' directory: remove the link",
-            )
-        if stat.S_ISDIR(mode) and _looks_like_control(control):
+            link = link or control  # in a worktree it is somebody's data; at a root it is an attack, or a mistake
+        elif stat.S_ISDIR(mode) and _looks_like_control(control):
             return here
         parent = os.path.dirname(here)
         if parent == here:
-            raise NotARepository(
-                f"'{start}' is not inside a jvs repository",
-                hint="make one with 'jvs init NAME', or point at one with '-C DIR'",
-            )
+            break
         here = parent
+    if link is not None:
+        raise PathEscape(
+            f"'{link}' is a symbolic link", hint="a repository keeps its own '.jvs' directory: remove the link"
+        )
+    raise NotARepository(
+        f"'{start}' is not inside a jvs repository",
+        hint="make one with 'jvs init NAME', or point at one with '-C DIR'",
+    )
 
 
 def _looks_like_control(control: str) -> bool:

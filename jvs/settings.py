@@ -28,6 +28,7 @@ KEYS: dict[str, Key] = {
     "progress_enabled": ("bool", True, None, "show progress on a terminal"),
     "durability": ("text", "auto", ("auto", "each"), "one barrier where it flushes, or fsync each file"),
     "snapshot.when_detached": ("text", "branch", ("branch", "refuse"), "what a snapshot of a detached worktree does"),
+    "audit.remember": ("bool", False, None, "note outside of the repository how far its log goes"),
     "undo.max_operations": ("int", 20, None, "how many operations can be undone"),
     "undo.max_age_days": ("int", 14, None, "how long displaced files are kept"),
     "retention.keep_last": ("int", 0, None, "keep that many of the newest snapshots"),

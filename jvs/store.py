@@ -140,6 +140,14 @@ class Store:
         ):
             self.settle(name)
             yield
+            self._remember()
+
+    def _remember(self) -> None:
+        """Note outside of the repository how far the log goes, when the user wants that."""
+        if self.settings.get("audit.remember"):
+            from jvs import anchor
+
+            anchor.remember(self, *self.log().tail())
 
     def settle(self, held: str | None = None) -> list[str]:
         """Settle what dead operations left; `held` is the worktree whose lock we hold. Returns what was done."""

@@ -16,13 +16,13 @@ LAYERS = (
     "canon safepath layout walk template retention",
     "durable locks",
     "tree hashing index scan fidelity records settings",
-    "engine engine.btrfs engine.btrfs_search engine.control engine.copier engine.copy engine.juicefs engine.reflink "
-    "engine.survey",
+    "engine engine.btrfs engine.btrfs_search engine.control engine.copier engine.copy engine.juicefs engine.juicefs_client "
+    "engine.juicefs_mount engine.mend engine.reflink engine.survey engine.writers",
     "delta",
-    "descriptor worktree intent audit",
+    "descriptor worktree intent audit anchor",
     "settle store settings_file",
-    "anchor lineage refs trees pins create journal listing look",
-    "publish verify diff gc_plan history hooks",
+    "lineage refs trees pins create journal listing look",
+    "publish verify diff gc_plan history hooks signs",
     "restore fork gc patch",
     "undo findings",
     "doctor repository suites completion",
@@ -178,7 +178,7 @@ SPEAKS = {
 ALLOWED = {
     "what removes, renames and syncs": (REMOVES, {"durable"}),
     "what reads time and randomness": (READS_TIME, {"clock", "engine.control"}),
-    "what starts processes": (PROCESSES, {"engine.juicefs", "hooks", "cli", "terminal"}),
+    "what starts processes": (PROCESSES, {"engine.juicefs_client", "hooks", "cli", "terminal"}),
     "what prints, exits and reads the environment": (SPEAKS, {"cli", "engine.control"}),
 }
 """Rule -> names, modules of the library that may use them. `cli` hands an unknown word to a program; `terminal` runs
