@@ -16,9 +16,9 @@ LAYERS = (
     "canon safepath layout walk template retention",
     "durable locks",
     "tree hashing index scan fidelity records settings",
-    "engine engine.btrfs engine.btrfs_search engine.control engine.copier engine.copy engine.juicefs engine.juicefs_client "
-    "engine.juicefs_mount engine.mend engine.reflink engine.survey engine.writers",
-    "delta",
+    "engine engine.btrfs engine.btrfs_search engine.control engine.copier engine.copy engine.juicefs "
+    "engine.juicefs_client engine.juicefs_mount engine.mend engine.reflink engine.survey engine.writers",
+    "delta place links switch recovery apply",
     "descriptor worktree intent audit anchor",
     "settle store settings_file",
     "lineage refs trees pins create journal listing look",

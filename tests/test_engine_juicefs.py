@@ -12,7 +12,7 @@ from conftest import FsAt
 from treefacts import describe_tree, diff_trees
 
 from jvs import clock, engine
-from jvs.engine import juicefs
+from jvs.engine import juicefs_mount, writers
 from jvs.engine.juicefs import JuiceFSEngine
 from jvs.engine.survey import Survey
 from jvs.errors import CloneIncomplete, IOFailure, NoSpace
@@ -177,7 +177,7 @@ def test_flush_counts_only_files_open_for_writing_below(place: Place, tmp_path: 
         open(place.worktree / "a" / "file1", "rb"),
         open(tmp_path / "elsewhere", "wb"),
     ):
-        assert juicefs.flush_open_files(str(place.worktree)) == 1
+        assert writers.flush_open_files(str(place.worktree)) == 1
 
 
 def test_bind_mount_is_explained(place: Place, tmp_path: Path):
@@ -186,7 +186,7 @@ def test_bind_mount_is_explained(place: Place, tmp_path: Path):
     if subprocess.run(["mount", "--bind", str(place.root), str(point)], check=False).returncode:
         pytest.skip("cannot bind-mount here")
     try:
-        assert juicefs.is_juicefs(str(point))
+        assert juicefs_mount.is_juicefs(str(point))
         answer = JuiceFSEngine().configure(control="never").probe(str(point / "main"), str(point / "store"))
         assert not answer.works
         assert "bind mount" in answer.why

@@ -251,9 +251,9 @@ def scan_flags(directory: str) -> tuple[bool, bool]:
     On JuiceFS a clone has inode numbers of its own but the source's ctimes; on btrfs a snapshot keeps both, and
     shows a nested subvolume as an empty directory that must not be taken for one.
     """
-    from jvs.engine import juicefs
+    from jvs.engine import juicefs_mount
 
-    return not juicefs.is_juicefs(directory), is_btrfs(directory)
+    return not juicefs_mount.is_juicefs(directory), is_btrfs(directory)
 
 
 def keeps_stamps(name: str) -> bool:
@@ -276,12 +276,12 @@ def remove_any(
 
     Nothing there is success. Errors: E_IO.
     """
-    from jvs.engine import juicefs
+    from jvs.engine import juicefs_mount
 
     if not os.path.lexists(path):
         return
     if os.path.isdir(path) and not os.path.islink(path):
-        if juicefs.is_juicefs(path):
+        if juicefs_mount.is_juicefs(path):
             name = JUICEFS
         else:
             name = BTRFS if is_btrfs(path) else COPY

@@ -1,0 +1,57 @@
+"""What a directory tells about the JuiceFS mount that it lies on.
+
+Source: jvs-engines(7), JuiceFS.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import walk
+from jvs.errors import CloneIncomplete
+
+CONTROL_INODE = 0x7FFFFFFF00000002
+"""The inode of the control file; the same in every directory of every version since 1.0."""
+CONTROL_NAMES = (".control", ".jfs.control")
+_ROOT_INODE = 1
+
+
+def is_juicefs(directory: str) -> bool:
+    """Answer whether a directory lies on JuiceFS: its control file can be looked up in every directory there."""
+    return control_file(directory) is not None
+
+
+def control_file(directory: str) -> str | None:
+    """Return the path of the control file as seen from a directory, or None when it is not on JuiceFS."""
+    for name in CONTROL_NAMES:
+        path = os.path.join(directory, name)
+        try:
+            if os.lstat(path).st_ino == CONTROL_INODE:
+                return path
+        except OSError:
+            continue
+    return None
+
+
+def mount_root(directory: str) -> str | None:
+    """Return the mount point that a directory is below; None for a bind mount of a part of a volume."""
+    path = os.path.realpath(directory)
+    device = os.stat(path).st_dev
+    while True:
+        if os.stat(path).st_ino == _ROOT_INODE:
+            return path
+        above = os.path.dirname(path)
+        if above == path or os.stat(above).st_dev != device:
+            return None
+        path = above
+
+
+def refuse_mounts(source: str) -> None:
+    """Errors: E_CLONE_INCOMPLETE when something is mounted inside: the clone would hold what lies below it."""
+    below = walk.mount_points_below(source)
+    if below:
+        raise CloneIncomplete(
+            f"'{below[0]}' is a mount point, which a snapshot of the worktree cannot hold",
+            hint="unmount it and try again",
+            path=below[0],
+        )
