@@ -2,7 +2,7 @@
 
 Nothing here follows a link, and only regular files are opened for reading: a fifo or a device is made anew, never
 touched. Engines, restore and fork all copy through this module, so that what is kept is the same everywhere.
-Source: jvs-engines(7), Fidelity; ioctl_ficlone(2), copy_file_range(2), lseek(2), xattr(7).
+Source: jvs-engines(7), Fidelity; xattr(7).
 """
 
 from __future__ import annotations
@@ -11,32 +11,11 @@ import errno
 import os
 import stat
 
-from jvs import canon, safepath, walk
+from jvs import canon, content, safepath, walk
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-FICLONE = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h
-TRIES = 3
-CHUNK_BYTES = 1 << 20
-_RANGE_BYTES = 1 << 30
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SETID = stat.S_ISUID | stat.S_ISGID
 _NOT_OURS = frozenset({"security.selinux", "security.ima", "security.evm", "security.SMACK64"})
-_NO_CLONE = frozenset(
-    {
-        errno.EOPNOTSUPP,  # ext4, tmpfs, FUSE
-        errno.ENOTTY,  # filesystems that know no such ioctl
-        errno.EXDEV,  # two filesystems
-        errno.EINVAL,  # btrfs: a nodatacow file beside an ordinary one
-        errno.ENOSYS,
-        errno.EPERM,  # an immutable or append-only source
-        errno.ETXTBSY,  # a swap file
-    }
-)
-_NO_RANGE = frozenset({errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.ETXTBSY})
-
 Attributes = dict[str, bytes]
 
 
@@ -228,133 +207,6 @@ def new_file(name: bytes, dir_fd: int) -> int:
     return os.open(name, _NEW_FILE, 0o600, dir_fd=dir_fd)
 
 
-def reflink(source: int, target: int) -> bool:
-    """Share all of one file's blocks with another; False when these two files cannot.
-
-    The kernel writes back the source's dirty pages first and clones under its lock: the copy is one moment of it.
-    Errors: OSError for a full disk or broken storage.
-    """
-    import fcntl
-
-    try:
-        fcntl.ioctl(target, FICLONE, source)
-    except OSError as error:
-        if error.errno in _NO_CLONE:
-            return False
-        raise
-    return True
-
-
-def copy_data(source: int, target: int, st: os.stat_result, digest: Any = None) -> None:
-    """Copy the bytes of a file and keep its holes; feed them to `digest` on the way when there is one.
-
-    A source that shrinks meanwhile ends the copy; it never makes it wait. Where the filesystem can copy by itself
-    (`copy_file_range`) and nothing is hashed, no byte passes through here.
-    Errors: OSError.
-    """
-    size = st.st_size
-    if st.st_blocks * 512 >= size:
-        _copy_range(source, target, 0, None, digest)
-        return
-    done = 0
-    while done < size:
-        start = _seek(source, done, os.SEEK_DATA)
-        if start is None or start >= size:
-            break
-        if digest is not None:
-            _feed_zeros(digest, start - done)
-        stop = _seek(source, start, os.SEEK_HOLE)
-        stop = size if stop is None or stop <= start else min(stop, size)
-        done = _copy_range(source, target, start, stop, digest)
-        if done < stop:  # the source became shorter
-            break
-    size = max(done, min(size, os.fstat(source).st_size))
-    os.ftruncate(target, size)
-    if digest is not None:
-        _feed_zeros(digest, size - done)
-
-
-def _seek(fd: int, position: int, whence: int) -> int | None:
-    try:
-        return os.lseek(fd, position, whence)
-    except OSError as error:
-        if error.errno == errno.ENXIO:  # nothing but a hole from here on
-            return None
-        if error.errno == errno.EINVAL:  # a filesystem that knows no holes: all is data
-            return position if whence == os.SEEK_DATA else None
-        raise
-
-
-def _feed_zeros(digest: Any, count: int) -> None:
-    zeros = bytes(min(count, CHUNK_BYTES))
-    while count > 0:
-        digest.update(zeros if count >= len(zeros) else zeros[:count])
-        count -= len(zeros)
-
-
-def _copy_range(source: int, target: int, start: int, stop: int | None, digest: Any) -> int:
-    """Copy from `start` up to `stop` (None: the end of the file) at the same place; return where it ended."""
-    position = start
-    if digest is None:
-        try:
-            while stop is None or position < stop:
-                wanted = _RANGE_BYTES if stop is None else min(_RANGE_BYTES, stop - position)
-                count = os.copy_file_range(source, target, wanted, position, position)
-                if count == 0:
-                    break
-                position += count
-        except OSError as error:
-            if error.errno not in _NO_RANGE:
-                raise
-        else:
-            if position > start or (stop is None and os.fstat(source).st_size == start):
-                return position
-            # Some filesystems answer 0 for what they cannot copy: read it then.
-    while stop is None or position < stop:
-        wanted = CHUNK_BYTES if stop is None else min(CHUNK_BYTES, stop - position)
-        chunk = os.pread(source, wanted, position)
-        if not chunk:
-            break
-        if digest is not None:
-            digest.update(chunk)
-        view = memoryview(chunk)
-        while view:
-            count = os.pwrite(target, view, position)
-            position += count
-            view = view[count:]
-    return position
-
-
-def unchanged(before: os.stat_result, after: os.stat_result) -> bool:
-    """Answer whether a file is the same as before as far as its stat tells."""
-    return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (
-        after.st_size,
-        after.st_mtime_ns,
-        after.st_ctime_ns,
-    )
-
-
-def copy_content(source: int, target: int, path: bytes, losses: Losses, *, share: bool = True) -> os.stat_result:
-    """Copy a file's content until it held still meanwhile, at most three times; then note `torn`.
-
-    Returns the stat of the source that belongs to the content. `share` lets the copy share blocks.
-    Errors: OSError.
-    """
-    before = os.fstat(source)
-    if share and reflink(source, target):  # in one moment: nothing can be torn
-        return before
-    for attempt in range(1, TRIES + 1):
-        copy_data(source, target, before)
-        after = os.fstat(source)
-        if unchanged(before, after):
-            return after
-        before = after
-        if attempt < TRIES:
-            os.ftruncate(target, 0)
-    losses.add(path, "torn", f"the file changed during each of {TRIES} attempts to copy it")
-    return before
-
-
 def copy_entry(
     src_fd: int,
     name: bytes,
@@ -378,7 +230,7 @@ def copy_entry(
         try:
             target = new_file(new, dst_fd)
             try:
-                final = copy_content(source, target, path, losses, share=share)
+                final = content.copy_content(source, target, path, losses, share=share)
                 return apply_metadata(target, final, read_xattrs(source), path, losses)
             finally:
                 os.close(target)

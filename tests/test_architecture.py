@@ -15,7 +15,7 @@ LAYERS = (
     "observe terminal",
     "canon safepath layout walk template retention",
     "durable locks",
-    "tree hashing index scan fidelity records settings",
+    "tree hashing index scan content fidelity records settings",
     "engine engine.btrfs engine.btrfs_search engine.control engine.copier engine.copy engine.juicefs "
     "engine.juicefs_client engine.juicefs_mount engine.mend engine.reflink engine.survey engine.writers",
     "delta place links switch recovery apply",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from treefacts import describe_tree, diff_trees
 
-from jvs import engine, fidelity, scan
+from jvs import content, engine, scan
 from jvs.engine import copier
 from jvs.engine import copy as copy_engine
 from jvs.errors import CloneIncomplete, IOFailure, NoSpace, PathEscape
@@ -206,7 +206,7 @@ def test_allocated_bytes_counts_a_file_with_two_names_once(store: Store):
 def test_torn_file_is_named_and_the_hash_is_that_of_the_copy(store: Store, monkeypatch: pytest.MonkeyPatch):
     store.fill()
     path = store.worktree / "dir" / "file1"
-    copied = fidelity.copy_data
+    copied = content.copy_data
 
     def busy(source: int, target: int, st: os.stat_result, digest: object = None) -> None:
         copied(source, target, st, digest)
@@ -214,7 +214,7 @@ def test_torn_file_is_named_and_the_hash_is_that_of_the_copy(store: Store, monke
             with open(path, "ab") as file:
                 file.write(b"more")
 
-    monkeypatch.setattr(fidelity, "copy_data", busy)
+    monkeypatch.setattr(content, "copy_data", busy)
     cloned = store.clone("one")
     assert [(loss["path"], loss["what"]) for loss in cloned.degraded] == [("dir/file1", "torn")]
     fresh = scan.Scanner(scan.Worker()).run(str(store.root / "one"))

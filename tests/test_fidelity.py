@@ -13,7 +13,7 @@ import pytest
 from treefacts import describe_tree, diff_trees
 from zoo import ACL, CAPABILITY, make_zoo
 
-from jvs import canon, fidelity, safepath, walk
+from jvs import canon, content, fidelity, safepath, walk
 from jvs.fidelity import Losses
 
 OTHER = 1234
@@ -172,10 +172,10 @@ def test_digest_on_the_way_counts_holes_as_zeros(plain: tuple[Path, Path]):
         file.truncate(5 << 20)
     digest = hashlib.sha256()
     with open(plain[0] / "sparse", "rb") as source, open(plain[1] / "copy", "w+b") as target:
-        fidelity.copy_data(source.fileno(), target.fileno(), os.fstat(source.fileno()), digest)
-    content = (plain[0] / "sparse").read_bytes()
-    assert (plain[1] / "copy").read_bytes() == content
-    assert digest.digest() == hashlib.sha256(content).digest()
+        content.copy_data(source.fileno(), target.fileno(), os.fstat(source.fileno()), digest)
+    whole = (plain[0] / "sparse").read_bytes()
+    assert (plain[1] / "copy").read_bytes() == whole
+    assert digest.digest() == hashlib.sha256(whole).digest()
 
 
 def test_source_that_shrinks_ends_the_copy(plain: tuple[Path, Path]):
@@ -187,21 +187,21 @@ def test_source_that_shrinks_ends_the_copy(plain: tuple[Path, Path]):
     promised = os.stat(path)
     os.truncate(path, 50_000)
     with open(path, "rb") as source, open(plain[1] / "copy", "w+b") as target:
-        fidelity.copy_data(source.fileno(), target.fileno(), promised)
+        content.copy_data(source.fileno(), target.fileno(), promised)
     assert (plain[1] / "copy").read_bytes() == b"x" * 50_000
 
 
 def test_file_that_never_holds_still_is_torn(plain: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch):
     path = plain[0] / "log"
     path.write_bytes(b"x")
-    copied = fidelity.copy_data
+    copied = content.copy_data
 
     def busy(source: int, target: int, st: os.stat_result, digest: object = None) -> None:
         copied(source, target, st, digest)
         with open(path, "ab") as file:
             file.write(b"x")
 
-    monkeypatch.setattr(fidelity, "copy_data", busy)
+    monkeypatch.setattr(content, "copy_data", busy)
     losses = copy_all(*plain, share=False)
     assert [(loss["path"], loss["what"]) for loss in losses.as_json()] == [("log", "torn")]
     assert (plain[1] / "log").read_bytes().startswith(b"xx")
@@ -210,7 +210,7 @@ def test_file_that_never_holds_still_is_torn(plain: tuple[Path, Path], monkeypat
 def test_file_that_changed_once_is_copied_again(plain: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch):
     path = plain[0] / "log"
     path.write_bytes(b"first, and longer")
-    copied = fidelity.copy_data
+    copied = content.copy_data
     calls = []
 
     def once(source: int, target: int, st: os.stat_result, digest: object = None) -> None:
@@ -219,7 +219,7 @@ def test_file_that_changed_once_is_copied_again(plain: tuple[Path, Path], monkey
         if len(calls) == 1:
             path.write_bytes(b"second")
 
-    monkeypatch.setattr(fidelity, "copy_data", once)
+    monkeypatch.setattr(content, "copy_data", once)
     assert copy_all(*plain, share=False).as_json() == []
     assert (plain[1] / "log").read_bytes() == b"second"
 

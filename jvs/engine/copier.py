@@ -12,7 +12,7 @@ import hashlib
 import os
 import stat
 
-from jvs import clock, durable, engine, fidelity, safepath, scan, tree, walk
+from jvs import clock, content, durable, engine, fidelity, safepath, scan, tree, walk
 from jvs.engine import Cloned, Request
 from jvs.errors import JvsError, from_oserror
 
@@ -180,7 +180,7 @@ class Copier(scan.Worker):
         for name, st in zip(names, stats, strict=True):
             path = walk.relative(inside.path, name)
             if st.st_nlink > 1 and (first := self._groups.get((st.st_dev, st.st_ino))) is not None:
-                if not fidelity.unchanged(first.st, st):
+                if not content.unchanged(first.st, st):
                     self.stale = True
                 if self._link_group(first, inside, name, path):
                     continue
@@ -297,7 +297,7 @@ class Copier(scan.Worker):
         except OSError as error:
             raise self._failed(error, path) from error
         xattrs = kept.covered()
-        if kept.lost or final.st_mode != st.st_mode or not fidelity.unchanged(st, final) or st.st_ino != final.st_ino:
+        if kept.lost or final.st_mode != st.st_mode or not content.unchanged(st, final) or st.st_ino != final.st_ino:
             self.stored[path] = (kept.mode, xattrs)
         if st.st_nlink > 1:
             self._groups.setdefault((st.st_dev, st.st_ino), _Linked(path, final, digest, size, xattrs))
@@ -306,28 +306,28 @@ class Copier(scan.Worker):
     def _content(self, source: int, target: int, path: bytes) -> tuple[os.stat_result, Any, int]:
         """Copy the content; return the stat that belongs to it, its digest when that came for free, and its size."""
         before = os.fstat(source)
-        if self.share and fidelity.reflink(source, target):
+        if self.share and content.reflink(source, target):
             if self._hash and self._settled(before):
                 os.lseek(source, 0, os.SEEK_SET)
                 if before.st_size < scan.BIG_BYTES or self.jobs < 2:
                     digest, size = tree.hash_open_file(source)
-                    if fidelity.unchanged(before, os.fstat(source)):
+                    if content.unchanged(before, os.fstat(source)):
                         return before, digest, size
             return before, None, os.fstat(target).st_size
         if not self._hash or before.st_size >= scan.BIG_BYTES:
-            final = fidelity.copy_content(source, target, path, self.losses, share=False)
+            final = content.copy_content(source, target, path, self.losses, share=False)
             return final, None, os.fstat(target).st_size
-        for attempt in range(1, fidelity.TRIES + 1):
+        for attempt in range(1, content.TRIES + 1):
             digest = hashlib.sha256()
-            fidelity.copy_data(source, target, before, digest)
+            content.copy_data(source, target, before, digest)
             after = os.fstat(source)
-            if fidelity.unchanged(before, after):
+            if content.unchanged(before, after):
                 break
             before = after
-            if attempt < fidelity.TRIES:
+            if attempt < content.TRIES:
                 os.ftruncate(target, 0)
         else:
-            why = f"the file changed during each of {fidelity.TRIES} attempts to copy it"
+            why = f"the file changed during each of {content.TRIES} attempts to copy it"
             self.losses.add(path, "torn", why)
         return before, digest.digest(), os.fstat(target).st_size
 
@@ -363,7 +363,7 @@ class Copier(scan.Worker):
             digest, size, xattrs = found
         if not self._link_group(first, inside, name, path):
             return None
-        if not fidelity.unchanged(first.st, st):
+        if not content.unchanged(first.st, st):
             self.stored[path] = (self.stored.get(first.path) or (stat.S_IMODE(first.st.st_mode), xattrs))[:2]
         elif first.path in self.stored:
             self.stored[path] = self.stored[first.path]
@@ -400,7 +400,7 @@ class Copier(scan.Worker):
             return None
         digest, size = tree.hash_open_file(source)
         os.lseek(source, 0, os.SEEK_SET)
-        if digest != old[4] or not fidelity.unchanged(before, os.fstat(source)):
+        if digest != old[4] or not content.unchanged(before, os.fstat(source)):
             return None
         if fidelity.read_xattrs(source) != _xattrs_at(name, inside.base):
             return None
@@ -409,7 +409,7 @@ class Copier(scan.Worker):
         except OSError as error:
             self._check_link_error(error, inside, name)
             return None
-        if before.st_mode != st.st_mode or not fidelity.unchanged(st, before) or st.st_ino != before.st_ino:
+        if before.st_mode != st.st_mode or not content.unchanged(st, before) or st.st_ino != before.st_ino:
             self.stored[path] = (stat.S_IMODE(before.st_mode), old[5])
         if st.st_nlink > 1:
             self._groups.setdefault((st.st_dev, st.st_ino), _Linked(path, before, digest, size, old[5]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from jvs import durable, fidelity, safepath
+from jvs import content, durable, fidelity, safepath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _mend_link(target: int, first: list[bytes], wanted: os.stat_result, path: by
     other = safepath.lstat_below(target, parts)
     if other is None:
         return
-    if wanted.st_mode != other.st_mode or not fidelity.unchanged(wanted, other):
+    if wanted.st_mode != other.st_mode or not content.unchanged(wanted, other):
         losses.add(path, "hardlink", "its names were cloned at different moments")
         return
     source_fd, above = safepath.open_parent(target, first), safepath.open_parent(target, parts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from jvs import engine, fidelity
+from jvs import content, engine
 from jvs.engine import Cloned, Engine, Probe, Request
 
 
@@ -53,7 +53,7 @@ def _try(directory: str) -> str:
     try:
         target = os.open(directory, flags, 0o600)
         try:
-            if fidelity.reflink(source, target):
+            if content.reflink(source, target):
                 return ""
             return "this filesystem cannot share blocks between files"
         except OSError as error:
