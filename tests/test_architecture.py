@@ -16,8 +16,8 @@ LAYERS = (
     "canon safepath layout walk template retention",
     "durable locks",
     "tree hashing index scan content fidelity records settings",
-    "engine engine.btrfs engine.btrfs_search engine.control engine.copier engine.copy engine.juicefs "
-    "engine.juicefs_client engine.juicefs_mount engine.mend engine.reflink engine.survey engine.writers",
+    "engine engine.btrfs engine.btrfs_search engine.control engine.copier engine.copy engine.hardlinks engine.juicefs "
+    "engine.juicefs_client engine.juicefs_mount engine.mend engine.reflink engine.survey engine.target engine.writers",
     "delta place links switch recovery apply",
     "descriptor worktree intent audit anchor",
     "settle store settings_file",

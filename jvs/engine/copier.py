@@ -7,14 +7,14 @@ Source: jvs-protocol(7), steps 3 and 4; jvs-engines(7).
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import stat
 
-from jvs import clock, content, durable, engine, fidelity, safepath, scan, tree, walk
-from jvs.engine import Cloned, Request
-from jvs.errors import JvsError, from_oserror
+from jvs import clock, content, engine, fidelity, safepath, scan, tree, walk
+from jvs.engine import Cloned, Request, hardlinks
+from jvs.engine.hardlinks import Linked
+from jvs.engine.target import Dir, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,34 +22,7 @@ if TYPE_CHECKING:
 
     from jvs.tree import Entry
 
-_SMALL_BYTES = 1 << 20
 _NOTHING = bytes(32)
-
-
-class _Dir:
-    """A directory of the target while it is being filled; `base` is its counterpart in the base payload, or -1."""
-
-    __slots__ = ("base", "fd", "path", "source")
-
-    def __init__(self, fd: int, base: int, path: bytes) -> None:
-        self.fd = fd
-        self.base = base
-        self.path = path
-
-
-class _Linked:
-    """The first name of a hard-link group: where it is, what it was hashed to, and the stat that belongs to it."""
-
-    __slots__ = ("digest", "path", "size", "st", "xattrs")
-
-    def __init__(
-        self, path: bytes, st: os.stat_result, digest: Any, size: int, xattrs: dict[bytes, bytes] | None
-    ) -> None:
-        self.path = path
-        self.st = st
-        self.digest = digest
-        self.size = size
-        self.xattrs = xattrs
 
 
 class Copier(scan.Worker):
@@ -63,82 +36,36 @@ class Copier(scan.Worker):
         self.stale = False
         """Whether a file changed in a way that makes the tree of this walk untrue; it is to be hashed again then."""
         self._hash = request.hash
-        self._open: list[_Dir] = []
-        self._groups: dict[tuple[int, int], _Linked] = {}
+        self._target = Target(request, self.losses)
+        self._failed = self._target.failed
+        self._groups = hardlinks.Groups()
         self._base_used: dict[int, tuple[int, int]] = {}
         self._started_ns = clock.now_ns()
 
     # Directories
 
-    def enter(self, above: _Dir | None, name: bytes, path: bytes, fd: int, st: os.stat_result) -> _Dir:
+    def enter(self, above: Dir | None, name: bytes, path: bytes, fd: int, st: os.stat_result) -> Dir:
         """Make the directory, 0700 until everything is inside."""
-        try:
-            if above is None:
-                here = self._enter_root()
-            else:
-                here = _Dir(fidelity.make_dir(name, above.fd), -1, path)
-                self._open.append(here)
-                if above.base >= 0:
-                    here.base = _open_if_there(name, above.base)
-        except OSError as error:
-            raise self._failed(error, path) from error
-        return here
+        return self._target.begin(above, name, path)
 
-    def _enter_root(self) -> _Dir:
-        target = os.fsencode(self.request.target)
-        parent = safepath.open_dir(os.path.dirname(target) or b".")
-        try:
-            name = os.path.basename(target)
-            if self.request.as_worktree:
-                engine.best_for(os.path.dirname(self.request.target)).make_worktree(self.request.target)
-                here = _Dir(safepath.open_dir(name, parent), -1, b"")
-            else:
-                here = _Dir(fidelity.make_dir(name, parent), -1, b"")
-        finally:
-            os.close(parent)
-        self._open.append(here)
-        fidelity.drop_inherited(here.fd)
-        if self.request.base_payload is not None:
-            here.base = _open_if_there(os.fsencode(self.request.base_payload), None)
-        return here
-
-    def leave(self, inside: _Dir, fd: int, st: os.stat_result) -> None:
+    def leave(self, inside: Dir, fd: int, st: os.stat_result) -> None:
         """Give the directory its metadata now that it is complete."""
-        try:
-            kept = fidelity.apply_dir(inside.fd, fd, st, inside.path, self.losses)
-        except OSError as error:
-            raise self._failed(error, inside.path) from error
+        kept = self._target.finish(inside, fd, st)
         if kept.lost:
             self.stored[inside.path] = (kept.mode, kept.covered())
-        self._shut(inside)
 
-    def abandon(self, inside: _Dir) -> None:
+    def abandon(self, inside: Dir) -> None:
         """Take away the directory that was begun."""
-        while self._open[-1] is not inside:
-            self._shut(self._open[-1])
-        self._shut(inside)
-        above = self._open[-1].fd if self._open else None
-        name = os.path.basename(inside.path) if inside.path else os.fsencode(self.request.target)
-        try:
-            durable.remove_tree(name, dir_fd=above)
-        except OSError as error:
-            raise self._failed(error, inside.path) from error
-
-    def _shut(self, here: _Dir) -> None:
-        self._open.remove(here)
-        os.close(here.fd)
-        if here.base >= 0:
-            os.close(here.base)
+        self._target.abandon(inside)
 
     def close(self) -> None:
         """End the threads and let go of directories that an error left open."""
         super().close()
-        for here in list(self._open):
-            self._shut(here)
+        self._target.close()
 
     # Entries that did not change
 
-    def keep(self, inside: _Dir, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
+    def keep(self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
         """Link unchanged entries from the base payload; copy those that cannot be linked."""
         if inside.base < 0:
             for name, st in zip(names, stats, strict=True):
@@ -162,11 +89,11 @@ class Copier(scan.Worker):
                 start += 1
 
     def _keep_damaged(
-        self, inside: _Dir, fd: int, names: list[bytes], stats: list[os.stat_result]
+        self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result]
     ) -> tuple[list[bytes], list[os.stat_result]]:
         """Copy what somebody changed in the base payload, so that its damage ends there; return the others."""
         there = dict(zip(*walk.list_dir(inside.base), strict=True))
-        damaged = [i for i, name in enumerate(names) if not _looks_like(there.get(name), stats[i])]
+        damaged = [i for i, name in enumerate(names) if not hardlinks.looks_like(there.get(name), stats[i])]
         if not damaged:
             return names, stats
         for i in damaged:
@@ -175,17 +102,17 @@ class Copier(scan.Worker):
         good = [i for i in range(len(names)) if i not in chosen]
         return [names[i] for i in good], [stats[i] for i in good]
 
-    def _keep_groups(self, inside: _Dir, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
+    def _keep_groups(self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
         """Link unchanged entries one by one, because some of them have other names that may lie elsewhere."""
         for name, st in zip(names, stats, strict=True):
             path = walk.relative(inside.path, name)
-            if st.st_nlink > 1 and (first := self._groups.get((st.st_dev, st.st_ino))) is not None:
+            if st.st_nlink > 1 and (first := self._groups.get(st)) is not None:
                 if not content.unchanged(first.st, st):
                     self.stale = True
                 if self._link_group(first, inside, name, path):
                     continue
             try:
-                if _looks_like(os.lstat(name, dir_fd=inside.base), st):
+                if hardlinks.looks_like(os.lstat(name, dir_fd=inside.base), st):
                     os.link(name, name, src_dir_fd=inside.base, dst_dir_fd=inside.fd, follow_symlinks=False)
                 else:
                     self._keep_copy(inside, fd, name, st)
@@ -193,25 +120,18 @@ class Copier(scan.Worker):
                 self._check_link_error(error, inside, name)
                 self._keep_copy(inside, fd, name, st)
             if st.st_nlink > 1:
-                self._groups.setdefault((st.st_dev, st.st_ino), _Linked(path, st, None, 0, None))
+                self._groups.add(st, Linked(path, st, None, 0, None))
 
-    def _check_link_error(self, error: OSError, inside: _Dir, name: bytes) -> None:
+    def _check_link_error(self, error: OSError, inside: Dir, name: bytes) -> None:
         """Raise what is more than a reason to copy instead of linking."""
-        if error.errno not in (
-            errno.EMLINK,  # as many names as the filesystem allows (65,000 on ext4)
-            errno.ENOENT,  # the base payload is being collected, or is damaged
-            errno.EPERM,  # fs.protected_hardlinks, immutable files, filesystems without links
-            errno.EXDEV,
-            errno.EOPNOTSUPP,
-            errno.EACCES,
-        ):
+        if error.errno not in hardlinks.COPY_INSTEAD:
             raise self._failed(error, walk.relative(inside.path, name))
 
-    def _keep_copy(self, inside: _Dir, fd: int, name: bytes, st: os.stat_result) -> None:
+    def _keep_copy(self, inside: Dir, fd: int, name: bytes, st: os.stat_result) -> None:
         """Copy what could have been linked: its digest is known, if it is still the same file."""
         path = walk.relative(inside.path, name)
         if st.st_nlink > 1:
-            first = self._groups.get((st.st_dev, st.st_ino))
+            first = self._groups.get(st)
             if first is not None and self._link_group(first, inside, name, path):
                 return
         hashing, self._hash = self._hash, False
@@ -230,7 +150,7 @@ class Copier(scan.Worker):
     # Entries that are new or changed
 
     def take(
-        self, inside: _Dir, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
+        self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
     ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
         """Copy an entry, or link it to its group or to an equal file of the base payload."""
         try:
@@ -239,7 +159,7 @@ class Copier(scan.Worker):
             return self.refuse(path, error)
 
     def _copy(
-        self, inside: _Dir, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
+        self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
     ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
         if st.st_nlink > 1:
             taken = self._take_group(inside, fd, path, name, st)
@@ -258,7 +178,7 @@ class Copier(scan.Worker):
             os.close(source)
 
     def _copy_special(
-        self, inside: _Dir, fd: int, path: bytes, name: bytes, st: os.stat_result
+        self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result
     ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
         kind = walk.kind_of(st.st_mode)
         digest = tree.special_digest(kind, name, st, fd)
@@ -279,11 +199,11 @@ class Copier(scan.Worker):
         if kept.lost:
             self.stored[path] = (kept.mode, xattrs)
         if st.st_nlink > 1:
-            self._groups.setdefault((st.st_dev, st.st_ino), _Linked(path, st, digest, size, xattrs))
+            self._groups.add(st, Linked(path, st, digest, size, xattrs))
         return digest, size, xattrs
 
     def _copy_file(
-        self, inside: _Dir, source: int, path: bytes, name: bytes, st: os.stat_result
+        self, inside: Dir, source: int, path: bytes, name: bytes, st: os.stat_result
     ) -> tuple[Any, int, dict[bytes, bytes] | None]:
         try:
             target = fidelity.new_file(name, inside.fd)
@@ -300,7 +220,7 @@ class Copier(scan.Worker):
         if kept.lost or final.st_mode != st.st_mode or not content.unchanged(st, final) or st.st_ino != final.st_ino:
             self.stored[path] = (kept.mode, xattrs)
         if st.st_nlink > 1:
-            self._groups.setdefault((st.st_dev, st.st_ino), _Linked(path, final, digest, size, xattrs))
+            self._groups.add(st, Linked(path, final, digest, size, xattrs))
         return digest if digest is not None else _NOTHING, size, xattrs
 
     def _content(self, source: int, target: int, path: bytes) -> tuple[os.stat_result, Any, int]:
@@ -349,10 +269,10 @@ class Copier(scan.Worker):
     # Links
 
     def _take_group(
-        self, inside: _Dir, fd: int, path: bytes, name: bytes, st: os.stat_result
+        self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result
     ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
         """Give an inode that was copied before another name; None when it has to be copied."""
-        first = self._groups.get((st.st_dev, st.st_ino))
+        first = self._groups.get(st)
         if first is None:
             return None
         digest, size, xattrs = first.digest, first.size, first.xattrs
@@ -369,23 +289,18 @@ class Copier(scan.Worker):
             self.stored[path] = self.stored[first.path]
         return digest if digest is not None else _NOTHING, size, xattrs
 
-    def _link_group(self, first: _Linked, inside: _Dir, name: bytes, path: bytes) -> bool:
-        parts = first.path.split(b"/")
+    def _link_group(self, first: Linked, inside: Dir, name: bytes, path: bytes) -> bool:
+        """Give the first name's file another name; False, and a loss, when the system does not let us."""
         try:
-            above = safepath.open_parent(self._open[0].fd, parts)
-            try:
-                os.link(parts[-1], name, src_dir_fd=above, dst_dir_fd=inside.fd, follow_symlinks=False)
-            finally:
-                os.close(above)
+            why = hardlinks.link(self._target.root, first.path, inside.fd, name)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
-                raise self._failed(error, path) from error
-            self.losses.add(path, "hardlink", f"copied as a file of its own: {error.strerror}")
-            return False
-        return True
+            raise self._failed(error, path) from error
+        if why:
+            self.losses.add(path, "hardlink", f"copied as a file of its own: {why}")
+        return not why
 
     def _take_equal(
-        self, inside: _Dir, source: int, path: bytes, name: bytes, st: os.stat_result, old: Entry
+        self, inside: Dir, source: int, path: bytes, name: bytes, st: os.stat_result, old: Entry
     ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
         """Link a file from the base payload that has a new stamp but all that we keep is the same."""
         try:
@@ -393,7 +308,7 @@ class Copier(scan.Worker):
         except OSError:
             return None
         before = os.fstat(source)
-        if _kept_stat(base) != _kept_stat(before) or old[1] != walk.FILE:
+        if not hardlinks.looks_like(base, before) or old[1] != walk.FILE:
             return None
         key = (before.st_dev, before.st_ino)
         if self._base_used.setdefault(base.st_ino, key) != key:  # two files of the source never become one
@@ -412,27 +327,8 @@ class Copier(scan.Worker):
         if before.st_mode != st.st_mode or not content.unchanged(st, before) or st.st_ino != before.st_ino:
             self.stored[path] = (stat.S_IMODE(before.st_mode), old[5])
         if st.st_nlink > 1:
-            self._groups.setdefault((st.st_dev, st.st_ino), _Linked(path, before, digest, size, old[5]))
+            self._groups.add(st, Linked(path, before, digest, size, old[5]))
         return digest, size, old[5]
-
-    def _failed(self, error: OSError, path: bytes) -> JvsError:
-        shown = path.decode("utf-8", "backslashreplace") or self.request.source
-        return from_oserror(error, f"copying '{shown}'")
-
-
-def _looks_like(stored: os.stat_result | None, st: os.stat_result) -> bool:
-    """Answer whether a file in a payload still has the size, times, mode and owner that it was stored with."""
-    return stored is not None and (
-        stored.st_size == st.st_size
-        and stored.st_mtime_ns == st.st_mtime_ns
-        and stored.st_mode == st.st_mode
-        and stored.st_uid == st.st_uid
-        and stored.st_gid == st.st_gid
-    )
-
-
-def _kept_stat(st: os.stat_result) -> tuple[int, ...]:
-    return st.st_mode, st.st_uid, st.st_gid, st.st_size, st.st_mtime_ns
 
 
 def _xattrs_at(name: bytes, dir_fd: int) -> fidelity.Attributes | None:
@@ -440,14 +336,6 @@ def _xattrs_at(name: bytes, dir_fd: int) -> fidelity.Attributes | None:
         return fidelity.entry_xattrs(name, dir_fd)
     except OSError:
         return None
-
-
-def _open_if_there(name: bytes, dir_fd: int | None) -> int:
-    """Open a directory of the base payload; -1 when it is not there, and everything below is copied."""
-    try:
-        return safepath.open_dir(name, dir_fd)
-    except OSError:
-        return -1
 
 
 def chosen_names(paths: list[bytes]) -> dict[bytes, set[bytes]]:

@@ -1,0 +1,87 @@
+"""Hard links in a copy: the groups of the source, and files of the base payload that did not change.
+
+Source: link(2); jvs-engines(7), Fidelity.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from jvs import safepath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+COPY_INSTEAD = frozenset(
+    {
+        errno.EMLINK,  # as many names as the filesystem allows (65,000 on ext4)
+        errno.ENOENT,  # the base payload is being collected, or is damaged
+        errno.EPERM,  # fs.protected_hardlinks, immutable files, filesystems without links
+        errno.EXDEV,
+        errno.EOPNOTSUPP,
+        errno.EACCES,
+    }
+)
+"""Why a file of the base payload cannot be linked, where a copy of it will do."""
+
+
+class Linked:
+    """The first name of a hard-link group: where it is, what it was hashed to, and the stat that belongs to it."""
+
+    __slots__ = ("digest", "path", "size", "st", "xattrs")
+
+    def __init__(
+        self, path: bytes, st: os.stat_result, digest: Any, size: int, xattrs: dict[bytes, bytes] | None
+    ) -> None:
+        self.path = path
+        self.st = st
+        self.digest = digest
+        self.size = size
+        self.xattrs = xattrs
+
+
+class Groups:
+    """The first names of the hard-link groups that a walk has met."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[int, int], Linked] = {}
+
+    def get(self, st: os.stat_result) -> Linked | None:
+        """Return the first name of an inode of the source, or None."""
+        return self._first.get((st.st_dev, st.st_ino))
+
+    def add(self, st: os.stat_result, first: Linked) -> None:
+        """Note the first name of an inode of the source; a later one changes nothing."""
+        self._first.setdefault((st.st_dev, st.st_ino), first)
+
+
+def link(root: int, path: bytes, dir_fd: int, name: bytes) -> str:
+    """Give a file at a path below `root` another name; return why that is not possible, or nothing.
+
+    Errors: OSError for a full disk or broken storage.
+    """
+    parts = path.split(b"/")
+    try:
+        above = safepath.open_parent(root, parts)
+        try:
+            os.link(parts[-1], name, src_dir_fd=above, dst_dir_fd=dir_fd, follow_symlinks=False)
+        finally:
+            os.close(above)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
+            raise
+        return error.strerror or str(error)
+    return ""
+
+
+def looks_like(stored: os.stat_result | None, st: os.stat_result) -> bool:
+    """Answer whether a file in a payload still has the size, times, mode and owner that it was stored with."""
+    return stored is not None and (
+        stored.st_size == st.st_size
+        and stored.st_mtime_ns == st.st_mtime_ns
+        and stored.st_mode == st.st_mode
+        and stored.st_uid == st.st_uid
+        and stored.st_gid == st.st_gid
+    )

@@ -1,0 +1,115 @@
+"""The tree that a copy makes: its directories while they are being filled.
+
+A directory is ours alone (0700) until everything is inside, then gets its metadata; one that could not be filled is
+taken away again. Each knows its counterpart in the base payload, whose unchanged files can be linked.
+Source: jvs-engines(7).
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import durable, engine, fidelity, safepath
+from jvs.engine import Request
+from jvs.errors import JvsError, from_oserror
+
+
+class Dir:
+    """A directory of the target while it is being filled; `base` is its counterpart in the base payload, or -1."""
+
+    __slots__ = ("base", "fd", "path")
+
+    def __init__(self, fd: int, base: int, path: bytes) -> None:
+        self.fd = fd
+        self.base = base
+        self.path = path
+
+
+class Target:
+    """The directories that are open, from the root of the target to where the walk is."""
+
+    def __init__(self, request: Request, losses: fidelity.Losses) -> None:
+        self.request = request
+        self.losses = losses
+        self._open: list[Dir] = []
+
+    @property
+    def root(self) -> int:
+        """Return the descriptor of the root of the target."""
+        return self._open[0].fd
+
+    def begin(self, above: Dir | None, name: bytes, path: bytes) -> Dir:
+        """Make a directory below another one, or the root. Errors: as `failed`."""
+        try:
+            if above is None:
+                return self._begin_root()
+            here = Dir(fidelity.make_dir(name, above.fd), -1, path)
+            self._open.append(here)
+            if above.base >= 0:
+                here.base = _open_if_there(name, above.base)
+        except OSError as error:
+            raise self.failed(error, path) from error
+        return here
+
+    def _begin_root(self) -> Dir:
+        target = os.fsencode(self.request.target)
+        parent = safepath.open_dir(os.path.dirname(target) or b".")
+        try:
+            name = os.path.basename(target)
+            if self.request.as_worktree:
+                engine.best_for(os.path.dirname(self.request.target)).make_worktree(self.request.target)
+                here = Dir(safepath.open_dir(name, parent), -1, b"")
+            else:
+                here = Dir(fidelity.make_dir(name, parent), -1, b"")
+        finally:
+            os.close(parent)
+        self._open.append(here)
+        fidelity.drop_inherited(here.fd)
+        if self.request.base_payload is not None:
+            here.base = _open_if_there(os.fsencode(self.request.base_payload), None)
+        return here
+
+    def finish(self, inside: Dir, fd: int, st: os.stat_result) -> fidelity.Kept:
+        """Give a complete directory the metadata of its source, and close it. Errors: as `failed`."""
+        try:
+            kept = fidelity.apply_dir(inside.fd, fd, st, inside.path, self.losses)
+        except OSError as error:
+            raise self.failed(error, inside.path) from error
+        self._shut(inside)
+        return kept
+
+    def abandon(self, inside: Dir) -> None:
+        """Take away a directory that was begun, with all that is inside. Errors: as `failed`."""
+        while self._open[-1] is not inside:
+            self._shut(self._open[-1])
+        self._shut(inside)
+        above = self._open[-1].fd if self._open else None
+        name = os.path.basename(inside.path) if inside.path else os.fsencode(self.request.target)
+        try:
+            durable.remove_tree(name, dir_fd=above)
+        except OSError as error:
+            raise self.failed(error, inside.path) from error
+
+    def _shut(self, here: Dir) -> None:
+        self._open.remove(here)
+        os.close(here.fd)
+        if here.base >= 0:
+            os.close(here.base)
+
+    def close(self) -> None:
+        """Let go of directories that an error left open."""
+        for here in list(self._open):
+            self._shut(here)
+
+    def failed(self, error: OSError, path: bytes) -> JvsError:
+        """Return what to raise when an entry could not be copied. Shape: E_NO_SPACE, E_IO or what the errno means."""
+        shown = path.decode("utf-8", "backslashreplace") or self.request.source
+        return from_oserror(error, f"copying '{shown}'")
+
+
+def _open_if_there(name: bytes, dir_fd: int | None) -> int:
+    """Open a directory of the base payload; -1 when it is not there, and everything below is copied."""
+    try:
+        return safepath.open_dir(name, dir_fd)
+    except OSError:
+        return -1
