@@ -8,6 +8,7 @@ Source: jvs-format(5), undo; jvs-protocol(7), Restore and Undo.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 
@@ -188,7 +189,7 @@ def consume(layout: Layout, record: dict[str, Any], by: str) -> None:
     save(layout, record)
     left = False
     for name in os.listdir(home):
-        if name.startswith("files") and not delta.remove_empty_directories(os.path.join(home, name)):
+        if name.startswith("files") and not _remove_empty_directories(os.path.join(home, name)):
             left = True
     if not left and not os.path.lexists(os.path.join(home, "worktree")):
         discard(layout, record["operation_id"])
@@ -236,3 +237,16 @@ def sweep(layout: Layout, operation_id: str) -> None:
     """Remove the directory of an operation that never began, or that was being let go of when the system died."""
     if not os.path.lexists(os.path.join(layout.undo_dir(operation_id), "op.json")):
         discard(layout, operation_id)
+
+
+def _remove_empty_directories(path: str) -> bool:
+    """Remove the directories that moving everything out of a tree left empty; False when something is still there."""
+    if not os.path.isdir(path):
+        return True
+    for here, _, _ in os.walk(os.fsencode(path), topdown=False):
+        try:
+            durable.rmdir(here)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+    return not os.path.lexists(path)

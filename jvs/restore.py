@@ -9,7 +9,23 @@ from __future__ import annotations
 
 import os
 
-from jvs import audit, canon, clock, delta, fidelity, intent, journal, lineage, look, observe, trees, walk, worktree
+from jvs import (
+    apply,
+    audit,
+    canon,
+    clock,
+    delta,
+    fidelity,
+    intent,
+    journal,
+    lineage,
+    look,
+    observe,
+    place,
+    trees,
+    walk,
+    worktree,
+)
 from jvs.errors import JvsError, NotFound, PayloadHashMismatch, StaleHead, from_oserror
 from jvs.tree import decode_node
 
@@ -241,7 +257,7 @@ def plan(store: Store, name: str, target: Target, known: trees.Trees) -> Plan:
     made.steps = sorted(planner.steps, key=lambda step: step.path)
     directory = store.layout.worktree_dir(name)
     try:
-        with delta.Place(directory) as here, delta.Place(store.layout.payload(target.snapshot_id)) as payload:
+        with place.Place(directory) as here, place.Place(store.layout.payload(target.snapshot_id)) as payload:
             with observe.step("check the snapshot"):
                 _check_sources(made, payload, target.snapshot_id)
             _add_directories(made, planner.dirs, here, payload, target)
@@ -253,18 +269,18 @@ def plan(store: Store, name: str, target: Target, known: trees.Trees) -> Plan:
     return Plan(target, made, found.root_hash)
 
 
-def _check_sources(made: delta.Delta, payload: delta.Place, snapshot_id: str) -> None:
+def _check_sources(made: delta.Delta, payload: place.Place, snapshot_id: str) -> None:
     """Read everything that will be copied, and hold it against the tree. Errors: E_PAYLOAD_HASH_MISMATCH."""
     for step in made.steps:
         if step.how != delta.COPY:
             continue
         try:
-            have = delta.entry_at(*payload.parent(step.path))
+            have = place.entry_at(*payload.parent(step.path))
         except OSError as error:
             if not walk.is_vanished(error):
                 raise
             have = None
-        if not delta.same_entry(have, step.new):
+        if not place.same_entry(have, step.new):
             raise _mismatch(snapshot_id, step.path)
         observe.advance("check", 1, len(made.steps))
 
@@ -280,18 +296,18 @@ def _mismatch(snapshot_id: str, path: bytes) -> PayloadHashMismatch:
 
 
 def _add_directories(
-    made: delta.Delta, dirs: dict[bytes, Entry | None], here: delta.Place, payload: delta.Place, target: Target
+    made: delta.Delta, dirs: dict[bytes, Entry | None], here: place.Place, payload: place.Place, target: Target
 ) -> None:
     """Write down the metadata of directories before and, where they become like the target's, after."""
     for path, entry in sorted(dirs.items()):
-        after = delta.meta_at(payload, path) if entry is not None else None
+        after = place.meta_at(payload, path) if entry is not None else None
         if entry is not None and after is None:
             raise _mismatch(target.snapshot_id, path)
         if entry is not None and after is not None:
             attributes = {os.fsdecode(name): value for name, value in after[5].items()}
             if after[0] != entry[2] or fidelity.covered(attributes) != (entry[5] or None):
                 raise _mismatch(target.snapshot_id, path)
-        before = delta.meta_at(here, path) or after
+        before = place.meta_at(here, path) or after
         if before is not None:
             made.dirs.append((path, before, after))
 
@@ -406,7 +422,7 @@ def carry_out(
 def _apply(store: Store, pending: dict[str, Any], record: dict[str, Any], steps: delta.Delta, *, resume: bool) -> Done:
     layout, operation_id = store.layout, record["operation_id"]
     source = layout.payload(record["target"]) if record["of"] is None else journal.files(layout, record["of"])
-    applier = delta.Applier(
+    applier = apply.Applier(
         steps,
         operation_id,
         layout.worktree_dir(record["worktree"]),
@@ -508,12 +524,12 @@ def apply_directory(source: str, target: str, keep: str) -> tuple[delta.Delta, i
     made.steps = sorted(planner.steps, key=lambda step: step.path)
     try:
         os.makedirs(os.path.join(keep, "files"), mode=0o700)
-        with delta.Place(target) as place, delta.Place(source) as payload:
-            _add_directories(made, planner.dirs, place, payload, goal)
+        with place.Place(target) as have, place.Place(source) as payload:
+            _add_directories(made, planner.dirs, have, payload, goal)
             for step in made.steps:
-                st = place.lstat(step.path)
+                st = have.lstat(step.path)
                 step.old_ino = st.st_ino if st is not None else 0
-        with delta.Applier(made, clock.new_operation_id(), target, keep, source) as applier:
+        with apply.Applier(made, clock.new_operation_id(), target, keep, source) as applier:
             applier.run()
             return made, applier.displaced_bytes, applier.losses.as_json()
     except OSError as error:

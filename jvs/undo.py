@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from jvs import audit, clock, delta, journal, restore, walk, worktree
+from jvs import audit, clock, delta, journal, place, restore, walk, worktree
 from jvs.errors import Busy, NotFound, from_oserror
 
 TYPE_CHECKING = False
@@ -160,7 +160,7 @@ def plan(store: Store, record: dict[str, Any]) -> delta.Delta:
     files = journal.files(store.layout, record["operation_id"])
     made = delta.Delta()
     try:
-        with delta.Place(store.layout.worktree_dir(record["worktree"])) as here, delta.Place(files) as kept:
+        with place.Place(store.layout.worktree_dir(record["worktree"])) as here, place.Place(files) as kept:
             replaced: list[bytes] = []
             for step in was.steps:
                 if not any(step.path.startswith(path + b"/") for path in replaced):
@@ -171,7 +171,7 @@ def plan(store: Store, record: dict[str, Any]) -> delta.Delta:
             known = {path: before for path, before, _ in was.dirs}
             new = {step.path for step in made.steps if step.how == delta.MAKE}
             for path in sorted(changed | known.keys()):
-                now = delta.meta_at(here, path) or (known.get(path) if path in new else None)
+                now = place.meta_at(here, path) or (known.get(path) if path in new else None)
                 if now is not None:
                     made.dirs.append((path, now, known.get(path)))
     except OSError as error:
@@ -180,7 +180,7 @@ def plan(store: Store, record: dict[str, Any]) -> delta.Delta:
     return made
 
 
-def _turn(made: delta.Delta, step: delta.Step, here: delta.Place, kept: delta.Place, was: delta.Delta) -> None:
+def _turn(made: delta.Delta, step: delta.Step, here: place.Place, kept: place.Place, was: delta.Delta) -> None:
     now, back = here.lstat(step.path), kept.lstat(step.path)
     if now is None and back is None:
         return
@@ -201,7 +201,7 @@ def _turn(made: delta.Delta, step: delta.Step, here: delta.Place, kept: delta.Pl
     )
 
 
-def _make_way(made: delta.Delta, path: bytes, here: delta.Place) -> None:
+def _make_way(made: delta.Delta, path: bytes, here: place.Place) -> None:
     """Add steps for directories on the way that somebody removed or replaced since."""
     parts = path.split(b"/")
     for depth in range(1, len(parts)):

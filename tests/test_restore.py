@@ -10,7 +10,7 @@ import pytest
 from making import main_of, make_store, open_store, plumb, run, snapshot, violations, write
 from zoo import describe_tree, diff_trees, make_zoo
 
-from jvs import delta, durable, errors, journal, restore, undo
+from jvs import durable, errors, fidelity, journal, place, restore, switch, undo
 from jvs.store import Store
 
 
@@ -312,7 +312,7 @@ def test_an_error_while_copying_puts_everything_back(pair, monkeypatch: pytest.M
     store, first, _ = pair
     before = describe_tree(main_of(store))
     calls = []
-    real = delta.fidelity.copy_entry
+    real = fidelity.copy_entry
 
     def failing(*args, **more):
         calls.append(1)
@@ -320,7 +320,7 @@ def test_an_error_while_copying_puts_everything_back(pair, monkeypatch: pytest.M
             raise OSError(28, "No space left on device")
         return real(*args, **more)
 
-    monkeypatch.setattr(delta.fidelity, "copy_entry", failing)
+    monkeypatch.setattr(fidelity, "copy_entry", failing)
     with pytest.raises(errors.NoSpace):
         go(store, first)
     assert diff_trees(before, describe_tree(main_of(store))) == []
@@ -340,7 +340,7 @@ def test_an_error_while_switching_puts_everything_back(pair, monkeypatch: pytest
             raise OSError(5, "Input/output error")
         return real(*args, **more)
 
-    monkeypatch.setattr(delta.durable, call, failing)
+    monkeypatch.setattr(durable, call, failing)
     try:
         go(store, first)
     except errors.IOFailure:
@@ -359,10 +359,10 @@ def test_an_interrupt_between_two_lines_loses_nothing(pair, monkeypatch: pytest.
 
     def interrupted(*args, **more):
         real(*args, **more)
-        monkeypatch.setattr(delta.durable, "exchange", real)
+        monkeypatch.setattr(durable, "exchange", real)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(delta.durable, "exchange", interrupted)
+    monkeypatch.setattr(durable, "exchange", interrupted)
     with pytest.raises(KeyboardInterrupt):
         go(store, first)
     assert diff_trees(before, describe_tree(main_of(store))) == []
@@ -370,7 +370,7 @@ def test_an_interrupt_between_two_lines_loses_nothing(pair, monkeypatch: pytest.
 
 def test_without_exchange_it_works_as_well(pair, monkeypatch: pytest.MonkeyPatch):
     store, first, _ = pair
-    monkeypatch.setattr(delta.durable, "exchange", lambda *a, **m: False)
+    monkeypatch.setattr(durable, "exchange", lambda *a, **m: False)
     dirty = describe_tree(main_of(store))
     go(store, first)
     assert diff_trees(describe_tree(store.layout.payload(first)), describe_tree(main_of(store)), ["links"]) == []
@@ -380,7 +380,7 @@ def test_without_exchange_it_works_as_well(pair, monkeypatch: pytest.MonkeyPatch
 
 def test_what_somebody_puts_in_the_way_meanwhile_is_kept(pair, monkeypatch: pytest.MonkeyPatch):
     store, first, _ = pair
-    real = delta.Applier._switch
+    real = switch.Switcher.switch
 
     def late(self, i):
         if self.delta.steps[i].path == b"gone":
@@ -389,7 +389,7 @@ def test_what_somebody_puts_in_the_way_meanwhile_is_kept(pair, monkeypatch: pyte
             (main_of(store) / "changed").write_text("just changed")
         real(self, i)
 
-    monkeypatch.setattr(delta.Applier, "_switch", late)
+    monkeypatch.setattr(switch.Switcher, "switch", late)
     go(store, first)
     assert (main_of(store) / "gone").read_text() == "gone"
     assert {b"just written", b"just changed"} <= kept_contents(store)
@@ -400,8 +400,8 @@ def test_only_what_differs_is_read_from_the_snapshot(pair, monkeypatch: pytest.M
     go(store, second)
     (main_of(store) / "changed").write_text("3")
     seen = []
-    real = delta.entry_at
-    monkeypatch.setattr(delta, "entry_at", lambda fd, name: seen.append(name) or real(fd, name))
+    real = place.entry_at
+    monkeypatch.setattr(place, "entry_at", lambda fd, name: seen.append(name) or real(fd, name))
     go(store, second)
     assert seen == [b"changed"]
 

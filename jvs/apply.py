@@ -1,0 +1,124 @@
+"""Turning a directory into another in place: steps that can be repeated, and that keep whatever they displace.
+
+Steps are journaled before the first of them: after a crash `Applier.resume` finds out what was done, and does the
+rest; after an error all is taken back.
+Source: jvs-protocol(7), Restore.
+"""
+
+from __future__ import annotations
+
+from jvs import observe, recovery, walk
+from jvs.delta import COPY, MAKE, MOVE
+from jvs.switch import Switcher
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jvs.delta import Delta
+
+
+class Applier:
+    """Carries out one delta in a worktree, below the locks and the intent of its operation.
+
+    `source` is a payload (COPY) or the `files` of another operation (MOVE); `keep` is the operation's own directory
+    below `undo/`. After `run` or `resume`, `displaced_bytes` says how much was put aside.
+    """
+
+    def __init__(
+        self, delta: Delta, operation_id: str, target: str, keep: str, source: str | None, *, each: bool = False
+    ) -> None:
+        walk.allow_deep_trees()
+        self.delta = delta
+        self.work = Switcher(delta, operation_id, target, keep, source, each=each)
+        self.losses = self.work.losses
+        self.rolled_back = False
+        self._no_way_back = False
+
+    @property
+    def displaced_bytes(self) -> int:
+        """How much was put aside."""
+        return self.work.displaced_bytes
+
+    @property
+    def kept_aside(self) -> bool:
+        """Whether taking back found something that nobody else holds; it is in the operation's directory."""
+        return self.work.kept_aside
+
+    def close(self) -> None:
+        """Close everything."""
+        self.work.close()
+
+    def __enter__(self) -> Applier:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run(self) -> None:
+        """Carry out all steps. Durable: yes.
+
+        Errors: OSError and E_NO_SPACE, E_IO; everything was taken back then, unless that failed as well
+        (`rolled_back` is False): then the intent is to stay.
+        """
+        self._carry_out(range(len(self.delta.steps)), resumed=False)
+
+    def resume(self) -> None:
+        """Do what a dead process left to do. Durable: yes. Errors: as `run`."""
+        left = [i for i in range(len(self.delta.steps)) if not recovery.was_done(self.work, i)]
+        self._carry_out(left, resumed=True)
+
+    def _carry_out(self, left: Sequence[int], *, resumed: bool) -> None:
+        try:
+            if self.work.source is not None and any(self.delta.steps[i].how == COPY for i in left):
+                with observe.step("hard links"):
+                    self.work.groups.find(self.work.source, self.delta)
+            with observe.step("make new entries"):
+                for i in left:
+                    if self.delta.steps[i].how == MAKE:
+                        self.work.build(i)
+                        self.work.switch(i)
+                for i in left:
+                    if self.delta.steps[i].how in (COPY, MOVE):
+                        self.work.build(i)
+                        observe.advance("restore", 1, len(self.delta.steps))
+            with observe.step("switch"):
+                for i in left:
+                    if self.delta.steps[i].how != MAKE:
+                        self.work.switch(i)
+            with observe.step("durable"):
+                self._finish()
+        except BaseException:
+            # What a dead process began is carried on, never taken back: which of the contents came later, by hand,
+            # cannot be told any more.
+            if not self._no_way_back and not resumed:
+                self._roll_back()
+                work = self.work
+                work.kept_aside = work.kept_aside or (not work.crosses and recovery.keeps_anything(work))
+                self.rolled_back = True
+            raise
+
+    def _finish(self) -> None:
+        if self.work.leftovers:  # copies that crossed subvolumes must be durable before the originals go
+            self.work.sync()
+            self._no_way_back = True
+            self.work.drop_leftovers()
+        self.work.apply_dirs(after=True)
+        self.work.sync()
+
+    def _roll_back(self) -> None:
+        """Put everything back as it was: renames, and removals of what the source still holds."""
+        self.work.target.forget()
+        self.work.keep.forget()
+        if self.work.source is not None:
+            self.work.source.forget()
+        for i in reversed(range(len(self.delta.steps))):
+            try:
+                parent, name = self.work.target.parent(self.delta.steps[i].path, writable=True)
+            except OSError as error:
+                if walk.is_vanished(error):
+                    continue
+                raise
+            recovery.take_back(self.work, i, parent, name)
+        self.work.apply_dirs(after=False)
+        self.work.sync()

@@ -1,0 +1,155 @@
+"""Copying entries so that the names of one file become names of one file again.
+
+Source: link(2); jvs-protocol(7), Restore.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from jvs import fidelity, safepath, walk
+from jvs.delta import COPY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.delta import Delta
+    from jvs.place import Place
+
+
+class Groups:
+    """Hard-link groups of a payload, as far as the steps of a delta touch them."""
+
+    def __init__(self) -> None:
+        self.paths: dict[int, list[bytes]] = {}
+
+    def find(self, source: Place, delta: Delta) -> None:
+        """Find the other names of every file of the delta that has any. Lists the payload's names when one does."""
+        wanted = set()
+        for step in delta.steps:
+            st = source.lstat(step.path) if step.how == COPY else None
+            if st is None:
+                continue
+            if stat.S_ISDIR(st.st_mode):
+                wanted.update(_linked_inodes(source, step.path))
+            elif st.st_nlink > 1:
+                wanted.add(st.st_ino)
+        if wanted:
+            self._walk(source.fd, b"", wanted)
+            self.paths = {ino: paths for ino, paths in self.paths.items() if len(paths) > 1}
+
+    def _walk(self, fd: int, path: bytes, wanted: set[int]) -> None:
+        below = []
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                name = os.fsencode(entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    below.append(name)
+                elif entry.inode() in wanted:
+                    self.paths.setdefault(entry.inode(), []).append(walk.relative(path, name))
+        for name in below:
+            child = safepath.open_dir(name, fd)
+            try:
+                self._walk(child, walk.relative(path, name), wanted)
+            finally:
+                os.close(child)
+
+
+def _linked_inodes(source: Place, path: bytes) -> set[int]:
+    found: set[int] = set()
+    stack = [path]
+    while stack:
+        here = stack.pop()
+        fd = safepath.open_below(source.fd, safepath.split_relative(here))
+        try:
+            for name, st in zip(*walk.list_dir(fd), strict=True):
+                if stat.S_ISDIR(st.st_mode):
+                    stack.append(walk.relative(here, name))
+                elif st.st_nlink > 1:
+                    found.add(st.st_ino)
+        finally:
+            os.close(fd)
+    return found
+
+
+class Links:
+    """Copies entries to a place, and knows which inode of the source has which name there already."""
+
+    def __init__(self, place: Place, delta: Delta, losses: fidelity.Losses, groups: Groups | None = None) -> None:
+        self.place = place
+        self.delta = delta
+        self.losses = losses
+        self.groups = groups
+        self.made: dict[int, bytes] = {}
+
+    def copy(self, source: int, name: bytes, parent: int, label: bytes, path: bytes, physical: bytes) -> None:
+        """Copy an entry, or a whole directory, with all metadata; names of one group become one file again.
+
+        `path` is what losses call it, `physical` where it comes to lie in the place that is copied to.
+        """
+        st = os.lstat(name, dir_fd=source)
+        if not stat.S_ISDIR(st.st_mode):
+            if st.st_nlink > 1:
+                first = self._other_name(st, physical)
+                if first is not None and self._link(first, parent, label, path):
+                    return
+            fidelity.copy_entry(source, name, parent, st, path, self.losses, target_name=label)
+            return
+        fd = safepath.open_dir(name, source)
+        try:
+            made = fidelity.make_dir(label, parent)
+            try:
+                fidelity.drop_inherited(made)
+                for child in walk.list_dir(fd)[0]:
+                    below = walk.relative(path, child)
+                    self.copy(fd, child, made, child, below, walk.relative(physical, child))
+                fidelity.apply_dir(made, fd, st, path, self.losses)
+            finally:
+                os.close(made)
+        finally:
+            os.close(fd)
+
+    def _link(self, first: bytes, parent: int, label: bytes, path: bytes) -> bool:
+        """Make a new name for a file that is there already; False, and a loss, when that cannot be."""
+        parts = safepath.split_relative(first)
+        try:
+            above = safepath.open_parent(self.place.fd, parts)
+            try:
+                os.link(parts[-1], label, src_dir_fd=above, dst_dir_fd=parent, follow_symlinks=False)
+            finally:
+                os.close(above)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
+                raise
+            self.losses.add(path, "hardlink", f"copied as a file of its own: {error.strerror}")
+            return False
+        return True
+
+    def _other_name(self, st: os.stat_result, physical: bytes) -> bytes | None:
+        """Return a name that the file has already, or None; then `physical` becomes its first."""
+        if self.groups is not None and st.st_ino not in self.groups.paths:
+            return None
+        first = self.made.get(st.st_ino)
+        if first is None and self.groups is not None:
+            first = self._untouched(self.groups.paths[st.st_ino], st)
+        if first is None:
+            self.made[st.st_ino] = physical
+        return first
+
+    def _untouched(self, paths: list[bytes], st: os.stat_result) -> bytes | None:
+        """Return a name of the group that the delta leaves alone, so that it holds the same content already."""
+        for path in paths:
+            parts = path.split(b"/")
+            if any(b"/".join(parts[:depth]) in self.delta.paths for depth in range(1, len(parts) + 1)):
+                continue
+            have = self.place.lstat(path)
+            if have is not None and (have.st_mode, have.st_size) == (st.st_mode, st.st_size):
+                return path
+        return None
+
+    def rename(self, before: bytes, after: bytes) -> None:
+        """Follow a rename of what was copied."""
+        for ino, path in self.made.items():
+            if path == before or path.startswith(before + b"/"):
+                self.made[ino] = after + path[len(before) :]

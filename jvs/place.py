@@ -1,0 +1,169 @@
+"""Entries below an open root: reached by relative paths, seen with all their metadata, following no link."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from jvs import fidelity, safepath, scan, tree, walk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.tree import Entry
+
+_OPEN_DIRECTORIES = 16
+
+Meta = list
+"""Shape: permission bits, uid, gid, atime_ns, mtime_ns, all xattrs that can be carried over (bytes -> bytes)."""
+
+
+class Place:
+    """A root below which entries are reached by relative paths, one component at a time, following no link."""
+
+    def __init__(self, root: str) -> None:
+        self.fd = safepath.open_dir(root)
+        self._open: dict[bytes, int] = {}
+
+    def parent(self, path: bytes, *, make: bool = False, writable: bool = False) -> tuple[int, bytes]:
+        """Return the open directory that holds a path, and the last component.
+
+        `make` makes directories that are missing, 0700; `writable` gives us, the owner, the right to change it.
+        Errors: OSError.
+        """
+        above, _, name = path.rpartition(b"/")
+        fd = self._open.get(above)
+        if fd is None:
+            while len(self._open) >= _OPEN_DIRECTORIES:
+                os.close(self._open.pop(next(iter(self._open))))
+            parts = safepath.split_relative(above)
+            fd = self._make(parts) if make else safepath.open_below(self.fd, parts)
+            self._open[above] = fd
+        if writable and os.geteuid() != 0 and os.fstat(fd).st_mode & 0o300 != 0o300:
+            os.fchmod(fd, 0o700)  # the journal knows the mode; it is set again when everything inside is done
+        return fd, name
+
+    def _make(self, parts: list[bytes]) -> int:
+        fd = os.dup(self.fd)
+        try:
+            for part in parts:
+                try:
+                    child = safepath.open_dir(part, fd)
+                except FileNotFoundError:
+                    child = fidelity.make_dir(part, fd)
+                os.close(fd)
+                fd = child
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def lstat(self, path: bytes) -> os.stat_result | None:
+        """Return the stat of a path, or None when it, or a directory on the way, is not there."""
+        return safepath.lstat_below(self.fd, safepath.split_relative(path))
+
+    def forget(self) -> None:
+        """Close the directories that were kept open."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def close(self) -> None:
+        """Close everything."""
+        self.forget()
+        os.close(self.fd)
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def meta_of(fd: int) -> Meta:
+    """Return the metadata of an open directory."""
+    st = os.fstat(fd)
+    xattrs = {os.fsencode(name): value for name, value in fidelity.read_xattrs(fd).items()}
+    return [stat.S_IMODE(st.st_mode), st.st_uid, st.st_gid, st.st_atime_ns, st.st_mtime_ns, xattrs]
+
+
+def meta_at(root: Place, path: bytes) -> Meta | None:
+    """Return the metadata of a directory, or None when there is none of that name."""
+    try:
+        fd = safepath.open_below(root.fd, safepath.split_relative(path))
+    except OSError as error:
+        if walk.is_vanished(error):
+            return None
+        raise
+    try:
+        return meta_of(fd)
+    finally:
+        os.close(fd)
+
+
+def entry_at(parent: int, name: bytes) -> Entry | None:
+    """Return an entry as a tree holds it, reading all of it; None when it is not there. Errors: OSError, E_IO."""
+    try:
+        st = os.lstat(name, dir_fd=parent)
+    except FileNotFoundError:
+        return None
+    kind = walk.kind_of(st.st_mode)
+    mode = 0 if kind == walk.SYMLINK else st.st_mode & 0o7777
+    if kind == walk.DIR:
+        fd = safepath.open_dir(name, parent)
+        try:
+            found = scan.Scanner(scan.Worker(jobs=os.cpu_count() or 1)).run(b"/proc/self/fd/%d/." % fd)
+        finally:
+            os.close(fd)
+        return name, kind, mode, found.bytes, found.digest, found.root[1]
+    if kind != walk.FILE:
+        xattrs = None if kind == walk.SYMLINK else fidelity.covered(fidelity.entry_xattrs(name, parent))
+        size = st.st_size if kind == walk.SYMLINK else 0
+        return name, kind, mode, size, tree.special_digest(kind, name, st, parent), xattrs
+    fd = safepath.open_file(name, parent)
+    try:
+        digest, size = tree.hash_open_file(fd)
+        return name, kind, mode, size, digest, tree.covered_xattrs(fd)
+    finally:
+        os.close(fd)
+
+
+def same_entry(a: Entry | None, b: Entry | None) -> bool:
+    """Answer whether two entries are the same but for their names."""
+    if a is None or b is None:
+        return a is b
+    return (a[1], a[2], a[4], a[5] or None) == (b[1], b[2], b[4], b[5] or None)
+
+
+def lstat_at(name: bytes, parent: int) -> os.stat_result | None:
+    """Return the stat of a name in an open directory, or None when it is not there."""
+    try:
+        return os.lstat(name, dir_fd=parent)
+    except FileNotFoundError:
+        return None
+
+
+class Movable:
+    """Lets a directory that we own and may not write be moved: its `..` entry is written. Only without root."""
+
+    def __init__(self, parent: int, name: bytes) -> None:
+        self.parent = parent
+        self.name = name
+        self.fd = -1
+        self.mode = 0
+
+    def __enter__(self) -> None:
+        if os.geteuid() == 0:
+            return
+        st = lstat_at(self.name, self.parent)
+        if st is not None and stat.S_ISDIR(st.st_mode) and st.st_mode & 0o200 == 0:
+            self.mode = stat.S_IMODE(st.st_mode)
+            try:
+                self.fd = safepath.open_dir(self.name, self.parent)
+            except PermissionError:
+                os.chmod(self.name, 0o700, dir_fd=self.parent)
+                self.fd = safepath.open_dir(self.name, self.parent)
+            os.fchmod(self.fd, self.mode | 0o700)
+
+    def __exit__(self, *_: object) -> None:
+        if self.fd >= 0:
+            os.fchmod(self.fd, self.mode)
+            os.close(self.fd)

@@ -1,0 +1,291 @@
+"""One step of a delta: the new entry is made beside the old one, then the two trade places in one system call.
+
+So a name is never absent, and nothing that was written meanwhile is overwritten; what was displaced goes to the
+operation's directory below `undo/`.
+Source: renameat2(2); jvs-protocol(7), Restore.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from jvs import durable, fidelity, safepath, walk
+from jvs.delta import COPY, DROP, MAKE, MOVE
+from jvs.links import Groups, Links
+from jvs.place import Movable, Place, lstat_at
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.delta import Delta, Step
+    from jvs.place import Meta
+
+
+class Switcher:
+    """Carries out single steps of a delta, and notes what it did, so that it can be taken back.
+
+    `source` is a payload (COPY) or the `files` of another operation (MOVE); `keep` is the operation's own directory
+    below `undo/`. `displaced_bytes` says how much was put aside so far.
+    """
+
+    def __init__(
+        self, delta: Delta, operation_id: str, target: str, keep: str, source: str | None, *, each: bool = False
+    ) -> None:
+        self.delta = delta
+        self.prefix = b".jvs-tmp-%s-" % operation_id.encode()
+        self.barrier = durable.Barrier(target, each=each)
+        self.target = Place(target)
+        self.keep = Place(keep)
+        self.source = Place(source) if source is not None else None
+        self.losses = fidelity.Losses()
+        self.displaced_bytes = 0
+        self.kept_aside = False
+        """Whether taking back found something that nobody else holds; it is in the operation's directory."""
+        self.groups = Groups()
+        self._links = {
+            COPY: Links(self.target, delta, self.losses, self.groups),
+            MOVE: Links(self.target, delta, self.losses),
+            DROP: Links(self.keep, delta, self.losses),
+        }
+        self.touched: set[bytes] = set()
+        self.kept: set[bytes] = set()
+        self.before: dict[int, int] = {}
+        self.slots: dict[int, bytes] = {}
+        self.switched: dict[int, bytes | None] = {}
+        self.leftovers: list[tuple[Place, bytes]] = []
+        self.crosses = os.fstat(self.target.fd).st_dev != os.fstat(self.keep.fd).st_dev
+
+    def close(self) -> None:
+        """Close everything."""
+        self.target.close()
+        self.keep.close()
+        if self.source is not None:
+            self.source.close()
+        self.barrier.close()
+
+    # Making new entries
+
+    def temporary(self, i: int) -> bytes:
+        """Return the path under which the new entry of a step is made."""
+        above, slash, _ = self.delta.steps[i].path.rpartition(b"/")
+        return above + slash + self.prefix + b"%d" % i
+
+    def build(self, i: int) -> None:
+        """Make the new entry of a step beside the old one. Nothing that was there is touched."""
+        step = self.delta.steps[i]
+        parent, _ = self.target.parent(step.path, writable=True)
+        label = self.temporary(i).rpartition(b"/")[2]
+        self.touched.add(step.path.rpartition(b"/")[0])
+        if (self.target, self.temporary(i)) in self.leftovers:  # done for the second time: the place must be free
+            self.sync()
+            self.drop_leftovers()
+        if step.how == MAKE:
+            os.close(fidelity.make_dir(label, parent))
+            return
+        if step.how == MOVE and not self.crosses:
+            return
+        assert self.source is not None
+        source, name = self.source.parent(step.path)
+        self._links[step.how].copy(source, name, parent, label, step.path, self.temporary(i))
+        if not self.barrier.whole_filesystem:
+            if step.new is not None and step.new[1] == walk.DIR:
+                durable.sync_tree(label, parent)
+            elif step.new is None or step.new[1] == walk.FILE:
+                _sync_file(label, parent)
+
+    # Trading places
+
+    def switch(self, i: int) -> None:
+        """Put the new entry of a step in place and what was there into `undo/`.
+
+        What is about to happen is noted first, so that even an interrupt between two lines can be taken back.
+        """
+        step = self.delta.steps[i]
+        self.touched.add(step.path.rpartition(b"/")[0])
+        try:
+            parent, name = self.target.parent(step.path, writable=True)
+        except OSError as error:
+            if step.how == DROP and walk.is_vanished(error):
+                return
+            raise
+        while True:
+            now = lstat_at(name, parent)
+            self.before[i] = now.st_ino if now is not None else 0
+            if step.how == DROP:
+                if now is not None:
+                    self.stow(i, step.path)
+                return
+            if self._trade(i, step, parent, name, now is not None):
+                break
+        if step.how == MOVE and self.crosses:
+            assert self.source is not None
+            self.leftovers.append((self.source, step.path))
+
+    def _trade(self, i: int, step: Step, parent: int, name: bytes, there: bool) -> bool:
+        """Let the new entry and what is under the name trade places; False when the name was taken meanwhile."""
+        temporary = self.temporary(i)
+        above, label = parent, temporary.rpartition(b"/")[2]
+        if step.how == MOVE and not self.crosses:
+            assert self.source is not None
+            above, label = self.source.parent(step.path)
+        with Movable(above, label):
+            if not there:
+                try:
+                    durable.rename_new(label, name, source_fd=above, target_fd=parent)
+                except FileExistsError:
+                    return False
+                self.switched[i] = None
+                return True
+            with Movable(parent, name):
+                traded = durable.exchange(label, name, source_fd=above, target_fd=parent)
+            if not traded:  # no exchange on this filesystem: the name is absent for an instant
+                if self.crosses:
+                    raise OSError(errno.EOPNOTSUPP, "two names cannot trade places here", os.fsdecode(name))
+                self.stow(i, step.path)
+                durable.rename_new(label, name, source_fd=above, target_fd=parent)
+                return True
+        if above is parent:
+            self.stow(i, temporary)
+        else:
+            self.stow_moved(i, step, above, label)
+        return True
+
+    def stow_moved(self, i: int, step: Step, above: int, label: bytes) -> None:
+        """Move what traded places with something in `undo/` from there to this operation's own directory."""
+        slot = self.slots[i] = self.slot(step.path)
+        there, last = self.keep.parent(slot, make=True)
+        self._count(step, above, label)
+        with Movable(above, label):
+            durable.rename(label, last, source_fd=above, target_fd=there)
+        self.switched[i] = slot
+
+    def stow(self, i: int, path: bytes) -> None:
+        """Move what is under a name in the worktree to `undo/`.
+
+        Across subvolumes it is copied, and the original stays under our temporary name until the copy is durable.
+        """
+        step, temporary = self.delta.steps[i], self.temporary(i)
+        parent, name = self.target.parent(path, writable=True)
+        slot = self.slots[i] = self.slot(step.path)
+        there, last = self.keep.parent(slot, make=True)
+        self._count(step, parent, name)
+        if not self.crosses:
+            with Movable(parent, name):
+                durable.rename(name, last, source_fd=parent, target_fd=there)
+            self.switched[i] = slot
+            return
+        if path != temporary:
+            name = temporary.rpartition(b"/")[2]
+            durable.rename_new(path.rpartition(b"/")[2], name, source_fd=parent, target_fd=parent)
+        self.switched[i] = temporary
+        self.copy_kept(parent, name, slot, step.path)
+        self.leftovers.append((self.target, temporary))
+
+    def copy_kept(self, parent: int, name: bytes, slot: bytes, path: bytes) -> None:
+        """Copy something to `undo/`; it gets its final name there when it is complete."""
+        there, last = self.keep.parent(slot, make=True)
+        half = b".jvs-half"
+        durable.remove_tree(half, dir_fd=there)
+        physical = walk.relative(slot.rpartition(b"/")[0], half)
+        links = self._links[DROP]
+        links.copy(parent, name, there, half, path, physical)
+        durable.rename(half, last, source_fd=there, target_fd=there)
+        links.rename(physical, slot)
+        if not self.barrier.whole_filesystem:
+            is_dir = stat.S_ISDIR(os.lstat(last, dir_fd=there).st_mode)
+            durable.sync_tree(last, there) if is_dir else _sync_file(last, there)
+
+    def _count(self, step: Step, parent: int, name: bytes) -> None:
+        st = lstat_at(name, parent)
+        if st is not None and stat.S_ISREG(st.st_mode):
+            self.displaced_bytes += st.st_size
+        elif st is not None and stat.S_ISDIR(st.st_mode) and step.old is not None:
+            self.displaced_bytes += step.old[3]
+
+    def slot(self, path: bytes) -> bytes:
+        """Return a free path below the operation's directory: `files/PATH`, and `files.N/PATH` when that is taken.
+
+        It is taken when a step is done a second time, after a crash, because somebody changed the entry meanwhile.
+        """
+        number = 0
+        while True:
+            slot = walk.relative(b"files" if number == 0 else b"files.%d" % number, path)
+            try:
+                parent, name = self.keep.parent(slot, make=True)
+                if lstat_at(name, parent) is None:
+                    self.kept.add(slot.rpartition(b"/")[0])
+                    return slot
+            except OSError as error:
+                if error.errno not in (errno.ENOTDIR, errno.ELOOP, errno.EEXIST):
+                    raise
+            number += 1
+
+    # When all steps are done
+
+    def apply_dirs(self, *, after: bool) -> None:
+        """Give directories their mode, owner, attributes and times, bottom up, as changing entries moves times."""
+        for path, before, wanted in sorted(
+            self.delta.dirs, key=lambda item: item[0].count(b"/") + bool(item[0]), reverse=True
+        ):
+            meta = (wanted or before) if after else before
+            try:
+                fd = safepath.open_below(self.target.fd, safepath.split_relative(path))
+            except OSError as error:
+                if walk.is_vanished(error):
+                    continue
+                raise
+            try:
+                if after and wanted is None:
+                    if stat.S_IMODE(os.fstat(fd).st_mode) != before[0]:
+                        os.fchmod(fd, before[0])
+                    continue
+                xattrs = {os.fsdecode(name): value for name, value in (meta[5] or {}).items()}
+                fidelity.apply_metadata(fd, _Stat(meta), xattrs, path, self.losses)  # type: ignore[arg-type]
+                self.touched.add(path)
+            finally:
+                os.close(fd)
+
+    def sync(self) -> None:
+        """Make all that was changed durable, in the worktree and in `undo/`."""
+        if self.barrier.whole_filesystem:
+            self.barrier.flush()
+            return
+        for place, paths in ((self.target, self.touched), (self.keep, self.kept)):
+            for path in sorted(paths, key=len, reverse=True):
+                parts = safepath.split_relative(path)
+                for depth in range(len(parts), -1, -1) if place is self.keep else (len(parts),):
+                    try:
+                        fd = safepath.open_below(place.fd, parts[:depth])
+                    except OSError as error:
+                        if walk.is_vanished(error):
+                            continue
+                        raise
+                    try:
+                        # the names in it: what moved must not be in neither of two directories
+                        durable.fsync_dir(b".", fd)
+                    finally:
+                        os.close(fd)
+
+    def drop_leftovers(self) -> None:
+        """Remove originals whose copies have crossed to another subvolume, and are durable."""
+        for place, path in self.leftovers:
+            parent, name = place.parent(path)
+            durable.remove_tree(name, dir_fd=parent)
+        self.leftovers = []
+
+
+class _Stat:
+    """A stat made from a journal's metadata."""
+
+    def __init__(self, meta: Meta) -> None:
+        self.st_mode = stat.S_IFDIR | meta[0]
+        self.st_uid, self.st_gid, self.st_atime_ns, self.st_mtime_ns = meta[1:5]
+
+
+def _sync_file(name: bytes, parent: int) -> None:
+    try:
+        durable.fsync_file(name, parent)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ELOOP):  # not a regular file: its name is all there is
+            raise
