@@ -24,7 +24,8 @@ def python(code, *words):
 
 
 def test_the_lock_is_held_while_the_command_runs_and_not_after(store):
-    check = "import fcntl,sys\ntry: fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)\nexcept OSError: sys.exit(9)"
+    take = "fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    check = f"import fcntl,sys\ntry: {take}\nexcept OSError: sys.exit(9)"
     path = store.layout.lock("worktree-main")
     assert making.plumb("with-lock", "main", "--", *python(check, path)).exit == 9
     locks.acquire(path, wait=0).close()

@@ -74,7 +74,8 @@ set -e
 mkdir -p assets && echo art > assets/art
 jvs init lab > /dev/null
 cd lab/main
-mkdir -p src data models && echo w > models/weights && echo 'print(1)' > src/model.py && echo 'a = 1' > settings.toml && seq 1 100 > data/numbers
+mkdir -p src data models && echo w > models/weights && echo 'print(1)' > src/model.py
+echo 'a = 1' > settings.toml && seq 1 100 > data/numbers
 jvs snapshot "epoch 1" --tag baseline --tag good > /dev/null
 echo 'print(2)' > src/model.py && echo 'a = 2' > settings.toml
 jvs snapshot "epoch 2" --tag release-1 > /dev/null

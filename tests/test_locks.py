@@ -54,9 +54,9 @@ def test_an_exclusive_lock_excludes_everybody(tmp_path):
 
 def test_a_shared_lock_is_shared_and_keeps_the_exclusive_out(tmp_path):
     path = str(tmp_path / "a.lock")
-    with locks.acquire(path, exclusive=False, wait=0), locks.acquire(path, exclusive=False, wait=0):
-        with pytest.raises(Busy):
-            locks.acquire(path, wait=0)
+    one, other = (locks.acquire(path, exclusive=False, wait=0) for _ in range(2))
+    with one, other, pytest.raises(Busy):
+        locks.acquire(path, wait=0)
 
 
 def test_busy_names_the_holder(tmp_path, holder):
