@@ -205,3 +205,21 @@ def special_xattrs(fd: int, name: bytes) -> dict[bytes, bytes] | None:
         return None
     finally:
         os.close(handle)
+
+
+def has_attributes(fd: int) -> bool:
+    """Answer whether a filesystem keeps extended attributes at all."""
+    try:
+        os.listxattr(fd)
+    except OSError:  # ENOTSUP: JuiceFS does unless it was mounted to keep them
+        return False
+    return True
+
+
+def child_xattrs(fd: int, name: bytes) -> dict[bytes, bytes] | None:
+    """Return the covered xattrs of a subdirectory."""
+    child = safepath.open_dir(name, fd)
+    try:
+        return tree.covered_xattrs(child)
+    finally:
+        os.close(child)

@@ -13,7 +13,8 @@ import os
 
 from jvs import durable, index, observe, safepath, tree, walk
 from jvs.errors import from_oserror
-from jvs.hashing import BIG_BYTES, NOT_READ, Worker, special_xattrs
+from jvs.hashing import BIG_BYTES, Worker, child_xattrs, has_attributes, special_xattrs
+from jvs.treebuilder import Directory, Tree, TreeBuilder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,58 +26,6 @@ __all__ = ["BIG_BYTES", "RACY_NS", "Scanner", "Tree", "Worker", "writeback"]
 RACY_NS = 20_000_000
 COARSE_RACY_NS = 2_020_000_000
 _NO_STAMP = bytes(walk.STAMP.size)
-
-
-class Tree:
-    """What a walk found. Shape: `rows` are (path, packed row, node digest) of the directories that had changed."""
-
-    def __init__(self) -> None:
-        self.root_hash = ""
-        self.digest = b""
-        self.root: tree.Root = (0, None, b"")
-        self.files = self.dirs = self.symlinks = self.others = self.bytes = 0
-        self.nodes: dict[bytes, bytes] = {}
-        self.rows: list[tuple[bytes, bytes, bytes]] = []
-        self.gone: list[bytes] = []
-        self.totals: dict[bytes, index.Total] = {}
-        self.taken = 0  # entries that the rows did not answer for
-        self.unreadable: list[tuple[bytes, str]] = []
-        self.source_stamps = False  # the rows hold the stamps of the source, not of what was walked
-
-    def payload(self) -> dict[str, int]:
-        """Return the counts of the descriptor. Units: bytes are sums of file sizes; the root is not counted."""
-        return {
-            "files": self.files,
-            "dirs": self.dirs,
-            "symlinks": self.symlinks,
-            "others": self.others,
-            "bytes": self.bytes,
-        }
-
-
-class _Directory:
-    """A directory on its way to a digest: entries may still be waiting for their hash."""
-
-    __slots__ = ("changed", "counts", "digest", "entries", "names", "path", "row_stamps", "size", "subdirs", "visited")
-
-    def __init__(self, path: bytes) -> None:
-        self.path = path
-        self.digest: bytes | None = None
-        self.size = 0
-        self.counts = [0, 0, 0, 0]
-        self.changed = True
-        self.entries: list[Any] = []
-        self.subdirs: list[tuple[int, _Directory]] = []
-        self.names: list[bytes] = []
-        self.row_stamps = b""
-        self.visited: dict[bytes, _Directory] = {}
-
-    def gather(self, below: list[tuple[int, _Directory]]) -> None:
-        """Add what the subdirectories hold in all to what is here itself."""
-        for _, child in below:
-            self.size += child.size
-            for i in range(4):
-                self.counts[i] += child.counts[i]
 
 
 class Scanner:
@@ -113,8 +62,7 @@ class Scanner:
         self.btrfs = btrfs
         self.skip = skip
         self.only = only
-        self.result = Tree()
-        self._unfinished: list[_Directory] = []
+        self._builder = TreeBuilder(worker, with_rows=bool(moment_ns))
         self._seen: set[bytes] = set()
         self._device = 0
         self._hidden = False
@@ -143,10 +91,9 @@ class Scanner:
         root = self._visit(fd, b"", inside)
         self.worker.leave(inside, fd, st)
         self.worker.flush()
-        for directory in self._unfinished:
-            self._finish(directory)
+        self._builder.finish()
         assert root.digest is not None
-        found = self.result
+        found = self._builder.tree
         found.digest = root.digest
         mode, xattrs = self.worker.stored.get(b"") or (st.st_mode & 0o7777, tree.covered_xattrs(fd))
         found.root = (mode, xattrs, root.digest)
@@ -158,7 +105,7 @@ class Scanner:
         found.unreadable = self.worker.unreadable
         return found
 
-    def _visit(self, fd: int, path: bytes, inside: Any) -> _Directory:
+    def _visit(self, fd: int, path: bytes, inside: Any) -> Directory:
         names, stats = walk.list_dir(fd)
         if self.skip and not path:
             kept = [i for i, name in enumerate(names) if name not in self.skip]
@@ -169,7 +116,7 @@ class Scanner:
             names, stats = [names[i] for i in kept], [stats[i] for i in kept]
         self.worker.listed(path, names)
         self._seen.add(path)
-        here = _Directory(path)
+        here = Directory(path)
         row_stamps = walk.stamps(stats, with_inode=self.with_inode)
         known = self.rows.get(path)
         same = known is not None and known[0] == index.pack_row(names, row_stamps)
@@ -201,7 +148,7 @@ class Scanner:
 
     def _visit_same(
         self,
-        here: _Directory,
+        here: Directory,
         digest: bytes,
         fd: int,
         path: bytes,
@@ -215,7 +162,7 @@ class Scanner:
             self.worker.keep(inside, fd, names, stats)
             here.digest, here.changed = digest, False
             return True
-        below: list[tuple[int, _Directory]] = []
+        below: list[tuple[int, Directory]] = []
         for i in dirs:
             child = self._descend_checked(fd, path, names[i], stats[i], inside)
             if child is None:  # it vanished since the listing, or may not be read: no longer what the row says
@@ -237,15 +184,15 @@ class Scanner:
         here.entries = [list(entry) for entry in tree.decode_node(data)]
         here.names, here.row_stamps = names, walk.stamps(stats, with_inode=self.with_inode)
         here.subdirs = below
-        self._settle(here)
+        self._builder.settle(here)
         return True
 
     def _visit_again(
         self,
-        here: _Directory,
+        here: Directory,
         names: list[bytes],
         stats: list[os.stat_result],
-        below: list[tuple[int, _Directory]],
+        below: list[tuple[int, Directory]],
     ) -> bool:
         """Give up on the row, keeping the subdirectories that were walked already."""
         here.counts, here.size = [0, 0, 0, 0], 0
@@ -254,7 +201,7 @@ class Scanner:
 
     def _visit_changed(
         self,
-        here: _Directory,
+        here: Directory,
         known: tuple[bytes, bytes] | None,
         fd: int,
         names: list[bytes],
@@ -290,7 +237,7 @@ class Scanner:
                 here.entries.append(list(old))
                 self._count_one(kind, here, old[3])
             else:
-                self.result.taken += 1
+                self._builder.tree.taken += 1
                 taken = self._take(inside, fd, walk.relative(here.path, name), name, st, old)
                 if taken is None:
                     continue
@@ -305,7 +252,7 @@ class Scanner:
         if kept_names:
             self.worker.keep(inside, fd, kept_names, kept_stats)
         here.names, here.row_stamps = listed, b"".join(pieces)
-        self._settle(here)
+        self._builder.settle(here)
 
     def _take(
         self, inside: Any, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
@@ -319,7 +266,7 @@ class Scanner:
 
     def _descend_checked(
         self, fd: int, path: bytes, name: bytes, st: os.stat_result, inside: Any, *, moved: bool = False
-    ) -> _Directory | None:
+    ) -> Directory | None:
         try:
             return self._descend(fd, path, name, st, inside, moved=moved)
         except OSError as error:
@@ -330,9 +277,7 @@ class Scanner:
                 return None
             raise
 
-    def _descend(
-        self, fd: int, path: bytes, name: bytes, st: os.stat_result, inside: Any, *, moved: bool
-    ) -> _Directory:
+    def _descend(self, fd: int, path: bytes, name: bytes, st: os.stat_result, inside: Any, *, moved: bool) -> Directory:
         """Visit a subdirectory; `moved` says that another directory (inode) stood under this name before."""
         below = walk.relative(path, name)
         if not moved and self.touched is not None and below not in self.touched:
@@ -353,13 +298,13 @@ class Scanner:
         finally:
             os.close(child_fd)
 
-    def _known_whole(self, path: bytes) -> _Directory | None:
+    def _known_whole(self, path: bytes) -> Directory | None:
         """Return a directory in which nothing changed, without looking at it; None when the index knows too little."""
         row = self.rows.get(path)
         total = self.load_total(row[1]) if row is not None else None
         if row is None or total is None:
             return None
-        here = _Directory(path)
+        here = Directory(path)
         here.digest, here.changed = row[1], False
         here.counts, here.size = list(total[:4]), total[4]
         return here
@@ -376,7 +321,7 @@ class Scanner:
         except ValueError:
             return {}, {}
 
-    def _count(self, here: _Directory, stats: list[os.stat_result]) -> list[int]:
+    def _count(self, here: Directory, stats: list[os.stat_result]) -> list[int]:
         """Count the entries of an unchanged directory; return where its subdirectories stand."""
         dirs = []
         files = 0
@@ -398,7 +343,7 @@ class Scanner:
         observe.advance("scan", len(stats))
         return dirs
 
-    def _count_one(self, kind: int, here: _Directory, size: int) -> None:
+    def _count_one(self, kind: int, here: Directory, size: int) -> None:
         if kind == walk.FILE:
             here.size += size
         here.counts[0 if kind == walk.FILE else 2 if kind == walk.SYMLINK else 3] += 1
@@ -411,71 +356,6 @@ class Scanner:
         if newest >= self.moment_ns - (COARSE_RACY_NS if coarse else RACY_NS):
             return _NO_STAMP
         return piece
-
-    def _settle(self, here: _Directory) -> None:
-        """Finish a directory now when nothing in it is still being hashed, else later."""
-        waiting = any(not isinstance(entry[4], bytes) for entry in here.entries)
-        waiting = waiting or any(child.digest is None for _, child in here.subdirs)
-        if waiting:
-            self._unfinished.append(here)
-        else:
-            self._finish(here)
-
-    def _finish(self, here: _Directory) -> None:
-        for position, child in here.subdirs:
-            here.entries[position][4] = child.digest
-            here.entries[position][3] = child.size
-        vanished = [
-            entry for entry in here.entries if not isinstance(entry[4], bytes) and not self._resolve(here, entry)
-        ]
-        if vanished:  # it went away while it was waiting to be hashed, so the row of the directory cannot be kept
-            here.entries = [entry for entry in here.entries if entry not in vanished]
-        here.gather(here.subdirs)
-        data = tree.encode_node(here.entries)
-        here.digest = tree.node_digest(data)
-        self.result.nodes[here.digest] = data
-        self.result.totals[here.digest] = (*here.counts, here.size)  # type: ignore[assignment]
-        if self.moment_ns and not vanished:
-            self.result.rows.append((here.path, index.pack_row(here.names, here.row_stamps), here.digest))
-        here.entries = []
-        here.row_stamps = b""
-
-    def _resolve(self, here: _Directory, entry: list[Any]) -> bool:
-        """Wait for the hash of an entry; False when the file is gone or is to be left out."""
-        path = walk.relative(here.path, entry[0])
-        try:
-            entry[4], read, xattrs = entry[4].result()
-        except OSError as error:
-            if walk.is_vanished(error) or error.errno == errno.EACCES:
-                if error.errno == errno.EACCES:
-                    self.worker.refuse(path, error)
-                here.counts[0] -= 1
-                here.size -= entry[3]
-                return False
-            raise from_oserror(error, f"reading '{path.decode('utf-8', 'backslashreplace')}'") from error
-        here.size += read - entry[3]
-        entry[3] = read
-        if xattrs is not NOT_READ and path not in self.worker.stored:
-            entry[5] = xattrs
-        return True
-
-
-def has_attributes(fd: int) -> bool:
-    """Answer whether a filesystem keeps extended attributes at all."""
-    try:
-        os.listxattr(fd)
-    except OSError:  # ENOTSUP: JuiceFS does unless it was mounted to keep them
-        return False
-    return True
-
-
-def child_xattrs(fd: int, name: bytes) -> dict[bytes, bytes] | None:
-    """Return the covered xattrs of a subdirectory."""
-    child = safepath.open_dir(name, fd)
-    try:
-        return tree.covered_xattrs(child)
-    finally:
-        os.close(child)
 
 
 def writeback(directory: str) -> None:

@@ -1,0 +1,130 @@
+"""From the directories of a walk to the nodes of a Merkle tree, also while files are still being hashed.
+
+Source: jvs-format(5), Tree hash and Index.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from jvs import index, tree, walk
+from jvs.errors import from_oserror
+from jvs.hashing import NOT_READ, Worker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Tree:
+    """What a walk found. Shape: `rows` are (path, packed row, node digest) of the directories that had changed."""
+
+    def __init__(self) -> None:
+        self.root_hash = ""
+        self.digest = b""
+        self.root: tree.Root = (0, None, b"")
+        self.files = self.dirs = self.symlinks = self.others = self.bytes = 0
+        self.nodes: dict[bytes, bytes] = {}
+        self.rows: list[tuple[bytes, bytes, bytes]] = []
+        self.gone: list[bytes] = []
+        self.totals: dict[bytes, index.Total] = {}
+        self.taken = 0  # entries that the rows did not answer for
+        self.unreadable: list[tuple[bytes, str]] = []
+        self.source_stamps = False  # the rows hold the stamps of the source, not of what was walked
+
+    def payload(self) -> dict[str, int]:
+        """Return the counts of the descriptor. Units: bytes are sums of file sizes; the root is not counted."""
+        return {
+            "files": self.files,
+            "dirs": self.dirs,
+            "symlinks": self.symlinks,
+            "others": self.others,
+            "bytes": self.bytes,
+        }
+
+
+class Directory:
+    """A directory on its way to a digest: entries may still be waiting for their hash."""
+
+    __slots__ = ("changed", "counts", "digest", "entries", "names", "path", "row_stamps", "size", "subdirs", "visited")
+
+    def __init__(self, path: bytes) -> None:
+        self.path = path
+        self.digest: bytes | None = None
+        self.size = 0
+        self.counts = [0, 0, 0, 0]
+        self.changed = True
+        self.entries: list[Any] = []
+        self.subdirs: list[tuple[int, Directory]] = []
+        self.names: list[bytes] = []
+        self.row_stamps = b""
+        self.visited: dict[bytes, Directory] = {}
+
+    def gather(self, below: list[tuple[int, Directory]]) -> None:
+        """Add what the subdirectories hold in all to what is here itself."""
+        for _, child in below:
+            self.size += child.size
+            for i in range(4):
+                self.counts[i] += child.counts[i]
+
+
+class TreeBuilder:
+    """Makes the nodes of a tree, children first; with `with_rows` also the rows that the index keeps of it."""
+
+    def __init__(self, worker: Worker, *, with_rows: bool) -> None:
+        self.tree = Tree()
+        self._worker = worker
+        self._with_rows = with_rows
+        self._unfinished: list[Directory] = []
+
+    def settle(self, here: Directory) -> None:
+        """Finish a directory now when nothing in it is still being hashed, else later."""
+        waiting = any(not isinstance(entry[4], bytes) for entry in here.entries)
+        waiting = waiting or any(child.digest is None for _, child in here.subdirs)
+        if waiting:
+            self._unfinished.append(here)
+        else:
+            self._finish(here)
+
+    def finish(self) -> None:
+        """Finish what was waiting, children before the directories above them. Errors: E_IO."""
+        for here in self._unfinished:
+            self._finish(here)
+
+    def _finish(self, here: Directory) -> None:
+        for position, child in here.subdirs:
+            here.entries[position][4] = child.digest
+            here.entries[position][3] = child.size
+        vanished = [
+            entry for entry in here.entries if not isinstance(entry[4], bytes) and not self._resolve(here, entry)
+        ]
+        if vanished:  # it went away while it was waiting to be hashed, so the row of the directory cannot be kept
+            here.entries = [entry for entry in here.entries if entry not in vanished]
+        here.gather(here.subdirs)
+        data = tree.encode_node(here.entries)
+        here.digest = tree.node_digest(data)
+        self.tree.nodes[here.digest] = data
+        self.tree.totals[here.digest] = (*here.counts, here.size)  # type: ignore[assignment]
+        if self._with_rows and not vanished:
+            self.tree.rows.append((here.path, index.pack_row(here.names, here.row_stamps), here.digest))
+        here.entries = []
+        here.row_stamps = b""
+
+    def _resolve(self, here: Directory, entry: list[Any]) -> bool:
+        """Wait for the hash of an entry; False when the file is gone or is to be left out."""
+        path = walk.relative(here.path, entry[0])
+        try:
+            entry[4], read, xattrs = entry[4].result()
+        except OSError as error:
+            if walk.is_vanished(error) or error.errno == errno.EACCES:
+                if error.errno == errno.EACCES:
+                    self._worker.refuse(path, error)
+                here.counts[0] -= 1
+                here.size -= entry[3]
+                return False
+            raise from_oserror(error, f"reading '{path.decode('utf-8', 'backslashreplace')}'") from error
+        here.size += read - entry[3]
+        entry[3] = read
+        if xattrs is not NOT_READ and path not in self._worker.stored:
+            entry[5] = xattrs
+        return True
