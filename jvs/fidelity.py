@@ -16,6 +16,7 @@ from jvs import canon, content, safepath, walk
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SETID = stat.S_ISUID | stat.S_ISGID
 _NOT_OURS = frozenset({"security.selinux", "security.ima", "security.evm", "security.SMACK64"})
+_STORAGE_FAILED = frozenset({errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 Attributes = dict[str, bytes]
 
 
@@ -135,12 +136,19 @@ def apply_metadata(
     return Kept(mode, now, lost)
 
 
+def _raise_failure(error: OSError) -> None:
+    """Raise again what says that the storage failed: only a refusal is a loss that a copy may live with."""
+    if error.errno in _STORAGE_FAILED:
+        raise error
+
+
 def _set_owner(target: int | bytes, st: os.stat_result, have: os.stat_result, path: bytes, losses: Losses) -> int:
     """Set owner and group as far as allowed; return the set-id bits that may not be set then, 0 when all is well."""
     try:
         os.chown(target, st.st_uid, st.st_gid)
         return 0
     except OSError as error:
+        _raise_failure(error)
         why = f"owner {st.st_uid}:{st.st_gid} was refused: {error.strerror}"
     if have.st_gid != st.st_gid:
         try:
@@ -165,6 +173,7 @@ def _set_xattrs(target: int | bytes, xattrs: Attributes, path: bytes, losses: Lo
             try:
                 os.removexattr(target, name)
             except OSError as error:
+                _raise_failure(error)
                 losses.add(path, _name_loss(name), f"one too many: {error.strerror}")
     done: Attributes = {}
     for name, value in xattrs.items():
@@ -172,6 +181,8 @@ def _set_xattrs(target: int | bytes, xattrs: Attributes, path: bytes, losses: Lo
             os.setxattr(target, name, value)
             done[name] = value
         except OSError as error:
+            if error.errno != errno.ENOSPC:  # ext4 says that too when the attributes of one inode grow too large
+                _raise_failure(error)
             losses.add(path, _name_loss(name), error.strerror or str(error))
     return done
 
@@ -187,6 +198,7 @@ def _set_mode(target: int | bytes, mode: int, path: bytes, losses: Losses) -> tu
         # The kernel drops set-gid without a word for those who are not in the group. Source: chmod(2).
         now = stat.S_IMODE(os.stat(target).st_mode) if mode & _SETID else mode
     except OSError as error:
+        _raise_failure(error)
         now = stat.S_IMODE(os.stat(target).st_mode)
         losses.add(path, "mode", f"{mode:04o} was refused: {error.strerror}")
         return now, False
@@ -199,6 +211,7 @@ def _set_times(target: int | bytes, st: os.stat_result, path: bytes, losses: Los
     try:
         os.utime(target, ns=(st.st_atime_ns, st.st_mtime_ns))
     except OSError as error:
+        _raise_failure(error)
         losses.add(path, "times", error.strerror or str(error))
 
 
