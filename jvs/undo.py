@@ -12,6 +12,7 @@ import os
 
 from jvs import audit, clock, delta, journal, place, restore, walk, worktree
 from jvs.errors import Busy, NotFound, from_oserror
+from jvs.plan import Plan, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def undo_restore(store: Store, record: dict[str, Any]) -> restore.Done:
         details={"undoes": record["operation_id"], "before": before, "after": after, **steps.counts()},
     )
     done = restore.carry_out(store, made, steps, event, operation="undo")
-    done.plan = restore.Plan(restore.Target("", (0, None, b""), None), steps, "")
+    done.plan = Plan(Target("", (0, None, b""), None), steps, "")
     return done
 
 

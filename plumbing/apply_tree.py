@@ -35,6 +35,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     from jvs import clock, durable, observe, restore
     from jvs.engine import check_target
+    from jvs.plan import Plan, Target
     from jvs.terminal import show_path
 
     for path in (args.source, args.target):
@@ -48,8 +49,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         durable.remove_tree(keep)
         if size:
             observe.remark(f"discarded {size} bytes")
-    plan = restore.Plan(restore.Target("", (0, None, b""), None), made, "")
-    changes = plan.changes()
+    changes = Plan(Target("", (0, None, b""), None), made, "").changes()
     lines = []
     for step, change in zip(made.steps, changes, strict=True):
         if args.zero:

@@ -35,7 +35,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.restore import Done, Plan
+    from jvs.plan import Plan
+    from jvs.restore import Done
     from jvs.store import Store
     from jvs.terminal import Terminal
 
@@ -119,13 +120,13 @@ def _resolve(store: Store, target: str, name: str, *, forced: bool) -> str:
 
 
 def _dry_run(store: Store, name: str, target: str, paths: list[bytes] | None) -> cli.Result:
-    from jvs import refs, restore, trees
+    from jvs import plan, refs, trees
 
     with store.reading():
         snapshot_id = refs.resolve(store, target, name)
         known = trees.Trees(store)
-        found = restore.find_target(store, snapshot_id, known, paths=paths)
-        planned = restore.plan(store, name, found, known)
+        found = plan.find_target(store, snapshot_id, known, paths=paths)
+        planned = plan.make(store, name, found, known)
     value = {
         "snapshot_id": snapshot_id,
         "worktree": name,

@@ -1,0 +1,243 @@
+"""Planning a restore: which steps make a worktree like a snapshot, checked before anything changes.
+
+Source: jvs-protocol(7), Restore.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import canon, delta, fidelity, lineage, look, observe, pathspec, place, trees, walk
+from jvs.errors import JvsError, NotFound, PayloadHashMismatch, from_oserror
+from jvs.tree import decode_node
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from jvs import tree
+    from jvs.store import Store
+    from jvs.tree import Entry
+
+
+class Target:
+    """What to restore: a snapshot's record, its tree, and which of its paths count (None: all)."""
+
+    def __init__(self, snapshot_id: str, root: tree.Root, paths: list[bytes] | None, *, forced: bool = False) -> None:
+        self.snapshot_id = snapshot_id
+        self.root = root
+        self.paths = paths
+        self.forced = forced
+
+
+class Plan:
+    """A delta that is ready to be carried out. `before` is the root hash of the worktree as it was found."""
+
+    def __init__(self, target: Target, steps: delta.Delta, before: str) -> None:
+        self.target = target
+        self.delta = steps
+        self.before = before
+
+    def changes(self) -> list[dict[str, Any]]:
+        """Return what changes, path by path. Shape: `path`, maybe `path_b64`, `change`, `size`."""
+        found = []
+        for step in self.delta.steps:
+            word = "removed" if step.how == delta.DROP else "modified" if step.old is not None else "added"
+            entry = step.old if step.how == delta.DROP else step.new
+            found.append({**canon.path_json(step.path), "change": word, "size": entry[3] if entry else 0})
+        return found
+
+
+def find_target(
+    store: Store, snapshot_id: str, known: trees.Trees, *, paths: list[bytes] | None = None, forced: bool = False
+) -> Target:
+    """Check a snapshot and find its tree.
+
+    `forced` takes the files as they are, whatever the checks say. `paths` may hold patterns (`*.py`), which are
+    matched later; a partial snapshot counts for its own paths only.
+    Errors: E_NOT_FOUND, E_DESCRIPTOR_CORRUPT, E_PARTIAL_SNAPSHOT, E_PAYLOAD_HASH_MISMATCH.
+    """
+    try:
+        record = lineage.load_visible(store, snapshot_id)
+        root = known.root(record)
+    except NotFound:
+        raise
+    except JvsError:
+        payload = store.layout.payload(snapshot_id)
+        if not forced or not os.path.isdir(payload):
+            raise
+        found = trees.hash_payload(payload, jobs=os.cpu_count() or 1)
+        known.add(found)
+        return Target(snapshot_id, found.root, paths, forced=True)
+    assert root is not None
+    if forced:
+        found = trees.hash_payload(store.layout.payload(snapshot_id), jobs=os.cpu_count() or 1)
+        if found.root_hash != record["payload_root_hash"]:
+            known.add(found)
+            return Target(snapshot_id, found.root, paths, forced=True)
+    if record["partial_paths"] is not None:
+        own = [pathspec.stored_path(path) for path in record["partial_paths"]]
+        paths = own if paths is None else pathspec.within(paths, own)
+    return Target(snapshot_id, root, paths)
+
+
+class _Planner:
+    """Compares two trees and writes down steps; whole directories that come or go are one step."""
+
+    def __init__(self, load: Callable[[bytes], list[Entry]], wanted: list[bytes] | None) -> None:
+        self.load = load
+        self.wanted = wanted
+        self.steps: list[delta.Step] = []
+        self.dirs: dict[bytes, Entry | None] = {}
+        """Directories that need care, each with its entry in the target when it becomes like that."""
+
+    def chosen(self, path: bytes) -> bool:
+        """Answer whether a path is to become like the target."""
+        return self.wanted is None or any(pathspec.covers(want, path) for want in self.wanted)
+
+    def leads(self, path: bytes) -> bool:
+        """Answer whether something below a path is chosen."""
+        return any(want.startswith(path + b"/") for want in self.wanted or ())
+
+    def compare(self, path: bytes, before: bytes | None, after: bytes | None, here: Entry | None) -> None:
+        """Compare two directories; `here` is the target's entry of this one when it is to become like that."""
+        old = {entry[0]: entry for entry in self.load(before)} if before is not None else {}
+        new = {entry[0]: entry for entry in self.load(after)} if after is not None else {}
+        count = len(self.steps)
+        direct = False
+        for name in sorted(old.keys() | new.keys()):
+            a, b = old.get(name), new.get(name)
+            if a != b and self._one(walk.relative(path, name), a, b):
+                direct = True
+        if direct or (count == len(self.steps) and path in self.dirs):
+            self.dirs[path] = here
+
+    def _one(self, path: bytes, a: Entry | None, b: Entry | None) -> bool:
+        """Compare one entry; answers whether the directory that holds it changes."""
+        chosen = self.chosen(path)
+        if not chosen and not self.leads(path):
+            return False
+        a_dir = a[4] if a is not None and a[1] == walk.DIR else None
+        b_dir = b[4] if b is not None and b[1] == walk.DIR else None
+        if a_dir is not None and b_dir is not None:
+            assert a is not None and b is not None
+            if a_dir != b_dir:
+                self.compare(path, a_dir, b_dir, b if chosen else None)
+            if chosen and (a[2], a[5]) != (b[2], b[5]):
+                self.dirs[path] = b
+            return False
+        if chosen:
+            how = delta.DROP if b is None else delta.COPY
+            self.steps.append(delta.Step(path, how, a, b))
+            return True
+        if b_dir is not None:  # a chosen path lies in a directory that the worktree does not have
+            self.steps.append(delta.Step(path, delta.MAKE, a, b))
+            self.dirs[path] = b
+            self.compare(path, None, b_dir, b)
+            return True
+        if a_dir is not None:
+            self.compare(path, a_dir, None, None)
+        return False
+
+
+def make(store: Store, name: str, target: Target, known: trees.Trees) -> Plan:
+    """Find out what has to change, and check in the payload all that will be copied. Changes nothing.
+
+    Errors: E_PAYLOAD_HASH_MISMATCH when the snapshot's files are not what was published; E_NOT_FOUND for paths.
+    """
+    with observe.step("look at the worktree"):
+        found = look.walk_now(store, name)
+    known.add(found)
+    wanted = target.paths
+    if wanted is not None:
+        wanted = pathspec.match_paths(known.load, [target.root[2], found.digest], wanted)
+    planner = _Planner(known.load, wanted)
+    root_entry: Entry = (b"", walk.DIR, target.root[0], 0, target.root[2], target.root[1])
+    whole = planner.chosen(b"")
+    if found.digest != target.root[2]:
+        planner.compare(b"", found.digest, target.root[2], root_entry if whole else None)
+    if whole and (found.root[0], found.root[1]) != (target.root[0], target.root[1]):
+        planner.dirs[b""] = root_entry
+    made = delta.Delta()
+    made.steps = sorted(planner.steps, key=lambda step: step.path)
+    directory = store.layout.worktree_dir(name)
+    try:
+        with place.Place(directory) as here, place.Place(store.layout.payload(target.snapshot_id)) as payload:
+            with observe.step("check the snapshot"):
+                _check_sources(made, payload, target.snapshot_id)
+            _add_directories(made, planner.dirs, here, payload, target)
+            for step in made.steps:
+                st = here.lstat(step.path)
+                step.old_ino = st.st_ino if st is not None else 0
+    except OSError as error:
+        raise from_oserror(error, f"planning the restore of '{name}'") from error
+    return Plan(target, made, found.root_hash)
+
+
+def _check_sources(made: delta.Delta, payload: place.Place, snapshot_id: str) -> None:
+    """Read everything that will be copied, and hold it against the tree. Errors: E_PAYLOAD_HASH_MISMATCH."""
+    for step in made.steps:
+        if step.how != delta.COPY:
+            continue
+        try:
+            have = place.entry_at(*payload.parent(step.path))
+        except OSError as error:
+            if not walk.is_vanished(error):
+                raise
+            have = None
+        if not place.same_entry(have, step.new):
+            raise _mismatch(snapshot_id, step.path)
+        observe.advance("check", 1, len(made.steps))
+
+
+def _mismatch(snapshot_id: str, path: bytes) -> PayloadHashMismatch:
+    shown = path.decode("utf-8", "backslashreplace") or "."
+    return PayloadHashMismatch(
+        f"'{shown}' in snapshot '{snapshot_id}' is not what was published; nothing was restored",
+        hint=f"'jvs verify {snapshot_id}' names all that differs; '--force-tampered REASON' restores it as it is",
+        snapshot_id=snapshot_id,
+        path=shown,
+    )
+
+
+def _add_directories(
+    made: delta.Delta, dirs: dict[bytes, Entry | None], here: place.Place, payload: place.Place, target: Target
+) -> None:
+    """Write down the metadata of directories before and, where they become like the target's, after."""
+    for path, entry in sorted(dirs.items()):
+        after = place.meta_at(payload, path) if entry is not None else None
+        if entry is not None and after is None:
+            raise _mismatch(target.snapshot_id, path)
+        if entry is not None and after is not None:
+            attributes = {os.fsdecode(name): value for name, value in after[5].items()}
+            if after[0] != entry[2] or fidelity.covered(attributes) != (entry[5] or None):
+                raise _mismatch(target.snapshot_id, path)
+        before = place.meta_at(here, path) or after
+        if before is not None:
+            made.dirs.append((path, before, after))
+
+
+def between(source: str, target: str) -> delta.Delta:
+    """Find out what makes one directory equal to another, without any repository; both are read whole.
+
+    Errors: OSError, E_IO.
+    """
+    jobs = os.cpu_count() or 1
+    here, wanted = trees.hash_payload(target, jobs=jobs), trees.hash_payload(source, jobs=jobs)
+    known = {**here.nodes, **wanted.nodes}
+    goal = Target("", wanted.root, None)
+    planner = _Planner(lambda digest: decode_node(known[digest]), None)
+    root_entry: Entry = (b"", walk.DIR, wanted.root[0], 0, wanted.digest, wanted.root[1])
+    if here.digest != wanted.digest:
+        planner.compare(b"", here.digest, wanted.digest, root_entry)
+    if here.root[:2] != wanted.root[:2]:
+        planner.dirs[b""] = root_entry
+    made = delta.Delta()
+    made.steps = sorted(planner.steps, key=lambda step: step.path)
+    with place.Place(target) as have, place.Place(source) as payload:
+        _add_directories(made, planner.dirs, have, payload, goal)
+        for step in made.steps:
+            st = have.lstat(step.path)
+            step.old_ino = st.st_ino if st is not None else 0
+    return made
