@@ -181,10 +181,6 @@ def _open_streams() -> None:
 
 def _watch_signals() -> None:
     import signal
-    import threading
-
-    if threading.current_thread() is not threading.main_thread():
-        return
 
     def stop(number: int, frame: object) -> None:
         signal.signal(number, signal.SIG_IGN)  # one is enough; the roll-back must not be stopped by a second
@@ -192,7 +188,10 @@ def _watch_signals() -> None:
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, stop)
+            try:
+                signal.signal(number, stop)
+            except ValueError:  # not the main thread: a program that runs a command in another keeps its own handling
+                return
 
 
 def _change_directory(directory: str) -> None:

@@ -35,15 +35,25 @@ def rfc3339(ns: int | None = None) -> str:
 
 def parse_rfc3339(text: str) -> int:
     """Return the nanoseconds since 1970 of a time as `rfc3339` writes it; raise ValueError for anything else."""
-    import calendar
-
     if len(text) != 27 or text[19] != "." or text[26] != "Z":
         raise ValueError(f"not a time: {text!r}")
-    seconds = calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S"))
+    days = _days_since_1970(int(text[:4]), int(text[5:7]), int(text[8:10]))
+    seconds = days * 86400 + int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])
     ns = seconds * 1_000_000_000 + int(text[20:26]) * 1000
     if rfc3339(ns) != text:  # blanks, signs, underscores, foreign digits, leap seconds: int and strptime take them
         raise ValueError(f"not a time: {text!r}")
     return ns
+
+
+def _days_since_1970(year: int, month: int, day: int) -> int:
+    """Return the days from 1970-01-01 to a date; here, because `calendar` and `strptime` cost a start-up 10 ms.
+
+    Years begin in March, so that the leap day comes last and months have 153 days per five.
+    Source: the proleptic Gregorian calendar, 400 years of 146,097 days.
+    """
+    year -= month <= 2
+    in_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
+    return year * 365 + year // 4 - year // 100 + year // 400 + in_year - 719_468
 
 
 def new_snapshot_id() -> str:
