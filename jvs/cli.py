@@ -1,4 +1,4 @@
-"""The shared skin of all commands: parsers, running, text and JSON output, errors, signals, dispatch.
+"""The shared skin of all commands: parsers, running, text and JSON output, errors, signals.
 
 Results go to stdout once, at the end, checked and flushed; everything else goes to stderr. Only this module and the
 command modules know about argv, the environment, printing and exit codes.
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from jvs.settings import Settings
     from jvs.store import Store
     from jvs.terminal import Terminal
-
-_VALUE_OPTIONS = ("-C", "-c", "--wait")
-_FLAG_OPTIONS = ("--json", "--jsonl", "--no-color", "--no-progress", "--debug", "--no-index")
 
 
 class Terminated(BaseException):
@@ -433,7 +430,7 @@ def record_result(record: dict[str, Any]) -> Result:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run `jvs WORD ...`: find WORD in the table, import that one module, hand over."""
+    """Run `jvs WORD ...`. The version costs nothing more; everything else is handed to the command."""
     words = sys.argv[1:] if argv is None else list(argv)
     _open_streams()
     if words == ["--version"] or words == ["version"]:
@@ -443,98 +440,9 @@ def main(argv: list[str] | None = None) -> int:
         except OSError:  # an unbuffered stdout refuses at once
             _abandon_stdout()
             return 4
+    from jvs import dispatch
+
     try:
-        before, word, rest = _split(words)
-        if word is None:
-            word, rest = "help", [*rest]
-            if not any(option in ("-h", "--help") for option in before):
-                before, code = [], 2
-                return _main_of("help")([*before, *rest]) or code
-            before = []
-        return _dispatch(before, word, rest)
+        return dispatch.run(words)
     except JvsError as error:
         return _fail(error, "jvs", "--json" in words)
-
-
-def _stands_alone(word: str) -> bool:
-    """Answer whether a word is an option of every command that brings its value along, or has none."""
-    joined = word[:2] in ("-C", "-c") and len(word) > 2
-    return joined or word.startswith("--wait=") or word in ("-h", "--help", *_FLAG_OPTIONS)
-
-
-def _split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
-    """Split into options before the command word, the word, and the rest."""
-    before: list[str] = []
-    i = 0
-    while i < len(words):
-        word = words[i]
-        if word in _VALUE_OPTIONS:
-            before += words[i : i + 2]
-            i += 2
-        elif _stands_alone(word):
-            before.append(word)
-            i += 1
-        elif word.startswith("-"):
-            raise UsageError(f"unknown option '{word}' before the command", hint="see 'jvs --help'")
-        else:
-            return before, word, words[i + 1 :]
-    return before, None, []
-
-
-def _dispatch(before: list[str], word: str, rest: list[str]) -> int:
-    from jvs import commands
-
-    name = word
-    if word in commands.first_words() and word not in commands.ALIASES:
-        middle, second, tail = _split(rest)
-        wanted = f"{word} {second}" if second else word
-        if wanted not in commands.COMMANDS and wanted not in commands.ALIASES:
-            return _second_word_missing(word, second, before + middle)
-        name, before, rest = wanted, [*before, *middle], tail
-    name = commands.ALIASES.get(name, name)
-    if name in commands.COMMANDS:
-        return _main_of(name)([*before, *rest])
-    return _external(word, before, rest)
-
-
-def _second_word_missing(word: str, second: str | None, options: list[str]) -> int:
-    from jvs import commands
-
-    known = [n.split(" ")[1] for n in (*commands.COMMANDS, *commands.ALIASES) if n.startswith(word + " ")]
-    if second is None and any(option in ("-h", "--help") for option in options):
-        return _main_of("help")([word])
-    problem = f"unknown command '{word} {second}'" if second else f"'{word}' needs a second word"
-    hint = f"one of: {', '.join(sorted(set(known)))}"
-    near = nearest(second or "", known)
-    raise UsageError(problem, hint=f"did you mean '{word} {near[0]}'? {hint}" if near else hint)
-
-
-def _main_of(name: str) -> Callable[[list[str]], int]:
-    import importlib
-
-    from jvs import commands
-
-    return importlib.import_module(commands.module_of(name)).main
-
-
-def _external(word: str, before: list[str], rest: list[str]) -> int:
-    """Hand an unknown word to `jvs-WORD` on PATH, as git does."""
-    from jvs import commands
-
-    program = f"jvs-{word}"
-    if "/" not in word:
-        for directory in os.environ.get("PATH", "").split(os.pathsep):
-            path = os.path.join(directory, program)
-            if directory and os.access(path, os.X_OK) and os.path.isfile(path):
-                os.execv(path, [path, *before, *rest])
-    known = [name.split(" ")[0] for name in (*commands.COMMANDS, *commands.ALIASES)]
-    near = nearest(word, known)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    raise UsageError(f"unknown command '{word}'", hint=f"{hint}'jvs help' lists the commands")
-
-
-def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """Return the names most like a word, for 'did you mean'."""
-    import difflib
-
-    return difflib.get_close_matches(word, sorted(set(known)), n=most, cutoff=0.6)

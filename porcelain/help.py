@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 
-from jvs import cli
+from jvs import cli, dispatch
 from jvs.errors import NotFound, UsageError
 
 TYPE_CHECKING = False
@@ -60,7 +60,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     if pages is not None and not args.json and not args.text:
         _open_page(*pages)
     known = [*commands.COMMANDS, *commands.ALIASES, *commands.first_words()]
-    near = cli.nearest(name, known, 1)
+    near = dispatch.nearest(name, known, 1)
     hint = f"did you mean '{near[0]}'?" if near else "'jvs help -a' lists them all"
     raise NotFound(f"there is no command '{name}'", hint=hint)
 

@@ -21,11 +21,12 @@ LAYERS = (
     "delta place links switch recovery apply",
     "descriptor worktree intent audit anchor",
     "settle store settings_file",
-    "lineage refs trees pins create journal listing look",
+    "lineage refs trees pins create journal listing look register",
     "publish verify diff gc_plan history hooks plan signs",
-    "restore fork gc patch",
+    "restore fork relocate gc patch",
     "undo findings",
     "doctor repository suites completion",
+    "dispatch",
     "cli",
 )
 """Modules of `jvs`, lowest first. A module imports from its own row and the rows above it on this page."""
@@ -178,11 +179,12 @@ SPEAKS = {
 ALLOWED = {
     "what removes, renames and syncs": (REMOVES, {"durable"}),
     "what reads time and randomness": (READS_TIME, {"clock", "engine.control"}),
-    "what starts processes": (PROCESSES, {"engine.juicefs_client", "hooks", "cli", "terminal"}),
-    "what prints, exits and reads the environment": (SPEAKS, {"cli", "engine.control"}),
+    "what starts processes": (PROCESSES, {"engine.juicefs_client", "hooks", "dispatch", "terminal"}),
+    "what prints, exits and reads the environment": (SPEAKS, {"cli", "dispatch", "engine.control"}),
 }
-"""Rule -> names, modules of the library that may use them. `cli` hands an unknown word to a program; `terminal` runs
-the pager for a command; `engine.control` is run as a program of its own, which imports nothing of jvs by then."""
+"""Rule -> names, modules of the library that may use them. `dispatch` hands an unknown word to a program on PATH;
+`terminal` runs the pager for a command; `engine.control` is run as a program of its own, which imports nothing of jvs
+by then."""
 
 
 @pytest.mark.parametrize("rule", ALLOWED)

@@ -1,0 +1,111 @@
+"""Dispatch of `jvs WORD ...`: find WORD in the table of commands, import that one module, hand over.
+
+Options of every command may stand before the word. A word that is not in the table is a program `jvs-WORD` on PATH.
+Source: jvs(1).
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_VALUE_OPTIONS = ("-C", "-c", "--wait")
+_FLAG_OPTIONS = ("--json", "--jsonl", "--no-color", "--no-progress", "--debug", "--no-index")
+
+
+def run(words: list[str]) -> int:
+    """Run the command that some words ask for; without one, show the help. Errors: E_USAGE."""
+    before, word, rest = _split(words)
+    if word is not None:
+        return _dispatch(before, word, rest)
+    asked = any(option in ("-h", "--help") for option in before)
+    return _main_of("help")([]) or (0 if asked else 2)
+
+
+def _stands_alone(word: str) -> bool:
+    """Answer whether a word is an option of every command that brings its value along, or has none."""
+    joined = word[:2] in ("-C", "-c") and len(word) > 2
+    return joined or word.startswith("--wait=") or word in ("-h", "--help", *_FLAG_OPTIONS)
+
+
+def _split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
+    """Split into options before the command word, the word, and the rest."""
+    before: list[str] = []
+    i = 0
+    while i < len(words):
+        word = words[i]
+        if word in _VALUE_OPTIONS:
+            before += words[i : i + 2]
+            i += 2
+        elif _stands_alone(word):
+            before.append(word)
+            i += 1
+        elif word.startswith("-"):
+            raise UsageError(f"unknown option '{word}' before the command", hint="see 'jvs --help'")
+        else:
+            return before, word, words[i + 1 :]
+    return before, None, []
+
+
+def _dispatch(before: list[str], word: str, rest: list[str]) -> int:
+    from jvs import commands
+
+    name = word
+    if word in commands.first_words() and word not in commands.ALIASES:
+        middle, second, tail = _split(rest)
+        wanted = f"{word} {second}" if second else word
+        if wanted not in commands.COMMANDS and wanted not in commands.ALIASES:
+            return _second_word_missing(word, second, before + middle)
+        name, before, rest = wanted, [*before, *middle], tail
+    name = commands.ALIASES.get(name, name)
+    if name in commands.COMMANDS:
+        return _main_of(name)([*before, *rest])
+    return _external(word, before, rest)
+
+
+def _second_word_missing(word: str, second: str | None, options: list[str]) -> int:
+    from jvs import commands
+
+    known = [n.split(" ")[1] for n in (*commands.COMMANDS, *commands.ALIASES) if n.startswith(word + " ")]
+    if second is None and any(option in ("-h", "--help") for option in options):
+        return _main_of("help")([word])
+    problem = f"unknown command '{word} {second}'" if second else f"'{word}' needs a second word"
+    hint = f"one of: {', '.join(sorted(set(known)))}"
+    near = nearest(second or "", known)
+    raise UsageError(problem, hint=f"did you mean '{word} {near[0]}'? {hint}" if near else hint)
+
+
+def _main_of(name: str) -> Callable[[list[str]], int]:
+    import importlib
+
+    from jvs import commands
+
+    return importlib.import_module(commands.module_of(name)).main
+
+
+def _external(word: str, before: list[str], rest: list[str]) -> int:
+    """Hand an unknown word to `jvs-WORD` on PATH, as git does."""
+    from jvs import commands
+
+    program = f"jvs-{word}"
+    if "/" not in word:
+        for directory in os.environ.get("PATH", "").split(os.pathsep):
+            path = os.path.join(directory, program)
+            if directory and os.access(path, os.X_OK) and os.path.isfile(path):
+                os.execv(path, [path, *before, *rest])
+    known = [name.split(" ")[0] for name in (*commands.COMMANDS, *commands.ALIASES)]
+    near = nearest(word, known)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    raise UsageError(f"unknown command '{word}'", hint=f"{hint}'jvs help' lists the commands")
+
+
+def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """Return the names most like a word, for 'did you mean'."""
+    import difflib
+
+    return difflib.get_close_matches(word, sorted(set(known)), n=most, cutoff=0.6)
