@@ -203,11 +203,11 @@ class Repository:
 
     def rename(self, old: str, new: str) -> None:
         """Rename a worktree. Durable: yes. Errors: E_USAGE for main, E_NOT_FOUND, E_EXISTS, E_NAME_INVALID."""
-        from jvs import fork, names
+        from jvs import names, relocate
 
         old = names.check_worktree_name(old)
         with self._store.changing(old):
-            fork.rename(self._store, old, new)
+            relocate.rename(self._store, old, new)
 
     def remove(self, name: str, *, discard: bool = False) -> dict[str, Any]:
         """Remove a worktree; all of it is kept for `undo` unless `discard`.
@@ -215,11 +215,11 @@ class Repository:
         Shape: `name`, `changes` (entries that no snapshot holds, None when unknown), `bytes`, `operation_id`.
         Durable: yes. Errors: E_USAGE for main, E_NOT_FOUND, E_IO.
         """
-        from jvs import fork, names
+        from jvs import names, relocate
 
         name = names.check_worktree_name(name)
         with self._store.changing(name):
-            return fork.remove(self._store, name, discard=discard)
+            return relocate.remove(self._store, name, discard=discard)
 
     def history(self, worktree: str | None = None, *, limit: int | None = None) -> list[dict[str, Any]]:
         """Return the descriptors of a worktree's line, newest first; collected ones have `collected` set."""

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 HANDLERS = {
     "snapshot": "jvs.publish",
-    "head_update": "jvs.publish",
+    "head_update": "jvs.heads",
     "restore": "jvs.restore",
     "undo": "jvs.restore",
     "worktree_create": "jvs.fork",
     "worktree_fork": "jvs.fork",
-    "worktree_rename": "jvs.fork",
-    "worktree_remove": "jvs.fork",
+    "worktree_rename": "jvs.relocate",
+    "worktree_remove": "jvs.relocate",
     "gc_run": "jvs.gc",
     "pin": "jvs.pins",
     "unpin": "jvs.pins",

@@ -105,16 +105,16 @@ def _worktree_of(record: dict[str, Any]) -> str:
 
 
 def _undo(store: Store, record: dict[str, Any]) -> restore.Done | None:
-    from jvs import fork
+    from jvs import relocate
 
     if record["kind"] == "worktree_rename":
-        fork.rename(store, record["details"]["new_name"], record["worktree"], undoes=record)
+        relocate.rename(store, record["details"]["new_name"], record["worktree"], undoes=record)
         return None
     if record["kind"] == "worktree_remove":
         if record["details"].get("gone", True):
-            fork.give_back(store, record)
+            relocate.give_back(store, record)
         else:
-            fork.remove(store, record["worktree"], undoes=record)
+            relocate.remove(store, record["worktree"], undoes=record)
         return None
     return undo_restore(store, record)
 

@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Remove."""
-    from jvs import fork, journal, names
+    from jvs import journal, names, relocate
 
     store = cli.open_store(args)
     name = names.check_worktree_name(args.name)
@@ -43,7 +43,7 @@ def work(args: argparse.Namespace) -> cli.Result:
             f"you are inside worktree '{name}'", hint=f"go elsewhere first: cd '{store.root}'", worktree=name
         )
     with store.changing(name):
-        done = fork.remove(store, name, discard=args.discard)
+        done = relocate.remove(store, name, discard=args.discard)
     journal.prune(store, name)
     return cli.Result(done, _text(done))
 

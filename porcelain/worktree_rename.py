@@ -36,12 +36,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Rename."""
-    from jvs import fork, journal, names
+    from jvs import journal, names, relocate
 
     store = cli.open_store(args)
     old, new = names.check_worktree_name(args.old), names.check_worktree_name(args.new)
     with store.changing(old):
-        fork.rename(store, old, new)
+        relocate.rename(store, old, new)
     journal.prune(store, new)
     value = {"old": old, "new": new, "path": store.layout.worktree_dir(new)}
     return cli.Result(value, f"Renamed worktree '{old}' to '{new}'\n")

@@ -19,7 +19,7 @@ from making import main_of, make_store, open_store, snapshot, violations, write
 from treefacts import remove_tree
 from zoo import describe_tree, diff_trees
 
-from jvs import errors, fork, restore, undo, worktree
+from jvs import errors, fork, relocate, restore, undo, worktree
 from jvs.store import Store
 
 
@@ -150,14 +150,14 @@ class Machine(RuleBasedStateMachine):
         if name != "main":
             self.count += 1
             with self.store.changing(name):
-                fork.rename(self.store, name, f"r{self.count}")
+                relocate.rename(self.store, name, f"r{self.count}")
 
     @rule(data=st.data())
     def remove(self, data):
         name = self.place(data)
         if name != "main":
             with self.store.changing(name):
-                fork.remove(self.store, name)
+                relocate.remove(self.store, name)
 
     @rule(data=st.data(), number=st.integers(1, 60), what=st.sampled_from(["restore", "undo", "remove"]))
     def crash(self, data, number, what):
@@ -172,7 +172,7 @@ class Machine(RuleBasedStateMachine):
                     undo.undo(store, name)
                 elif what == "remove" and name != "main":
                     with store.changing(name):
-                        fork.remove(store, name)
+                        relocate.remove(store, name)
                 else:
                     with store.changing(name):
                         restore.restore(store, name, target)
@@ -249,12 +249,12 @@ def do_fork(store: Store, first: str) -> None:
 
 def do_rename(store: Store, first: str) -> None:
     with store.changing("side"):
-        fork.rename(store, "side", "other")
+        relocate.rename(store, "side", "other")
 
 
 def do_remove(store: Store, first: str) -> None:
     with store.changing("side"):
-        fork.remove(store, "side")
+        relocate.remove(store, "side")
 
 
 CRASHES = {

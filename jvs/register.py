@@ -1,0 +1,77 @@
+"""The register of worktrees: which names are free, where configurations lie, how a change of it begins and ends.
+
+A worktree is registered (`.jvs/worktrees/NAME/`) only while its directory is there: it is registered last when it is
+made, and first taken off the register when it goes. Configurations that are on their way lie in `undo/OP/config`.
+Source: jvs-protocol(7), Fork.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import intent, journal
+from jvs.errors import Exists
+from jvs.layout import MAIN
+from jvs.names import check_worktree_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.store import Store
+
+
+def check_free(store: Store, name: str) -> str:
+    """Return the name when nothing is called that. Errors: E_NAME_INVALID, E_EXISTS."""
+    name = check_worktree_name(name)
+    for path in (os.path.dirname(store.layout.worktree_config(name)), store.layout.worktree_dir(name)):
+        if os.path.lexists(path):
+            raise Exists(
+                f"there is a worktree '{name}' already"
+                if name == MAIN or path.startswith(store.layout.jvs)
+                else f"'{path}' is there already",
+                hint="choose another name; 'jvs worktree list' shows the names that are taken",
+                name=name,
+            )
+    return name
+
+
+def begin(
+    store: Store, operation: str, name: str, event: dict[str, Any], operation_id: str, **more: Any
+) -> dict[str, Any]:
+    """Write the intent of an operation and return it. Durable: yes."""
+    seq, _ = store.log().tail()
+    event["details"]["operation_id"] = operation_id
+    pending = intent.new(
+        operation,
+        name,
+        operation_id=operation_id,
+        owner=intent.owner(locked=True),
+        audit=event,
+        audit_seq=seq,
+        **more,
+    )
+    intent.write(store.layout, pending)
+    return pending
+
+
+def config_dir(store: Store, name: str) -> str:
+    """Return where the configuration of a registered worktree lies."""
+    return os.path.dirname(store.layout.worktree_config(name))
+
+
+def parked(store: Store, operation_id: str) -> str:
+    """Return where the configuration of a worktree lies while the worktree is not registered."""
+    return os.path.join(store.layout.undo_dir(operation_id), "config")
+
+
+def end(store: Store, pending: dict[str, Any]) -> None:
+    """Append the audit record, retire what was taken back, remove the intent. Can be repeated. Durable: yes."""
+    store.log().append(pending["audit"], after_seq=pending["audit_seq"])
+    undoes = pending.get("undoes")
+    if undoes is not None:
+        try:
+            journal.consume(store.layout, journal.load(store.layout, undoes), pending["operation_id"])
+        except FileNotFoundError:  # a crash came while it was being cleared away: all it kept is in place
+            journal.discard(store.layout, undoes)
+    intent.clear(store.layout, pending["operation_id"])
