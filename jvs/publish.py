@@ -10,32 +10,10 @@ from __future__ import annotations
 
 import os
 
-from jvs import (
-    audit,
-    canon,
-    clock,
-    descriptor,
-    durable,
-    engine,
-    intent,
-    names,
-    observe,
-    safepath,
-    scan,
-    tree,
-    trees,
-    worktree,
-)
-from jvs.errors import (
-    CloneIncomplete,
-    DescriptorCorrupt,
-    Detached,
-    NotFound,
-    PartialSnapshot,
-    PayloadHashMismatch,
-    StaleHead,
-    UsageError,
-)
+from jvs import audit, canon, clock, descriptor, durable, engine, intent, names, observe, safepath, tree, worktree
+from jvs.errors import DescriptorCorrupt, Detached, NotFound, StaleHead
+from jvs.payload import clone_payload, hash_payload, remember, sync_payload
+from jvs.publish_record import Local, done, require
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,65 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jvs.store import Store
-
-Record = "dict[str, Any]"
-STEPS = (
-    "check-worktree",
-    "write-intent",
-    "clone-tree",
-    "hash-tree",
-    "sync-tree",
-    "write-descriptor",
-    "write-ready",
-    "rename-ready",
-    "update-head",
-    "chain-append",
-    "clear-intent",
-)
-LEARNED: dict[str, tuple[str, ...]] = {
-    "check-worktree": ("repo", "worktree", "snapshot_id", "parent_id", "latest_id", "created_at", "partial_paths"),
-    "clone-tree": ("engine", "degraded", "moment_ns", "with_inode"),
-    "hash-tree": ("payload_root_hash", "payload", "changes"),
-    "write-descriptor": ("descriptor", "descriptor_checksum"),
-    "chain-append": ("audit_hash",),
-}
-"""Step -> what it adds to the record."""
-
-
-class Local:
-    """What steps in one process hand to each other beside the record: never needed, only cheaper."""
-
-    def __init__(self) -> None:
-        self.barrier: durable.Barrier | None = None
-        self.tree: scan.Tree | None = None
-        self.deferred: list[str] = []
-        self.sync = True
-
-
-def require(record: dict[str, Any], step: str) -> None:
-    """Refuse a record whose earlier steps are missing. Errors: E_USAGE."""
-    if record.get("version") != 1 or not isinstance(record.get("done"), list):
-        raise UsageError("stdin does not hold a publish record", hint="begin with 'jvs-check-worktree --record NAME'")
-    for earlier in STEPS[: STEPS.index(step)]:
-        if earlier not in record["done"]:
-            raise UsageError(
-                f"step '{earlier}' is missing from the record", hint=f"run 'jvs-{earlier} --record' before this step"
-            )
-        for key in LEARNED.get(earlier, ()):
-            if key not in record:
-                raise UsageError(
-                    f"the record lacks '{key}', which step '{earlier}' adds", hint="begin again with the first step"
-                )
-    names.check_snapshot_id(record["snapshot_id"])
-    names.check_worktree_name(record["worktree"])
-    if record["parent_id"] is not None:
-        names.check_snapshot_id(record["parent_id"])
-
-
-def _done(record: dict[str, Any], step: str) -> dict[str, Any]:
-    if step not in record["done"]:
-        record["done"].append(step)
-    return record
 
 
 def begin(store: Store, name: str, *, paths: list[bytes] | None = None) -> dict[str, Any]:
@@ -136,7 +55,7 @@ def begin(store: Store, name: str, *, paths: list[bytes] | None = None) -> dict[
         "partial_paths": None if paths is None else [canon.path_json(path) for path in paths],
         "done": [],
     }
-    return _done(record, "check-worktree")
+    return done(record, "check-worktree")
 
 
 def _check_paths(directory: str, head: str | None, paths: list[bytes]) -> None:
@@ -179,144 +98,7 @@ def write_intent(store: Store, record: dict[str, Any], *, owner: dict[str, Any])
         latest_id=record["latest_id"],
     )
     intent.write(store.layout, pending)
-    return _done(record, "write-intent")
-
-
-def clone_payload(
-    store: Store,
-    record: dict[str, Any],
-    local: Local | None = None,
-    *,
-    requested: str | None = None,
-    allow_unreadable: bool = False,
-) -> dict[str, Any]:
-    """Step 3: clone the worktree to `snapshots/ID.tmp` with the best engine, or the one that was asked for.
-
-    Errors: E_IO for an engine that does not work here, E_CLONE_INCOMPLETE, E_NO_SPACE.
-    """
-    require(record, "clone-tree")
-    name = record["worktree"]
-    chosen = store.engine(name, requested=requested)
-    request = engine.Request(store.layout.worktree_dir(name), store.layout.payload_tmp(record["snapshot_id"]))
-    request.jobs = os.cpu_count() or 1
-    request.allow_unreadable = allow_unreadable
-    request.hash = local is not None
-    if record["partial_paths"] is not None:
-        request.paths = [canon.path_from_json(path) for path in record["partial_paths"]]
-    else:
-        with_index(store, name, request)
-    cloned = chosen.clone(request)
-    record["engine"] = cloned.engine
-    record["degraded"] = cloned.degraded
-    record["moment_ns"] = cloned.moment_ns
-    record["with_inode"] = cloned.with_inode
-    if local is not None:
-        local.tree = cloned.tree
-    return _done(record, "clone-tree")
-
-
-def with_index(store: Store, name: str, request: engine.Request) -> None:
-    """Give a clone what the index knows of the worktree, and the payload that its rows describe, if it is there."""
-    index = store.index()
-    request.rows = index.lazy_rows(name)
-    request.load_node = index.node
-    request.load_total = index.total
-    base = index.base(name) if request.rows else None
-    if base is not None:
-        payload = store.layout.payload(base[0])
-        if os.path.isdir(payload) and os.path.exists(store.layout.ready(base[0])):
-            request.base_payload = payload
-
-
-def hash_payload(store: Store, record: dict[str, Any], local: Local | None = None) -> dict[str, Any]:
-    """Step 4: hash the clone, reading only what the index does not know.
-
-    Errors: E_IO; E_CLONE_INCOMPLETE when the payload is not there.
-    """
-    require(record, "hash-tree")
-    found = local.tree if local is not None else None
-    if found is None:
-        found = _hash_clone(store, record)
-    if local is not None:
-        local.tree = found
-    else:
-        _remember(store, record, found)
-    record["payload_root_hash"] = found.root_hash
-    record["payload"] = found.payload()
-    record["changes"] = _changes(store, record, found)
-    return _done(record, "hash-tree")
-
-
-def _hash_clone(store: Store, record: dict[str, Any]) -> scan.Tree:
-    path = store.layout.payload_tmp(record["snapshot_id"])
-    if not os.path.isdir(path):
-        raise CloneIncomplete(f"the clone '{path}' is not there", hint="run 'jvs-clone-tree --record' before this step")
-    index = store.index()
-    # What the index says of the worktree holds for a clone that carries the same inode numbers or ctimes over; a
-    # copy has stamps of its own, which match nothing, and is read whole.
-    own_inodes, btrfs = engine.scan_flags(path)
-    partial = record["partial_paths"] is not None
-    scanner = scan.Scanner(
-        scan.Worker(jobs=os.cpu_count() or 1, slow_calls=not own_inodes),
-        rows=None if partial else index.lazy_rows(record["worktree"]),
-        load_node=index.node,
-        with_inode=record["with_inode"],
-        moment_ns=record["moment_ns"],
-        btrfs=btrfs,
-    )
-    return scanner.run(path)
-
-
-def _remember(store: Store, record: dict[str, Any], found: scan.Tree) -> None:
-    """Give the index the nodes, and the rows when they describe the whole worktree with its own stamps."""
-    base = (record["snapshot_id"], found.digest)
-    if record["partial_paths"] is None and (found.source_stamps or engine.keeps_stamps(record["engine"])):
-        store.index().store(
-            record["worktree"],
-            rows=found.rows,
-            gone=found.gone,
-            nodes=trees.with_root(found),
-            totals=found.totals,
-            base=base,
-        )
-    else:
-        store.index().store(None, nodes=trees.with_root(found))
-
-
-def _changes(store: Store, record: dict[str, Any], found: scan.Tree) -> dict[str, int] | None:
-    """Count what changed against the parent; None when the index does not know the parent's tree."""
-    before: bytes | None = None
-    known = trees.Trees(store)
-    known.add(found)
-    if record["parent_id"] is not None:
-        root = known.root(descriptor.load(store.layout, record["parent_id"]), rebuild=False)
-        if root is None:
-            return None
-        before = root[2]
-    counts = {"added": 0, "removed": 0, "modified": 0, "bytes": 0}
-    try:
-        for _, old, new in tree.compare(known.load, before, found.digest):
-            counts["added" if old is None else "removed" if new is None else "modified"] += 1
-            if new is not None and new[1] == 0 and (old is None or old[4] != new[4]):
-                counts["bytes"] += new[3]
-    except (PartialSnapshot, PayloadHashMismatch):  # the parent is damaged: no reason to fail its child
-        return None
-    return counts
-
-
-def sync_payload(store: Store, record: dict[str, Any], local: Local | None = None) -> dict[str, Any]:
-    """Step 5: make the payload durable; in one process this also serves steps 7 and 8."""
-    require(record, "sync-tree")
-    payload = store.layout.payload_tmp(record["snapshot_id"])
-    own = local.barrier if local is not None else None
-    barrier = own or durable.Barrier(store.layout.snapshots, each=store.settings.get("durability") == "each")
-    try:
-        committed = engine.is_committed(record["engine"])
-        barrier.sync_trees([] if committed else [payload], local.deferred if local is not None else [])
-    finally:
-        if own is None:
-            barrier.close()
-    return _done(record, "sync-tree")
+    return done(record, "write-intent")
 
 
 def write_descriptor(
@@ -364,7 +146,7 @@ def write_descriptor(
         local.deferred.append(path)
     record["descriptor"] = built
     record["descriptor_checksum"] = built["descriptor_checksum"]
-    return _done(record, "write-descriptor")
+    return done(record, "write-descriptor")
 
 
 def _paths_as_stored(paths: list[dict[str, str]] | None) -> list[Any] | None:
@@ -385,7 +167,7 @@ def write_ready(store: Store, record: dict[str, Any], local: Local | None = None
         durable.fsync_dir(store.layout.snapshots)
     else:
         local.deferred.append(path)
-    return _done(record, "write-ready")
+    return done(record, "write-ready")
 
 
 def rename_ready(store: Store, record: dict[str, Any]) -> dict[str, Any]:
@@ -405,7 +187,7 @@ def rename_ready(store: Store, record: dict[str, Any]) -> dict[str, Any]:
     if not os.path.lexists(layout.descriptor(snapshot_id)):
         durable.publish(layout.descriptor_tmp(snapshot_id), layout.descriptor(snapshot_id))
     descriptor.check_agreement(layout, descriptor.load(layout, snapshot_id))
-    return _done(record, "rename-ready")
+    return done(record, "rename-ready")
 
 
 def update_head(store: Store, record: dict[str, Any]) -> dict[str, Any]:
@@ -425,7 +207,7 @@ def update_head(store: Store, record: dict[str, Any]) -> dict[str, Any]:
         event_id=pending["audit"]["event_id"],
         wait=store.settings.wait,
     )
-    return _done(record, "update-head")
+    return done(record, "update-head")
 
 
 def append_audit(store: Store, record: dict[str, Any]) -> dict[str, Any]:
@@ -433,7 +215,7 @@ def append_audit(store: Store, record: dict[str, Any]) -> dict[str, Any]:
     require(record, "chain-append")
     pending = intent.load(store.layout, record["snapshot_id"])
     record["audit_hash"] = _append(store, pending, record["descriptor_checksum"])["record_hash"]
-    return _done(record, "chain-append")
+    return done(record, "chain-append")
 
 
 def _append(store: Store, pending: dict[str, Any], checksum: str) -> dict[str, Any]:
@@ -445,7 +227,7 @@ def clear_intent(store: Store, record: dict[str, Any]) -> dict[str, Any]:
     """Step 12, second half: remove the intent, which makes the snapshot visible. Durable: yes."""
     require(record, "clear-intent")
     intent.clear(store.layout, record["snapshot_id"])
-    return _done(record, "clear-intent")
+    return done(record, "clear-intent")
 
 
 def publish(
@@ -496,7 +278,7 @@ def publish(
         raise
     assert local.tree is not None
     with observe.step("index"):
-        _remember(store, record, local.tree)
+        remember(store, record, local.tree)
     return record["descriptor"]
 
 
@@ -523,9 +305,7 @@ def roll_back(store: Store, snapshot_id: str) -> bool:
 
 
 def settle(store: Store, pending: dict[str, Any]) -> str:
-    """Complete or undo a snapshot, or a move of a head, whose owner died; returns what was done, as a sentence."""
-    if pending["operation"] == "head_update":
-        return _settle_head(store, pending)
+    """Complete or undo a snapshot whose owner died; returns what was done, as a sentence."""
     snapshot_id = names.check_snapshot_id(pending["snapshot_id"])
     if roll_back(store, snapshot_id):
         return f"rolled back the unfinished snapshot {snapshot_id}"
@@ -551,44 +331,3 @@ def settle(store: Store, pending: dict[str, Any]) -> str:
     _append(store, pending, record["descriptor_checksum"])
     intent.clear(layout, snapshot_id)
     return f"completed the snapshot {snapshot_id}"
-
-
-def set_head(store: Store, name: str, new: str, old: str | None) -> dict[str, Any]:
-    """Set head and latest of a worktree outside of a publication, and say so in the audit log.
-
-    `old` is what the head must be: an id, `-` for none, None for anything. Durable: yes.
-    Errors: E_STALE_HEAD, E_NOT_FOUND, E_BUSY.
-    """
-    seen = worktree.load(store.layout, name)["head_snapshot_id"]
-    expected = seen if old is None else None if old == "-" else old
-    event = audit.event("head_update", store.actor, target=new, worktree=name, details={"old": expected, "new": new})
-    seq, _ = store.log().tail()
-    operation_id = clock.new_operation_id()
-    owner = intent.owner(locked=False)
-    pending = intent.new(
-        "head_update", name, operation_id=operation_id, owner=owner, audit=event, audit_seq=seq, target=new
-    )
-    intent.write(store.layout, pending)
-    try:
-        config = worktree.move_head(
-            store.layout,
-            name,
-            new,
-            expected=expected,
-            latest=new,
-            event_id=event["event_id"],
-            wait=store.settings.wait,
-        )
-    finally:
-        _settle_head(store, pending)
-    return config
-
-
-def _settle_head(store: Store, pending: dict[str, Any]) -> str:
-    """Record a head that was moved outside of a publication, or forget the intent when it was not."""
-    name, event = pending["worktree"], pending["audit"]
-    moved = worktree.load(store.layout, name).get("event_id") == event["event_id"]
-    if moved:
-        store.log().append(event, after_seq=pending["audit_seq"])
-    intent.clear(store.layout, pending["operation_id"])
-    return f"{'recorded' if moved else 'forgot'} a move of the head of '{name}'"

@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Move one head, or do step 11."""
-    from jvs import publish
+    from jvs import heads, publish
 
     if args.record:
         return cli.record_step(args, publish.update_head)
@@ -40,7 +40,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     store = cli.open_store(args)
     new = refs.resolve(store, args.new, args.worktree)
     old = args.old if args.old in (None, "-") else refs.resolve(store, args.old, args.worktree)
-    config = publish.set_head(store, args.worktree, new, old)
+    config = heads.set_head(store, args.worktree, new, old)
     return cli.Result(config, f"{args.worktree}\t{config['head_snapshot_id']}\n")
 
 

@@ -20,15 +20,15 @@ from jvs import (
     descriptor,
     errors,
     fidelity,
-    gc_plan,
     hooks,
     intent,
     journal,
     layout,
     pins,
-    publish,
+    publish_record,
     settings,
     settle,
+    tombstone,
     worktree,
 )
 
@@ -279,7 +279,7 @@ RECORDS = {
     "READY marker": descriptor.READY_FIELDS,
     "intent": intent.FIELDS,
     "pin": pins.FIELDS,
-    "tombstone": gc_plan.STONE_FIELDS,
+    "tombstone": tombstone.FIELDS,
     "journal of an operation": journal.FIELDS,
 }
 
@@ -308,7 +308,7 @@ def test_the_page_of_the_log_names_every_field_and_operation() -> None:
 def test_the_page_of_the_protocol_names_every_step() -> None:
     text = (MAN / "man7" / "jvs-protocol.7").read_text().split(".Sh PUBLISH")[1].split(".Ss ")[0]
     named = list(dict.fromkeys(re.findall(r"Xr jvs-([a-z-]+) 1", text)))
-    assert named == list(publish.STEPS)
+    assert named == list(publish_record.STEPS)
 
 
 def test_the_page_of_settings_names_every_hook() -> None:

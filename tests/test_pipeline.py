@@ -13,7 +13,7 @@ import making
 import pytest
 import zoo
 
-from jvs import intent, publish
+from jvs import intent, publish_record
 
 PIPELINE = """
 jvs-check-worktree --record main | jvs-write-intent --record | jvs-clone-tree --record | jvs-hash-tree --record |
@@ -21,7 +21,7 @@ jvs-sync-tree --record | jvs-write-descriptor --record --note N | jvs-write-read
 jvs-update-head --record | jvs-chain-append --record | jvs-clear-intent --record
 """
 SCRIPT = Path(__file__).resolve().parent.parent / "contrib" / "snapshot.sh"
-STEPS = publish.STEPS
+STEPS = publish_record.STEPS
 VOLATILE = ("snapshot_id", "parent_id", "created_at", "audit_head", "descriptor_checksum", "note")
 
 
