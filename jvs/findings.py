@@ -20,10 +20,12 @@ from jvs import (
     layout,
     lineage,
     locks,
+    marks,
     names,
     pins,
     retention,
     safepath,
+    tombstone,
     verify,
     worktree,
 )
@@ -292,7 +294,7 @@ def find_in_collection(store: Store) -> list[Finding]:
         i for record in intent.load_all(here) if record["operation"] == "gc_run" for i in record.get("candidates", [])
     }
     try:
-        stones = gc_plan.tombstones(here)
+        stones = tombstone.load_all(here)
     except JvsError as error:
         stones = {}
         found.append(Finding(error))
@@ -353,7 +355,7 @@ def find_in_undo(store: Store) -> list[Finding]:
 def find_in_worktrees(store: Store) -> list[Finding]:
     """Check every worktree: configuration, directory, head and latest; and directories that belong to none."""
     here, found = store.layout, []
-    in_flight = {text for record in intent.load_all(here) for text in gc_plan.texts_in(record)}
+    in_flight = {text for record in intent.load_all(here) for text in marks.texts_in(record)}
     registered = sorted(os.listdir(here.worktrees))
     for name in registered:
         if name not in in_flight:

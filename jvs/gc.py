@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 
-from jvs import audit, canon, clock, durable, engine, gc_plan, intent, lineage, locks, observe
+from jvs import audit, canon, clock, durable, engine, gc_plan, intent, lineage, locks, observe, reach, tombstone
 from jvs.errors import Busy, GcPlanMismatch, IOFailure, JvsError, NoSpace, NotFound, from_oserror
 from jvs.names import check_snapshot_id, is_snapshot_id
 from jvs.retention import Policy
@@ -67,7 +67,7 @@ def _check(store: Store, plan_id: str, policy: Policy | None) -> tuple[gc_plan.P
     chosen = stored or policy
     assert chosen is not None
     plan = gc_plan.make(store, chosen, estimate=False)
-    stones = gc_plan.tombstones(store.layout)
+    stones = tombstone.load_all(store.layout)
     done = {i for i, stone in stones.items() if stone["plan_id"] == plan_id and i not in plan.found}
     now = plan.plan_id(done)
     if now != plan_id:
@@ -267,7 +267,7 @@ def _finish(store: Store, pending: dict[str, Any]) -> list[str]:
 
 
 def _note_failure(store: Store, snapshot_id: str, error: JvsError) -> None:
-    stone = gc_plan.load_tombstone(store.layout, snapshot_id)
+    stone = tombstone.load(store.layout, snapshot_id)
     stone.update(gc_state="failed", reason=f"{error.name}: {error.message}")
     write_stones(store, [stone])
 
@@ -311,7 +311,7 @@ def _settle_stones(store: Store, candidates: list[str]) -> None:
     trash = os.listdir(layout.trash)
     for snapshot_id in candidates:
         try:
-            stone = gc_plan.load_tombstone(layout, snapshot_id)
+            stone = tombstone.load(layout, snapshot_id)
         except FileNotFoundError:
             continue
         if os.path.lexists(layout.descriptor(snapshot_id)):
@@ -327,7 +327,7 @@ def _settle_stones(store: Store, candidates: list[str]) -> None:
 
 
 def _differs(layout: Layout, stone: dict[str, Any]) -> bool:
-    return gc_plan.load_tombstone(layout, stone["snapshot_id"])["gc_state"] != stone["gc_state"]
+    return tombstone.load(layout, stone["snapshot_id"])["gc_state"] != stone["gc_state"]
 
 
 def settle(store: Store, pending: dict[str, Any]) -> str:
@@ -370,7 +370,7 @@ def _delete_cheap_trash(store: Store, ids: list[str]) -> None:
     """Delete trash as long as it is little; whatever happens, the rest is left to `gc run` and `doctor`."""
     left = CHEAP_ENTRIES
     for snapshot_id in ids:
-        counts = gc_plan.load_tombstone(store.layout, snapshot_id)["descriptor"]["payload"]
+        counts = tombstone.load(store.layout, snapshot_id)["descriptor"]["payload"]
         left -= sum(n for key, n in counts.items() if key != "bytes" and isinstance(n, int))
         if left < 0:
             return
@@ -406,7 +406,7 @@ def sweep(store: Store) -> list[str]:
     for name in sorted(os.listdir(layout.trash)):
         remove(store, os.path.join(layout.trash, name))
         removed.append(os.path.join(layout.trash, name))
-    failed = [i for i, stone in gc_plan.tombstones(layout).items() if stone["gc_state"] == "failed"]
+    failed = [i for i, stone in tombstone.load_all(layout).items() if stone["gc_state"] == "failed"]
     _settle_stones(store, failed)
     return removed
 
@@ -430,7 +430,7 @@ def _tidy_index(store: Store) -> None:
     except (Busy, IOFailure):
         return
     with lock:
-        keep = gc_plan.live_nodes(store, lineage.all_records(store.layout, tolerant=True))
+        keep = reach.live_nodes(store, lineage.all_records(store.layout, tolerant=True))
         if keep is not None:
             store.index().forget_nodes(keep)
 

@@ -26,9 +26,11 @@ from jvs import (
     lineage,
     locks,
     pins,
+    reach,
     records,
     restore,
     retention,
+    tombstone,
     verify,
     worktree,
 )
@@ -289,7 +291,7 @@ def test_tombstone_holds_descriptor_plan_and_reason(tmp_path):
     descriptor = json.loads(Path(store.layout.descriptor(ids[0])).read_bytes())
     plan_id = saved(store, KEEP_ONE)
     gc.run(store, plan_id)
-    stone = gc_plan.load_tombstone(store.layout, ids[0])
+    stone = tombstone.load(store.layout, ids[0])
     assert stone["descriptor"] == descriptor
     assert (stone["gc_state"], stone["plan_id"]) == ("committed", plan_id)
     assert stone["reason"] == "no rule of the policy keeps it"
@@ -359,7 +361,7 @@ def test_index_forgets_the_nodes_of_what_went_and_nothing_else(tmp_path):
     gc.run(store, saved(store, KEEP_ONE))
     assert store.index().root(gone["payload_root_hash"]) is None
     assert store.index().root(last["payload_root_hash"]) is not None
-    assert gc_plan.live_nodes(store, {ids[3]: last}) is not None
+    assert reach.live_nodes(store, {ids[3]: last}) is not None
 
 
 def test_payloads_with_closed_directories_are_removed(tmp_path):
@@ -402,8 +404,8 @@ def test_failed_deletion_is_told_and_the_next_run_goes_on(tmp_path, monkeypatch)
         patch.setattr(engine, "remove_any", refuse)
         with pytest.raises(IOFailure):
             gc.run(store, plan_id)
-    assert gc_plan.load_tombstone(store.layout, ids[0])["gc_state"] == "failed"
-    assert "Input/output error" in gc_plan.load_tombstone(store.layout, ids[0])["reason"]
+    assert tombstone.load(store.layout, ids[0])["gc_state"] == "failed"
+    assert "Input/output error" in tombstone.load(store.layout, ids[0])["reason"]
     assert not doctor.examine(store).healthy
     assert {f.severity for f in doctor.examine(store).findings} == {"warning"}
     assert gc.run(store, plan_id)["collected"] == ids[:3]

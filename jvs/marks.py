@@ -1,0 +1,147 @@
+"""Marking what a collection must keep, and why: heads, pins, whatever an operation names, and whole lines.
+
+Whatever cannot be read stops the marking: an unreadable record might protect anything.
+Source: jvs-mark-live(1), jvs-protocol(7), Gc.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import clock, intent, lineage, pins, records
+from jvs.errors import LineageBroken, PartialSnapshot, from_oserror
+from jvs.names import is_operation_id, is_snapshot_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from jvs.layout import Layout
+    from jvs.store import Store
+
+
+HEAD, LINEAGE, PIN, INTENT, UNDO, RETENTION = "head", "lineage", "pin", "intent", "undo", "retention"
+HEAD_FIELDS = ("head_snapshot_id", "latest_snapshot_id", "base_snapshot_id")
+
+
+class Marks:
+    """What a collection must keep, and why. Shape: `reasons` maps ids to (category, sentence) pairs."""
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, list[tuple[str, str]]] = {}
+
+    def add(self, snapshot_id: str | None, category: str, sentence: str) -> None:
+        """Note one reason to keep a snapshot; the same sentence once."""
+        if snapshot_id is not None and (category, sentence) not in self.reasons.setdefault(snapshot_id, []):
+            self.reasons[snapshot_id].append((category, sentence))
+
+    def sentences(self, snapshot_id: str) -> list[str]:
+        """Return why a snapshot stays."""
+        return [sentence for _, sentence in self.reasons.get(snapshot_id, [])]
+
+    def count(self, *categories: str) -> int:
+        """Return how many snapshots have a reason of one of these categories."""
+        return sum(1 for found in self.reasons.values() if any(category in categories for category, _ in found))
+
+
+def mark_always(store: Store, marks: Marks, configs: dict[str, dict[str, Any]]) -> None:
+    """Mark what no policy thins: heads, latests, bases, pins, and what operations or `undo/` name."""
+    for name, config in configs.items():
+        for field in HEAD_FIELDS:
+            marks.add(config[field], HEAD, f"{field.split('_')[0]} of '{name}'")
+    now = clock.now_ns()
+    for pin in pins.list_all(store.layout):
+        if not pins.has_expired(pin, now):
+            until = f" until {pin['expires_at']}" if pin["expires_at"] else ""
+            reason = f": {pin['reason']}" if pin["reason"] else ""
+            marks.add(pin["snapshot_id"], PIN, f"pinned{until}{reason}")
+    for record in intent.load_all(store.layout):
+        if record["operation"] != "gc_run":  # it names what is to go
+            for snapshot_id in _ids_in(record):
+                marks.add(snapshot_id, INTENT, f"operation {record['operation_id']} needs it")
+    for operation_id, snapshot_id in undo_references(store.layout):
+        marks.add(snapshot_id, UNDO, f"'jvs undo' of operation {operation_id} needs it")
+
+
+def _ids_in(value: Any) -> Iterator[str]:
+    """Yield every snapshot id anywhere in a JSON value."""
+    return (text for text in texts_in(value) if is_snapshot_id(text))
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Yield every text anywhere in a JSON value, keys included."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            stack.extend([*item.keys(), *item.values()])
+        elif isinstance(item, list):
+            stack.extend(item)
+
+
+def undo_references(layout: Layout) -> Iterator[tuple[str, str]]:
+    """Yield (operation, snapshot) for every snapshot that a kept operation names.
+
+    Errors: E_PARTIAL_SNAPSHOT for a record that is damaged. An operation without a record cannot be undone.
+    """
+    try:
+        listing = sorted(os.listdir(layout.undo))
+    except OSError as error:
+        raise from_oserror(error, "listing the operations that can be undone") from error
+    for operation_id in listing:
+        if not is_operation_id(operation_id):
+            continue
+        directory = os.path.join(layout.undo, operation_id)
+        for path in (os.path.join(directory, "op.json"), os.path.join(directory, "config.json")):
+            try:
+                record = records.load(path, {}, PartialSnapshot)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            for snapshot_id in _ids_in(record):
+                yield operation_id, snapshot_id
+
+
+def mark_lines(
+    marks: Marks, found: dict[str, dict[str, Any]], configs: dict[str, dict[str, Any]], known: dict[str, dict[str, Any]]
+) -> None:
+    """Mark what keeps lines whole where no policy says otherwise.
+
+    Ancestors of what the worktrees name, and all leaves of worktrees that exist with their ancestors.
+    """
+    walked: set[str] = set()
+    for name, config in configs.items():
+        for field in HEAD_FIELDS:
+            _mark_ancestors(marks, known, config[field], f"on the line of '{name}'", walked)
+    for leaf in lineage.leaves(found):
+        name = found[leaf]["worktree_name"]
+        if name in configs:
+            if leaf not in marks.reasons:
+                marks.add(leaf, LINEAGE, f"tip of a line of '{name}'")
+            _mark_ancestors(marks, known, leaf, f"on a line of '{name}'", walked)
+
+
+def _mark_ancestors(
+    marks: Marks, known: dict[str, dict[str, Any]], start: str | None, sentence: str, walked: set[str]
+) -> None:
+    """Walk from a snapshot to the first one, or to what was walked before.
+
+    Errors: E_LINEAGE_BROKEN for a missing parent or a cycle.
+    """
+    here, seen = start, set()
+    while here is not None and here not in walked:
+        record = known.get(here)
+        if record is None or here in seen:
+            problem = "is missing" if record is None else "leads back to itself"
+            raise LineageBroken(
+                f"snapshot '{here}' on the line of '{start}' {problem}",
+                hint="nothing is collected while a line is broken: 'jvs doctor' says what is damaged",
+                snapshot_id=here,
+            )
+        seen.add(here)
+        here = record["parent_id"]
+        if here is not None:
+            marks.add(here, LINEAGE, sentence)
+    walked |= seen

@@ -1,0 +1,68 @@
+"""The tombstones of collected snapshots: each holds the whole descriptor, so that lines still lead through it.
+
+Source: jvs-format(5), Tombstones; jvs-protocol(7), Gc.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import descriptor, records
+from jvs.errors import JvsError, LineageBroken, from_oserror
+from jvs.names import is_snapshot_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.layout import Layout
+
+
+FIELDS = {
+    "snapshot_id": records.is_id,
+    "descriptor": records.is_object,
+    "gc_state": lambda value: value in ("marked", "committed", "failed"),
+    "plan_id": records.is_text,
+    "reason": records.is_text,
+    "marked_at": records.is_time,
+}
+
+
+def load(layout: Layout, snapshot_id: str) -> dict[str, Any]:
+    """Read one tombstone. Errors: FileNotFoundError; E_LINEAGE_BROKEN when damaged; E_IO."""
+    path = os.path.join(layout.tombstones, snapshot_id + ".json")
+    stone = records.load(path, FIELDS, LineageBroken)
+    shaped = all(
+        key in stone["descriptor"] and fits(stone["descriptor"][key]) for key, fits in descriptor.FIELDS.items()
+    )
+    try:
+        if stone["snapshot_id"] != snapshot_id or not shaped:
+            raise LineageBroken("it is that of another snapshot", hint="")
+        descriptor.check(stone["descriptor"], snapshot_id)
+    except JvsError as error:
+        raise LineageBroken(
+            f"tombstone '{snapshot_id}' is damaged: {error.message}",
+            hint=f"restore '{path}' from a copy of the repository: the line leads through it",
+            path=path,
+        ) from error
+    return stone
+
+
+def load_all(layout: Layout) -> dict[str, dict[str, Any]]:
+    """Read every tombstone, by id.
+
+    Shape: `version`, `snapshot_id`, `descriptor`, `gc_state`, `plan_id`, `reason`, `marked_at`.
+    Errors: E_LINEAGE_BROKEN when one is damaged: lines lead through them; E_IO.
+    """
+    try:
+        listing = sorted(os.listdir(layout.tombstones))
+    except OSError as error:
+        raise from_oserror(error, "listing the tombstones") from error
+    found = {}
+    for name in listing:
+        if name.endswith(".json") and is_snapshot_id(name[:-5]):
+            try:
+                found[name[:-5]] = load(layout, name[:-5])
+            except FileNotFoundError:
+                continue
+    return found
