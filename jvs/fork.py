@@ -156,6 +156,7 @@ def _publish_staged(store: Store, pending: dict[str, Any]) -> None:
     if os.path.lexists(register.parked(store, operation_id)):
         durable.publish(register.parked(store, operation_id), register.config_dir(store, name))
     durable.remove_tree(store.layout.undo_dir(operation_id))
+    durable.fsync_dir(store.layout.undo)  # or a crash brings the directory back when no intent names it any more
 
 
 def _is_published(store: Store, pending: dict[str, Any]) -> bool:
@@ -171,6 +172,8 @@ def _roll_back(store: Store, pending: dict[str, Any]) -> None:
     operation_id = pending["operation_id"]
     engine.remove_any(_staged(store, operation_id))
     durable.remove_tree(store.layout.undo_dir(operation_id))
+    durable.fsync_dir(store.layout.forks)  # a crash behind the intent's end must not bring either of them back
+    durable.fsync_dir(store.layout.undo)
     intent.clear(store.layout, operation_id)
 
 
