@@ -393,42 +393,6 @@ def worktree_paths(store: Store, name: str, words: list[str]) -> list[bytes]:
     return found
 
 
-def record_step(args: argparse.Namespace, step: Callable[..., dict[str, Any]], **more: Any) -> Result:
-    """Do one step as a filter: read a publish record from stdin, do the step, hand the record on.
-
-    Errors: E_USAGE for empty stdin (the step before failed) or anything that is not a record.
-    """
-    record = read_record()
-    store = open_store(args, record["repo"])
-    return record_result(step(store, record, **more))
-
-
-def read_record() -> dict[str, Any]:
-    """Return the publish record on stdin. Errors: E_USAGE."""
-    from jvs import canon
-
-    data = read_stdin()
-    if not data.strip():
-        raise UsageError("stdin is empty: the step before failed", hint="look at what it said; nothing was done")
-    try:
-        record = canon.decode_object(data)
-    except canon.BadJSON as error:
-        raise UsageError(
-            f"stdin does not hold a publish record: {error}", hint="feed it from the step before"
-        ) from error
-    for key in ("repo", "worktree", "snapshot_id"):
-        if not isinstance(record.get(key), str):
-            raise UsageError(
-                f"stdin does not hold a publish record: '{key}' is missing", hint="begin with 'jvs-check-worktree'"
-            )
-    return record
-
-
-def record_result(record: dict[str, Any]) -> Result:
-    """Return a record for the next step in the pipeline."""
-    return Result(record, json_bytes(record, indent=None) + b"\n")
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run `jvs WORD ...`. The version costs nothing more; everything else is handed to the command."""
     words = sys.argv[1:] if argv is None else list(argv)

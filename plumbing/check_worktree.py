@@ -46,14 +46,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Do step 1."""
-    from jvs import publish
+    from jvs import pipeline, publish
 
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)
     paths = cli.worktree_paths(store, name, args.paths) if args.paths else None
     record = publish.begin(store, name, paths=paths)
     if args.record:
-        return cli.record_result(record)
+        return pipeline.record_result(record)
     line = f"{name}\t{record['snapshot_id']}\t{record['parent_id'] or '-'}\n"
     return cli.Result(record, line)
 

@@ -27,9 +27,9 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Do this step."""
     if args.record:
-        from jvs import publish
+        from jvs import pipeline, publish
 
-        return cli.record_step(args, publish.clear_intent)
+        return pipeline.record_step(args, publish.clear_intent)
     if args.operation is None:
         raise UsageError("name an operation, or use --record", hint="'jvs-list-intents' lists them")
     from jvs import intent

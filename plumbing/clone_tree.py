@@ -33,9 +33,9 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Clone one directory, or do step 3."""
     if args.record:
-        from jvs import publish
+        from jvs import pipeline, publish
 
-        return cli.record_step(
+        return pipeline.record_step(
             args, publish.clone_payload, requested=args.engine, allow_unreadable=args.allow_unreadable
         )
     if args.source is None or args.target is None:

@@ -29,10 +29,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Move one head, or do step 11."""
-    from jvs import heads, publish
+    from jvs import heads, pipeline, publish
 
     if args.record:
-        return cli.record_step(args, publish.update_head)
+        return pipeline.record_step(args, publish.update_head)
     if args.worktree is None or args.new is None:
         raise UsageError("name a worktree and a snapshot, or use --record", hint="jvs-update-head NAME NEW [OLD]")
     from jvs import refs

@@ -27,9 +27,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Do steps 6 and 7."""
-    from jvs import publish
+    from jvs import pipeline, publish
 
-    return cli.record_step(args, publish.write_descriptor, note=args.note, tags=args.tag)
+    return pipeline.record_step(args, publish.write_descriptor, note=args.note, tags=args.tag)
 
 
 def main(argv: list[str] | None = None) -> int:

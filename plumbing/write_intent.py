@@ -28,10 +28,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Do step 2."""
-    from jvs import intent, publish
+    from jvs import intent, pipeline, publish
 
     owner = intent.owner(args.owner_pid or os.getppid(), locked=False)
-    return cli.record_step(args, publish.write_intent, owner=owner)
+    return pipeline.record_step(args, publish.write_intent, owner=owner)
 
 
 def main(argv: list[str] | None = None) -> int:

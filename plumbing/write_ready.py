@@ -24,9 +24,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Do this step."""
-    from jvs import publish
+    from jvs import pipeline, publish
 
-    return cli.record_step(args, publish.write_ready)
+    return pipeline.record_step(args, publish.write_ready)
 
 
 def main(argv: list[str] | None = None) -> int:

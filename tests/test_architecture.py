@@ -21,13 +21,14 @@ LAYERS = (
     "delta place links switch recovery apply",
     "descriptor worktree intent audit anchor",
     "settle store settings_file",
-    "lineage refs trees pins create journal listing look register tombstone reach marks tombstone reach marks",
+    "lineage refs trees pins create journal listing look register tombstone reach marks",
     "publish publish_record payload heads verify diff gc_plan history hooks plan signs",
     "restore fork relocate gc patch",
     "undo findings",
     "doctor repository suites completion",
     "dispatch",
     "cli",
+    "pipeline",
 )
 """Modules of `jvs`, lowest first. A module imports from its own row and the rows above it on this page."""
 
