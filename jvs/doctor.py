@@ -13,6 +13,7 @@ import os
 from jvs import (
     audit,
     clock,
+    consistency,
     durable,
     findings,
     gc,
@@ -20,9 +21,11 @@ from jvs import (
     intent,
     journal,
     layout,
+    leftovers,
     locks,
     names,
     settle,
+    structure,
     verify,
     worktree,
 )
@@ -106,10 +109,10 @@ def examine(store: Store, *, strict: bool = False, actions: list[str] | None = N
 
 def _look(store: Store, strict: bool, jobs: int) -> list[Finding]:
     """Look once; when something seems wrong and somebody was at work meanwhile, look again with nobody at work."""
-    before = findings.fingerprint(store.layout)
+    before = leftovers.fingerprint(store.layout)
     with _shared(store):
         found = _look_once(store)
-        if found and findings.fingerprint(store.layout) == before:
+        if found and leftovers.fingerprint(store.layout) == before:
             before = ""
     if found and before:
         with contextlib.suppress(Busy, IOFailure), _alone(store):
@@ -121,23 +124,23 @@ def _look(store: Store, strict: bool, jobs: int) -> list[Finding]:
 
 
 def _read_payloads(store: Store, jobs: int) -> list[Finding]:
-    return findings.find_in_snapshots(store, payload=True, jobs=jobs)
+    return consistency.find_in_snapshots(store, payload=True, jobs=jobs)
 
 
 def _look_once(store: Store) -> list[Finding]:
     here = store.layout
-    found = findings.guarded(findings.find_in_structure, here)
+    found = findings.guarded(structure.find_in_structure, here)
     for check, subject in (
-        (findings.find_in_settings, store),
-        (findings.find_in_locks, here),
-        (findings.find_in_intents, store),
-        (findings.find_temporaries, store),
-        (findings.find_in_worktrees, store),
-        (findings.find_in_undo, store),
+        (structure.find_in_settings, store),
+        (structure.find_in_locks, here),
+        (leftovers.find_in_intents, store),
+        (leftovers.find_temporaries, store),
+        (consistency.find_in_worktrees, store),
+        (leftovers.find_in_undo, store),
         (_check_snapshots, store),
         (_check_log, store),
-        (findings.find_in_collection, store),
-        (findings.find_in_index, store),
+        (consistency.find_in_collection, store),
+        (structure.find_in_index, store),
     ):
         found += [f for f in findings.guarded(check, subject) if not _is_told(f, found)]
     return found
@@ -151,11 +154,11 @@ def _is_told(finding: Finding, found: list[Finding]) -> bool:
 
 
 def _check_snapshots(store: Store) -> list[Finding]:
-    return findings.find_in_snapshots(store, payload=False)
+    return consistency.find_in_snapshots(store, payload=False)
 
 
 def _check_log(store: Store) -> list[Finding]:
-    return findings.find_in_log(store)[0]
+    return consistency.find_in_log(store)[0]
 
 
 @contextlib.contextmanager
@@ -208,7 +211,7 @@ def _attempt(work: Callable[[], list[str]], done: list[str], failed: list[Findin
 def _make_directories(store: Store) -> list[str]:
     """Make the runtime directories again that are missing, the one for locks before anything is locked."""
     made = []
-    for name in findings.RUNTIME_DIRECTORIES:
+    for name in structure.RUNTIME_DIRECTORIES:
         path = os.path.join(store.layout.jvs, name)
         if not os.path.lexists(path) and os.path.isdir(os.path.dirname(path)):
             os.mkdir(path, 0o700)
@@ -242,7 +245,7 @@ def _set_aside(store: Store, path: str) -> str:
     """Keep the bytes of a damaged record beside the log, as torn lines of the log are kept, and remove it."""
     name = f"torn-{clock.now_ms()}-{clock.random_hex(4)}.bin"
     try:
-        data = findings.read_bytes(path)
+        data = structure.read_bytes(path)
     except OSError:  # a link or a directory: there are no bytes to keep
         data = b""
     if data:
@@ -262,7 +265,7 @@ def _clean_tmp(store: Store) -> list[str]:
     here, done = store.layout, []
     in_flight = {record.get("snapshot_id") for record in intent.load_all(here)}
     doomed = [
-        path for path, snapshot_id in findings.temporaries(here) if not snapshot_id or snapshot_id not in in_flight
+        path for path, snapshot_id in leftovers.temporaries(here) if not snapshot_id or snapshot_id not in in_flight
     ]
     doomed += [path for path in _odd(here.locks, lambda name: True) if os.path.islink(path) or not os.path.isdir(path)]
     doomed += _odd(here.plans, lambda name: gc_plan.is_plan_id(name.removesuffix(".json")))
@@ -301,7 +304,7 @@ def _advance_heads(store: Store) -> list[str]:
     chain, problems = verify.check_chain(store)
     if problems:
         raise problems[0]  # what the log says is only worth something when it is whole
-    for name, record in findings.orphans(store, chain).items():
+    for name, record in consistency.orphans(store, chain).items():
         config = worktree.load(here, name)
         worktree.move_head(
             here,
@@ -317,7 +320,7 @@ def _advance_heads(store: Store) -> list[str]:
 
 
 def _rebuild_index(store: Store) -> list[str]:
-    if not findings.find_in_index(store):
+    if not structure.find_in_index(store):
         return []
     store.close()
     for suffix in ("", "-journal", "-wal", "-shm"):

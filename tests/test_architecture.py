@@ -24,7 +24,7 @@ LAYERS = (
     "lineage refs trees pins create journal listing look register tombstone reach marks",
     "publish publish_record payload heads verify diff gc_plan history hooks plan signs",
     "restore fork relocate gc patch",
-    "undo findings",
+    "undo findings structure leftovers consistency",
     "doctor repository suites completion",
     "dispatch",
     "cli",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from making import main_of, make_store, open_store, run, settings, snapshot, violations, write
 
-from jvs import audit, clock, doctor, findings, intent, locks, records, restore, worktree
+from jvs import audit, clock, doctor, intent, locks, records, restore, structure, worktree
 from jvs.errors import NotARepository, PathEscape, UsageError
 
 
@@ -182,7 +182,7 @@ def test_damage_in_the_middle_of_the_log_is_never_repaired(store):
     assert Path(store.layout.audit_log).read_bytes() == changed
 
 
-@pytest.mark.parametrize("name", findings.RUNTIME_DIRECTORIES)
+@pytest.mark.parametrize("name", structure.RUNTIME_DIRECTORIES)
 def test_runtime_directories_are_made_again(store, name):
     shutil.rmtree(os.path.join(store.layout.jvs, name))
     assert not doctor.examine(store).healthy

@@ -1,0 +1,135 @@
+"""What dead operations left: intents, temporary names, trash, journals that belong to nothing.
+
+Source: jvs-doctor(1), jvs-protocol(7), Settling.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import canon, gc, intent, journal, layout, locks, names, worktree
+from jvs.errors import Busy, JvsError, PartialSnapshot
+from jvs.findings import CLEAN_INTENTS, CLEAN_TMP, ERROR, WARNING, Finding, pending
+from jvs.structure import kind_of, lock_is_free
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from jvs.store import Store
+
+
+def is_live(store: Store, record: dict[str, Any]) -> bool:
+    """Answer whether somebody is at work on an intent: its lock is held, or its process is there."""
+    if not record["owner"].get("locked"):
+        return intent.is_alive(record, lock_held=False)
+    lock = {"gc_run": "gc", "pin": "pins", "unpin": "pins", "config": "config"}.get(record["operation"])
+    lock = lock or f"worktree-{names.check_worktree_name(str(record['worktree']))}"
+    try:
+        # Shared, so that whoever is only about to begin is not kept out.
+        locks.acquire(store.layout.lock(lock), exclusive=False, wait=0).close()
+    except Busy:
+        return True
+    return False
+
+
+def find_in_intents(store: Store) -> list[Finding]:
+    """Report dead operations, which the next command settles, and records of operations that cannot be read."""
+    here, found = store.layout, []
+    for name in sorted(os.listdir(here.intents)):
+        path = os.path.join(here.intents, name)
+        if name.endswith(".json.tmp") and names.is_operation_id(name[:-9]):
+            if _is_left(path, lambda: lock_is_free(store, "intents")):
+                found.append(pending(f"'intents/{name}' was left by a crash", path, CLEAN_INTENTS))
+            continue
+        if not (name.endswith(".json") and names.is_operation_id(name[:-5])):
+            problem = f"'intents/{name}' is not the record of an operation"
+            found.append(
+                Finding(PartialSnapshot(problem, hint="move it out of the repository"), severity=WARNING, path=path)
+            )
+            continue
+        try:
+            record = intent.load(here, name[:-5])
+            if not is_live(store, record):
+                what = f"{record['operation']} {record['operation_id']}"
+                found.append(pending(f"the operation '{what}' was interrupted", path, CLEAN_INTENTS))
+        except FileNotFoundError:
+            continue
+        except JvsError as error:
+            found.append(Finding(error, severity=ERROR, path=path, repair=CLEAN_INTENTS))
+    return found
+
+
+def _is_left(path: str, nobody_is_at_work: Callable[[], bool]) -> bool:
+    """Answer whether a temporary name has no owner: nobody is at work, and it is still there after asking that."""
+    return nobody_is_at_work() and os.path.lexists(path)
+
+
+def temporaries(here: layout.Layout) -> Iterator[tuple[str, str]]:
+    """Yield (path, id or empty) for every temporary name of ours that only a live operation may own."""
+    for directory, suffix in ((here.snapshots, ".tmp"), (here.descriptors, ".json.tmp")):
+        for name in sorted(os.listdir(directory)):
+            if name.endswith(suffix) and names.is_snapshot_id(name.removesuffix(suffix)):
+                yield os.path.join(directory, name), name.removesuffix(suffix)
+    for directory in (here.pins, here.plans):
+        for name in sorted(os.listdir(directory)):
+            if name.endswith(".json.tmp"):
+                yield os.path.join(directory, name), ""
+    for name in sorted(os.listdir(here.worktrees)):
+        path = os.path.join(here.worktrees, name, "config.json.tmp")
+        if os.path.lexists(path):
+            yield path, ""
+
+
+def find_temporaries(store: Store) -> list[Finding]:
+    """Report what no operation in flight owns: half-made snapshots, temporary files, trash."""
+    here, found = store.layout, []
+    # Names first, then the intents, then the names again: an operation that is alive at any of these moments has its
+    # intent there at the second one, or has taken its temporary names away by the third.
+    seen = list(temporaries(here))
+    in_flight = {record.get("snapshot_id") for record in intent.load_all(here)}
+    quiet = not in_flight
+    for path, snapshot_id in seen:
+        if not os.path.lexists(path) or snapshot_id in in_flight or (not snapshot_id and not quiet):
+            continue
+        found.append(pending(f"'{os.path.relpath(path, here.jvs)}' was left by a crash", path, CLEAN_TMP))
+    for path in gc.leftovers(store):
+        found.append(pending(f"'{os.path.relpath(path, here.jvs)}' was not deleted yet", path, CLEAN_TMP))
+    for name in sorted(os.listdir(here.plans)):
+        if kind_of(os.path.join(here.plans, name)) not in ("file", ""):
+            path = os.path.join(here.plans, name)
+            found.append(pending(f"'gc/plans/{name}' is not a file", path, CLEAN_TMP))
+    return found
+
+
+def find_in_undo(store: Store) -> list[Finding]:
+    """Check the journals of operations that can be undone, and report directories that belong to none."""
+    here, found = store.layout, []
+    in_flight = set(intent.list_ids(here))
+    for operation_id in journal.ids(here):
+        path = journal.directory(here, operation_id)
+        if operation_id in in_flight:
+            continue
+        try:
+            record = journal.load(here, operation_id)
+            if "delta_sha256" in record["details"] and record["undone_by"] is None:
+                journal.load_steps(here, record)
+        except (FileNotFoundError, NotADirectoryError):
+            if os.path.lexists(path) and not os.path.lexists(here.intent(operation_id)):
+                found.append(pending(f"'undo/{operation_id}' was left by a crash", path, CLEAN_TMP))
+        except JvsError as error:
+            found.append(Finding(error, path=path))
+    return found
+
+
+def fingerprint(here: layout.Layout) -> str:
+    """Return a value that changes whenever an operation begins, ends, or moves something."""
+    parts: list[Any] = []
+    try:
+        parts.append(sorted(os.listdir(here.intents)))
+        parts.append(os.path.getsize(here.audit_log))
+        parts.append([os.lstat(here.worktree_config(name)).st_mtime_ns for name in worktree.names(here)])
+    except (OSError, JvsError) as error:
+        parts.append(str(error))
+    return canon.encode(parts).decode()
