@@ -300,6 +300,8 @@ def roll_back(store: Store, snapshot_id: str) -> bool:
     for entry in sorted(os.listdir(layout.snapshots)):
         if entry.startswith(snapshot_id):
             engine.remove_any(os.path.join(layout.snapshots, entry))
+    durable.fsync_dir(layout.descriptors)  # or a crash brings back what no intent names any more: on btrfs a READY
+    durable.fsync_dir(layout.snapshots)  # marker came back alone, which looks like damage and not like debris
     intent.clear(layout, snapshot_id)
     return True
 

@@ -100,6 +100,7 @@ def test_an_error_leaves_nothing(lab, monkeypatch: pytest.MonkeyPatch, call: str
 
     def failing(path, *args, **more):
         if (armed and "undo" in str(path)) or (armed and call == "publish"):
+            armed.clear()  # once: while a directory cannot be synced, the intent has to stay
             raise OSError(28, "No space left on device")
         return real(path, *args, **more)
 
