@@ -18,7 +18,7 @@ def lab(tmp_path: Path) -> tuple[Store, str]:
     write(main_of(store), {"a": "a"})
     first = snapshot(store, tags=["base"])["snapshot_id"]
     os.chdir(store.root)
-    assert run("fork", "side").exit == 0
+    assert run("worktree", "fork", "side").exit == 0
     return store, first
 
 
