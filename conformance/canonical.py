@@ -37,8 +37,27 @@ def _refuse_floats(value: Any, depth: int = 0) -> None:
             _refuse_floats(item, depth + 1)
 
 
+def _refuse_depth(data: bytes) -> None:
+    """Refuse deep nesting before the parser recurses: how deep that may go depends on who imported us."""
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return
+    depth, quoted, escaped = 0, False, False
+    for byte in data:
+        if quoted:
+            quoted, escaped = escaped or byte != 0x22, not escaped and byte == 0x5C
+        elif byte == 0x22:
+            quoted = True
+        elif byte in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise Malformed("nested too deep")
+        elif byte in b"]}":
+            depth -= 1
+
+
 def json_decode(data: bytes) -> Any:
     """Return the value of JSON; duplicate keys, NaN, Infinity, floats, bad UTF-8 and deep nesting are Malformed."""
+    _refuse_depth(data)
     try:
         text = data.decode("utf-8")
         value = json.loads(text, object_pairs_hook=_pairs, parse_float=_no_number, parse_constant=_no_number)
