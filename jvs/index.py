@@ -73,15 +73,12 @@ def _sum_of(checks: Iterable[bytes], snapshot: str, root: bytes) -> bytes:
 class LazyRows:
     """The rows of one worktree, each read when it is asked for: what nobody asks for costs nothing."""
 
-    def __init__(self, index: Index, name: str, first: str | None = None) -> None:
+    def __init__(self, index: Index, name: str) -> None:
         self._index = index
         self._name = name
-        self._first = first
 
     def get(self, path: bytes) -> tuple[bytes, bytes] | None:
         """Return one row, or None."""
-        if self._first is not None and (row := self._index.row(self._first, path)) is not None:
-            return row
         return self._index.row(self._name, path)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -179,16 +176,12 @@ class Index:
             return {}
         return result
 
-    def lazy_rows(self, name: str) -> LazyRows | None:
-        """Return the rows of one worktree to be read one by one; None when there are none."""
-        return LazyRows(self, name) if self.base(name) is not None else None
-
-    def seen_rows(self, name: str) -> LazyRows:
+    def seen_rows(self, name: str) -> Rows:
         """Return the rows of one worktree with those of later looks before them, for looking only.
 
         What a look found has the right digests, but says nothing of what any payload holds: no link may rest on it.
         """
-        return LazyRows(self, name, seen(name))
+        return {**self.rows(name), **self.rows(seen(name))}
 
     def row(self, name: str, path: bytes) -> tuple[bytes, bytes] | None:
         """Return one row of a worktree, when its checksum is right."""

@@ -9,6 +9,7 @@ import os
 
 from jvs import canon, descriptor, durable, engine, scan, tree, trees
 from jvs.errors import CloneIncomplete, PartialSnapshot, PayloadHashMismatch
+from jvs.index import LazyRows
 from jvs.publish_record import Local, done, require
 
 TYPE_CHECKING = False
@@ -40,7 +41,7 @@ def clone_payload(
     if record["partial_paths"] is not None:
         request.paths = [canon.path_from_json(path) for path in record["partial_paths"]]
     else:
-        with_index(store, name, request)
+        with_index(store, name, request, lazy=chosen.name == engine.BTRFS)
     cloned = chosen.clone(request)
     record["engine"] = cloned.engine
     record["degraded"] = cloned.degraded
@@ -51,13 +52,17 @@ def clone_payload(
     return done(record, "clone-tree")
 
 
-def with_index(store: Store, name: str, request: engine.Request) -> None:
-    """Give a clone what the index knows of the worktree, and the payload that its rows describe, if it is there."""
+def with_index(store: Store, name: str, request: engine.Request, *, lazy: bool) -> None:
+    """Give a clone what the index knows of the worktree, and the payload that its rows describe, if it is there.
+
+    `lazy` reads only the rows that are asked for, for an engine that knows where to look; else all in one query,
+    because on FUSE each query costs a lock and some calls.
+    """
     index = store.index()
-    request.rows = index.lazy_rows(name)
+    base = index.base(name)
+    request.rows = LazyRows(index, name) if lazy and base is not None else index.rows(name)
     request.load_node = index.node
     request.load_total = index.total
-    base = index.base(name) if request.rows else None
     if base is not None:
         payload = store.layout.payload(base[0])
         if os.path.isdir(payload) and os.path.exists(store.layout.ready(base[0])):
@@ -94,7 +99,7 @@ def _hash_clone(store: Store, record: dict[str, Any]) -> scan.Tree:
     partial = record["partial_paths"] is not None
     scanner = scan.Scanner(
         scan.Worker(jobs=os.cpu_count() or 1, slow_calls=not own_inodes),
-        rows=None if partial else index.lazy_rows(record["worktree"]),
+        rows=None if partial else index.rows(record["worktree"]),
         load_node=index.node,
         with_inode=record["with_inode"],
         moment_ns=record["moment_ns"],
