@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from jvs.layout import Layout
 
 
-
 def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 

@@ -133,9 +133,7 @@ def rename(source: str | bytes, target: str | bytes, *, source_fd: Where = None,
     os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
 
 
-def exchange(
-    source: str | bytes, target: str | bytes, *, source_fd: Where = None, target_fd: Where = None
-) -> bool:
+def exchange(source: str | bytes, target: str | bytes, *, source_fd: Where = None, target_fd: Where = None) -> bool:
     """Let two names that are both there trade places in one step, whatever their kinds; no name is absent meanwhile.
 
     Returns False, and nothing happened, where the filesystem cannot do that.
@@ -145,9 +143,7 @@ def exchange(
     return _renameat2(source, target, source_fd, target_fd, 2)
 
 
-def rename_new(
-    source: str | bytes, target: str | bytes, *, source_fd: Where = None, target_fd: Where = None
-) -> None:
+def rename_new(source: str | bytes, target: str | bytes, *, source_fd: Where = None, target_fd: Where = None) -> None:
     """Rename to a name that must be free, in one step where the filesystem can do that, else after a look.
 
     Durable: no; the caller syncs the directories. Errors: FileExistsError when the name is taken; OSError.

@@ -91,6 +91,8 @@ async def _session(lab: Path) -> None:
         assert (lab / "a.txt").read_text() == "one\n"
         assert (await ask("undo"))["ok"]
         assert (lab / "a.txt").read_text() == "two\n"
+        assert (await ask("restore", target="base", paths=["a.txt"]))["ok"]
+        assert (lab / "a.txt").read_text() == "one\n"
         forked = await ask("fork", name="try", snapshot="base")
         assert forked["ok"]
         assert (lab.parent / "worktrees" / "try" / "a.txt").read_text() == "one\n"
