@@ -36,11 +36,12 @@ def _shell(env: Env, script: str, cwd: str, **options: Any) -> Any:
 
 def check_25_the_pipeline_makes_the_same_snapshot(env: Env) -> None:
     """The pipeline as documented leaves what `jvs snapshot` leaves, but for id, times and audit hashes."""
-    root = env.repository()
-    env.snapshot(root, "before")
-    write(f"{root}/main/new", "new\n")
-    twin = os.path.join(env.work, "twin")
-    copy_repository(root, twin)
+    origin = env.repository("origin")
+    env.snapshot(origin, "before")
+    write(f"{origin}/main/new", "new\n")
+    root, twin = os.path.join(env.work, "piped"), os.path.join(env.work, "twin")
+    for place in (root, twin):  # two copies, because a copy of a subvolume is none, and takes another engine
+        copy_repository(origin, place)
     _shell(env, " | ".join(PIPELINE), root)
     env.jvs("snapshot", "N", cwd=twin)
     seen = []
