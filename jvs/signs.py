@@ -63,7 +63,7 @@ def _same(known: trees.Trees, digest: bytes, fd: int, ready: int, keeps_ctime: b
         return False
     for entry, st in zip(entries, stats, strict=True):
         newest = max(st.st_mtime_ns, st.st_ctime_ns) if keeps_ctime else st.st_mtime_ns
-        if newest > ready or not _fits(entry, st):
+        if newest >= ready or not _fits(entry, st):  # the same tick of a coarse clock may be before or after
             return False
         if entry[1] == walk.DIR:
             child = safepath.open_dir(entry[0], fd)
