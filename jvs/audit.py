@@ -9,7 +9,7 @@ import hashlib
 import os
 
 from jvs import canon, clock, durable, locks, safepath
-from jvs.errors import AuditChainBroken, IOFailure, from_oserror
+from jvs.errors import AuditChainBroken, from_oserror
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -376,9 +376,3 @@ def raise_problems(report: ChainReport) -> None:
             hint="compare it with a copy of the repository: somebody or something changed the log",
             problems=report.problems,
         )
-
-
-def ensure_readable(path: str) -> None:
-    """Raise E_IO when a log cannot be opened for reading."""
-    if not os.access(path, os.R_OK):
-        raise IOFailure(f"'{path}' cannot be read", hint="check its permissions")

@@ -365,6 +365,14 @@ def read_stdin() -> bytes:
     return sys.stdin.buffer.read()
 
 
+def with_paths(argv: list[str] | None) -> list[str] | None:
+    """Return arguments in which each word behind `--` is a `--paths`: argparse would take it for a positional."""
+    if argv is None or "--" not in argv:
+        return argv
+    i = argv.index("--")
+    return [*argv[:i], *(f"--paths={path}" for path in argv[i + 1 :])]
+
+
 def paths_of(words: list[str]) -> list[bytes]:
     """Return path arguments as the bytes that they are on disk."""
     return [os.fsencode(word) for word in words]

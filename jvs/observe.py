@@ -8,7 +8,6 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
 
 
@@ -71,10 +70,3 @@ class step:
         from jvs import clock
 
         _observer.step(self.name, clock.monotonic() - self.start)
-
-
-def each(phase: str, items: list[object], unit: str = "files") -> Iterator[object]:
-    """Yield the items and report each as one unit of progress once the caller is done with it."""
-    for item in items:
-        yield item
-        _observer.advance(phase, 1, len(items), unit)

@@ -150,7 +150,4 @@ def _names(changes: list[Change], args: argparse.Namespace) -> bytes:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; what stands behind `--` is a path, even where a snapshot could stand."""
-    if argv is not None and "--" in argv:
-        i = argv.index("--")
-        argv = [*argv[:i], *(f"--paths={path}" for path in argv[i + 1 :])]
-    return cli.run(build_parser(), work, argv)
+    return cli.run(build_parser(), work, cli.with_paths(argv))

@@ -236,7 +236,4 @@ def _choose(store: Store, name: str, target: str | None) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; what stands behind `--` is a path, also when an option stands between it and TARGET."""
-    if argv is not None and "--" in argv:
-        i = argv.index("--")
-        argv = [*argv[:i], *(f"--paths={path}" for path in argv[i + 1 :])]
-    return cli.run(build_parser(), work, argv)
+    return cli.run(build_parser(), work, cli.with_paths(argv))

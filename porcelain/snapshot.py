@@ -138,7 +138,4 @@ def _paths_of(store: object, name: str, words: list[str]) -> list[bytes] | None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
-    if argv is not None and "--" in argv:  # argparse would take the first path for the note
-        i = argv.index("--")
-        argv = [*argv[:i], *(f"--paths={path}" for path in argv[i + 1 :])]
-    return cli.run(build_parser(), work, argv)
+    return cli.run(build_parser(), work, cli.with_paths(argv))
