@@ -270,6 +270,20 @@ def copy_repository(source: str, target: str) -> None:
         raise OSError(f"cp: {done.stderr.strip()}")
 
 
+def remove_repository(path: str) -> None:
+    """Remove a copy of a repository, read-only subvolumes included. Errors: OSError when something is left."""
+    shutil.rmtree(path, ignore_errors=True)
+    if not os.path.lexists(path):
+        return
+    for here, directories, _ in os.walk(path):
+        for name in directories:
+            place = os.path.join(here, name)
+            if not os.path.islink(place) and os.lstat(place).st_ino == 256:  # the root of a subvolume
+                words = ["btrfs", "property", "set", "-ts", place, "ro", "false"]
+                subprocess.run(words, capture_output=True, check=False)
+    shutil.rmtree(path)
+
+
 def release(check: Any) -> Any:
     """Mark a check that takes long: only `--profile release` runs it."""
     check.profile = "release"

@@ -28,7 +28,7 @@ import oracle
 import powercut
 import seccomp
 import supervisor
-from harness import Env, Failure, copy_repository
+from harness import Env, Failure, copy_repository, remove_repository
 from scenarios import SCENARIOS, Scenario
 from treehash import Tree, hash_tree
 
@@ -286,7 +286,7 @@ class _Place:
         self.kept = ""
 
     def __enter__(self) -> Env:
-        shutil.rmtree(self.directory, ignore_errors=True)
+        remove_repository(self.directory)  # what is left would be copied into, not replaced
         copy_repository(self.base, self.directory)
         return Env(self.bin, self.directory)
 
@@ -299,7 +299,7 @@ class _Place:
             os.rename(self.directory, self.kept)
             self.directory = self.kept
         else:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            remove_repository(self.directory)
 
 
 def points_of(prepared: Prepared, kinds: tuple[str, ...], at: int | None) -> list[Point]:
