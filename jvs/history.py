@@ -6,8 +6,6 @@ Source: jvs-history(1); jvs-protocol(7), Lineage.
 
 from __future__ import annotations
 
-import os
-
 from jvs import clock, lineage, refs, terminal, worktree
 from jvs.errors import JvsError, UsageError
 
@@ -236,6 +234,18 @@ def show_changes(changes: dict[str, Any] | None) -> str:
     return " ".join(parts) or "none"
 
 
+def show_content(payload: dict[str, Any]) -> str:
+    """Return what a snapshot holds: `3 files, 1 directory; 1.2 MiB`."""
+    kinds = (
+        ("files", "file", "files"),
+        ("dirs", "directory", "directories"),
+        ("symlinks", "link", "links"),
+        ("others", "special file", "special files"),
+    )
+    parts = [terminal.plural(payload[key], one, many) for key, one, many in kinds if payload.get(key)]
+    return f"{', '.join(parts) or 'nothing'}; {terminal.size(payload.get('bytes', 0))}"
+
+
 def first_line(note: str) -> str:
     """Return the first line of a note, fit for one line of a screen."""
     line, _, rest = note.strip("\n").partition("\n")
@@ -366,28 +376,5 @@ def lines_with_format(store: Store, records: Iterable[dict[str, Any]], text: str
     from jvs import template
 
     fill = template.compile_format(text, FIELDS)
-    short = ShortIds(store)
+    short = refs.ShortIds.among_all(store.layout)
     return (fill(value_of(store, record, short)) for record in records)
-
-
-class ShortIds:
-    """Gives the short id of a snapshot, as `refs.short_ids` does, without working out those of all others."""
-
-    def __init__(self, store: Store) -> None:
-        names = os.listdir(store.layout.descriptors)
-        self._tails = sorted([name[14:22] for name in names if len(name) == 27 and name.endswith(".json")])
-
-    def __call__(self, snapshot_id: str) -> str:
-        """Return the shortest prefix of the hex part that no other has; the whole id where there is none."""
-        import bisect
-
-        tail = snapshot_id[14:]
-        at = bisect.bisect_left(self._tails, tail)
-        behind = bisect.bisect_right(self._tails, tail, at)
-        if behind - at > 1:
-            return snapshot_id
-        length = refs.SHORT_DIGITS
-        for other in (*self._tails[max(at - 1, 0) : at], *self._tails[behind : behind + 1]):
-            while length < len(tail) and other[:length] == tail[:length]:
-                length += 1
-        return tail[:length]

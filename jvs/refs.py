@@ -7,18 +7,23 @@ Source: jvs-resolve(1).
 
 from __future__ import annotations
 
+import os
+
 from jvs import clock, lineage
 from jvs.errors import Ambiguous, JvsError, NotFound
 from jvs.names import is_snapshot_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
+    from jvs.layout import Layout
     from jvs.store import Store
 
 _SHORTEST_PREFIX = 4
 SHORT_DIGITS = 7
+_NAME_LENGTH = len("1700000000000-0a1b2c3d.json")
 
 
 def resolve(store: Store, target: str, name: str | None = None) -> str:
@@ -127,20 +132,43 @@ def _not_found(target: str, found: dict[str, dict[str, Any]]) -> JvsError:
     return NotFound(f"no snapshot answers to '{target}'", hint=hint, near=near)
 
 
-def short_ids(ids: list[str]) -> dict[str, str]:
-    """Return for each id the shortest prefix, of at least 7 digits, of its hex part that no other has."""
-    tails = sorted(i[14:] for i in ids)
-    need: dict[str, int] = {}
-    for i, tail in enumerate(tails):
+class ShortIds:
+    """Gives the short id of a snapshot among some: its hex part, cut to 7 digits or as many as tell it from others.
+
+    Shape: the whole id where two snapshots have the same hex part.
+    """
+
+    def __init__(self, tails: Iterable[str]) -> None:
+        self._tails = sorted(tails)
+
+    @classmethod
+    def among_all(cls, layout: Layout) -> ShortIds:
+        """Return what knows the ids of all that is published; one listing, no file is read."""
+        names = os.listdir(layout.descriptors)
+        return cls([name[14:22] for name in names if len(name) == _NAME_LENGTH and name.endswith(".json")])
+
+    def __call__(self, snapshot_id: str) -> str:
+        """Return the short id; of one that is not known yet, that which it would have."""
+        import bisect
+
+        tail = snapshot_id[14:]
+        at = bisect.bisect_left(self._tails, tail)
+        behind = bisect.bisect_right(self._tails, tail, at)
+        if behind - at > 1:
+            return snapshot_id
         length = SHORT_DIGITS
-        for other in tails[max(i - 1, 0) : i] + tails[i + 1 : i + 2]:
-            while length < 8 and other[:length] == tail[:length]:
+        for other in (*self._tails[max(at - 1, 0) : at], *self._tails[behind : behind + 1]):
+            while length < len(tail) and other[:length] == tail[:length]:
                 length += 1
-        need[tail] = length
-    clashes = {tail for i, tail in enumerate(tails) if i and tails[i - 1] == tail}
-    return {i: i if i[14:] in clashes else i[14 : 14 + need[i[14:]]] for i in ids}
+        return tail[:length]
 
 
-def short_id(layout: Any, snapshot_id: str) -> str:
+def short_ids(ids: list[str]) -> dict[str, str]:
+    """Return the short id of each of some snapshots, as far as they tell each other apart."""
+    short = ShortIds(i[14:] for i in ids)
+    return {i: short(i) for i in ids}
+
+
+def short_id(layout: Layout, snapshot_id: str) -> str:
     """Return the short id of one snapshot among all that are published."""
-    return short_ids(sorted({*lineage.published_ids(layout), snapshot_id}))[snapshot_id]
+    return ShortIds.among_all(layout)(snapshot_id)

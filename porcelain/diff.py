@@ -25,6 +25,7 @@ from jvs.errors import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.diff import Change, Diff, Side
+    from jvs.refs import ShortIds
     from jvs.store import Store
     from jvs.terminal import Terminal
 
@@ -94,13 +95,14 @@ def _compare(store: Store, args: argparse.Namespace) -> Diff:
 
 
 def _text(store: Store, found: Diff, args: argparse.Namespace, screen: Terminal) -> str | bytes:
-    from jvs import patch, terminal
+    from jvs import patch, refs, terminal
 
     if args.patch:
         return b"".join(patch.patch_chunks(found, screen))
     if args.name_only or args.name_status:
         return _names(found.changes, args)
-    lines = [f"From {_side(store, found.before)}", f"To   {_side(store, found.after)}", ""]
+    short = refs.ShortIds.among_all(store.layout)
+    lines = [f"From {_side(found.before, short)}", f"To   {_side(found.after, short)}", ""]
     if args.stat:
         lines += patch.stat_lines(found, screen)
     else:
@@ -122,14 +124,13 @@ def _detail(change: Change) -> str:
     return f"({patch.show_sizes(change)})"
 
 
-def _side(store: Store, side: Side) -> str:
-    from jvs import history, refs, terminal
+def _side(side: Side, short: ShortIds) -> str:
+    from jvs import history, terminal
 
     if side.record is None:
         return "the files now" if side.directory else "nothing"
     note = history.first_line(side.record["note"])
-    short = refs.short_id(store.layout, side.record["snapshot_id"])
-    return f"{short} ({history.show_age(side.record)}) {terminal.cut(note, 50)}".rstrip()
+    return f"{short(side.record['snapshot_id'])} ({history.show_age(side.record)}) {terminal.cut(note, 50)}".rstrip()
 
 
 def _names(changes: list[Change], args: argparse.Namespace) -> bytes:

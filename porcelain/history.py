@@ -85,9 +85,9 @@ def _lines(
     args: argparse.Namespace,
     terminal: Terminal,
 ) -> Iterator[str]:
-    from jvs import history
+    from jvs import history, refs
 
-    writer = history.Writer(marks, history.ShortIds(store), terminal, oneline=args.oneline, all=args.all)
+    writer = history.Writer(marks, refs.ShortIds.among_all(store.layout), terminal, oneline=args.oneline, all=args.all)
     count, here = 0, False
     for record in records:
         count += 1
@@ -97,10 +97,10 @@ def _lines(
 
 
 def _graph(store: Store, choice: Choice, marks: Marks, args: argparse.Namespace, terminal: Terminal) -> Iterator[str]:
-    from jvs import history
+    from jvs import history, refs
 
     found = history.choose(history.everything(store), choice)
-    writer = history.Writer(marks, history.ShortIds(store), terminal, oneline=args.oneline, all=True)
+    writer = history.Writer(marks, refs.ShortIds.among_all(store.layout), terminal, oneline=args.oneline, all=True)
     left = choice.limit if choice.limit is not None else len(found)
     for drawn, snapshot_id in history.draw(found, history.drawing_order(found, marks.latest)):
         if left <= 0:

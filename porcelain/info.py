@@ -1,8 +1,9 @@
 """Show the repository, its engine and what that costs
 
 Says where the repository is, which engine takes snapshots here and how its cost grows, why the better ones do not
-work, how many snapshots and worktrees there are, what they hold, and the head of the audit log. Sizes are sums over
-the descriptors: what all snapshots show, and how much of it was new or changed when it was taken.
+work, how many snapshots and worktrees there are, what the newest snapshot of the worktree holds, and the head of the
+audit log. Snapshots are counted by their names. --sizes reads every descriptor and adds up what all snapshots show,
+and how much of it was new or changed when it was taken.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ RAISES = (UsageError, IOFailure, NotARepository, LineageBroken)
 SEE_ALSO = ("jvs-status(1)", "jvs-probe-engine(1)", "jvs-engines(7)", "jvs-audit(5)")
 EXAMPLES = (
     ("jvs info", "what is this repository, and what does a snapshot cost here"),
-    ("jvs info --json", "the same for machines"),
+    ("jvs info --sizes", "and how much all snapshots hold"),
 )
 _COSTS = {
     "O(1)": "O(1): the same for any number and size of files",
@@ -35,6 +36,7 @@ _COSTS = {
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
     parser = cli.make_parser("info", __doc__)
+    parser.add_argument("--sizes", action="store_true", help="add up the sizes of all snapshots: reads each descriptor")
     parser.add_argument("-w", "--worktree", metavar="NAME", help="the worktree (the one around you, or main)")
     return parser
 
@@ -45,17 +47,18 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)
-    found = lineage.all_records(store.layout, tolerant=True)
+    names = worktree.names(store.layout)
     value: dict[str, Any] = {
         "repo_root": store.root,
         "repo_id": store.repo_id,
         "format_version": layout.FORMAT_VERSION,
         **_engine(store, name),
         "total_snapshots": len(lineage.visible_ids(store.layout)),
-        "total_worktrees": len(worktree.names(store.layout)),
-        "worktrees": worktree.names(store.layout),
+        "total_worktrees": len(names),
+        "worktrees": names,
         "operations_in_flight": len(intent.list_ids(store.layout)),
-        **_sizes(list(found.values())),
+        "newest": _newest(store, name),
+        **_sizes(store, wanted=args.sizes),
         **_audit(store),
     }
     return cli.Result(value, lambda screen: _text(value, screen))
@@ -77,10 +80,26 @@ def _engine(store: Store, name: str) -> dict[str, Any]:
     }
 
 
-def _sizes(records: list[dict[str, Any]]) -> dict[str, int]:
+def _newest(store: Store, name: str) -> dict[str, Any] | None:
+    """Return what the newest snapshot of a worktree holds, or None when there is none that can be read."""
+    from jvs import lineage
+
+    try:
+        _, latest = store.head_of(name)
+        record = lineage.load_any(store.layout, latest) if latest is not None else None
+    except JvsError:  # said by verify and doctor; here it must not hide all the rest
+        return None
+    return record and {"snapshot_id": latest, "created_at": record["created_at"], "payload": record["payload"]}
+
+
+def _sizes(store: Store, *, wanted: bool) -> dict[str, int | None]:
     """Units: bytes. `changed_bytes` counts a snapshot whole when it is not known what it changed."""
+    from jvs import lineage
+
+    if not wanted:
+        return {"apparent_bytes": None, "changed_bytes": None}
     apparent = changed = 0
-    for record in records:
+    for record in lineage.all_records(store.layout, tolerant=True).values():
         size, changes = record["payload"].get("bytes", 0), record.get("changes")
         apparent += size
         changed += changes.get("bytes", 0) if isinstance(changes, dict) else size
@@ -96,7 +115,7 @@ def _audit(store: Store) -> dict[str, Any]:
 
 
 def _text(value: dict[str, Any], screen: Terminal) -> str:
-    from jvs import terminal
+    from jvs import history, terminal
 
     engine, cost = value["snapshot_engine"], value["engine_cost"]
     lines = [
@@ -114,11 +133,11 @@ def _text(value: dict[str, Any], screen: Terminal) -> str:
         lines.append(f"            not {item['engine']}: {item['why'] or 'another one was asked for'}")
     lines.append(f"Worktrees:  {value['total_worktrees']} ({', '.join(value['worktrees'][:5])}{_more(value)})")
     lines.append(f"Snapshots:  {value['total_snapshots']}")
-    if value["total_snapshots"]:
-        lines[-1] += (
-            f", showing {terminal.size(value['apparent_bytes'])},"
-            f" of which {terminal.size(value['changed_bytes'])} were new content"
-        )
+    if value["newest"]:
+        lines.append(f"            the newest holds {history.show_content(value['newest']['payload'])}")
+    if value["apparent_bytes"] is not None:
+        lines.append(f"            all of them show {terminal.size(value['apparent_bytes'])}")
+        lines.append(f"            of which {terminal.size(value['changed_bytes'])} were new content")
     if value["operations_in_flight"]:
         lines.append(f"In flight:  {value['operations_in_flight']}; 'jvs-list-intents' shows who is at work")
     if value["audit_head"] is None:

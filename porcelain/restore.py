@@ -219,13 +219,13 @@ def _choose(store: Store, name: str, target: str | None) -> str:
             ids = list(error.facts["candidates"])[:LISTED]
     if not ids:
         raise NotFound(f"worktree '{name}' has no snapshot yet", hint="take one with 'jvs snapshot'")
-    short = refs.short_ids(ids)
+    short = refs.ShortIds.among_all(store.layout)
     for number, snapshot_id in enumerate(ids, 1):
         record = lineage.load_visible(store, snapshot_id)
         when = age(clock.parse_rfc3339(record["created_at"]))
         note = cut(show_text(record["note"]), 50)
         tags = " ".join(f"[{tag}]" for tag in record["tags"])
-        sys.stderr.write(f"{number:3}  {short[snapshot_id]}  {when:>10}  {note} {tags}".rstrip() + "\n")
+        sys.stderr.write(f"{number:3}  {short(snapshot_id)}  {when:>10}  {note} {tags}".rstrip() + "\n")
     sys.stderr.write(f"restore which one? (1-{len(ids)}, nothing to cancel) ")
     sys.stderr.flush()
     answer = sys.stdin.readline().strip()

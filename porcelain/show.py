@@ -133,7 +133,7 @@ def _show(key: str, value: dict[str, Any]) -> str | None:
     if key == "tags":
         return ", ".join(map(str, item)) or None  # type: ignore[arg-type]
     if key == "payload":
-        return _content(value["payload"])
+        return history.show_content(value["payload"])
     if key == "changes":
         return _changes(item)
     if key == "partial_paths":
@@ -142,15 +142,6 @@ def _show(key: str, value: dict[str, Any]) -> str | None:
     if key == "degraded":
         return terminal.plural(len(item), "thing") if item else "nothing was lost"  # type: ignore[arg-type]
     return terminal.show_text(str(item))
-
-
-def _content(payload: dict[str, Any]) -> str:
-    from jvs import terminal
-
-    names = (("files", "file", None), ("dirs", "directory", "directories"))
-    names += (("symlinks", "link", None), ("others", "special file", None))  # type: ignore[assignment]
-    parts = [terminal.plural(payload[key], one, many) for key, one, many in names if payload.get(key)]
-    return f"{', '.join(parts) or 'nothing'}; {terminal.size(payload.get('bytes', 0))}"
 
 
 def _changes(changes: dict[str, Any] | None) -> str:

@@ -59,15 +59,14 @@ def _item(store: Store, name: str) -> dict[str, Any]:
 
 
 def _table(terminal: Terminal, store: Store, items: list[dict[str, Any]]) -> str:
-    from jvs import lineage, refs
+    from jvs import refs
 
-    heads = {item["head_snapshot_id"] for item in items} - {None}
-    short = refs.short_ids(sorted({*lineage.published_ids(store.layout), *heads}))
+    short = refs.ShortIds.among_all(store.layout)
     width = max((len(item["name"]) for item in items), default=0)
     lines = []
     for item in items:
         mark = "*" if item["here"] else " "
-        head = short[item["head_snapshot_id"]] if item["head_snapshot_id"] else "-"
+        head = short(item["head_snapshot_id"]) if item["head_snapshot_id"] else "-"
         state = " (detached)" if item["detached"] else ""
         state += " (missing)" if item["missing"] else ""
         name = terminal.paint(f"{item['name']:<{width}}", "green" if item["here"] else "bold")

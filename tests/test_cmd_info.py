@@ -5,6 +5,8 @@ from __future__ import annotations
 import making
 import pytest
 
+from jvs import descriptor
+
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
@@ -20,7 +22,8 @@ def test_text_and_json_say_the_same(store):
     text = making.run("info").text
     wanted = {"format_version", "snapshot_engine", "total_snapshots", "total_worktrees", "repo_root", "repo_id"}
     assert wanted <= set(value)
-    assert (value["total_snapshots"], value["total_worktrees"], value["apparent_bytes"]) == (1, 1, 1)
+    assert (value["total_snapshots"], value["total_worktrees"]) == (1, 1)
+    assert value["newest"]["payload"]["files"] == 1 and "the newest holds 1 file; 1 B" in text
     assert text.startswith(f"Repository: {store.root}\n")
     assert value["engine_cost"] in text and value["repo_id"] in text and value["audit_head"] in text
 
@@ -44,3 +47,26 @@ def test_a_damaged_log_hides_nothing_else(store):
         log.write(b"{}\n")
     said = making.run("info")
     assert said.exit == 0 and "damaged" in said.text
+
+
+def test_sizes_are_added_up_when_asked_for(store, monkeypatch):
+    main = making.main_of(store)
+    for text in ("1", "22"):
+        making.write(main, {"a": text})
+        making.snapshot(store)
+    value = making.run("info", "--sizes", "--json").json
+    assert (value["apparent_bytes"], value["changed_bytes"]) == (3, 3)
+    assert "all of them show 3 B" in making.run("info", "--sizes").text
+    assert making.run("info", "--json").json["apparent_bytes"] is None
+
+
+def test_without_sizes_it_reads_one_descriptor_however_many_there_are(store, monkeypatch):
+    main = making.main_of(store)
+    for number in range(5):
+        making.write(main, {"a": str(number)})
+        making.snapshot(store)
+    read = []
+    load = descriptor.load
+    monkeypatch.setattr(descriptor, "load", lambda layout, i: read.append(i) or load(layout, i))
+    assert making.run("info", "--json").json["total_snapshots"] == 5
+    assert len(read) == 1

@@ -185,5 +185,5 @@ def test_short_ids_are_those_of_refs(store):
     ]
     for snapshot_id in ids:
         open(store.layout.descriptor(snapshot_id), "w").close()
-    short = history.ShortIds(store)
+    short = refs.ShortIds.among_all(store.layout)
     assert {i: short(i) for i in ids} == refs.short_ids(ids)
