@@ -18,6 +18,7 @@ from jvs import (
     findings,
     gc,
     gc_plan,
+    gc_take,
     intent,
     journal,
     layout,
@@ -270,7 +271,7 @@ def _clean_tmp(store: Store) -> list[str]:
     doomed += [path for path in _odd(here.locks, lambda name: True) if os.path.islink(path) or not os.path.isdir(path)]
     doomed += _odd(here.plans, lambda name: gc_plan.is_plan_id(name.removesuffix(".json")))
     for path in dict.fromkeys(doomed):
-        gc.remove(store, path)
+        gc_take.remove(store, path)
         durable.fsync_dir(os.path.dirname(path))
         done.append(f"removed '{os.path.relpath(path, here.jvs)}'")
     for operation_id in set(journal.ids(here)) - set(intent.list_ids(here)):

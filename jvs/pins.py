@@ -164,6 +164,7 @@ def _carry_out(
         _apply(store.layout, pending)
     except BaseException:
         if not _is_applied(store.layout, pending):
+            durable.fsync_dir(store.layout.pins)  # or a crash brings a half-made pin back that no intent names
             intent.clear(store.layout, pending["operation_id"])
         raise
     store.log().append(event, after_seq=seq)

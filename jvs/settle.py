@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 
-from jvs import intent, locks
+from jvs import durable, intent, locks
 from jvs.errors import Busy, NoSpace, PartialSnapshot
 from jvs.names import check_worktree_name
 
@@ -79,4 +79,9 @@ def _run(store: Store, record: dict[str, Any]) -> str | None:
             f"intent '{record['operation_id']}' is of an unknown kind '{record['operation']}'",
             hint="use the version of jvs that wrote it, or 'jvs doctor --repair clean_intents'",
         )
+    with durable.Barrier(store.layout.jvs) as barrier:
+        # What is found done is not done again: it must not be lost to a power cut that comes when the intent is gone.
+        # Where that syncs nothing (JuiceFS), each change of a name is durable by itself.
+        if barrier.whole_filesystem:
+            barrier.flush()
     return importlib.import_module(HANDLERS[record["operation"]]).settle(store, record)

@@ -23,7 +23,7 @@ LAYERS = (
     "settle store settings_file",
     "lineage refs trees pins create journal listing look register tombstone reach marks",
     "publish publish_record payload heads verify diff gc_plan history hooks plan signs",
-    "restore fork relocate gc patch",
+    "restore fork relocate gc gc_take patch",
     "undo findings structure leftovers consistency",
     "doctor repository suites completion",
     "dispatch",

@@ -22,6 +22,7 @@ from jvs import (
     engine,
     gc,
     gc_plan,
+    gc_take,
     intent,
     lineage,
     locks,
@@ -576,8 +577,8 @@ def test_settling_leaves_heavy_trash_to_the_next_run(tmp_path, monkeypatch):
     plan_id = saved(store, KEEP_ONE)
     monkeypatch.setattr(gc, "CHEAP_ENTRIES", 0)
     pending = gc._begin(store, plan_of(store, KEEP_ONE), plan_id)
-    gc.write_stones(store, [gc.stone_of(plan_of(store, KEEP_ONE), plan_id, i) for i in ids[:3]])
-    gc.take_out(store.layout, ids[:3])
+    gc_take.write_stones(store, [gc_take.stone_of(plan_of(store, KEEP_ONE), plan_id, i) for i in ids[:3]])
+    gc_take.take_out(store.layout, ids[:3])
     del pending
     snapshot(store, "settles")
     assert len(os.listdir(store.layout.trash)) == 3
@@ -605,8 +606,8 @@ def test_full_disk_is_relieved_by_dropping_the_index(tmp_path, monkeypatch):
 def test_erased_snapshot_is_not_taken_for_a_collected_one(tmp_path):
     store, ids = make(tmp_path)
     plan = plan_of(store, KEEP_ONE)
-    gc.write_stones(store, [{**gc.stone_of(plan, "0" * 32, ids[0]), "gc_state": "committed"}])
-    gc.take_out(store.layout, [ids[0]])
+    gc_take.write_stones(store, [{**gc_take.stone_of(plan, "0" * 32, ids[0]), "gc_state": "committed"}])
+    gc_take.take_out(store.layout, [ids[0]])
     shutil.rmtree(os.path.join(store.layout.trash, ids[0]))
     _, problems = verify.check_chain(store)
     assert any("was not collected" in str(problem) for problem in problems)

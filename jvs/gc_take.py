@@ -1,0 +1,197 @@
+"""Taking snapshots out: tombstones first, then descriptors, markers and payloads; at last the trash is deleted.
+
+Each step is durable before the next, and each can be done again, so that a crash leaves a snapshot whole or gone.
+Callers hold `gc.lock`; `take_out` needs the repository lock alone as well.
+Source: jvs-protocol(7), Collection; jvs-format(5), Tombstones.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from jvs import canon, clock, durable, engine, gc_plan, tombstone
+from jvs.errors import JvsError, NoSpace, from_oserror
+from jvs.names import check_snapshot_id, is_snapshot_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.layout import Layout
+    from jvs.store import Store
+
+
+def stone_of(plan: gc_plan.Plan, plan_id: str, snapshot_id: str) -> dict[str, Any]:
+    """Return the tombstone of a snapshot that is about to go."""
+    return {
+        "version": 1,
+        "snapshot_id": snapshot_id,
+        "descriptor": plan.found[snapshot_id],
+        "gc_state": "marked",
+        "plan_id": plan_id,
+        "reason": plan.why_dropped(snapshot_id),
+        "marked_at": clock.rfc3339(),
+    }
+
+
+def mark(store: Store, stones: list[dict[str, Any]]) -> list[str]:
+    """Write the tombstones; return the ids of those that are durable, on a full disk at least one. Errors: OSError."""
+    written: list[dict[str, Any]] = []
+    for stone in stones:
+        try:
+            _write_stone(store.layout, stone)
+        except OSError as error:
+            if not isinstance(from_oserror(error, ""), NoSpace):
+                raise
+            if written:
+                break  # what goes first makes room for the others
+            if not gc_plan.make_room(store):
+                raise
+            _write_stone(store.layout, stone)
+        written.append(stone)
+    _publish_stones(store, written)
+    return [stone["snapshot_id"] for stone in written]
+
+
+def _write_stone(layout: Layout, stone: dict[str, Any]) -> None:
+    temporary = _stone_path(layout, stone["snapshot_id"]) + ".tmp"
+    durable.unlink(temporary, missing_ok=True)
+    durable.create_file(temporary, canon.encode(stone) + b"\n", sync=False)
+
+
+def write_stones(store: Store, stones: list[dict[str, Any]]) -> None:
+    """Write tombstones, or put others in their place, with one barrier for all. Durable: yes. Errors: OSError."""
+    for stone in stones:
+        _write_stone(store.layout, stone)
+    _publish_stones(store, stones)
+
+
+def _publish_stones(store: Store, stones: list[dict[str, Any]]) -> None:
+    """Give written tombstones their final names. Durable: content before name, both on return."""
+    paths = [_stone_path(store.layout, stone["snapshot_id"]) for stone in stones]
+    with durable.Barrier(store.layout.tombstones, each=store.settings.get("durability") == "each") as barrier:
+        barrier.sync_trees([], [path + ".tmp" for path in paths])
+    for path in paths:
+        durable.rename(path + ".tmp", path)  # replaces the state before: after a crash it is the old or the new one
+    durable.fsync_dir(store.layout.tombstones)
+
+
+def _stone_path(layout: Layout, snapshot_id: str) -> str:
+    return os.path.join(layout.tombstones, check_snapshot_id(snapshot_id) + ".json")
+
+
+def is_marked(layout: Layout, snapshot_id: str) -> bool:
+    """Answer whether a snapshot has a tombstone."""
+    return os.path.lexists(_stone_path(layout, snapshot_id))
+
+
+def take_out(layout: Layout, ids: list[str]) -> None:
+    """Take marked snapshots out of sight, each wholly or, after a crash, so that doing it again completes it.
+
+    Durable: yes. A descriptor is durably gone before its marker goes, and that before the payload is moved.
+    """
+    for snapshot_id in ids:
+        durable.unlink(layout.descriptor(snapshot_id), missing_ok=True)
+    durable.fsync_dir(layout.descriptors)  # or a crash could bring a descriptor back whose payload has gone
+    for snapshot_id in ids:
+        durable.unlink(layout.ready(snapshot_id), missing_ok=True)
+    durable.fsync_dir(layout.snapshots)
+    for snapshot_id in ids:
+        _move_payload(layout, snapshot_id)
+    durable.fsync_dir(layout.trash)  # the new name first: a payload without any name would be lost bytes
+    durable.fsync_dir(layout.snapshots)
+
+
+def _move_payload(layout: Layout, snapshot_id: str) -> None:
+    """Move a payload to the trash; where that cannot be done, delete it where it is."""
+    source, target = layout.payload(snapshot_id), os.path.join(layout.trash, snapshot_id)
+    if not os.path.lexists(source):
+        return
+    if os.path.lexists(target):  # trash of the same name can only be of an earlier life of this very id
+        target = f"{target}.{clock.random_hex(8)}"
+    try:
+        durable.rename(source, target)
+        return
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+    # A read-only subvolume, or a directory whose mode is 0555, cannot get another parent (EROFS; EACCES, because its
+    # '..' would change): its owner opens it up.
+    _open_up(source)
+    durable.rename(source, target)
+
+
+def _open_up(path: str) -> None:
+    from jvs.engine import btrfs
+
+    if btrfs.is_subvolume(path):
+        btrfs.set_flags(path, 0)
+    elif os.path.isdir(path) and not os.path.islink(path):
+        os.chmod(path, 0o700)
+
+
+def is_out(layout: Layout, snapshot_id: str) -> bool:
+    """Answer whether nothing of a snapshot is left but a tombstone, and perhaps trash."""
+    names = (layout.descriptor(snapshot_id), layout.ready(snapshot_id), layout.payload(snapshot_id))
+    return os.path.lexists(_stone_path(layout, snapshot_id)) and not any(os.path.lexists(name) for name in names)
+
+
+def note_failure(store: Store, snapshot_id: str, error: JvsError) -> None:
+    """Let a tombstone say why the trash of its snapshot could not be deleted."""
+    stone = tombstone.load(store.layout, snapshot_id)
+    stone.update(gc_state="failed", reason=f"{error.name}: {error.message}")
+    write_stones(store, [stone])
+
+
+def settle_stones(store: Store, candidates: list[str]) -> None:
+    """Commit the tombstones of what is out and clean; take away those of what is whole and stays."""
+    layout = store.layout
+    commit, stay = [], []
+    trash = os.listdir(layout.trash)
+    for snapshot_id in candidates:
+        try:
+            stone = tombstone.load(layout, snapshot_id)
+        except FileNotFoundError:
+            continue
+        if os.path.lexists(layout.descriptor(snapshot_id)):
+            stay.append(snapshot_id)
+        elif stone["gc_state"] == "marked" or not any(name.startswith(snapshot_id) for name in trash):
+            commit.append({**stone, "gc_state": "committed"})
+    for snapshot_id in stay:
+        durable.unlink(_stone_path(layout, snapshot_id), missing_ok=True)
+    if commit:
+        write_stones(store, [stone for stone in commit if _differs(layout, stone)])
+    elif stay:
+        durable.fsync_dir(layout.tombstones)
+
+
+def _differs(layout: Layout, stone: dict[str, Any]) -> bool:
+    return tombstone.load(layout, stone["snapshot_id"])["gc_state"] != stone["gc_state"]
+
+
+def sweep_stones(layout: Layout) -> None:
+    """Remove tombstones that were not given their final names; the caller holds `gc.lock` and syncs the directory."""
+    for name in os.listdir(layout.tombstones):
+        if name.endswith(".json.tmp") and is_snapshot_id(name[:-9]):
+            durable.unlink(os.path.join(layout.tombstones, name), missing_ok=True)
+
+
+def delete_trash(store: Store, snapshot_id: str) -> None:
+    """Delete what the trash holds of one snapshot. Errors: E_IO."""
+    for name in os.listdir(store.layout.trash):
+        if name.startswith(snapshot_id):
+            remove(store, os.path.join(store.layout.trash, name))
+
+
+def remove(store: Store, path: str) -> None:
+    """Remove a payload or anything else in the fastest way. Errors: E_IO."""
+    try:
+        engine.remove_any(
+            path,
+            binary=store.settings.get("engine.juicefs.binary"),
+            control=store.settings.get("engine.juicefs.control"),
+            search_path=store.settings.search_path,
+        )
+    except OSError as error:
+        raise from_oserror(error, f"removing '{path}'") from error
