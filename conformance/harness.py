@@ -8,11 +8,14 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import oracle
 from reader import ID, Repo, read_repository
 from treehash import DIR, hash_tree
+
+if TYPE_CHECKING:
+    from standby import Standby
 
 
 class Failure(AssertionError):
@@ -74,8 +77,9 @@ def _short(text: str) -> str:
 class Env:
     """A fresh directory with a home of its own, and the program under judgement."""
 
-    def __init__(self, bin_dir: str, directory: str, profile: str = "dev") -> None:
+    def __init__(self, bin_dir: str, directory: str, profile: str = "dev", standby: Standby | None = None) -> None:
         self.bin = os.path.abspath(bin_dir)
+        self.standby = standby
         self.directory = os.path.realpath(directory)
         self.profile = profile
         self.home = os.path.join(self.directory, "home")
@@ -107,7 +111,7 @@ class Env:
         """Run a program; `code` is the exit status that must come out (None: any but a crash of the program)."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
         try:
-            done = subprocess.run(
+            done = self._warm(argv, cwd, data, env, timeout) or subprocess.run(
                 argv,
                 cwd=cwd or self.work,
                 env=self.variables | (env or {}),
@@ -127,6 +131,15 @@ class Env:
         if result.code in (1, 70, 120, 127) and (allowed is None or result.code not in allowed):
             raise Failure(f"the program died: {result}")
         return result
+
+    def _warm(
+        self, argv: tuple[str, ...], cwd: str | None, data: bytes, env: dict[str, str] | None, timeout: float
+    ) -> subprocess.CompletedProcess[bytes] | None:
+        """Run in a fork of the process on standby when there is one for this program."""
+        if self.standby is None or argv[0] != self.standby.program:
+            return None
+        variables = self.variables | (env or {})
+        return self.standby.run(list(argv), cwd=cwd or self.work, env=variables, stdin=data, timeout=timeout)
 
     def jvs(self, *words: str, **options: Any) -> Result:
         """Run `jvs WORD ...`."""

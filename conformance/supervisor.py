@@ -20,8 +20,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import seccomp
+
+if TYPE_CHECKING:
+    from standby import Standby
 
 _AT_FDCWD = -100
 _TAKES_SPACE = frozenset(
@@ -84,10 +88,12 @@ def run(
     action: Action | None = None,
     timeout: float = 60.0,
     lie: bool = False,
+    standby: Standby | None = None,
 ) -> Outcome:
     """Run a command under supervision and wait for it and all its children. Errors: seccomp.Unsupported.
 
     With `lie` every sync is answered with success and not done: a harness that then finds nothing proves nothing.
+    With `standby` the run is a fork of that process, which must have loaded the same program.
     """
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         given.write(stdin)
@@ -95,17 +101,29 @@ def run(
         given.seek(0)
         ours, theirs = socket.socketpair()
         began = time.monotonic()
-        pid = os.fork()
-        if pid == 0:
-            ours.close()
-            _child(argv, cwd, env, theirs, (given.fileno(), out.fileno(), err.fileno()))
+        stdio = (given.fileno(), out.fileno(), err.fileno())
+        if standby is not None:
+            variables = dict(os.environ) if env is None else env
+            pid = standby.start(argv, cwd=cwd or os.getcwd(), env=variables, stdio=stdio, supervise=theirs)
+        else:
+            pid = os.fork()
+            if pid == 0:
+                ours.close()
+                _child(argv, cwd, env, theirs, stdio)
         theirs.close()
         with ours:
-            listener = _receive_fd(ours, pid)
+            try:
+                pidfd = os.pidfd_open(pid)  # it waits for us, so that the id is still its own
+                listener = _receive_fd(ours)
+            except seccomp.Unsupported:
+                _status_of(pid, standby)
+                raise
         try:
-            outcome = _Watch(listener, pid, os.path.realpath(root), action, began + timeout, lie).follow()
+            watch = _Watch(listener, pid, os.path.realpath(root), action, began + timeout, lie)
+            outcome = watch.follow(pidfd, lambda: _status_of(pid, standby))
         finally:
             os.close(listener)
+            os.close(pidfd)
         outcome.seconds = time.monotonic() - began
         for file, name in ((out, "stdout"), (err, "stderr")):
             file.seek(0)
@@ -137,11 +155,14 @@ def _child(
         os._exit(127)
 
 
-def _receive_fd(sock: socket.socket, pid: int) -> int:
+def _status_of(pid: int, standby: Standby | None) -> int:
+    return standby.wait() if standby is not None else os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _receive_fd(sock: socket.socket) -> int:
     fds = array.array("i")
     message, ancillary, _, _ = sock.recvmsg(1, socket.CMSG_LEN(fds.itemsize))
     if not message or not ancillary:
-        os.waitpid(pid, 0)
         raise seccomp.Unsupported("the child could not install the filter")
     fds.frombytes(ancillary[0][2][: fds.itemsize])
     sock.sendall(b"G")
@@ -157,29 +178,26 @@ class _Watch:
         self.outcome = Outcome()
         self.dead = False
 
-    def follow(self) -> Outcome:
-        pidfd = os.pidfd_open(self.pid)
+    def follow(self, pidfd: int, status: Callable[[], int]) -> Outcome:
+        """Answer calls until all processes are gone; `status` reaps the first one."""
         poll = select.poll()
         poll.register(self.listener, select.POLLIN)
         poll.register(pidfd, select.POLLIN)
         reaped = hung_up = False
-        try:
-            while not (reaped and hung_up):
-                for fd, what in poll.poll(100):
-                    if fd == pidfd:
-                        self.outcome.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-                        poll.unregister(pidfd)
-                        reaped = True
-                    elif what & select.POLLIN:
-                        self._one()
-                    elif what & (select.POLLHUP | select.POLLERR):
-                        poll.unregister(self.listener)
-                        hung_up = True
-                if time.monotonic() > self.deadline and not self.dead:
-                    self.outcome.timed_out = True
-                    self._kill()
-        finally:
-            os.close(pidfd)
+        while not (reaped and hung_up):
+            for fd, what in poll.poll(100):
+                if fd == pidfd:
+                    self.outcome.returncode = status()
+                    poll.unregister(pidfd)
+                    reaped = True
+                elif what & select.POLLIN:
+                    self._one()
+                elif what & (select.POLLHUP | select.POLLERR):
+                    poll.unregister(self.listener)
+                    hung_up = True
+            if time.monotonic() > self.deadline and not self.dead:
+                self.outcome.timed_out = True
+                self._kill()
         return self.outcome
 
     def _kill(self) -> None:

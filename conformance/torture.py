@@ -11,9 +11,12 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import errno
+import hashlib
+import itertools
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sys
@@ -30,6 +33,7 @@ import seccomp
 import supervisor
 from harness import Env, Failure, copy_repository, remove_repository
 from scenarios import SCENARIOS, Scenario
+from standby import Standby
 from treehash import Tree, hash_tree
 
 ERRNOS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "EDQUOT": errno.EDQUOT, "EROFS": errno.EROFS}
@@ -64,6 +68,8 @@ class Prepared:
     base: str
     words: tuple[str, ...]
     events: list[str] = field(default_factory=list)
+    shape: list[str] = field(default_factory=list)
+    warm: bool = False
     snapshots: dict[str, str] = field(default_factory=dict)
     trees: dict[str, list[Tree]] = field(default_factory=dict)
     contents: set[tuple[int, bytes]] = field(default_factory=set)
@@ -89,6 +95,16 @@ class Verdict:
     violations: list[str]
     seconds: float
     directory: str = ""
+
+
+def shape_of(events: list[str]) -> list[str]:
+    """Return calls and paths without what differs from run to run: ids, process ids, random names, sizes."""
+    return [re.sub(r"[0-9a-f]{8,}|torn-\S+|\d+ bytes|\d{4,}", "*", event.split(" ", 1)[1]) for event in events]
+
+
+def digest_of(shape: list[str]) -> str:
+    """Return a short name for a sequence of calls."""
+    return hashlib.sha256("\n".join(shape).encode()).hexdigest()[:16]
 
 
 def summary(root: str) -> dict[str, Any]:
@@ -122,6 +138,17 @@ class Torturer:
     def __init__(self, bin_dir: str, directory: str, *, keep: bool = True) -> None:
         self.bin, self.directory, self.keep = bin_dir, directory, keep
         self.prepared: dict[str, Prepared] = {}
+        self.program = os.path.join(os.path.abspath(bin_dir), "jvs")
+        self._standby: tuple[int, Standby | None] = (0, None)
+
+    def standby(self) -> Standby | None:
+        """Return this process's own server of warm runs, or None where the program cannot be had that way."""
+        if self._standby[0] != os.getpid():  # workers are forks of us, and each needs its own
+            try:
+                self._standby = (os.getpid(), Standby(self.program))
+            except OSError:
+                self._standby = (os.getpid(), None)
+        return self._standby[1]
 
     def prepare(self, scenario: Scenario) -> Prepared:
         """Build a scenario's repository, count its calls, and learn how it ends done and undone."""
@@ -141,6 +168,7 @@ class Torturer:
             if done.returncode != 0:
                 raise Failure(f"{scenario.name} without interruption: exit {done.returncode}: {done.stderr.decode()}")
             prepared.events = [str(event).replace(env.directory, "") for event in done.events]
+            prepared.shape = shape_of(prepared.events)
             prepared.after_command = summary(root)
             prepared.learn_trees(root)
             prepared.trees = {n: t for n, t in prepared.trees.items() if n in prepared.after_command["worktrees"]}
@@ -148,11 +176,18 @@ class Torturer:
         with self._place(prepared, "reference") as env:
             prepared.endings.append(self._next(prepared, env))
             prepared.learn_trees(os.path.join(env.work, "repo"))  # what settling alone leads to
+        if scenario.program == "jvs" and self.standby() is not None:
+            with self._place(prepared, "reference") as env:
+                prepared.warm = True
+                done = self.supervised(prepared, env, None)
+                warm = shape_of([str(event).replace(env.directory, "") for event in done.events])
+                prepared.warm = done.returncode == 0 and warm == prepared.shape
         self.prepared[scenario.name] = prepared
         return prepared
 
     def _place(self, prepared: Prepared, name: str) -> Any:
-        return _Place(self.bin, prepared.base, os.path.join(self.directory, name), keep=self.keep)
+        place = os.path.join(self.directory, name)
+        return _Place(self.bin, prepared.base, place, keep=self.keep, standby=self.standby())
 
     def _argv(self, prepared: Prepared, env: Env) -> list[str]:
         program = os.path.join(env.bin, "jvs") if prepared.scenario.program == "jvs" else prepared.scenario.program
@@ -170,6 +205,7 @@ class Torturer:
             action=action,
             timeout=_HANG_SECONDS,
             lie=lie,
+            standby=self.standby() if prepared.warm else None,
         )
 
     def _next(self, prepared: Prepared, env: Env, *, repair: bool = False) -> dict[str, Any]:
@@ -281,14 +317,14 @@ def _differences(what: str, got: dict[str, Any], allowed: list[dict[str, Any]]) 
 class _Place:
     """A copy of a scenario's base, removed at the end unless it is kept under another name."""
 
-    def __init__(self, bin_dir: str, base: str, directory: str, *, keep: bool) -> None:
-        self.bin, self.base, self.directory, self.keep = bin_dir, base, directory, keep
+    def __init__(self, bin_dir: str, base: str, directory: str, *, keep: bool, standby: Standby | None) -> None:
+        self.bin, self.base, self.directory, self.keep, self.standby = bin_dir, base, directory, keep, standby
         self.kept = ""
 
     def __enter__(self) -> Env:
         remove_repository(self.directory)  # what is left would be copied into, not replaced
         copy_repository(self.base, self.directory)
-        return Env(self.bin, self.directory)
+        return Env(self.bin, self.directory, standby=self.standby)
 
     def keep_as(self, directory: str) -> None:
         self.kept = directory
@@ -320,6 +356,54 @@ def spread(points: list[Point], most: int | None) -> list[Point]:
     """Return points in an order that covers all of them evenly from the start, always the same; at most `most`."""
     order = sorted(range(len(points)), key=lambda i: (i * 0.6180339887498949) % 1.0)
     return [points[i] for i in order][: most or None]
+
+
+class Journal:
+    """The verdicts of points, one line of JSON each, so that a run that was cut off goes on where it stopped.
+
+    A line counts only for the calls that it was made for: when an operation makes other calls now, its points run
+    again. What the program does between its calls, the journal cannot see: begin a new one for a new version.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self.path = path
+        self.known: dict[tuple[str, str], Verdict] = {}
+        if path is not None and os.path.exists(path):
+            with open(path, encoding="utf-8") as lines:
+                for line in lines:
+                    self._read(line)
+        self.file = None if path is None else open(path, "a", encoding="utf-8")  # noqa: SIM115 - open to the end
+
+    def _read(self, line: str) -> None:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            return  # torn by what cut the run off
+        point = Point(row["scenario"], row["kind"], row["at"])
+        verdict = Verdict(point, row["fired"], row["exit"], row["violations"], row["seconds"], row["kept"])
+        self.known[str(point), row["calls"]] = verdict
+
+    def find(self, point: Point, calls: str) -> Verdict | None:
+        """Return the verdict on a point that ran before."""
+        return self.known.get((str(point), calls))
+
+    def add(self, verdict: Verdict, calls: str) -> None:
+        """Write a verdict down."""
+        if self.file is None:
+            return
+        row = {
+            "scenario": verdict.point.scenario,
+            "kind": verdict.point.kind,
+            "at": verdict.point.at,
+            "calls": calls,
+            "fired": verdict.fired,
+            "exit": verdict.code,
+            "violations": verdict.violations,
+            "seconds": round(verdict.seconds, 4),
+            "kept": verdict.directory,
+        }
+        self.file.write(json.dumps(row) + "\n")
+        self.file.flush()
 
 
 _torturer: Torturer | None = None
@@ -362,6 +446,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--at", metavar="N", type=int, help="only at this call")
     parser.add_argument("--sample", metavar="N", type=int, help="at most N points of each operation, evenly spread")
     parser.add_argument("--seconds", metavar="N", type=float, help="start no point after N seconds")
+    parser.add_argument("--journal", metavar="FILE", help="write every verdict to FILE, and leave out those in it")
     parser.add_argument("--jobs", metavar="N", type=int, default=2, help="run N at a time (2)")
     parser.add_argument("--power", choices=("ext4", "xfs", "btrfs"), help="cut the power of this filesystem (root)")
     parser.add_argument("--lie", action="store_true", help="with --power: answer syncs undone; cuts must then find it")
@@ -401,6 +486,7 @@ def _matrix(
     global _torturer
     _torturer = torturer = Torturer(bin_dir, directory)
     deadline = None if args.seconds is None else time.monotonic() + args.seconds
+    journal = Journal(args.journal)
     say: Callable[[str], None] = (lambda _text: None) if args.json else (lambda text: print(text, flush=True))
     points: list[list[Point]] = []
     broken: dict[str, str] = {}
@@ -409,7 +495,7 @@ def _matrix(
             prepared = torturer.prepare(scenario)
         except seccomp.Unsupported as reason:
             print(f"cannot run here: {reason}", file=sys.stderr)
-            return 1
+            return 4
         except Failure as failure:
             broken[scenario.name] = str(failure)
             say(f"BROKEN  {scenario.name}: {failure}")
@@ -419,26 +505,35 @@ def _matrix(
         if args.list:
             say("\n".join(f"  {event}" for event in prepared.events))
     tally = {name: [0, 0, 0] for name in torturer.prepared}
+    kind_tally: dict[str, list[int]] = {}
     bad: list[Verdict] = []
     if not args.list:
         mixed = [
             p for _, p in sorted(((i / len(row), p) for row in points for i, p in enumerate(row)), key=lambda x: x[0])
         ]
         began = said = time.monotonic()
-        for verdict in _verdicts(mixed, args.jobs, deadline):
+        calls = {name: digest_of(prepared.shape) for name, prepared in torturer.prepared.items()}
+        before = [v for v in (journal.find(p, calls[p.scenario]) for p in mixed) if v is not None]
+        if before:
+            say(f"{len(before)} of {len(mixed)} points are in the journal")
+            mixed = [p for p in mixed if journal.find(p, calls[p.scenario]) is None]
+        for verdict in itertools.chain(before, _verdicts(mixed, args.jobs, deadline)):
+            if journal.find(verdict.point, calls[verdict.point.scenario]) is None:
+                journal.add(verdict, calls[verdict.point.scenario])
+            kinds_run = kind_tally.setdefault(verdict.point.kind, [0, 0, 0])
             if time.monotonic() - said > 60:
                 said = time.monotonic()
                 count = sum(row[0] for row in tally.values())
                 print(f"... {count} of {len(mixed)} points in {said - began:.0f} s", file=sys.stderr, flush=True)
-            row = tally[verdict.point.scenario]
-            row[0] += 1
-            row[1] += bool(verdict.fired)
-            row[2] += bool(verdict.violations)
+            for row in (tally[verdict.point.scenario], kinds_run):
+                row[0] += 1
+                row[1] += bool(verdict.fired)
+                row[2] += bool(verdict.violations)
             if verdict.violations:
                 bad.append(verdict)
                 say(_shown(verdict))
-    _finish(args, directory, tally, bad, broken, sum(len(row) for row in points))
-    return 1 if bad or broken else 0
+    _finish(args, directory, tally, kind_tally, bad, broken, sum(len(row) for row in points))
+    return 3 if bad or broken else 0
 
 
 def _shown(verdict: Verdict) -> str:
@@ -453,22 +548,25 @@ def _finish(
     args: argparse.Namespace,
     directory: str,
     tally: dict[str, list[int]],
+    kind_tally: dict[str, list[int]],
     bad: list[Verdict],
     broken: dict[str, str],
     planned: int,
 ) -> None:
     run, fired = (sum(row[i] for row in tally.values()) for i in (0, 1))
     if args.json:
-        operations = {n: dict(zip(("points", "fired", "violations"), row, strict=True)) for n, row in tally.items()}
+        operations, kinds = (
+            {n: dict(zip(("points", "fired", "violations"), row, strict=True)) for n, row in rows.items()}
+            for rows in (tally, kind_tally)
+        )
         rows = [
             {"point": str(v.point), "fired": v.fired, "exit": v.code, "violations": v.violations, "kept": v.directory}
             for v in bad
         ]
-        print(
-            json.dumps({"operations": operations, "violations": rows, "broken": broken, "planned": planned}, indent=2)
-        )
+        document = {"operations": operations, "kinds": kinds, "violations": rows, "broken": broken, "planned": planned}
+        print(json.dumps(document, indent=2))
     elif not args.list:
-        for name, row in tally.items():
+        for name, row in [*tally.items(), *kind_tally.items()]:
             print(f"{name}: {row[0]} points, {row[1]} fired, {row[2]} with violations")
         skipped = f", {planned - run} not started in time" if planned > run else ""
         print(f"{run} points, {fired} fired, {len(bad)} with violations, {len(broken)} operations broken{skipped}")
