@@ -41,7 +41,7 @@ class Place:
         real = JuiceFSEngine().find_binary()
         path.write_text(f"#!/bin/sh\nset -e\nreal={real}\ncalls={tmp_path}/calls\necho $1 >> $calls\n{script}\n")
         path.chmod(0o755)
-        self.engine.configure(binary=str(path))
+        self.engine.configure(binary=str(path), control="never")
         self.calls = tmp_path / "calls"
         return self
 

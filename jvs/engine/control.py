@@ -1,4 +1,4 @@
-"""Clone and remove over a JuiceFS mount's control file, where the client program is missing or refuses.
+"""Clone and remove over a JuiceFS mount's control file, without the client program.
 
 Two halves. In jvs: `why_not` finds out whether the mount's version is one whose messages are known (a message in
 another layout makes the mount process panic), and `clone_command` and `remove_command` say which process to start.
@@ -22,11 +22,13 @@ CLONE, REMOVE = 1006, 1002
 PRESERVE = 0x02
 KNOWN = ((1, 3), (1, 4))
 """Versions (major, minor) of a mount whose messages have the layout below."""
+PROVED = ((1, 4),)
+"""Versions that the tests clone and remove with: there the control file is used before the client program."""
 _PROGRESS, _DATA = 0xFE, 0xFF
 _PROGRESS_BYTES = 17  # the mark, then two u64: done and total
 
 
-def why_not(directory: str) -> str:
+def why_not(directory: str, versions: tuple[tuple[int, int], ...] = KNOWN) -> str:
     """Return why the control file of a directory cannot be used, or nothing. Writes nothing."""
     from jvs.engine import juicefs_mount
 
@@ -37,8 +39,8 @@ def why_not(directory: str) -> str:
     if config is None:
         return "the version of the mount is not known, because its '.config' cannot be read from here"
     version = parse_version(str(config.get("Version", "")))
-    if version not in KNOWN:
-        known = " and ".join(f"{major}.{minor}" for major, minor in KNOWN)
+    if version not in versions:
+        known = " and ".join(f"{major}.{minor}" for major, minor in versions)
         return f"the mount is version '{config.get('Version', '')}', and only {known} are known"
     return ""
 

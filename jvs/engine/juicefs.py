@@ -1,6 +1,6 @@
 """The engine `juicefs-clone`: the filesystem copies its metadata, the data stays where it is.
 
-The client reports success for clones that are not complete: on SQL metadata whole directories come out empty while
+JuiceFS reports success for clones that are not complete: on SQL metadata whole directories come out empty while
 files are created and removed in them, on Redis special files are dropped, and hard links become files of their own.
 So the names of the source are taken while the clone runs and compared with the clone; what is missing without
 having been deleted means: throw the clone away and try again.
@@ -19,6 +19,7 @@ from jvs.engine.survey import Survey
 from jvs.errors import CloneIncomplete, IOFailure, JvsError, from_oserror
 
 TRIES = 3
+_CONTROL, _CLIENT = "control", "client"
 _APPEAR_SECONDS = 10.0
 
 
@@ -37,17 +38,30 @@ class JuiceFSEngine(Engine):
             return self._answer(False, "the store is not on the same JuiceFS mount as the worktree")
         if (os.path.realpath(store) + "/").startswith(os.path.realpath(source_dir).rstrip("/") + "/"):
             return self._answer(False, "the store lies inside the worktree, where JuiceFS cannot clone to")
-        why = self._why_no_client(source)
-        if not why:
-            return self._answer(True, "", "metadata only; the data blocks are shared")
-        if self.control != "never":
-            from jvs.engine import control
+        way, why = self._way(source)
+        if not way:
+            return self._answer(False, why)
+        over = ", over the control file" if way == _CONTROL else ""
+        return self._answer(True, "", f"metadata only{over}; the data blocks are shared")
 
-            refused = control.why_not(source)
-            if not refused:
-                return self._answer(True, "", "metadata only, over the control file; the data blocks are shared")
-            why = f"{why}; and the control file: {refused}"
-        return self._answer(False, why)
+    def _way(self, directory: str) -> tuple[str, str]:
+        """Choose how to talk to the mount: by its control file, or with the client program.
+
+        The control file comes first where clones over it were proved for that version of the mount: it saves the
+        start of the client, and the client's long pauses between two looks whether it is done. Returns an empty
+        way with the reason when neither works.
+        """
+        from jvs.engine import control
+
+        if self.control == "auto" and not control.why_not(directory, versions=control.PROVED):
+            return _CONTROL, ""
+        why = self._why_no_client(directory)
+        if not why:
+            return _CLIENT, ""
+        if self.control == "never":
+            return "", why
+        refused = control.why_not(directory)
+        return ("", f"{why}; and the control file: {refused}") if refused else (_CONTROL, "")
 
     def _why_no_client(self, directory: str) -> str:
         """Return why the client program cannot be used, or nothing."""
@@ -109,19 +123,19 @@ class JuiceFSEngine(Engine):
 
     def run_clone(self, source: str, target: str) -> Running:
         """Start cloning; the caller does something useful meanwhile."""
-        why = self._why_no_client(source)
-        if not why:
-            binary = self.find_binary()
-            assert binary is not None
-            return Running([binary, "clone", "--preserve", source, target], "juicefs clone")
-        if self.control != "never":
-            from jvs.engine import control
+        from jvs.engine import control
 
-            refused = control.why_not(source)
-            if not refused:
-                return Running(control.clone_command(source, target), "juicefs control clone")
-            why = f"{why}; and the control file: {refused}"
+        way, why = self._way(source)
+        if way == _CONTROL:
+            return Running(control.clone_command(source, target), "juicefs control clone")
+        if way == _CLIENT:
+            return Running([self._binary(), "clone", "--preserve", source, target], "juicefs clone")
         raise IOFailure(f"cloning '{source}': {why}", hint="run 'jvs info' to see which engines work here")
+
+    def _binary(self) -> str:
+        found = self.find_binary()
+        assert found is not None, "there is no way by the client without it"
+        return found
 
     def remove(self, path: str) -> None:
         """Remove a tree inside the filesystem server; it goes to the trash when the volume has one. Errors: E_IO."""
@@ -137,15 +151,12 @@ class JuiceFSEngine(Engine):
 
     def _run_remove(self, path: str) -> Running | None:
         """Start the removal, or return None when there is no way to talk to the mount."""
-        if not self._why_no_client(path):
-            binary = self.find_binary()
-            assert binary is not None
-            return Running([binary, "rmr", path], "juicefs rmr")
-        if self.control == "never":
-            return None
         from jvs.engine import control
 
-        return None if control.why_not(path) else Running(control.remove_command(path), "juicefs control rmr")
+        way, _ = self._way(os.path.dirname(path))
+        if way == _CONTROL:
+            return Running(control.remove_command(path), "juicefs control rmr")
+        return Running([self._binary(), "rmr", path], "juicefs rmr") if way == _CLIENT else None
 
 
 class _Attempt:
