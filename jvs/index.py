@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
 
-_VERSION = 2
+_VERSION = 3
 _SCHEMA = f"""
 PRAGMA page_size=16384;
 CREATE TABLE IF NOT EXISTS node (digest BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dir (tree TEXT, path BLOB, stamps BLOB NOT NULL, node BLOB NOT NULL, chk BLOB NOT NULL,
   PRIMARY KEY (tree, path));
+CREATE INDEX IF NOT EXISTS dir_chk ON dir (tree, chk);
 CREATE TABLE IF NOT EXISTS total (node BLOB PRIMARY KEY, counts BLOB NOT NULL, chk BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS base (tree TEXT PRIMARY KEY, snapshot TEXT NOT NULL, root BLOB NOT NULL,
   rows BLOB NOT NULL) WITHOUT ROWID;
@@ -45,12 +46,17 @@ def pack_row(names: list[bytes], stamps: bytes) -> bytes:
     return len(names).to_bytes(8, "little") + stamps + b"\0".join(names)
 
 
-def unpack_row(row: bytes, width: int) -> dict[bytes, bytes]:
-    """Return name -> stamp from what `pack_row` made; `width` is the length of one stamp."""
+def split_row(row: bytes, width: int) -> tuple[list[bytes], bytes]:
+    """Return the names and the stamps that `pack_row` was given; `width` is the length of one stamp."""
     count = int.from_bytes(row[:8], "little")
     start = 8 + count * width
-    names = row[start:].split(b"\0") if count else []
-    return {name: row[8 + i * width : 8 + (i + 1) * width] for i, name in enumerate(names)}
+    return row[start:].split(b"\0") if count else [], row[8:start]
+
+
+def unpack_row(row: bytes, width: int) -> dict[bytes, bytes]:
+    """Return name -> stamp from what `pack_row` made."""
+    names, stamps = split_row(row, width)
+    return {name: stamps[i * width : (i + 1) * width] for i, name in enumerate(names)}
 
 
 def seen(name: str) -> str:
@@ -71,15 +77,21 @@ def _sum_of(checks: Iterable[bytes], snapshot: str, root: bytes) -> bytes:
 
 
 class LazyRows:
-    """The rows of one worktree, each read when it is asked for: what nobody asks for costs nothing."""
+    """The rows of one worktree, each read when it is asked for: what nobody asks for costs nothing.
 
-    def __init__(self, index: Index, name: str) -> None:
+    `checks` are the checksums that the base was bound to. Only rows with one of them count: a crash may have kept
+    the page with a row of before, which is whole in itself.
+    """
+
+    def __init__(self, index: Index, name: str, checks: frozenset[bytes]) -> None:
         self._index = index
         self._name = name
+        self._checks = checks
 
     def get(self, path: bytes) -> tuple[bytes, bytes] | None:
         """Return one row, or None."""
-        return self._index.row(self._name, path)
+        found = self._index.checked_row(self._name, path)
+        return found[:2] if found is not None and found[2] in self._checks else None
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._index.paths(self._name))
@@ -157,8 +169,8 @@ class Index:
             except OSError:
                 pass
 
-    def rows(self, name: str) -> Rows:
-        """Return the rows of one worktree whose checksum is right."""
+    def rows(self, name: str, checks: frozenset[bytes] | None = None) -> Rows:
+        """Return the rows of one worktree whose checksum is right, and one of those that its base was bound to."""
         import sqlite3
 
         if self._db is None:
@@ -167,7 +179,7 @@ class Index:
         try:
             query = self._db.execute("SELECT path, stamps, node, chk FROM dir WHERE tree=?", (name,))
             for path, row, node, check in query:
-                if _check_of(name, path, row, node) == check:
+                if _check_of(name, path, row, node) == check and (checks is None or check in checks):
                     result[path] = (row, node)
         except sqlite3.OperationalError:
             return {}
@@ -183,8 +195,8 @@ class Index:
         """
         return {**self.rows(name), **self.rows(seen(name))}
 
-    def row(self, name: str, path: bytes) -> tuple[bytes, bytes] | None:
-        """Return one row of a worktree, when its checksum is right."""
+    def checked_row(self, name: str, path: bytes) -> tuple[bytes, bytes, bytes] | None:
+        """Return one row of a worktree and its checksum, when that is right."""
         import sqlite3
 
         if self._db is None:
@@ -194,7 +206,7 @@ class Index:
                 "SELECT stamps, node, chk FROM dir WHERE tree=? AND path=?", (name, path)
             ).fetchone()
             if found is not None and _check_of(name, path, found[0], found[1]) == found[2]:
-                return found[0], found[1]
+                return found
         except (sqlite3.OperationalError, TypeError, ValueError):
             return None
         except sqlite3.DatabaseError:
@@ -233,10 +245,16 @@ class Index:
             return None
 
     def base(self, name: str) -> tuple[str, bytes] | None:
-        """Return the snapshot whose payload the rows of a worktree describe, and its root node; None if unknown.
+        """Return the snapshot whose payload the rows of a worktree describe, and its root node; None if unknown."""
+        bound = self.bound_base(name)
+        return bound[:2] if bound is not None else None
+
+    def bound_base(self, name: str) -> tuple[str, bytes, frozenset[bytes]] | None:
+        """Return the base of a worktree, and the checksums of the rows that it was bound to.
 
         Files are linked from that payload unread, so a base that a crash, which may keep some pages of a
-        transaction and lose others, left beside the rows of another snapshot must not be believed.
+        transaction and lose others, left beside the rows of another snapshot must not be believed. The checksums
+        come from an index of their own, which is small: the rows hold the stamps of every file.
         """
         import sqlite3
 
@@ -247,13 +265,18 @@ class Index:
             if row is None:
                 return None
             snapshot, root, bound = row
-            checks = [check for (check,) in self._db.execute("SELECT chk FROM dir WHERE tree=?", (name,))]
-            return (snapshot, root) if _sum_of(checks, snapshot, root) == bound else None
+            checks = self._checks_of(name)
+            return (snapshot, root, frozenset(checks)) if _sum_of(checks, snapshot, root) == bound else None
         except sqlite3.OperationalError:
             return None
         except (sqlite3.DatabaseError, TypeError, ValueError, AttributeError):
             self._damaged()
             return None
+
+    def _checks_of(self, name: str) -> list[bytes]:
+        assert self._db is not None
+        query = self._db.execute("SELECT chk FROM dir INDEXED BY dir_chk WHERE tree=?", (name,))
+        return [check for (check,) in query]
 
     def node(self, digest: bytes) -> bytes | None:
         """Return the bytes of a node, proved by its digest, or None."""
@@ -333,8 +356,7 @@ class Index:
                     [(name, path, row, node, _check_of(name, path, row, node)) for path, row, node in rows],
                 )
                 if base is not None:
-                    checks = [check for (check,) in self._db.execute("SELECT chk FROM dir WHERE tree=?", (name,))]
-                    bound = _sum_of(checks, *base)
+                    bound = _sum_of(self._checks_of(name), *base)
                     self._db.execute("INSERT OR REPLACE INTO base VALUES (?,?,?,?)", (name, *base, bound))
             self._db.execute("COMMIT")
         except sqlite3.OperationalError:

@@ -59,8 +59,11 @@ def with_index(store: Store, name: str, request: engine.Request, *, lazy: bool) 
     because on FUSE each query costs a lock and some calls.
     """
     index = store.index()
-    base = index.base(name)
-    request.rows = LazyRows(index, name) if lazy and base is not None else index.rows(name)
+    base = index.bound_base(name)
+    if lazy and base is not None:
+        request.rows = LazyRows(index, name, base[2])
+    else:
+        request.rows = index.rows(name, None if base is None else base[2])
     request.load_node = index.node
     request.load_total = index.total
     if base is not None:

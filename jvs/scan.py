@@ -35,7 +35,8 @@ class Scanner:
     has other inode numbers in the clone (JuiceFS). `moment_ns` is the time before which the tree's dirty pages
     were written back: stamps that are not older are not kept. `btrfs` refuses nested subvolumes. `only` limits some
     directories to some names; `skip` leaves names out of the root. `touched` are the only directories in which
-    anything may have changed since the rows were written: all others are taken from the rows and `load_total`.
+    anything may have changed since the rows were written: those that lead to them, and all others, are taken from
+    the rows, the nodes and `load_total` without being listed.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Scanner:
         self.worker = worker
         self.rows: Any = {} if rows is None else rows
         self.touched = touched
+        self._ways = _ways_to(touched)
         self.load_total = load_total or (lambda node: None)
         self.load_node = load_node or (lambda digest: None)
         self.with_inode = with_inode
@@ -105,7 +107,11 @@ class Scanner:
         found.unreadable = self.worker.unreadable
         return found
 
-    def _visit(self, fd: int, path: bytes, inside: Any) -> Directory:
+    def _visit(self, fd: int, path: bytes, inside: Any, *, moved: bool = False) -> Directory:
+        if not moved and self.touched is not None and path not in self.touched:
+            passed = self._pass_through(fd, path, inside)
+            if passed is not None:
+                return passed
         names, stats = walk.list_dir(fd)
         if self.skip and not path:
             kept = [i for i, name in enumerate(names) if name not in self.skip]
@@ -280,7 +286,7 @@ class Scanner:
     def _descend(self, fd: int, path: bytes, name: bytes, st: os.stat_result, inside: Any, *, moved: bool) -> Directory:
         """Visit a subdirectory; `moved` says that another directory (inode) stood under this name before."""
         below = walk.relative(path, name)
-        if not moved and self.touched is not None and below not in self.touched:
+        if not moved and self.touched is not None and below not in self.touched and below not in self._ways:
             known = self._known_whole(below)
             if known is not None:
                 return known
@@ -289,7 +295,7 @@ class Scanner:
         try:
             deeper = self.worker.enter(inside, name, below, child_fd, st)
             try:
-                child = self._visit(child_fd, below, deeper)
+                child = self._visit(child_fd, below, deeper, moved=moved)
             except OSError:
                 self.worker.abandon(deeper)
                 raise
@@ -307,6 +313,35 @@ class Scanner:
         here = Directory(path)
         here.digest, here.changed = row[1], False
         here.counts, here.size = list(total[:4]), total[4]
+        return here
+
+    def _pass_through(self, fd: int, path: bytes, inside: Any) -> Directory | None:
+        """Visit only those subdirectories of an unchanged directory that lead to touched ones.
+
+        None, before anything was visited, when the index knows too little for that.
+        """
+        row = self.rows.get(path)
+        data = self.load_node(row[1]) if row is not None else None
+        total = self.load_total(row[1]) if row is not None else None
+        if row is None or data is None or total is None:
+            return None
+        here = Directory(path)
+        here.entries = [list(entry) for entry in tree.decode_node(data)]
+        here.counts, here.size = list(total[:4]), total[4]
+        places = {entry[0]: i for i, entry in enumerate(here.entries) if entry[1] == walk.DIR}
+        chosen: list[tuple[int, bytes, os.stat_result]] = []
+        for name in self._ways.get(path, ()):
+            before = self.load_total(here.entries[places[name]][4]) if name in places else None
+            if before is None:
+                return None
+            chosen.append((places[name], name, os.stat(name, dir_fd=fd, follow_symlinks=False)))
+            here.size -= before[4]
+            for i in range(4):
+                here.counts[i] -= before[i]
+        for place, name, st in chosen:
+            here.subdirs.append((place, self._descend(fd, path, name, st, inside, moved=False)))
+        here.names, here.row_stamps = index.split_row(row[0], walk.STAMP.size)
+        self._builder.settle(here)
         return here
 
     def _old(self, known: tuple[bytes, bytes] | None) -> tuple[dict[bytes, bytes], dict[bytes, Entry]]:
@@ -356,6 +391,20 @@ class Scanner:
         if newest >= self.moment_ns - (COARSE_RACY_NS if coarse else RACY_NS):
             return _NO_STAMP
         return piece
+
+
+def _ways_to(touched: frozenset[bytes] | None) -> dict[bytes, set[bytes]]:
+    """Return for each directory that leads to touched ones the names of its subdirectories that do."""
+    ways: dict[bytes, set[bytes]] = {}
+    for path in touched or ():
+        while path:
+            above, _, name = path.rpartition(b"/")
+            known = ways.setdefault(above, set())
+            if name in known:
+                break
+            known.add(name)
+            path = above
+    return ways
 
 
 def writeback(directory: str) -> None:

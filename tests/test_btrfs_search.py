@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jvs import create, engine, publish, scan
+from jvs import create, engine, publish, scan, walk
 from jvs.engine import btrfs, btrfs_search
 from jvs.settings import Settings
 from jvs.store import Store
@@ -126,7 +126,23 @@ def test_the_search_is_used_and_names_few_directories(store: Store) -> None:
     second = take(store)
     payload = store.layout.payload
     found = btrfs_search.changed_directories(payload(second["snapshot_id"]), payload(first["snapshot_id"]))
-    assert found == {b"", b"d2", b"d2/inner", b"d2/inner/f2"}
+    assert found == {b"d2/inner", b"d2/inner/f2"}
+
+
+def test_what_only_leads_to_a_change_is_not_listed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    take(store)
+    take(store)  # the stamps of the first one were too young to be kept
+    (Path(store.root) / "main" / "d2" / "inner" / "f2").write_text("changed")
+    (Path(store.root) / "main" / "d3" / "inner" / "f3").write_text("longer than before")
+    listed: list[str] = []
+    list_dir = walk.list_dir
+    monkeypatch.setattr(
+        walk, "list_dir", lambda fd: listed.append(os.readlink(f"/proc/self/fd/{fd}").split(".tmp")[1]) or list_dir(fd)
+    )
+    record = take(store)
+    assert sorted(listed) == ["/d2/inner", "/d3/inner"]
+    monkeypatch.undo()
+    assert (record["payload_root_hash"], record["payload"]) == fresh_hash(store, record)
 
 
 def test_switched_off_it_gives_the_same(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,6 +135,19 @@ def test_a_base_that_does_not_belong_to_the_rows_is_not_believed(path):
         Path(path).unlink(missing_ok=True)
 
 
+def test_a_row_that_the_base_was_not_bound_to_is_not_used(path):
+    """A torn transaction may leave an old row, whole in itself, in the table and the new check in its index."""
+    with filled(path) as cache:
+        bound = cache.bound_base("main")
+        assert bound is not None
+        checks = bound[2]
+        assert set(cache.rows("main", checks)) == {b"", b"sub"}
+        assert index.LazyRows(cache, "main", checks).get(b"sub") is not None
+        check = cache.checked_row("main", b"sub")[2]
+        assert set(cache.rows("main", checks - {check})) == {b""}
+        assert index.LazyRows(cache, "main", checks - {check}).get(b"sub") is None
+
+
 def test_rows_that_are_kept_without_a_base_have_none(path):
     with filled(path) as cache:
         assert cache.base("main") == ("ID", b"root")

@@ -67,11 +67,12 @@ def never_changed(snapshot: str) -> bool:
 
 
 def changed_directories(snapshot: str, base: str) -> frozenset[bytes] | None:
-    """Return the directories in which `snapshot` may differ from `base`, with all that lead to them.
+    """Return the directories in which `snapshot` may differ from `base`.
 
-    Both are read-only snapshots of the same subvolume, `base` the earlier one. None when that is not so, when we
-    have no right to search, or when so much changed that walking is cheaper. Shape: relative paths; the root is
-    the empty one. Too many are named rather than too few.
+    A directory is named when its own inode changed, or that of something whose name is in it; not one that only
+    leads to such a directory. Both are read-only snapshots of the same subvolume, `base` the earlier one. None when
+    that is not so, when we have no right to search, or when so much changed that walking is cheaper. Shape: relative
+    paths; the root is the empty one. Too many are named rather than too few.
     """
     try:
         new, old = safepath.open_dir(snapshot), -1
@@ -99,21 +100,15 @@ def _changed(fd: int, since: int) -> frozenset[bytes] | None:
             inodes.add(objectid)
             if len(inodes) > MOST_INODES:
                 return None
-    paths: set[bytes] = {b""}
     known: dict[int, bytes] = {_ROOT: b""}
+    paths: set[bytes] = set()
     for inode in inodes:
-        for directory in {inode, *_parents(fd, inode)} if inode != _ROOT else ():
+        for directory in {inode, *_parents(fd, inode)} if inode != _ROOT else {_ROOT}:
             path = known.get(directory)
             if path is None:
                 path = known[directory] = _path_of(fd, directory)
-            _add(paths, path)
+            paths.add(path)
     return frozenset(paths)
-
-
-def _add(paths: set[bytes], path: bytes) -> None:
-    while path not in paths:
-        paths.add(path)
-        path = path.rpartition(b"/")[0]
 
 
 def _parents(fd: int, inode: int) -> set[int]:
