@@ -1,0 +1,414 @@
+"""Every disk that a crash may leave: one run is recorded, and all its legal crash states are made and judged.
+
+A run of each operation becomes a list of changes and syncs of inodes. A crash after any of them may leave, by the
+model `posix`, each change that no sync has made durable there or not, by itself (none, all, one, all but one, the
+first and the last ones, random choices; a write may also be torn, or leave zeros); by the model `ordered`, as ext4
+with data=ordered does it, a prefix of the changes of names and attributes, and of the unsynced contents all, none,
+or all but one file's. Each distinct state is written to a disk and judged as `torture` judges what a kill leaves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import os
+import random
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import seccomp
+import supervisor
+import torture
+from harness import Failure
+from inodes import Inode, Op, Tree, write_out
+from recorder import Recorder
+from scenarios import SCENARIOS, Scenario
+
+MODELS = ("posix", "ordered")
+_CACHES = re.compile(r"(.*/)?\.jvs(\.init-[^/]*)?/(locks/|index\.sqlite)")
+
+
+class Choice(NamedTuple):
+    """Which operations a crash left: their numbers, and one write that it left in part (`half` or `zero`)."""
+
+    name: str
+    there: frozenset[int]
+    partial: int = -1
+    part: str = ""
+    acknowledged: bool = False
+
+
+@dataclass(frozen=True)
+class State:
+    """One disk to judge. `number` counts the distinct states of an operation."""
+
+    scenario: str
+    name: str
+    at: int
+    choice: Choice
+
+    def __str__(self) -> str:
+        return f"--only {self.scenario} --state {self.name}"
+
+
+@dataclass
+class Record:
+    """A recorded run: the tree before, what the run did, and which sync makes what durable when."""
+
+    before: Tree
+    born: dict[int, Inode]
+    ops: list[Op]
+    watched: str
+    combinations: int = 0
+    states: list[State] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.is_cache = [bool(_CACHES.match(op.path)) for op in self.ops]
+        self.first_sync = [self._first_sync(number) for number in range(len(self.ops))]
+
+    def _first_sync(self, number: int) -> int:
+        """Return the number of the sync that makes an operation durable; beyond the end when there is none."""
+        op = self.ops[number]
+        for later in range(number + 1, len(self.ops)):
+            sync = self.ops[later]
+            if sync.kind == "sync" and _covers(sync, op):
+                return later
+        return len(self.ops)
+
+    def tree(self, choice: Choice) -> Tree:
+        """Return the tree that a crash left."""
+        tree = self.before.copy()
+        tree.inodes.update((number, inode.copy()) for number, inode in self.born.items())
+        for number in sorted(choice.there):
+            tree.apply(self.ops[number], part=choice.part if number == choice.partial else "")
+        return tree
+
+
+def _covers(sync: Op, op: Op) -> bool:
+    if sync.inode is None:
+        return True
+    if op.inode == sync.inode:
+        return op.kind in ("data", "size") or not sync.args[0]
+    return sync.inode in op.dirs
+
+
+def _touches(sync: Op, op: Op) -> bool:
+    return op.inode == sync.inode or sync.inode in op.dirs
+
+
+# --- what a crash may leave ---
+
+
+def posix(record: Record, name: str, randoms: int) -> Iterator[Choice]:
+    """Yield the states in which each unsynced change is there or not, independently of all others.
+
+    Changes of locks and the index, which nothing relies on, are all there or all lost, except at the end.
+    """
+    end = len(record.ops)
+    for at in range(end + 1):
+        acknowledged = at == end
+        if not acknowledged and (at == 0 or record.is_cache[at - 1]):
+            continue
+        changes = [n for n in range(at) if record.ops[n].kind != "sync"]
+        durable = frozenset(n for n in changes if record.first_sync[n] < at)
+        pending = [n for n in changes if n not in durable and not record.is_cache[n]]
+        caches = [n for n in changes if n not in durable and record.is_cache[n]]
+        rng = random.Random(f"{name} {at}")
+        for choice in _subsets(record, durable, pending, caches, rng, randoms):
+            yield choice._replace(name=f"posix:{at}:{choice.name}", acknowledged=acknowledged)
+        if acknowledged:
+            for number in range(randoms):
+                some = frozenset(n for n in caches if rng.random() < 0.5)
+                torn = rng.choice(sorted(some)) if some else -1
+                yield Choice(f"posix:{at}:index-{number}", durable | {*pending} | some, torn, "half", True)
+
+
+def _subsets(
+    record: Record, durable: frozenset[int], pending: list[int], caches: list[int], rng: random.Random, randoms: int
+) -> Iterator[Choice]:
+    every = durable.union(pending)
+    yield Choice("all", every.union(caches))
+    yield Choice("none", durable)
+    for index, number in enumerate(pending):
+        yield Choice(f"one-{number}", durable | {number})
+        yield Choice(f"but-{number}", (every - {number}).union(caches))
+        yield Choice(f"first-{number}", durable.union(pending[:index]))
+        yield Choice(f"last-{number}", durable.union(pending[index:]))
+        if record.ops[number].kind == "data":
+            yield Choice(f"half-{number}", every.union(caches), number, "half")
+            yield Choice(f"zero-{number}", every.union(caches), number, "zero")
+    for number in range(randoms if len(pending) > 1 else 0):
+        yield Choice(f"random-{number}", durable.union(n for n in [*pending, *caches] if rng.random() < 0.5))
+
+
+def ordered(record: Record, _name: str, _randoms: int) -> Iterator[Choice]:
+    """Yield the states of a journal that orders names and attributes, and writes contents when it likes."""
+    end = len(record.ops)
+    for at in range(end + 1):
+        for there in range(_journalled(record, at), at + 1) if at == end else [at]:
+            if not there or (there < end and record.is_cache[there - 1]):
+                continue
+            changes = [n for n in range(there) if record.ops[n].kind != "sync"]
+            loose = [n for n in changes if record.ops[n].kind == "data" and record.first_sync[n] >= at]
+            files = sorted({record.ops[n].inode or 0 for n in loose if not record.is_cache[n]})
+            every = frozenset(changes)
+            choices = [Choice("all", every), Choice("none", every.difference(loose))]
+            choices += [
+                Choice(f"file-{file}", every.difference(n for n in loose if record.ops[n].inode == file))
+                for file in files
+            ]
+            for choice in choices:
+                yield choice._replace(name=f"ordered:{there}:{choice.name}", acknowledged=at == end)
+
+
+def _journalled(record: Record, at: int) -> int:
+    """Return how many operations the journal holds for certain: a sync of an inode writes all up to its last change."""
+    sure = 0
+    for later in range(at):
+        sync = record.ops[later]
+        if sync.kind == "sync":
+            touched = [n for n in range(later) if sync.inode is None or _touches(sync, record.ops[n])]
+            sure = max(sure, touched[-1] + 1 if touched else 0)
+    return sure
+
+
+# --- making and judging ---
+
+
+class Modeller(torture.Torturer):
+    """Records operations and judges the states that crashes of them may leave."""
+
+    def __init__(self, bin_dir: str, directory: str, *, keep: bool = True) -> None:
+        super().__init__(bin_dir, directory, keep=keep)
+        self.records: dict[str, Record] = {}
+
+    def record(self, scenario: Scenario) -> Record:
+        """Run an operation once and note what it does. Errors: Failure when that cannot be told completely."""
+        prepared = self.prepared.get(scenario.name) or self.prepare(scenario)
+        with self._place(prepared, "reference") as env:
+            recorder = Recorder(os.path.join(env.work, scenario.watched))
+            call = supervisor.Action("call", 1, sticky=True, callback=recorder.see)
+            done = self.supervised(prepared, env, call)
+            if done.returncode != 0:
+                raise Failure(f"{scenario.name} while recording: exit {done.returncode}: {done.stderr.decode()}")
+            wrong = recorder.differences()
+        if wrong:
+            unknown = f"; not understood: {', '.join(recorder.unknown)}" if recorder.unknown else ""
+            raise Failure(f"the recording of {scenario.name} is not what it did: {'; '.join(wrong[:5])}{unknown}")
+        record = Record(recorder.before, recorder.born, recorder.ops, scenario.watched)
+        self.records[scenario.name] = record
+        return record
+
+    def run(self, state: State) -> torture.Verdict:  # type: ignore[override]
+        """Make one state and judge it."""
+        prepared, record = self.prepared[state.scenario], self.records[state.scenario]
+        began = time.monotonic()
+        place = self._place(prepared, f"worker-{os.getpid()}")
+        with place as env:
+            tree = record.tree(state.choice)
+            write_out(tree, record.before, os.path.join(env.work, record.watched))
+            code = 0 if state.choice.acknowledged else -9
+            found = self.judge(prepared, env, code, state.at)
+            if found:
+                place.keep_as(os.path.join(self.directory, f"{state.scenario}-{state.name.replace(':', '-')}"))
+        where = place.directory if found else ""
+        return torture.Verdict(state, "", code, found, time.monotonic() - began, where)  # type: ignore[arg-type]
+
+
+def enumerate_states(
+    record: Record, scenario: str, models: tuple[str, ...], randoms: int, known: set[tuple[str, bool]] | None = None
+) -> list[State]:
+    """Return the distinct states that crashes may leave, without those that are `known`, and count all choices."""
+    known = set() if known is None else known
+    seen: set[Choice] = set()
+    states: list[State] = []
+    inside = ".jvs/" if record.watched != "." else "repo/.jvs/"
+    for model in models:
+        for choice in {"posix": posix, "ordered": ordered}[model](record, scenario, randoms):
+            record.combinations += 1
+            plain = choice._replace(name="")
+            if plain in seen:
+                continue
+            seen.add(plain)
+            index = choice.name.rpartition(":")[2].startswith("index-")
+            left_out = (inside + "locks/",) if index else (inside + "locks/", inside + "index.sqlite")
+            key = (record.tree(choice).digest(left_out), choice.acknowledged)
+            if key not in known:
+                known.add(key)
+                states.append(State(scenario, choice.name, len(states) + 1, choice))
+    return states
+
+
+def deafened(record: Record, pattern: str) -> Record:
+    """Return a record in which syncs that match a pattern were never made: a proof must then find something."""
+    ops = [op for op in record.ops if not (op.kind == "sync" and fnmatch.fnmatchcase(str(op), pattern))]
+    return Record(record.before, record.born, ops, record.watched)
+
+
+def sync_classes(record: Record) -> list[str]:
+    """Return a pattern for each kind of sync of a run: the call and the path, with `*` for ids."""
+    shapes = [re.sub(r"\d{13}-[0-9a-f]{8}|init-[0-9a-f]+", "*", str(op)) for op in record.ops if op.kind == "sync"]
+    return list(dict.fromkeys(shape.replace("[", "?") for shape in shapes))
+
+
+# --- the command line ---
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = argparse.ArgumentParser(prog="conformance/crashmodel", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--bin", metavar="DIR", help="the directory that holds jvs and jvs-* (that of `jvs` on PATH)")
+    parser.add_argument("--dir", metavar="DIR", help="work below DIR, a memory filesystem (/dev/shm)")
+    parser.add_argument("--only", metavar="NAMES", default="", help="only these operations, with commas between")
+    parser.add_argument("--model", choices=MODELS, help="only this model of what a crash leaves")
+    parser.add_argument("--random", metavar="N", type=int, default=4, help="random choices at each crash (4)")
+    parser.add_argument("--deaf", metavar="GLOB", default="", help="take syncs like GLOB for not made; must fail")
+    parser.add_argument("--prove", action="store_true", help="take each kind of sync for not made in turn; must fail")
+    parser.add_argument("--state", metavar="NAME", help="only this state, as a violation names it")
+    parser.add_argument("--sample", metavar="N", type=int, help="at most N states of each operation, evenly spread")
+    parser.add_argument("--seconds", metavar="N", type=float, help="judge no state after N seconds")
+    parser.add_argument("--jobs", metavar="N", type=int, default=2, help="judge N at a time (2)")
+    parser.add_argument("--list", action="store_true", help="list what each operation does, and judge nothing")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Make and judge all states from the command line."""
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    program = shutil.which("jvs") if args.bin is None else os.path.join(args.bin, "jvs")
+    if program is None or not os.access(program, os.X_OK):
+        parser.error(f"there is no program '{program or 'jvs'}': name its directory with --bin")
+    names = [name for name in args.only.split(",") if name]
+    if unknown := set(names) - {s.name for s in SCENARIOS}:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    chosen = [s for s in SCENARIOS if not names or s.name in names]
+    directory = tempfile.mkdtemp(prefix="jvs-crashmodel-", dir=args.dir or torture._fast_directory())
+    os.chmod(directory, 0o755)
+    modeller = torture._torturer = Modeller(os.path.dirname(os.path.abspath(program)), directory)
+    deadline = None if args.seconds is None else time.monotonic() + args.seconds
+    try:
+        report = _report(args, modeller, chosen, deadline)
+    except seccomp.Unsupported as reason:
+        print(f"cannot run here: {reason}", file=sys.stderr)
+        return 1
+    finally:
+        shutil.rmtree(os.path.join(directory, "base"), ignore_errors=True)
+        if not os.listdir(directory):
+            os.rmdir(directory)
+    if args.json:
+        print(json.dumps(report, indent=2))
+    bad = report["totals"]["violations"] or report["broken"]
+    return 1 if bad or (args.prove and report["totals"]["unnoticed"]) else 0
+
+
+def _report(
+    args: argparse.Namespace, modeller: Modeller, chosen: list[Scenario], deadline: float | None
+) -> dict[str, Any]:
+    models = (args.model,) if args.model else MODELS
+    rows: dict[str, dict[str, Any]] = {}
+    broken: dict[str, str] = {}
+    share = None if deadline is None else (deadline - time.monotonic()) / len(chosen)
+    for turn, scenario in enumerate(chosen, 1):
+        until = None if share is None or deadline is None else deadline - share * (len(chosen) - turn)
+        try:
+            record = modeller.record(scenario)
+        except Failure as failure:
+            broken[scenario.name] = str(failure)
+            _say(args, f"BROKEN  {scenario.name}: {failure}")
+            continue
+        if args.list:
+            _say(args, "\n".join([f"{scenario.name}:"] + [f"  {n} {op}" for n, op in enumerate(record.ops)]))
+        elif args.prove:
+            rows |= _prove(args, modeller, scenario, record, models, until)
+        else:
+            record = deafened(record, args.deaf) if args.deaf else record
+            states = enumerate_states(record, scenario.name, models, args.random)
+            rows[scenario.name] = _judge(args, modeller, record, states, until)
+    totals = {key: sum(row[key] for row in rows.values()) for key in ("states", "distinct", "judged", "violations")}
+    if args.prove:
+        totals = {"mutants": len(rows), "unnoticed": sum(not row["violations"] for row in rows.values()), **totals}
+        totals["violations"] = 0  # they were wanted
+    if not args.list:
+        _say(args, "total: " + ", ".join(f"{value} {key}" for key, value in totals.items()) + f", {len(broken)} broken")
+    return {"operations": rows, "totals": totals, "broken": broken}
+
+
+def _say(args: argparse.Namespace, text: str) -> None:
+    if not args.json:
+        print(text, flush=True)
+
+
+def _judge(
+    args: argparse.Namespace,
+    modeller: Modeller,
+    record: Record,
+    states: list[State],
+    deadline: float | None,
+    *,
+    first_only: bool = False,
+) -> dict[str, Any]:
+    """Judge the states of one operation and return the counts."""
+    scenario = states[0].scenario if states else ""
+    modeller.records[scenario] = record
+    wanted = [s for s in states if args.state in (None, s.name)]
+    row: dict[str, Any] = {"operations": len(record.ops), "states": record.combinations, "distinct": len(states)}
+    row |= {"judged": 0, "violations": 0, "found": []}
+    for verdict in torture._verdicts(torture.spread(wanted, args.sample), args.jobs, deadline):
+        row["judged"] += 1
+        if not verdict.violations:
+            continue
+        row["violations"] += 1
+        state: Any = verdict.point
+        row["found"].append({"state": str(state), "violations": verdict.violations, "kept": verdict.directory})
+        if not first_only:
+            _say(args, _shown(record, verdict))
+    if not first_only:
+        counts = ", ".join(f"{row[key]} {key}" for key in ("operations", "states", "distinct", "judged", "violations"))
+        _say(args, f"{scenario}: {counts}")
+    return row
+
+
+def _shown(record: Record, verdict: torture.Verdict) -> str:
+    """Return a violation as a reader needs it: how to see it again, what was lost, what is wrong."""
+    state: Any = verdict.point
+    at = int(state.name.split(":")[1])
+    lost = [n for n in range(at) if n not in state.choice.there and record.ops[n].kind != "sync"]
+    lines = [f"VIOLATION  crashmodel {state}   [exit {verdict.code}]"]
+    lines += [f"    lost: {n} {record.ops[n]}" for n in lost if not record.is_cache[n]][:12]
+    if state.choice.partial >= 0:
+        lines.append(f"    {state.choice.part}: {state.choice.partial} {record.ops[state.choice.partial]}")
+    lines += ["    " + violation.replace("\n", "\n      ")[:2000] for violation in verdict.violations[:6]]
+    return "\n".join(lines + ([f"    kept: {verdict.directory}"] if verdict.directory else []))
+
+
+def _prove(
+    args: argparse.Namespace,
+    modeller: Modeller,
+    scenario: Scenario,
+    record: Record,
+    models: tuple[str, ...],
+    deadline: float | None,
+) -> dict[str, dict[str, Any]]:
+    """Take out one kind of sync after the other; of the states that this adds, one at least must be bad."""
+    usual: set[tuple[str, bool]] = set()
+    enumerate_states(record, scenario.name, models, args.random, usual)
+    rows = {}
+    modeller.keep = False
+    for pattern in sync_classes(record):
+        mutant = deafened(record, pattern)
+        states = enumerate_states(mutant, scenario.name, models, args.random, set(usual))
+        row = _judge(args, modeller, mutant, states, deadline, first_only=True)
+        rows[f"{scenario.name} without {pattern}"] = row
+        said = f"noticed by {row['violations']}" if row["violations"] else "UNNOTICED by all"
+        _say(args, f"{scenario.name} without `{pattern}`: {said} of {row['judged']} new states")
+    modeller.records[scenario.name] = replace(record)
+    return rows
