@@ -11,13 +11,17 @@ import os
 import sys
 
 from jvs import __version__
+from jvs.arguments import asks_for_json, here
+from jvs.arguments import make_parser as make_parser
+from jvs.arguments import with_paths as with_paths
+from jvs.arguments import worktree_paths as worktree_paths
 from jvs.errors import IOFailure, JvsError, UsageError, from_oserror
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable
-    from typing import Any, NoReturn
+    from typing import Any
 
     from jvs.settings import Settings
     from jvs.store import Store
@@ -59,77 +63,13 @@ class Result:
         self.complaint = complaint
 
 
-def make_parser(
-    name: str, doc: str | None, *, jsonl: bool = False, cbor: bool = False, zero: bool = False
-) -> argparse.ArgumentParser:
-    """Return the parser of a command with the options that every command has. No side effects.
-
-    `jsonl`, `cbor` and `zero` add `--jsonl`, `--cbor` and `-z` for commands with long or raw lists.
-    """
-    import argparse
-
-    from jvs import commands
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            raise UsageError(message, hint=f"see '{self.prog} --help'")
-
-        def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-            """Let options stand between arguments: argparse alone gives up there when an argument is optional."""
-            if "--" in args or any(action.nargs == argparse.REMAINDER for action in self._actions):
-                return super().parse_args(args, namespace)
-            return self.parse_intermixed_args(args, namespace)
-
-        def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-            try:
-                return super().parse_known_args(args, namespace)
-            except argparse.ArgumentError as error:  # pragma: no cover - argparse turns these into error()
-                self.error(str(error))
-
-    class Formatter(argparse.HelpFormatter):
-        """Wraps the description to the screen, paragraph by paragraph."""
-
-        def _fill_text(self, text: str, width: int, indent: str) -> str:
-            wrap = super()._fill_text
-            return "\n\n".join(wrap(paragraph, width, indent) for paragraph in text.split("\n\n"))
-
-    lines = (doc or "").strip().split("\n", 1)
-    parser = Parser(
-        prog=commands.program_of(name),
-        description="\n\n".join(line.strip() for line in lines if line.strip()),
-        formatter_class=Formatter,
-        allow_abbrev=False,
-    )
-    shared = parser.add_argument_group("options of every command")
-    shared.add_argument("-C", dest="directory", metavar="DIR", action="append", help="work as if started in DIR")
-    shared.add_argument(
-        "-c", dest="overrides", metavar="KEY=VALUE", action="append", help="use this setting for this run"
-    )
-    shared.add_argument("--json", action="store_true", help="print one JSON document")
-    if jsonl:
-        shared.add_argument("--jsonl", action="store_true", help="print one JSON object per line")
-    if cbor:
-        shared.add_argument("--cbor", action="store_true", help="print a CBOR sequence, names as bytes")
-    if zero:
-        shared.add_argument("-z", dest="zero", action="store_true", help="end names with NUL, unquoted")
-    shared.add_argument(
-        "--wait", metavar="SECONDS", type=float, default=None, help="wait that long for a busy lock (30)"
-    )
-    shared.add_argument("--no-index", action="store_true", help="work without the index: same answers, slower")
-    shared.add_argument("--no-color", action="store_true", help="no colour")
-    shared.add_argument("--no-progress", action="store_true", help="no progress bars")
-    shared.add_argument("--debug", action="store_true", help="show each step with its milliseconds on stderr")
-    shared.add_argument("--version", action="version", version=f"jvs {__version__}")
-    return parser
-
-
 def run(
     parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], Result], argv: list[str] | None = None
 ) -> int:
     """Run one command from its arguments to its exit code; every failure becomes a class, a sentence and a hint."""
     _open_streams()
     words = sys.argv[1:] if argv is None else argv
-    as_json = "--json" in words or "--jsonl" in words
+    as_json = asks_for_json(words)
     prog = parser.prog
     args: argparse.Namespace | None = None
     try:
@@ -352,53 +292,9 @@ def open_store(args: argparse.Namespace, start: str | None = None) -> Store:
     return store
 
 
-def here() -> str:
-    """Return the current directory, with a clear error when it was deleted."""
-    try:
-        return os.getcwd()
-    except OSError as error:
-        raise from_oserror(error, "finding the current directory (was it deleted?)") from error
-
-
 def read_stdin() -> bytes:
     """Return all of standard input."""
     return sys.stdin.buffer.read()
-
-
-def with_paths(argv: list[str] | None) -> list[str] | None:
-    """Return arguments in which each word behind `--` is a `--paths`: argparse would take it for a positional."""
-    if argv is None or "--" not in argv:
-        return argv
-    i = argv.index("--")
-    return [*argv[:i], *(f"--paths={path}" for path in argv[i + 1 :])]
-
-
-def paths_of(words: list[str]) -> list[bytes]:
-    """Return path arguments as the bytes that they are on disk."""
-    return [os.fsencode(word) for word in words]
-
-
-def worktree_paths(store: Store, name: str, words: list[str]) -> list[bytes]:
-    """Return path arguments relative to a worktree.
-
-    Inside the worktree they are read relative to the current directory, elsewhere relative to the worktree; an
-    absolute path must lie in the worktree. Errors: E_PATH_ESCAPE.
-    """
-    from jvs import safepath
-
-    base = os.path.realpath(store.layout.worktree_dir(name))
-    current = os.path.realpath(here())
-    inside = current if current == base or current.startswith(base + "/") else base
-    found = []
-    for word in words:
-        whole = os.path.normpath(os.path.join(inside, word)) if word else inside
-        if whole != base and not whole.startswith(base + "/"):
-            from jvs.errors import PathEscape
-
-            raise PathEscape(f"path '{word}' is not in worktree '{name}'", hint=f"name paths below '{base}'")
-        relative = os.path.relpath(whole, base)
-        found.append(b"/".join(safepath.split_relative(os.fsencode("" if relative == "." else relative))))
-    return found
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -417,4 +313,4 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return dispatch.run(words)
     except JvsError as error:
-        return _fail(error, "jvs", "--json" in words)
+        return _fail(error, "jvs", asks_for_json(words))

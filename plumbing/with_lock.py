@@ -29,7 +29,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Hold the lock around one command."""
     import subprocess
 
-    words = args.words[1:] if args.words[:1] == ["--"] else args.words
+    words = args.words
     if not words:
         raise UsageError("name a command to run", hint="jvs-with-lock WORKTREE -- CMD ...")
     store = cli.open_store(args)

@@ -66,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Snapshot if changed, run, compare, and roll back if asked to."""
-    words = args.words[1:] if args.words[:1] == ["--"] else args.words
+    words = args.words
     if not words:
         raise UsageError("name a command to run", hint="jvs run [--rollback] -- CMD ...")
     import shlex

@@ -26,7 +26,7 @@ LAYERS = (
     "restore fork relocate gc gc_take patch",
     "undo findings structure leftovers consistency",
     "doctor repository suites completion",
-    "dispatch",
+    "dispatch arguments",
     "cli",
     "pipeline",
 )

@@ -16,7 +16,7 @@ import making
 import pytest
 import zoo
 
-from jvs import intent, lineage, worktree
+from jvs import intent, lineage, safepath, worktree
 
 JVS = [sys.executable, "-c", "import sys; from jvs.cli import main; sys.exit(main())"]
 
@@ -265,3 +265,43 @@ def test_what_was_settled_is_said(store):
     assert "rolled back the unfinished snapshot" in said.err
     assert said.out.startswith(b"Created snapshot")
     assert Path(store.layout.intents).is_dir()
+
+
+def bytes_below(directory):
+    return sum(path.lstat().st_blocks * 512 for path in [directory, *directory.rglob("*")])
+
+
+def test_fifty_looks_that_find_no_change_leave_nothing(store):
+    making.write(making.main_of(store), {"a": "1", "dir/b": "2"})
+    first = making.run("snapshot", "--json").json["snapshot_id"]
+    making.run("snapshot", "--if-changed")
+    before = bytes_below(Path(store.layout.jvs))
+    for _ in range(50):
+        assert making.run("snapshot", "--if-changed").text == f"No changes since {first}\n"
+    assert bytes_below(Path(store.layout.jvs)) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["status"], ["snapshot", "--if-changed"], ["snapshot"], ["history", "-n", "1"], ["info"], ["diff"], ["show"]],
+    ids=" ".join,
+)
+def test_no_daily_command_reads_more_files_in_a_longer_history(store, monkeypatch, words):
+    making.write(making.main_of(store), {"a": "1"})
+    counts = []
+    read_file = safepath.read_file
+    for length in (3, 20):
+        for number in range(length):
+            making.write(making.main_of(store), {"a": f"{length} {number}"})
+            making.snapshot(store)
+        read = []
+
+        def counting(path, limit=None, read=read):
+            read.append(path)
+            return read_file(path, limit)
+
+        monkeypatch.setattr(safepath, "read_file", counting)
+        assert making.run(*words).exit == 0
+        monkeypatch.setattr(safepath, "read_file", read_file)
+        counts.append(len(read))
+    assert counts[0] == counts[1] > 0

@@ -1,0 +1,156 @@
+"""Command lines: the parser of every command, and what stands behind `--`.
+
+Options of every command are added here. Whatever stands behind `--` is an argument, wherever the `--` stands.
+Source: jvs(1).
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import __version__
+from jvs.errors import PathEscape, UsageError, from_oserror
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any, NoReturn
+
+    from jvs.store import Store
+
+_PLAIN = "\0"
+"""Stands before a word that is no option, whatever it looks like; no word of a command line can hold it."""
+
+
+def make_parser(
+    name: str, doc: str | None, *, jsonl: bool = False, cbor: bool = False, zero: bool = False
+) -> argparse.ArgumentParser:
+    """Return the parser of a command with the options that every command has. No side effects.
+
+    `jsonl`, `cbor` and `zero` add `--jsonl`, `--cbor` and `-z` for commands with long or raw lists.
+    """
+    import argparse
+
+    from jvs import commands
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise UsageError(message.replace(_PLAIN, ""), hint=f"see '{self.prog} --help'")
+
+        def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+            """Let options stand between arguments: argparse alone gives up there when an argument is optional."""
+            rest = next((action for action in self._actions if action.nargs == argparse.REMAINDER), None)
+            if rest is None:
+                return self.parse_intermixed_args(_behind_dashes_plain(args), namespace)
+            found = super().parse_args(args, namespace)
+            _take_command(self, rest.dest, found)
+            return found
+
+        def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+            try:
+                return super().parse_known_args(args, namespace)
+            except argparse.ArgumentError as error:  # pragma: no cover - argparse turns these into error()
+                self.error(str(error))
+
+    class Formatter(argparse.HelpFormatter):
+        """Wraps the description to the screen, paragraph by paragraph."""
+
+        def _fill_text(self, text: str, width: int, indent: str) -> str:
+            wrap = super()._fill_text
+            return "\n\n".join(wrap(paragraph, width, indent) for paragraph in text.split("\n\n"))
+
+    lines = (doc or "").strip().split("\n", 1)
+    parser = Parser(
+        prog=commands.program_of(name),
+        description="\n\n".join(line.strip() for line in lines if line.strip()),
+        formatter_class=Formatter,
+        allow_abbrev=False,
+    )
+    parser.register("type", None, lambda word: word.removeprefix(_PLAIN))
+    shared = parser.add_argument_group("options of every command")
+    shared.add_argument("-C", dest="directory", metavar="DIR", action="append", help="work as if started in DIR")
+    shared.add_argument(
+        "-c", dest="overrides", metavar="KEY=VALUE", action="append", help="use this setting for this run"
+    )
+    shared.add_argument("--json", action="store_true", help="print one JSON document")
+    if jsonl:
+        shared.add_argument("--jsonl", action="store_true", help="print one JSON object per line")
+    if cbor:
+        shared.add_argument("--cbor", action="store_true", help="print a CBOR sequence, names as bytes")
+    if zero:
+        shared.add_argument("-z", dest="zero", action="store_true", help="end names with NUL, unquoted")
+    shared.add_argument(
+        "--wait", metavar="SECONDS", type=float, default=None, help="wait that long for a busy lock (30)"
+    )
+    shared.add_argument("--no-index", action="store_true", help="work without the index: same answers, slower")
+    shared.add_argument("--no-color", action="store_true", help="no colour")
+    shared.add_argument("--no-progress", action="store_true", help="no progress bars")
+    shared.add_argument("--debug", action="store_true", help="show each step with its milliseconds on stderr")
+    shared.add_argument("--version", action="version", version=f"jvs {__version__}")
+    return parser
+
+
+def _behind_dashes_plain(words: list[str]) -> list[str]:
+    """Return a command line without its first `--`, with the words behind it marked as no options.
+
+    argparse takes `--` as the end of everything when options and arguments stand in any order.
+    """
+    if "--" not in words:
+        return words
+    i = words.index("--")
+    return [*words[:i], *(_PLAIN + word for word in words[i + 1 :])]
+
+
+def _take_command(parser: argparse.ArgumentParser, name: str, found: argparse.Namespace) -> None:
+    """Take `--` away from the command that a command line ends with. Errors: E_USAGE for an option in its place."""
+    words = getattr(found, name)
+    if words[:1] == ["--"]:
+        setattr(found, name, words[1:])
+    elif words and words[0].startswith("-"):
+        raise UsageError(
+            f"'{words[0]}' stands where the command to run begins",
+            hint=f"options stand before all arguments, the command behind '--': see '{parser.prog} --help'",
+        )
+
+
+def asks_for_json(words: list[str]) -> bool:
+    """Answer whether a command line that may be wrong asks for JSON: then its errors are JSON as well."""
+    own = words[: words.index("--")] if "--" in words else words
+    return "--json" in own or "--jsonl" in own
+
+
+def with_paths(argv: list[str] | None) -> list[str] | None:
+    """Return arguments in which each word behind `--` is a `--paths`: argparse would take it for a positional."""
+    if argv is None or "--" not in argv:
+        return argv
+    i = argv.index("--")
+    return [*argv[:i], *(f"--paths={path}" for path in argv[i + 1 :])]
+
+
+def worktree_paths(store: Store, name: str, words: list[str]) -> list[bytes]:
+    """Return path arguments relative to a worktree.
+
+    Inside the worktree they are read relative to the current directory, elsewhere relative to the worktree; an
+    absolute path must lie in the worktree. Errors: E_PATH_ESCAPE.
+    """
+    from jvs import safepath
+
+    base = os.path.realpath(store.layout.worktree_dir(name))
+    current = os.path.realpath(here())
+    inside = current if current == base or current.startswith(base + "/") else base
+    found = []
+    for word in words:
+        whole = os.path.normpath(os.path.join(inside, word)) if word else inside
+        if whole != base and not whole.startswith(base + "/"):
+            raise PathEscape(f"path '{word}' is not in worktree '{name}'", hint=f"name paths below '{base}'")
+        relative = os.path.relpath(whole, base)
+        found.append(b"/".join(safepath.split_relative(os.fsencode("" if relative == "." else relative))))
+    return found
+
+
+def here() -> str:
+    """Return the current directory, with a clear error when it was deleted."""
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise from_oserror(error, "finding the current directory (was it deleted?)") from error
