@@ -61,6 +61,9 @@ def check_repository(
     _worktrees(repo, expect, found, settled)
     _lineage(repo, expect, found)
     _audit(repo, found)
+    if repo.audit_ok:
+        _heads_and_log(repo, found)
+        _journals_and_log(repo, found)
     _kept_bytes(repo, expect, found, trees)
     if repo.root_extras:
         found.append(Violation("I10", ", ".join(repo.root_extras), "does not belong beside .jvs, main, worktrees"))
@@ -82,6 +85,7 @@ _FILE_INVARIANT = {
     "intent": "I9",
     "audit": "I8",
     "tombstone": "I20",
+    "journal": "I4",
 }
 
 
@@ -286,6 +290,56 @@ def _audit(repo: Repo, found: list[Violation]) -> None:
     for snapshot_id in records:
         if snapshot_id not in {*visible, *pending, *gone, *repo.tombstones}:
             found.append(Violation("I7", "audit", f"names snapshot '{snapshot_id}', which is not there"))
+
+
+def _heads_and_log(repo: Repo, found: list[Violation]) -> None:
+    """Each worktree names the event that last moved its head: it stands in the log, and says the same head."""
+    records = {record["event_id"]: record for record in repo.audit}
+    pending = {str((i or {}).get("audit", {}).get("event_id")) for i in repo.intents.values()}
+    for name, config in repo.configs.items():
+        if config is None or config["event_id"] in pending:
+            continue
+        where = f"worktrees/{name}/config.json"
+        record = records.get(config["event_id"])
+        if record is None:
+            found.append(Violation("I8", where, f"event_id {config['event_id']} is no record: the log was cut"))
+            continue
+        said = record["details"].get("after")
+        if record["operation"] == "snapshot":
+            said = {"head": record["target"], "latest": record["target"]}
+        has = {key: config[f"{key}_snapshot_id"] for key in ("head", "latest")}
+        if said is not None and said != has:
+            found.append(Violation("I11", where, f"is at {has}; the event that moved it says {said}"))
+
+
+def _journals_and_log(repo: Repo, found: list[Violation]) -> None:
+    """Each operation that is done and can be undone has its record, behind the one that it began after."""
+    for operation_id, journal in repo.journals.items():
+        if journal is None or operation_id in repo.intents or journal["undone_by"] == operation_id:
+            continue  # in flight, or given up with what somebody wrote meanwhile kept aside
+        where = f"undo/{operation_id}/op.json"
+        mine = [record for record in repo.audit if record["seq"] > journal["seq"] and _is_of(record, journal)]
+        if len(mine) != 1 and not (mine and journal["kind"] != "restore"):
+            found.append(Violation("I7", where, f"has {len(mine)} audit records"))
+            continue
+        said = {key: mine[0]["details"][key] for key in ("before", "after") if key in mine[0]["details"]}
+        differs = [key for key, value in said.items() if journal["kind"] == "restore" and journal[key] != value]
+        if differs:
+            found.append(Violation("I7", where, f"and its audit record disagree about {differs}"))
+        of = repo.journals.get(journal["of"] or "")
+        if of is not None and of["undone_by"] != operation_id:
+            found.append(Violation("I15", where, f"took '{journal['of']}' back, which says {of['undone_by']}"))
+
+
+def _is_of(record: dict[str, Any], journal: dict[str, Any]) -> bool:
+    """Answer whether an audit record is that of an operation below `undo/`."""
+    details = record["details"]
+    if journal["kind"] == "restore":
+        return bool(details.get("operation_id") == journal["operation_id"])
+    if journal["of"] is not None:
+        return bool(record["operation"] == "undo" and details.get("undoes") == journal["of"])
+    names = (journal["worktree"], journal["details"].get("new_name"))
+    return bool(record["operation"] == journal["kind"] and record["worktree"] in names)
 
 
 def _kept_bytes(repo: Repo, expect: Expect, found: list[Violation], trees: dict[str, Tree]) -> None:

@@ -108,6 +108,7 @@ class Repo:
     torn_tail: bytes = b""
     tombstones: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     undo: list[str] = field(default_factory=list)
+    journals: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     root_extras: list[str] = field(default_factory=list)
 
     @property
@@ -183,6 +184,7 @@ def read_repository(root: str) -> Repo:
     _audit(repo)
     _tombstones(repo)
     repo.undo = [n for n in _names(repo, "undo") if ID.match(n)]
+    _journals(repo)
     repo.debris += [f"undo/{n}" for n in _names(repo, "undo") if not ID.match(n)]
     repo.debris += [n for n in os.listdir(repo.jvs) if n not in _TOP]
     repo.debris += [f"gc/trash/{n}" for n in _names(repo, "gc/trash")]
@@ -326,6 +328,8 @@ def _configs(repo: Repo) -> None:
                 wrong.append(f"'name' is {config.get('name')!r}")
             if not TIME.match(str(config.get("created_at"))):
                 wrong.append(f"'created_at' is {config.get('created_at')!r}")
+            if not UUID.match(str(config.get("event_id"))):
+                wrong.append(f"'event_id' is {config.get('event_id')!r}")
             repo.problems += [Problem("config", path + "/config.json", what) for what in wrong]
             config = None if wrong else config
         repo.configs[name] = config
@@ -352,6 +356,60 @@ def _tombstones(repo: Repo) -> None:
             repo.tombstones[name[:-5]] = _load(repo, path, "tombstone")
         else:
             repo.debris.append(path)
+
+
+JOURNAL_TYPES: dict[str, tuple[type, ...]] = {
+    "version": (int,),
+    "operation_id": (str,),
+    "kind": (str,),
+    "worktree": (str,),
+    "created_at": (str,),
+    "seq": (int,),
+    "of": (str, type(None)),
+    "root": (str,),
+    "forward": (bool,),
+    "undone_by": (str, type(None)),
+    "target": (str, type(None)),
+    "before": (dict,),
+    "after": (dict,),
+    "bytes": (int,),
+    "details": (dict,),
+}
+
+
+def _journals(repo: Repo) -> None:
+    """Read what each operation below `undo/` says of itself; one without `op.json` is being begun or cleared away."""
+    for operation_id in repo.undo:
+        home = f"undo/{operation_id}"
+        if not os.path.lexists(os.path.join(repo.jvs, home, "op.json")):
+            if operation_id not in repo.intents:
+                repo.debris.append(home)
+            continue
+        record = _load(repo, home + "/op.json", "journal")
+        if record is not None:
+            wrong = _journal(repo, home, operation_id, record)
+            repo.problems += [Problem("journal", home + "/op.json", what) for what in wrong]
+            record = None if wrong else record
+        repo.journals[operation_id] = record
+
+
+def _journal(repo: Repo, home: str, operation_id: str, record: dict[str, Any]) -> list[str]:
+    """Return what is wrong with one `op.json`, and with the list of steps whose hash it holds."""
+    wrong = [f"'{k}' is {record.get(k)!r}" for k, t in JOURNAL_TYPES.items() if not isinstance(record.get(k, 0.5), t)]
+    if wrong:
+        return wrong
+    if record["operation_id"] != operation_id:
+        wrong.append(f"'operation_id' is {record['operation_id']!r}")
+    if record["kind"] not in ("restore", "worktree_rename", "worktree_remove"):
+        wrong.append(f"'kind' is {record['kind']!r}")
+    if not TIME.match(record["created_at"]):
+        wrong.append(f"'created_at' is {record['created_at']!r}")
+    steps = os.path.join(repo.jvs, home, "delta.cbor")
+    if record["kind"] == "restore":
+        found = hashlib.sha256(read_file(steps)).hexdigest() if os.path.lexists(steps) else None
+        if found != record["details"].get("delta_sha256"):
+            wrong.append(f"delta.cbor hashes to {found}, not {record['details'].get('delta_sha256')}")
+    return wrong
 
 
 def _audit(repo: Repo) -> None:

@@ -64,12 +64,17 @@ def build(root: str) -> None:
     save_config(root, head_snapshot_id=IDS[1], latest_snapshot_id=IDS[1])
 
 
+def event_of(seq: int) -> str:
+    """Return the event id of the record with a number."""
+    return f"00000000-0000-4000-8000-{seq:012d}"
+
+
 def audit_record(before: dict[str, Any] | None, operation: str, target: Any, details: dict[str, Any]) -> dict[str, Any]:
     """Return the record that comes after another."""
     seq = 1 if before is None else before["seq"] + 1
     record = {
         "seq": seq,
-        "event_id": f"00000000-0000-4000-8000-{seq:012d}",
+        "event_id": event_of(seq),
         "timestamp": TIME,
         "operation": operation,
         "actor": "a@b",
@@ -122,7 +127,7 @@ def save_audit(root: str, chain: list[dict[str, Any]]) -> None:
 
 def save_config(root: str, **changes: Any) -> None:
     """Write the configuration of main."""
-    config = {"name": "main", "created_at": TIME, "base_snapshot_id": None} | changes
+    config = {"name": "main", "created_at": TIME, "base_snapshot_id": None, "event_id": event_of(3)} | changes
     write_json(f"{root}/.jvs/worktrees/main/config.json", config)
 
 
@@ -285,6 +290,74 @@ def test_config_damage() -> None:
     expect_violation("I6", lambda r: save_config(r, **head), expect=linear)
 
 
+def test_event_damage() -> None:
+    """A head and the event that moved it agree, and the event stands in the log."""
+    latest = {"head_snapshot_id": IDS[1], "latest_snapshot_id": IDS[1]}
+    expect_violation("I8", lambda r: save_config(r, **latest, event_id=event_of(9)))
+    expect_violation("I11", lambda r: save_config(r, **latest, event_id=event_of(2)))
+    expect_violation("I11", lambda r: save_config(r, **latest, event_id=None))
+    expect_violation("I11", lambda r: save_config(r, head_snapshot_id=IDS[0], latest_snapshot_id=IDS[1]))
+
+
+OPERATION = "1700000000005-0d0d0d0d"
+
+
+def operate(root: str, *, log: bool = True, **changes: Any) -> None:
+    """Let a restore of the first snapshot have been done, with its journal in `undo/` and its record."""
+    journal = {
+        "version": 1,
+        "operation_id": OPERATION,
+        "kind": "restore",
+        "worktree": "main",
+        "created_at": TIME,
+        "seq": 3,
+        "of": None,
+        "root": OPERATION,
+        "forward": True,
+        "undone_by": None,
+        "target": IDS[0],
+        "before": {"head": IDS[1], "latest": IDS[1]},
+        "after": {"head": IDS[0], "latest": IDS[1]},
+        "bytes": 0,
+        "details": {"delta_sha256": hashlib.sha256(b"\x80").hexdigest()},
+    }
+    details = {"operation_id": OPERATION, "before": journal["before"], "after": journal["after"]}
+    write(f"{root}/.jvs/undo/{OPERATION}/delta.cbor", b"\x80")
+    write_json(f"{root}/.jvs/undo/{OPERATION}/op.json", journal | changes)
+    chain = [canonical.json_object(line) for line in reader.read_file(f"{root}/.jvs/audit/audit.jsonl").splitlines()]
+    if log:
+        save_audit(root, [*chain, audit_record(chain[-1], "restore", IDS[0], details)])
+        save_config(root, head_snapshot_id=IDS[0], latest_snapshot_id=IDS[1], event_id=event_of(4))
+
+
+def test_journal_damage() -> None:
+    """What an operation says of itself below `undo/` and its record agree."""
+    with repository() as root:
+        operate(root)
+        assert oracle.check_repository(root, settled=True) == []
+    expect_violation("I7", lambda r: operate(r, log=False))
+    expect_violation("I7", lambda r: operate(r, before={"head": None, "latest": IDS[1]}))
+    expect_violation("I7", lambda r: operate(r, seq=4))
+    expect_violation("I4", lambda r: operate(r, operation_id="1700000000006-0d0d0d0d"))
+    expect_violation("I4", lambda r: operate(r, details={"delta_sha256": "0" * 64}))
+    expect_violation("I14", lambda r: os.mkdir(f"{r}/.jvs/undo/{OPERATION}"), settled=True)
+
+    def taken_back(root: str) -> None:
+        operate(root)
+        write(f"{root}/.jvs/undo/{OPERATION[:-1]}e/delta.cbor", b"\x80")
+        journal = canonical.json_object(reader.read_file(f"{root}/.jvs/undo/{OPERATION}/op.json"))
+        write_json(
+            f"{root}/.jvs/undo/{OPERATION[:-1]}e/op.json",
+            journal | {"operation_id": OPERATION[:-1] + "e", "of": OPERATION, "seq": 4},
+        )
+        chain = reader.read_file(f"{root}/.jvs/audit/audit.jsonl").splitlines()
+        details = {"operation_id": OPERATION[:-1] + "e"}
+        last = canonical.json_object(chain[-1])
+        save_audit(root, [*map(canonical.json_object, chain), audit_record(last, "undo", IDS[0], details)])
+
+    expect_violation("I15", taken_back)
+
+
 def test_lineage_damage() -> None:
     def reparent(root: str) -> None:
         value = canonical.json_object(reader.read_file(f"{root}/.jvs/descriptors/{IDS[0]}.json"))
@@ -327,13 +400,19 @@ def test_debris() -> None:
 
     def pending(root: str) -> None:
         os.mkdir(f"{root}/.jvs/snapshots/{other}.tmp")
-        intent = {"operation": "snapshot", "operation_id": other, "snapshot_id": other, "parent_id": IDS[1]}
+        intent: dict[str, Any] = {
+            "operation": "snapshot",
+            "operation_id": other,
+            "snapshot_id": other,
+            "parent_id": IDS[1],
+        }
+        intent["audit"] = {"event_id": event_of(4)}
         write_json(f"{root}/.jvs/intents/{other}.json", intent)
 
     expect_violation("I14", pending, settled=True)
     with repository() as root:
         pending(root)
-        save_config(root, head_snapshot_id=other, latest_snapshot_id=other)
+        save_config(root, head_snapshot_id=other, latest_snapshot_id=other, event_id=event_of(4))
         assert oracle.check_repository(root) == [], "debris that an intent names is no violation before settling"
         assert oracle.state(root)["heads"] == {"main": IDS[1]}
 
