@@ -93,9 +93,11 @@ class BtrfsEngine(Engine):
 
     def _hash(self, request: Request, moment: int) -> scan.Tree:
         """Hash the snapshot: it is frozen and keeps inodes and ctimes, so the rows of the worktree fit it."""
-        from jvs import scan
+        from jvs import originals, scan
 
-        worker = scan.Worker(jobs=request.jobs, allow_unreadable=request.allow_unreadable)
+        worker = originals.OriginalsWorker(
+            request.source, moment_ns=moment, jobs=request.jobs, allow_unreadable=request.allow_unreadable
+        )
         touched = None
         if request.base_payload is not None and request.load_total is not None and self.search:
             from jvs.engine import btrfs_search

@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 
-from jvs import clock, content, engine, fidelity, safepath, scan, tree, walk
+from jvs import clock, content, engine, fidelity, originals, safepath, scan, tree, walk
 from jvs.engine import Cloned, Request, hardlinks
 from jvs.engine.hardlinks import Linked
 from jvs.engine.target import Dir, Target
@@ -227,12 +227,13 @@ class Copier(scan.Worker):
         """Copy the content; return the stat that belongs to it, its digest when that came for free, and its size."""
         before = os.fstat(source)
         if self.share and content.reflink(source, target):
-            if self._hash and self._settled(before):
+            if self._hash and originals.settled(before, self._started_ns):
                 os.lseek(source, 0, os.SEEK_SET)
-                if before.st_size < scan.BIG_BYTES or self.jobs < 2:
-                    digest, size = tree.hash_open_file(source)
-                    if content.unchanged(before, os.fstat(source)):
-                        return before, digest, size
+                both = os.dup(source), os.dup(target)
+                if before.st_size >= scan.BIG_BYTES and self.jobs > 1:
+                    return before, self._run(self.jobs, originals.hash_either, *both, before), before.st_size
+                digest, size, _ = originals.hash_either(*both, before)
+                return before, digest, size
             return before, None, os.fstat(target).st_size
         if not self._hash or before.st_size >= scan.BIG_BYTES:
             final = content.copy_content(source, target, path, self.losses, share=False)
@@ -250,14 +251,6 @@ class Copier(scan.Worker):
             why = f"the file changed during each of {content.TRIES} attempts to copy it"
             self.losses.add(path, "torn", why)
         return before, digest.digest(), os.fstat(target).st_size
-
-    def _settled(self, st: os.stat_result) -> bool:
-        """Answer whether a later change to the file would show in its stat.
-
-        Sharing the blocks wrote back all dirty pages, so even a store into a mapped file moves the ctime; but not
-        when the ctime is so young that the clock of the filesystem may not have ticked since.
-        """
-        return max(st.st_ctime_ns, st.st_mtime_ns) < self._started_ns - scan.RACY_NS
 
     def _hash_target(self, target: int, size: int) -> tuple[Any, int]:
         """Hash what was written, in another thread when it is big."""

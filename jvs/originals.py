@@ -1,0 +1,93 @@
+"""Hashing a clone of a file by reading the original, whose pages are in memory already.
+
+A file and its clone share their blocks, but not their pages: what was just written or used is read from the disk
+again when the clone is read. The original says the same as long as its stat shows that it did not change since; the
+moment it does, the clone is read instead. For big files only: for small ones the second look costs more.
+Source: jvs-engines(7); btrfs and XFS write back and write-protect all pages before they share blocks, so that every
+later store moves the ctime, also one into a mapped file.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import content, safepath, scan, tree, walk
+from jvs.hashing import BIG_BYTES, NOT_READ, Worker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.hashing import Hashed
+    from jvs.tree import Entry
+
+
+def settled(st: os.stat_result, moment_ns: int) -> bool:
+    """Answer whether a change after a moment shows in the stat: a younger ctime may not have ticked since."""
+    return max(st.st_ctime_ns, st.st_mtime_ns) < moment_ns - scan.RACY_NS
+
+
+def hash_either(original: int, clone: int, before: os.stat_result, *, attributes: bool = False) -> Hashed:
+    """Hash two open files with one content, and close both: the original, or the clone when the original changed.
+
+    `before` is the stat of the original when they were equal; it must be `settled`. `attributes` reads the covered
+    xattrs of the clone as well. Errors: OSError.
+    """
+    try:
+        digest, size = tree.hash_open_file(original)
+        if not content.unchanged(before, os.fstat(original)):
+            digest, size = tree.hash_open_file(clone)
+        return digest, size, tree.covered_xattrs(clone) if attributes else NOT_READ
+    finally:
+        os.close(original)
+        os.close(clone)
+
+
+class OriginalsWorker(Worker):
+    """Hashes a frozen clone that keeps inodes and stamps (a btrfs snapshot), big files by their originals."""
+
+    def __init__(self, source: str, *, moment_ns: int, jobs: int, allow_unreadable: bool) -> None:
+        super().__init__(jobs=jobs, allow_unreadable=allow_unreadable)
+        self._moment_ns = moment_ns
+        self._source = safepath.open_dir(source)
+
+    def take(
+        self, inside: Any, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
+    ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
+        """Hash a big file by its original, all others as they are."""
+        if walk.kind_of(st.st_mode) == walk.FILE and st.st_size >= BIG_BYTES and settled(st, self._moment_ns):
+            original = self._open_original(path, st)
+            if original >= 0:
+                try:
+                    clone = safepath.open_file(name, fd)
+                except BaseException:
+                    os.close(original)
+                    raise
+                return self._run(self.jobs, _hash_both, original, clone, st), st.st_size, None
+        return super().take(inside, fd, path, name, st, old)
+
+    def _open_original(self, path: bytes, st: os.stat_result) -> int:
+        """Open the file of the same inode and stamps; -1 when it is not there any more, or not ours to read."""
+        parts = path.split(b"/")
+        try:
+            above = safepath.open_parent(self._source, parts)
+            try:
+                fd = safepath.open_file(parts[-1], above)
+            finally:
+                os.close(above)
+        except OSError:
+            return -1
+        now = os.fstat(fd)
+        if now.st_ino == st.st_ino and content.unchanged(st, now):
+            return fd
+        os.close(fd)
+        return -1
+
+    def close(self) -> None:
+        """End the threads."""
+        super().close()
+        os.close(self._source)
+
+
+def _hash_both(original: int, clone: int, before: os.stat_result) -> Hashed:
+    return hash_either(original, clone, before, attributes=True)
