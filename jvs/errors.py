@@ -195,6 +195,15 @@ ALL: tuple[type[JvsError], ...] = (
     InternalError,
 )
 
+OPENING = (UsageError, IOFailure, NotARepository, PathEscape, FormatUnsupported)
+"""What every command may meet that opens a repository."""
+READING = (*OPENING, NotFound, NameInvalid, DescriptorCorrupt, LineageBroken, PartialSnapshot)
+"""What a command may meet besides that looks at worktrees and snapshots."""
+NAMING = (*READING, Ambiguous)
+"""What a command may meet besides that is told a snapshot by TARGET."""
+CHANGING = (*READING, NoSpace, Busy, AuditChainBroken)
+"""What a command may meet that looks at worktrees and snapshots, and changes something in the repository."""
+
 _NO_SPACE = frozenset({28, 122})  # ENOSPC, EDQUOT: the same numbers on every Linux architecture
 
 

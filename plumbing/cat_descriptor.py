@@ -9,27 +9,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import (
-    Ambiguous,
-    DescriptorCorrupt,
-    IOFailure,
-    LineageBroken,
-    NotARepository,
-    NotFound,
-    PartialSnapshot,
-    UsageError,
-)
+from jvs.errors import NAMING
 
-RAISES = (
-    UsageError,
-    IOFailure,
-    NotFound,
-    Ambiguous,
-    NotARepository,
-    DescriptorCorrupt,
-    LineageBroken,
-    PartialSnapshot,
-)
+RAISES = NAMING
 SEE_ALSO = ("jvs-show(1)", "jvs-resolve(1)", "jvs-list-snapshots(1)", "jvs-format(5)")
 EXAMPLES = (
     ("jvs-cat-descriptor HEAD", "the descriptor of the newest snapshot"),

@@ -11,9 +11,9 @@ import argparse
 import os
 
 from jvs import cli
-from jvs.errors import AuditChainBroken, Busy, IOFailure, NoSpace, NotARepository, UsageError
+from jvs.errors import OPENING, AuditChainBroken, Busy, NoSpace, PartialSnapshot, UsageError
 
-RAISES = (UsageError, IOFailure, NoSpace, Busy, AuditChainBroken, NotARepository)
+RAISES = (*OPENING, NoSpace, Busy, PartialSnapshot, AuditChainBroken)
 SEE_ALSO = ("jvs-chain-check(1)", "jvs-clear-intent(1)", "jvs-audit(5)", "jvs-plumbing(7)")
 EXAMPLES = (("jvs-chain-append --log deploys.jsonl deploy --target v2", "keep a tamper-evident log of your own"),)
 

@@ -12,9 +12,9 @@ import argparse
 import os
 
 from jvs import cli
-from jvs.errors import AuditChainBroken, IOFailure, NotARepository, UsageError
+from jvs.errors import OPENING, AuditChainBroken
 
-RAISES = (UsageError, IOFailure, NotARepository, AuditChainBroken)
+RAISES = (*OPENING, AuditChainBroken)
 SEE_ALSO = ("jvs-chain-append(1)", "jvs-verify(1)", "jvs-audit(5)")
 EXAMPLES = (
     ("jvs-chain-check", "check the repository's audit log"),

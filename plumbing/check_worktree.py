@@ -10,27 +10,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import (
-    Detached,
-    FormatUnsupported,
-    LineageBroken,
-    NameInvalid,
-    NotARepository,
-    NotFound,
-    PathEscape,
-    UsageError,
-)
+from jvs.errors import READING, Detached
 
-RAISES = (
-    UsageError,
-    NotFound,
-    NotARepository,
-    Detached,
-    NameInvalid,
-    PathEscape,
-    FormatUnsupported,
-    LineageBroken,
-)
+RAISES = (*READING, Detached)
 SEE_ALSO = ("jvs-write-intent(1)", "jvs-snapshot(1)", "jvs-protocol(7)", "jvs-plumbing(7)")
 EXAMPLES = (("jvs-check-worktree main", "check, and print worktree, new id and parent"),)
 

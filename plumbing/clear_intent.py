@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import IOFailure, NameInvalid, NotARepository, UsageError
+from jvs.errors import OPENING, NameInvalid, UsageError
 
-RAISES = (IOFailure, NameInvalid, UsageError, NotARepository)
+RAISES = (*OPENING, NameInvalid)
 SEE_ALSO = ("jvs-write-intent(1)", "jvs-list-intents(1)", "jvs-protocol(7)")
 EXAMPLES = (("... | jvs-clear-intent --record", "this step in a pipeline"),)
 

@@ -12,9 +12,9 @@ import argparse
 import os
 
 from jvs import cli
-from jvs.errors import CloneIncomplete, Exists, IOFailure, NoSpace, NotARepository, NotFound, UsageError
+from jvs.errors import OPENING, CloneIncomplete, Exists, NoSpace, NotFound, UsageError
 
-RAISES = (UsageError, IOFailure, NoSpace, NotFound, NotARepository, Exists, CloneIncomplete)
+RAISES = (*OPENING, NoSpace, NotFound, Exists, CloneIncomplete)
 SEE_ALSO = ("jvs-probe-engine(1)", "jvs-hash-tree(1)", "jvs-engines(7)", "jvs-plumbing(7)")
 EXAMPLES = (("jvs-clone-tree dataset dataset-copy", "clone a directory, as cheaply as the filesystem can"),)
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import Ambiguous, IOFailure, NotARepository, NotFound, PartialSnapshot, PayloadHashMismatch, UsageError
+from jvs.errors import NAMING, PayloadHashMismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.diff import Change
 
-RAISES = (UsageError, IOFailure, NotFound, NotARepository, Ambiguous, PartialSnapshot, PayloadHashMismatch)
+RAISES = (*NAMING, PayloadHashMismatch)
 SEE_ALSO = ("jvs-diff(1)", "jvs-ls-tree(1)", "jvs-hash-tree(1)")
 EXAMPLES = (
     ("jvs-diff-tree HEAD~1 HEAD", "what the newest snapshot changed"),

@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import CloneIncomplete, IOFailure, NotARepository, UsageError
+from jvs.errors import OPENING, CloneIncomplete, UsageError
 
-RAISES = (UsageError, IOFailure, CloneIncomplete, NotARepository)
+RAISES = (*OPENING, CloneIncomplete)
 SEE_ALSO = ("jvs-clone-tree(1)", "jvs-ls-tree(1)", "jvs-verify-snapshot(1)", "jvs-format(5)")
 EXAMPLES = (("jvs-hash-tree dataset", "print the root hash of a directory"),)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import IOFailure, NotARepository, PartialSnapshot, UsageError
+from jvs.errors import OPENING, Busy, PartialSnapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from jvs.store import Store
 
-RAISES = (UsageError, IOFailure, NotARepository, PartialSnapshot)
+RAISES = (*OPENING, PartialSnapshot)
 SEE_ALSO = ("jvs-write-intent(1)", "jvs-clear-intent(1)", "jvs-doctor(1)", "jvs-protocol(7)")
 _LOCKS = {"pin": "pins", "unpin": "pins", "config": "config"}
 EXAMPLES = (("jvs-list-intents", "who is at work, and who died"),)
@@ -51,7 +51,6 @@ def _describe(store: Store, record: dict[str, Any]) -> dict[str, Any]:
 def _is_free(store: Store, operation: str, name: str | None) -> bool:
     """Answer whether nobody holds the lock of an operation, which tells that an owner who held it is dead."""
     from jvs import locks
-    from jvs.errors import Busy
     from jvs.names import check_worktree_name
 
     wanted = _LOCKS.get(operation, "repo") if name is None else f"worktree-{check_worktree_name(name)}"

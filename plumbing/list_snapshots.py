@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import IOFailure, NotARepository, UsageError
+from jvs.errors import OPENING, PartialSnapshot, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-RAISES = (UsageError, IOFailure, NotARepository)
+RAISES = (*OPENING, PartialSnapshot)
 SEE_ALSO = ("jvs-history(1)", "jvs-resolve(1)", "jvs-cat-descriptor(1)")
 EXAMPLES = (
     ("jvs-list-snapshots --format '{id} {note}'", "ids and notes"),

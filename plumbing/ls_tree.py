@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import Ambiguous, IOFailure, NotARepository, NotFound, PartialSnapshot, PayloadHashMismatch, UsageError
+from jvs.errors import NAMING, PayloadHashMismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.tree import Entry
 
-RAISES = (UsageError, IOFailure, NotFound, NotARepository, Ambiguous, PartialSnapshot, PayloadHashMismatch)
+RAISES = (*NAMING, PayloadHashMismatch)
 SEE_ALSO = ("jvs-diff-tree(1)", "jvs-hash-tree(1)", "jvs-resolve(1)", "sha256sum(1)")
 EXAMPLES = (
     ("jvs-ls-tree -r HEAD", "everything in the newest snapshot"),

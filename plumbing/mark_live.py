@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import Busy, DescriptorCorrupt, IOFailure, LineageBroken, NotARepository, PartialSnapshot, UsageError
+from jvs.errors import READING, Busy
 
-RAISES = (UsageError, IOFailure, NotARepository, Busy, DescriptorCorrupt, LineageBroken, PartialSnapshot)
+RAISES = (*READING, Busy)
 SEE_ALSO = ("jvs-gc-plan(1)", "jvs-prune-snapshot(1)", "jvs-protocol(7)")
 EXAMPLES = (
     ("jvs-mark-live | cut -f1", "the ids of all protected snapshots"),

@@ -11,9 +11,9 @@ import argparse
 import os
 
 from jvs import cli
-from jvs.errors import IOFailure, NotARepository, NotFound, UsageError
+from jvs.errors import OPENING, LineageBroken, NotFound
 
-RAISES = (UsageError, IOFailure, NotFound, NotARepository)
+RAISES = (*OPENING, NotFound, LineageBroken)
 SEE_ALSO = ("jvs-info(1)", "jvs-clone-tree(1)", "jvs-engines(7)")
 EXAMPLES = (
     ("jvs-probe-engine", "for the worktree around you"),

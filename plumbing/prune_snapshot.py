@@ -10,33 +10,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import (
-    Busy,
-    DescriptorCorrupt,
-    GcPlanMismatch,
-    IOFailure,
-    LineageBroken,
-    NameInvalid,
-    NoSpace,
-    NotARepository,
-    NotFound,
-    PartialSnapshot,
-    UsageError,
-)
+from jvs.errors import CHANGING, GcPlanMismatch
 
-RAISES = (
-    UsageError,
-    IOFailure,
-    NoSpace,
-    NotFound,
-    NotARepository,
-    Busy,
-    NameInvalid,
-    DescriptorCorrupt,
-    LineageBroken,
-    PartialSnapshot,
-    GcPlanMismatch,
-)
+RAISES = (*CHANGING, GcPlanMismatch)
 SEE_ALSO = ("jvs-mark-live(1)", "jvs-gc-run(1)", "jvs-protocol(7)")
 EXAMPLES = (("jvs-prune-snapshot 1700000000000-0a1b2c3d", "collect one snapshot"),)
 

@@ -11,18 +11,9 @@ import argparse
 import os
 
 from jvs import cli
-from jvs.errors import (
-    DescriptorCorrupt,
-    Exists,
-    IOFailure,
-    NoSpace,
-    NotARepository,
-    NotFound,
-    PartialSnapshot,
-    UsageError,
-)
+from jvs.errors import OPENING, DescriptorCorrupt, Exists, NoSpace, NotFound, PartialSnapshot, UsageError
 
-RAISES = (UsageError, IOFailure, NoSpace, NotFound, Exists, DescriptorCorrupt, PartialSnapshot, NotARepository)
+RAISES = (*OPENING, NoSpace, NotFound, Exists, DescriptorCorrupt, PartialSnapshot)
 SEE_ALSO = ("jvs-sync-tree(1)", "jvs-update-head(1)", "jvs-plumbing(7)", "jvs-protocol(7)")
 EXAMPLES = (("jvs-rename-ready build.tmp build", "publish a directory atomically"),)
 

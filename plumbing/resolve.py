@@ -10,27 +10,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import (
-    Ambiguous,
-    DescriptorCorrupt,
-    IOFailure,
-    LineageBroken,
-    NotARepository,
-    NotFound,
-    PartialSnapshot,
-    UsageError,
-)
+from jvs.errors import NAMING, NotFound, UsageError
 
-RAISES = (
-    UsageError,
-    IOFailure,
-    NotFound,
-    Ambiguous,
-    NotARepository,
-    DescriptorCorrupt,
-    LineageBroken,
-    PartialSnapshot,
-)
+RAISES = NAMING
 SEE_ALSO = ("jvs-cat-descriptor(1)", "jvs-list-snapshots(1)", "jvs-history(1)")
 EXAMPLES = (
     ("jvs-resolve HEAD~2", "the second before the newest"),

@@ -11,9 +11,9 @@ import argparse
 import os
 
 from jvs import cli
-from jvs.errors import IOFailure, NoSpace, NotARepository, UsageError
+from jvs.errors import OPENING, NoSpace, UsageError
 
-RAISES = (UsageError, IOFailure, NoSpace, NotARepository)
+RAISES = (*OPENING, NoSpace)
 SEE_ALSO = ("jvs-clone-tree(1)", "jvs-write-descriptor(1)", "jvs-protocol(7)")
 EXAMPLES = (("jvs-sync-tree dataset-copy", "make a tree durable"),)
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import Busy, IOFailure, LineageBroken, NoSpace, NotARepository, NotFound, StaleHead, UsageError
+from jvs.errors import CHANGING, Ambiguous, StaleHead, UsageError
 
-RAISES = (UsageError, IOFailure, NoSpace, NotFound, Busy, StaleHead, LineageBroken, NotARepository)
+RAISES = (*CHANGING, Ambiguous, StaleHead)
 SEE_ALSO = ("jvs-resolve(1)", "jvs-rename-ready(1)", "jvs-with-lock(1)", "jvs-protocol(7)")
 EXAMPLES = (("jvs-update-head main 1700000000000-0a1b2c3d", "move the head, whatever it was"),)
 

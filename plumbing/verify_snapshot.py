@@ -9,25 +9,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import (
-    DescriptorCorrupt,
-    IOFailure,
-    NotARepository,
-    NotFound,
-    PartialSnapshot,
-    PayloadHashMismatch,
-    UsageError,
-)
+from jvs.errors import NAMING, PayloadHashMismatch
 
-RAISES = (
-    UsageError,
-    IOFailure,
-    NotFound,
-    NotARepository,
-    DescriptorCorrupt,
-    PayloadHashMismatch,
-    PartialSnapshot,
-)
+RAISES = (*NAMING, PayloadHashMismatch)
 SEE_ALSO = ("jvs-verify(1)", "jvs-hash-tree(1)", "jvs-format(5)")
 EXAMPLES = (("jvs-verify-snapshot HEAD", "check the newest snapshot"),)
 

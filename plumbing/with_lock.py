@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import Busy, IOFailure, NotARepository, NotFound, UsageError
+from jvs.errors import READING, Busy, NotFound, UsageError
 
-RAISES = (UsageError, IOFailure, NotFound, NotARepository, Busy)
+RAISES = (*READING, Busy)
 SEE_ALSO = ("jvs-update-head(1)", "jvs-write-intent(1)", "jvs-plumbing(7)")
 EXAMPLES = (("jvs-with-lock main -- make data", "let nobody take a snapshot while a build runs"),)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import AuditChainBroken, IOFailure, NameInvalid, NoSpace, NotARepository, UsageError
+from jvs.errors import OPENING, AuditChainBroken, NameInvalid, NoSpace
 
-RAISES = (UsageError, IOFailure, NoSpace, NameInvalid, AuditChainBroken, NotARepository)
+RAISES = (*OPENING, NoSpace, NameInvalid, AuditChainBroken)
 SEE_ALSO = ("jvs-cat-descriptor(1)", "jvs-write-ready(1)", "jvs-format(5)", "jvs-protocol(7)")
 EXAMPLES = (("... | jvs-write-descriptor --record --note nightly --tag v2 | ...", "note and tags of a snapshot"),)
 

@@ -11,9 +11,9 @@ import argparse
 import os
 
 from jvs import cli
-from jvs.errors import AuditChainBroken, IOFailure, NoSpace, NotARepository, UsageError
+from jvs.errors import OPENING, AuditChainBroken, NoSpace
 
-RAISES = (UsageError, IOFailure, NoSpace, AuditChainBroken, NotARepository)
+RAISES = (*OPENING, NoSpace, AuditChainBroken)
 SEE_ALSO = ("jvs-check-worktree(1)", "jvs-clone-tree(1)", "jvs-list-intents(1)", "jvs-protocol(7)")
 EXAMPLES = (("jvs-check-worktree --record main | jvs-write-intent --record", "begin a snapshot by hand"),)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import IOFailure, NoSpace, NotARepository, UsageError
+from jvs.errors import OPENING, NoSpace
 
-RAISES = (IOFailure, NoSpace, UsageError, NotARepository)
+RAISES = (*OPENING, NoSpace)
 SEE_ALSO = ("jvs-rename-ready(1)", "jvs-format(5)", "jvs-protocol(7)")
 EXAMPLES = (("... | jvs-write-ready --record | ...", "this step in a pipeline"),)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import IOFailure, NotARepository, UsageError
+from jvs.errors import OPENING, NotARepository
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.settings import Settings
 
-RAISES = (UsageError, IOFailure, NotARepository)
+RAISES = OPENING
 SEE_ALSO = ("jvs-config-set(1)", "jvs-config-list(1)", "jvs-config(5)")
 EXAMPLES = (
     ("jvs config get snapshot.when_detached", "the value that counts here"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import IOFailure, NotARepository, UsageError
+from jvs.errors import OPENING, NotARepository
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jvs.settings import Settings
     from jvs.terminal import Terminal
 
-RAISES = (UsageError, IOFailure, NotARepository)
+RAISES = OPENING
 SEE_ALSO = ("jvs-config-get(1)", "jvs-config-set(1)", "jvs-config(5)")
 EXAMPLES = (("jvs config list --show-origin", "everything, and where it stands"),)
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import Busy, IOFailure, NameInvalid, NoSpace, NotARepository, UsageError
+from jvs.errors import OPENING, AuditChainBroken, Busy, NameInvalid, NoSpace, UsageError
 
-RAISES = (UsageError, IOFailure, NoSpace, NotARepository, Busy, NameInvalid)
+RAISES = (*OPENING, NoSpace, Busy, NameInvalid, AuditChainBroken)
 SEE_ALSO = ("jvs-config-get(1)", "jvs-config-unset(1)", "jvs-config(5)")
 EXAMPLES = (
     ("jvs config set snapshot.when_detached refuse", "in this repository"),

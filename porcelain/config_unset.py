@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import Busy, IOFailure, NoSpace, NotARepository, UsageError
+from jvs.errors import OPENING, AuditChainBroken, Busy, NoSpace, UsageError
 
-RAISES = (UsageError, IOFailure, NoSpace, NotARepository, Busy)
+RAISES = (*OPENING, NoSpace, Busy, AuditChainBroken)
 SEE_ALSO = ("jvs-config-set(1)", "jvs-config-list(1)", "jvs-config(5)")
 EXAMPLES = (("jvs config unset snapshot.when_detached", "back to what the user's file or the default says"),)
 

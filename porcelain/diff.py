@@ -11,16 +11,7 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import (
-    Ambiguous,
-    IOFailure,
-    LineageBroken,
-    NotARepository,
-    NotFound,
-    PathEscape,
-    PayloadHashMismatch,
-    UsageError,
-)
+from jvs.errors import NAMING, PayloadHashMismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,16 +20,7 @@ if TYPE_CHECKING:
     from jvs.store import Store
     from jvs.terminal import Terminal
 
-RAISES = (
-    UsageError,
-    IOFailure,
-    NotFound,
-    Ambiguous,
-    NotARepository,
-    PathEscape,
-    LineageBroken,
-    PayloadHashMismatch,
-)
+RAISES = (*NAMING, PayloadHashMismatch)
 SEE_ALSO = ("jvs-status(1)", "jvs-history(1)", "jvs-restore(1)", "jvs-diff-tree(1)")
 EXAMPLES = (
     ("jvs diff", "what the newest snapshot changed"),

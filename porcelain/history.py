@@ -12,7 +12,7 @@ import argparse
 import os
 
 from jvs import cli
-from jvs.errors import DescriptorCorrupt, IOFailure, LineageBroken, NotARepository, NotFound, UsageError
+from jvs.errors import READING, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jvs.store import Store
     from jvs.terminal import Terminal
 
-RAISES = (UsageError, IOFailure, NotFound, NotARepository, LineageBroken, DescriptorCorrupt)
+RAISES = READING
 SEE_ALSO = ("jvs-show(1)", "jvs-diff(1)", "jvs-restore(1)", "jvs-list-snapshots(1)")
 EXAMPLES = (
     ("jvs history -n 10", "the ten newest"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import IOFailure, JvsError, LineageBroken, NotARepository, UsageError
+from jvs.errors import READING, JvsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jvs.store import Store
     from jvs.terminal import Terminal
 
-RAISES = (UsageError, IOFailure, NotARepository, LineageBroken)
+RAISES = READING
 SEE_ALSO = ("jvs-status(1)", "jvs-probe-engine(1)", "jvs-engines(7)", "jvs-audit(5)")
 EXAMPLES = (
     ("jvs info", "what is this repository, and what does a snapshot cost here"),

@@ -15,21 +15,7 @@ import argparse
 import os
 
 from jvs import cli
-from jvs.errors import (
-    Ambiguous,
-    Busy,
-    DescriptorCorrupt,
-    Dirty,
-    IOFailure,
-    LineageBroken,
-    NoSpace,
-    NotARepository,
-    NotFound,
-    PartialSnapshot,
-    PathEscape,
-    PayloadHashMismatch,
-    UsageError,
-)
+from jvs.errors import CHANGING, Ambiguous, Dirty, NotFound, PayloadHashMismatch, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,21 +26,7 @@ if TYPE_CHECKING:
     from jvs.store import Store
     from jvs.terminal import Terminal
 
-RAISES = (
-    UsageError,
-    IOFailure,
-    NoSpace,
-    NotFound,
-    NotARepository,
-    Ambiguous,
-    Busy,
-    PathEscape,
-    Dirty,
-    DescriptorCorrupt,
-    PayloadHashMismatch,
-    LineageBroken,
-    PartialSnapshot,
-)
+RAISES = (*CHANGING, Ambiguous, Dirty, PayloadHashMismatch)
 SEE_ALSO = ("jvs-undo(1)", "jvs-history(1)", "jvs-diff(1)", "jvs-worktree-fork(1)", "jvs-protocol(7)")
 EXAMPLES = (
     ("jvs restore HEAD~1", "go back one snapshot"),

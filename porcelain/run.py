@@ -12,18 +12,7 @@ import argparse
 import sys
 
 from jvs import cli
-from jvs.errors import (
-    Busy,
-    CloneIncomplete,
-    Detached,
-    IOFailure,
-    LineageBroken,
-    NoSpace,
-    NotARepository,
-    NotFound,
-    PayloadHashMismatch,
-    UsageError,
-)
+from jvs.errors import CHANGING, CloneIncomplete, Detached, NotFound, PayloadHashMismatch, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,18 +21,7 @@ if TYPE_CHECKING:
     from jvs.store import Store
     from jvs.terminal import Terminal
 
-RAISES = (
-    UsageError,
-    IOFailure,
-    NoSpace,
-    NotFound,
-    NotARepository,
-    Busy,
-    Detached,
-    LineageBroken,
-    PayloadHashMismatch,
-    CloneIncomplete,
-)
+RAISES = (*CHANGING, Detached, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-snapshot(1)", "jvs-restore(1)", "jvs-undo(1)", "jvs-agents(7)")
 EXAMPLES = (
     ("jvs run --rollback -- make install", "keep the result of a command, or nothing of it"),

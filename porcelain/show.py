@@ -9,16 +9,7 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import (
-    Ambiguous,
-    DescriptorCorrupt,
-    IOFailure,
-    LineageBroken,
-    NotARepository,
-    NotFound,
-    PartialSnapshot,
-    UsageError,
-)
+from jvs.errors import NAMING, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,16 +17,7 @@ if TYPE_CHECKING:
 
     from jvs.terminal import Terminal
 
-RAISES = (
-    UsageError,
-    IOFailure,
-    NotFound,
-    Ambiguous,
-    NotARepository,
-    DescriptorCorrupt,
-    LineageBroken,
-    PartialSnapshot,
-)
+RAISES = NAMING
 SEE_ALSO = ("jvs-history(1)", "jvs-cat-descriptor(1)", "jvs-ls-tree(1)", "jvs-format(5)")
 EXAMPLES = (
     ("jvs show", "the snapshot that the files are at"),

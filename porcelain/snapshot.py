@@ -12,35 +12,9 @@ import argparse
 import os
 
 from jvs import cli
-from jvs.errors import (
-    Busy,
-    CloneIncomplete,
-    Detached,
-    Dirty,
-    IOFailure,
-    LineageBroken,
-    NameInvalid,
-    NoSpace,
-    NotARepository,
-    NotFound,
-    PathEscape,
-    UsageError,
-)
+from jvs.errors import CHANGING, CloneIncomplete, Detached, Dirty, PayloadHashMismatch, UsageError
 
-RAISES = (
-    UsageError,
-    IOFailure,
-    NoSpace,
-    NotFound,
-    NotARepository,
-    Busy,
-    Detached,
-    Dirty,
-    NameInvalid,
-    PathEscape,
-    LineageBroken,
-    CloneIncomplete,
-)
+RAISES = (*CHANGING, Detached, Dirty, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-history(1)", "jvs-restore(1)", "jvs-verify(1)", "jvs-engines(7)", "jvs-protocol(7)")
 EXAMPLES = (
     ('jvs snapshot "before training"', "snapshot with a note"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import IOFailure, LineageBroken, NotARepository, NotFound, PathEscape, PayloadHashMismatch, UsageError
+from jvs.errors import READING, PayloadHashMismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jvs.store import Store
     from jvs.terminal import Terminal
 
-RAISES = (UsageError, IOFailure, NotFound, NotARepository, PathEscape, LineageBroken, PayloadHashMismatch)
+RAISES = (*READING, PayloadHashMismatch)
 SEE_ALSO = ("jvs-diff(1)", "jvs-snapshot(1)", "jvs-restore(1)", "jvs-history(1)")
 EXAMPLES = (
     ("jvs status", "where am I, and what changed"),

@@ -12,17 +12,7 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import (
-    Busy,
-    Exists,
-    IOFailure,
-    LineageBroken,
-    NoSpace,
-    NotARepository,
-    NotFound,
-    PartialSnapshot,
-    UsageError,
-)
+from jvs.errors import CHANGING, Exists, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,17 +22,7 @@ if TYPE_CHECKING:
     from jvs.store import Store
     from jvs.terminal import Terminal
 
-RAISES = (
-    UsageError,
-    IOFailure,
-    NoSpace,
-    NotFound,
-    NotARepository,
-    Busy,
-    Exists,
-    LineageBroken,
-    PartialSnapshot,
-)
+RAISES = (*CHANGING, Exists)
 SEE_ALSO = ("jvs-restore(1)", "jvs-worktree-remove(1)", "jvs-history(1)", "jvs-protocol(7)")
 EXAMPLES = (
     ("jvs undo", "take back the last operation"),

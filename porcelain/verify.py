@@ -11,17 +11,7 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import (
-    AuditChainBroken,
-    DescriptorCorrupt,
-    IOFailure,
-    LineageBroken,
-    NotARepository,
-    NotFound,
-    PartialSnapshot,
-    PayloadHashMismatch,
-    UsageError,
-)
+from jvs.errors import NAMING, AuditChainBroken, NotFound, PayloadHashMismatch, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,17 +19,7 @@ if TYPE_CHECKING:
     from jvs.terminal import Terminal
     from jvs.verify import SnapshotReport
 
-RAISES = (
-    UsageError,
-    IOFailure,
-    NotFound,
-    NotARepository,
-    DescriptorCorrupt,
-    PayloadHashMismatch,
-    LineageBroken,
-    PartialSnapshot,
-    AuditChainBroken,
-)
+RAISES = (*NAMING, PayloadHashMismatch, AuditChainBroken)
 SEE_ALSO = ("jvs-doctor(1)", "jvs-verify-snapshot(1)", "jvs-chain-check(1)", "jvs-threats(7)")
 EXAMPLES = (
     ("jvs verify", "check the head"),

@@ -9,35 +9,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import (
-    Ambiguous,
-    Busy,
-    DescriptorCorrupt,
-    Exists,
-    IOFailure,
-    NameInvalid,
-    NoSpace,
-    NotARepository,
-    NotFound,
-    PartialSnapshot,
-    PayloadHashMismatch,
-    UsageError,
-)
+from jvs.errors import CHANGING, Ambiguous, CloneIncomplete, Exists, PayloadHashMismatch
 
-RAISES = (
-    UsageError,
-    IOFailure,
-    NoSpace,
-    NotFound,
-    NotARepository,
-    Ambiguous,
-    Busy,
-    Exists,
-    NameInvalid,
-    DescriptorCorrupt,
-    PayloadHashMismatch,
-    PartialSnapshot,
-)
+RAISES = (*CHANGING, Ambiguous, Exists, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-worktree-fork(1)", "jvs-worktree-remove(1)", "jvs-worktree-list(1)")
 EXAMPLES = (
     ("jvs worktree create scratch", "make an empty worktree"),

@@ -12,43 +12,13 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import (
-    Ambiguous,
-    Busy,
-    CloneIncomplete,
-    DescriptorCorrupt,
-    Exists,
-    IOFailure,
-    LineageBroken,
-    NameInvalid,
-    NoSpace,
-    NotARepository,
-    NotFound,
-    PartialSnapshot,
-    PayloadHashMismatch,
-    UsageError,
-)
+from jvs.errors import CHANGING, Ambiguous, CloneIncomplete, Exists, PayloadHashMismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-RAISES = (
-    UsageError,
-    IOFailure,
-    NoSpace,
-    NotFound,
-    NotARepository,
-    Ambiguous,
-    Busy,
-    Exists,
-    NameInvalid,
-    DescriptorCorrupt,
-    PayloadHashMismatch,
-    LineageBroken,
-    PartialSnapshot,
-    CloneIncomplete,
-)
+RAISES = (*CHANGING, Ambiguous, Exists, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-worktree-create(1)", "jvs-worktree-remove(1)", "jvs-worktree-path(1)", "jvs-engines(7)")
 EXAMPLES = (
     ("jvs fork experiment", "go on in a worktree of its own"),

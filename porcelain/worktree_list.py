@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import IOFailure, LineageBroken, NotARepository, UsageError
+from jvs.errors import READING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jvs.store import Store
     from jvs.terminal import Terminal
 
-RAISES = (UsageError, IOFailure, NotARepository, LineageBroken)
+RAISES = READING
 SEE_ALSO = ("jvs-worktree-fork(1)", "jvs-worktree-path(1)", "jvs-status(1)")
 EXAMPLES = (("jvs worktree list", "show all worktrees"),)
 

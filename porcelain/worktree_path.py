@@ -9,9 +9,9 @@ import argparse
 import os
 
 from jvs import cli
-from jvs.errors import IOFailure, LineageBroken, NameInvalid, NotARepository, NotFound, UsageError
+from jvs.errors import READING
 
-RAISES = (UsageError, IOFailure, NotFound, NotARepository, NameInvalid, LineageBroken)
+RAISES = READING
 SEE_ALSO = ("jvs-worktree-list(1)", "jvs-worktree-fork(1)")
 EXAMPLES = (('cd "$(jvs worktree path experiment)"', "go to a worktree"),)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import Busy, IOFailure, LineageBroken, NameInvalid, NoSpace, NotARepository, NotFound, UsageError
+from jvs.errors import CHANGING, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-RAISES = (UsageError, IOFailure, NoSpace, NotFound, NotARepository, Busy, NameInvalid, LineageBroken)
+RAISES = CHANGING
 SEE_ALSO = ("jvs-undo(1)", "jvs-worktree-list(1)", "jvs-gc-plan(1)")
 EXAMPLES = (
     ("jvs worktree remove trial-2", "remove a worktree"),

@@ -9,19 +9,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import (
-    Busy,
-    Exists,
-    IOFailure,
-    LineageBroken,
-    NameInvalid,
-    NoSpace,
-    NotARepository,
-    NotFound,
-    UsageError,
-)
+from jvs.errors import CHANGING, Exists
 
-RAISES = (UsageError, IOFailure, NoSpace, NotFound, NotARepository, Busy, Exists, NameInvalid, LineageBroken)
+RAISES = (*CHANGING, Exists)
 SEE_ALSO = ("jvs-worktree-list(1)", "jvs-undo(1)")
 EXAMPLES = (("jvs worktree rename trial-2 winner", "rename a worktree"),)
 
