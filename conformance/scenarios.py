@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import supervisor
 from checks_steps import PIPELINE
@@ -17,7 +17,8 @@ Words = tuple[str, ...]
 class Scenario:
     """One operation. `build` makes `work/repo` and returns the command's words; `cwd` is relative to `work`.
 
-    `loses` says that the operation lets go of bytes on purpose; `gone` that it makes snapshots go.
+    `loses` says that the operation lets go of bytes on purpose; `gone` that it makes snapshots go; `repairs` that
+    what a crash leaves of it is harmless and stays until a repair (it takes no lock under which others could tidy).
     """
 
     name: str
@@ -27,7 +28,7 @@ class Scenario:
     gone: bool = False
     program: str = "jvs"
     watched: str = "repo"
-    tags: frozenset[str] = field(default_factory=frozenset)
+    repairs: bool = False
 
 
 def _base(env: Env) -> tuple[str, list[str]]:
@@ -118,14 +119,23 @@ def _restore_paths(env: Env) -> Words:
     return ("restore", ids[1], "--", "dir", "a.txt")
 
 
+def _restore_discard(env: Env) -> Words:
+    _, ids = _base(env)
+    return ("restore", ids[0], "--discard")
+
+
 def _restore_settles(env: Env) -> Words:
     """A restore that finds another one that died in the middle."""
     root, ids = _base(env)
-    argv = [f"{env.bin}/jvs", "restore", ids[1]]
-    counted = _calls(env, argv, root)
-    action = supervisor.Action("kill", counted // 2)
-    supervisor.run(argv, root=root, cwd=f"{root}/main", env=env.variables, action=action)
+    _die_halfway(env, root, "restore", ids[1])
     return ("restore", ids[0])
+
+
+def _die_halfway(env: Env, root: str, *words: str) -> None:
+    """Run a command and kill it at the middle one of its calls."""
+    argv = [f"{env.bin}/jvs", *words]
+    action = supervisor.Action("kill", _calls(env, argv, root) // 2)
+    supervisor.run(argv, root=root, cwd=f"{root}/main", env=env.variables, action=action)
 
 
 def _calls(env: Env, argv: list[str], root: str) -> int:
@@ -153,6 +163,18 @@ def _redo(env: Env) -> Words:
 def _undo_removal(env: Env) -> Words:
     root, _ = _base(env)
     env.jvs("worktree", "remove", "side", cwd=root)
+    return ("undo",)
+
+
+def _redo_removal(env: Env) -> Words:
+    _undo_removal(env)
+    env.jvs("undo", cwd=f"{env.work}/repo/main")
+    return ("undo", "--redo")
+
+
+def _undo_rename(env: Env) -> Words:
+    root, _ = _base(env)
+    env.jvs("worktree", "rename", "side", "renamed", cwd=root)
     return ("undo",)
 
 
@@ -188,6 +210,28 @@ def _gc(env: Env) -> Words:
     return ("gc", "run", "--plan-id", plan["plan_id"])
 
 
+def _gc_settles(env: Env) -> Words:
+    """A snapshot that finds a collection that died in the middle."""
+    words = _gc(env)
+    _die_halfway(env, f"{env.work}/repo", *words)
+    return ("snapshot", "N")
+
+
+def _gc_plan(env: Env) -> Words:
+    _base(env)
+    return ("gc", "plan", "--keep-last", "1")
+
+
+def _prune(env: Env) -> Words:
+    _, ids = _base(env)
+    return (ids[0], "--keep-last", "1")
+
+
+def _update_head(env: Env) -> Words:
+    _, ids = _base(env)
+    return ("main", ids[1], ids[2])
+
+
 def _pin(env: Env) -> Words:
     _, ids = _base(env)
     return ("gc", "pin", ids[0], "--reason", "keep")
@@ -202,6 +246,12 @@ def _unpin(env: Env) -> Words:
 def _config(env: Env) -> Words:
     _base(env)
     return ("config", "set", "snapshot.when_detached", "refuse")
+
+
+def _unset(env: Env) -> Words:
+    root, _ = _base(env)
+    env.jvs("config", "set", "snapshot.when_detached", "refuse", cwd=root)
+    return ("config", "unset", "snapshot.when_detached")
 
 
 def _repair(env: Env) -> Words:
@@ -233,18 +283,26 @@ SCENARIOS = (
     Scenario("restore", _restore),
     Scenario("restore-head", _restore_head),
     Scenario("restore-paths", _restore_paths),
+    Scenario("restore-discard", _restore_discard, loses=True),
     Scenario("restore-settles", _restore_settles),
     Scenario("undo", _undo),
     Scenario("redo", _redo),
     Scenario("undo-removal", _undo_removal),
+    Scenario("redo-removal", _redo_removal),
+    Scenario("undo-rename", _undo_rename),
     Scenario("fork", _fork),
     Scenario("create", _create),
     Scenario("rename", _rename),
     Scenario("remove", _remove),
     Scenario("discard", _discard, loses=True),
     Scenario("gc", _gc, gone=True, loses=True),
+    Scenario("gc-settles", _gc_settles, gone=True, loses=True),
+    Scenario("gc-plan", _gc_plan, repairs=True),
+    Scenario("prune-snapshot", _prune, gone=True, loses=True, program="jvs-prune-snapshot"),
+    Scenario("update-head", _update_head, program="jvs-update-head"),
     Scenario("pin", _pin),
     Scenario("unpin", _unpin),
     Scenario("config", _config),
+    Scenario("config-unset", _unset),
     Scenario("repair", _repair),
 )

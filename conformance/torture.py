@@ -190,8 +190,8 @@ class Torturer:
         return _Place(self.bin, prepared.base, place, keep=self.keep, standby=self.standby())
 
     def _argv(self, prepared: Prepared, env: Env) -> list[str]:
-        program = os.path.join(env.bin, "jvs") if prepared.scenario.program == "jvs" else prepared.scenario.program
-        return [program, *prepared.words]
+        program = prepared.scenario.program
+        return [os.path.join(env.bin, program) if program.startswith("jvs") else program, *prepared.words]
 
     def supervised(
         self, prepared: Prepared, env: Env, action: supervisor.Action | None, *, lie: bool = False
@@ -257,7 +257,7 @@ class Torturer:
         try:
             if exists and at % 3 == 0:
                 found += self._debris_is_said(env, root)
-            ending = self._next(prepared, env, repair=exists and at % 2 == 0)
+            ending = self._next(prepared, env, repair=exists and (at % 2 == 0 or scenario.repairs))
             found += _differences("neither done nor undone", ending, prepared.endings)
         except Failure as failure:
             found.append(f"the next command: {failure}")
