@@ -26,10 +26,11 @@ CHEAP_ENTRIES = 2000
 """Settling deletes trash of up to so many files at once; more is left to `gc run` and `doctor`."""
 
 
-def run(store: Store, plan_id: str, policy: Policy | None = None) -> dict[str, Any]:
+def run(store: Store, plan_id: str, policy: Policy | None = None, *, allow_newer: bool = False) -> dict[str, Any]:
     """Collect the candidates of a plan, or continue a run of it that was interrupted.
 
-    `policy` stands in for the plan's file when there is none. Shape: `plan_id`, `collected` (ids), `collected_count`.
+    `policy` stands in for the plan's file when there is none. `allow_newer` accepts that the repository changed since,
+    as long as nothing protects any candidate. Shape: `plan_id`, `collected` (ids), `collected_count`.
     Durable: yes; on return every candidate is gone, bytes and all.
     Errors: E_NOT_FOUND for an unknown plan, E_GC_PLAN_MISMATCH when the repository changed since, E_BUSY; E_IO,
     E_NO_SPACE when something could not be removed: run it again.
@@ -44,42 +45,64 @@ def run(store: Store, plan_id: str, policy: Policy | None = None) -> dict[str, A
         while left:  # more than one round only when the disk is too full to mark all candidates at once
             with locks.acquire_repository(layout.locks, exclusive=True, wait=wait, command=command):
                 store.settle()
-                plan, done = _check(store, plan_id, policy)
+                plan, done = _check(store, plan_id, policy, allow_newer=allow_newer)
+                collected = sorted({*collected, *done})
                 if not plan.candidates:
-                    collected = sorted({*collected, *done})
                     break
                 pending = _begin(store, plan, plan_id)
                 _take_out_all(store, plan, pending)
             out = _finish(store, pending)
-            collected += out
+            collected = sorted({*collected, *out})
             left = set(out) != set(pending["candidates"])
     _tidy_index(store)
     return {"plan_id": plan_id, "collected": collected, "collected_count": len(collected)}
 
 
-def _check(store: Store, plan_id: str, policy: Policy | None) -> tuple[gc_plan.Plan, set[str]]:
+def _check(store: Store, plan_id: str, policy: Policy | None, *, allow_newer: bool) -> tuple[gc_plan.Plan, set[str]]:
     """Plan again; return the plan and what an earlier run of it has collected. Errors: E_GC_PLAN_MISMATCH."""
-    stored = gc_plan.load_policy(store, plan_id)
+    stored = gc_plan.load(store, plan_id)
     if stored is None and policy is None:
         raise NotFound(f"there is no plan '{plan_id}'", hint="'jvs gc plan' makes one and prints its id")
-    chosen = stored or policy
+    chosen = policy if stored is None else stored.policy
     assert chosen is not None
     plan = gc_plan.make(store, chosen, estimate=False)
     stones = tombstone.load_all(store.layout)
     done = {i for i, stone in stones.items() if stone["plan_id"] == plan_id and i not in plan.found}
     now = plan.plan_id(done)
-    if now != plan_id:
-        if stored is None:
-            raise NotFound(
-                f"there is no plan '{plan_id}', and with these options it would be '{now}'",
-                hint="'jvs gc plan' makes one and prints its id",
-            )
+    if now == plan_id:
+        return plan, done
+    if stored is None:
+        raise NotFound(
+            f"there is no plan '{plan_id}', and with these options it would be '{now}'",
+            hint="'jvs gc plan' makes one and prints its id",
+        )
+    new = "look at a new plan with 'jvs gc plan', then run that one"
+    if stored.candidates is None:
         raise GcPlanMismatch(
             f"the repository changed since plan '{plan_id}' was made: it would be '{now}' now",
-            hint="look at a new plan with 'jvs gc plan', then run that one",
+            hint=new,
             plan_id=plan_id,
             now=now,
         )
+    left = [i for i in stored.candidates if i in plan.found or i not in stones]  # others may have collected some
+    kept = {i: plan.marks.sentences(i) or ["it is not there"] for i in left if i not in plan.candidates}
+    if kept:
+        first, more = next(iter(kept)), f", and {len(kept) - 1} more" if len(kept) > 1 else ""
+        raise GcPlanMismatch(
+            f"since plan '{plan_id}' was made snapshot '{first}' became protected ({'; '.join(kept[first])}){more}",
+            hint=new,
+            plan_id=plan_id,
+            now=now,
+            protected=kept,
+        )
+    if not allow_newer:
+        raise GcPlanMismatch(
+            f"the repository changed since plan '{plan_id}' was made: it would be '{now}' now",
+            hint=f"nothing protects what it names: '--allow-newer' collects that all the same; or {new}",
+            plan_id=plan_id,
+            now=now,
+        )
+    plan.candidates = left
     return plan, done
 
 
@@ -198,7 +221,7 @@ def _settle_locked(store: Store, pending: dict[str, Any]) -> str:
     durable.fsync_dir(layout.tombstones)
     intent.clear(layout, pending["operation_id"])
     whole = len(candidates) - len(half)
-    return f"completed a collection that was interrupted: {len(half)} snapshots are gone, {whole} stay"
+    return f"completed an interrupted collection: {len(half)} snapshots are gone, {whole} stay"
 
 
 def _delete_cheap_trash(store: Store, ids: list[str]) -> None:

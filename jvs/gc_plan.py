@@ -48,13 +48,7 @@ class Plan:
 
     def plan_id(self, also: set[str] | frozenset[str] = frozenset()) -> str:
         """Return the id of the plan; `also` are candidates that an interrupted run has already collected."""
-        content = {
-            "version": 1,
-            "policy": self.policy.as_json(),
-            "candidates": sorted({*self.candidates, *also}),
-            "heads": self.heads,
-        }
-        return hashlib.sha256(canon.encode(content)).hexdigest()[:PLAN_ID_DIGITS]
+        return _id_of(self.policy.as_json(), sorted({*self.candidates, *also}), self.heads)
 
     def why_dropped(self, snapshot_id: str) -> str:
         """Return why a candidate can go."""
@@ -90,6 +84,11 @@ class Plan:
                 for i in self.order
             ],
         }
+
+
+def _id_of(policy: Any, candidates: Any, heads: Any) -> str:
+    content = {"version": 1, "policy": policy, "candidates": candidates, "heads": heads}
+    return hashlib.sha256(canon.encode(content)).hexdigest()[:PLAN_ID_DIGITS]
 
 
 def make(store: Store, policy: Policy, *, estimate: bool = True) -> Plan:
@@ -205,9 +204,8 @@ def save(store: Store, plan: Plan) -> dict[str, Any]:
     value = plan.as_json()
     path = path_of(store.layout, value["plan_id"])
     _forget_old(store.layout, os.path.basename(path))
-    data = (
-        canon.encode({key: value[key] for key in ("plan_id", "created_at", "retention_policy", "candidates")}) + b"\n"
-    )
+    kept = {key: value[key] for key in ("plan_id", "created_at", "retention_policy", "candidates")}
+    data = canon.encode({**kept, "heads": plan.heads}) + b"\n"
     try:
         durable.replace_file(path, data, sync=False)
     except OSError as error:
@@ -245,15 +243,29 @@ def make_room(store: Store) -> bool:
     return True
 
 
-def load_policy(store: Store, plan_id: str) -> Policy | None:
-    """Return the policy of a stored plan; None when there is no such file. Errors: E_IO, E_GC_PLAN_MISMATCH."""
+class Stored:
+    """A plan as its file holds it. `candidates` is None when the id of the plan does not stand for them."""
+
+    def __init__(self, policy: Policy, candidates: list[str] | None) -> None:
+        self.policy = policy
+        self.candidates = candidates
+
+
+def load(store: Store, plan_id: str) -> Stored | None:
+    """Return a stored plan; None when there is no such file. Errors: E_IO, E_GC_PLAN_MISMATCH when it is damaged.
+
+    The id is a hash of policy, candidates and heads, so that a file that was changed names nothing that it did not.
+    """
     from jvs.errors import GcPlanMismatch
 
     path = path_of(store.layout, plan_id)
     fields = {"plan_id": records.is_text, "retention_policy": records.is_object, "candidates": records.is_list}
     try:
         value = records.load(path, fields, GcPlanMismatch)
-        return Policy(_checked_rules(value["retention_policy"]))
+        stands = records.are_ids(value["candidates"]) and plan_id == _id_of(
+            value["retention_policy"], value["candidates"], value.get("heads")
+        )
+        return Stored(Policy(_checked_rules(value["retention_policy"])), value["candidates"] if stands else None)
     except FileNotFoundError:
         return None
     except (IOFailure, GcPlanMismatch):

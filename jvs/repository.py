@@ -269,11 +269,15 @@ class Repository:
             gc_plan.save(self._store, plan)
             return plan
 
-    def gc_run(self, plan: Plan | str) -> dict[str, Any]:
-        """Collect what a plan names. Errors: E_GC_PLAN_MISMATCH when the repository changed since, E_BUSY."""
+    def gc_run(self, plan: Plan | str, *, allow_newer: bool = False) -> dict[str, Any]:
+        """Collect what a plan names; with `allow_newer` although others have worked since, if nothing protects it now.
+
+        Errors: E_GC_PLAN_MISMATCH when the repository changed since, E_BUSY.
+        """
         from jvs import gc
 
-        return gc.run(self._store, plan if isinstance(plan, str) else plan.plan_id())
+        plan_id = plan if isinstance(plan, str) else plan.plan_id()
+        return gc.run(self._store, plan_id, allow_newer=allow_newer)
 
     def pin(self, target: str, *, reason: str | None = None) -> dict[str, Any]:
         """Protect a snapshot from collection; return the pin. Errors: E_NOT_FOUND, E_BUSY."""

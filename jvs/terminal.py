@@ -111,6 +111,26 @@ def cut_left(text: str, width: int) -> str:
     return cut(text[::-1], width)[::-1]
 
 
+def flow(parts: list[str], width: int, indent: int) -> list[str]:
+    """Return texts two blanks apart, on as many lines as a width in columns needs; all but the first are indented.
+
+    A text that is wider than a line is broken between words, and only a word that is too wide is cut.
+    """
+    lines, line, room = [], parts[0], width - indent
+    for part in parts[1:]:
+        if columns(line) + 2 + columns(part) <= width:
+            line += "  " + part
+            continue
+        lines.append(line.rstrip())
+        line = " " * indent
+        for word in part.split(" ") if columns(part) > room else [part]:
+            if line.strip() and columns(line) + 1 + columns(word) > width:
+                lines.append(line.rstrip())
+                line = " " * indent
+            line += (" " if line.strip() else "") + cut(word, room)
+    return [*lines, line.rstrip()]
+
+
 def age(ns: int) -> str:
     """Return how long ago a time is, in the unit that says most: `12 s ago`, `3 h ago`. Units: ns since 1970."""
     seconds = (clock.now_ns() - ns) // 1_000_000_000

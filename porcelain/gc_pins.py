@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from jvs.terminal import Terminal
+
 RAISES = (UsageError, IOFailure, NotARepository, PartialSnapshot)
 SEE_ALSO = ("jvs-gc-pin(1)", "jvs-gc-unpin(1)", "jvs-gc-plan(1)")
 EXAMPLES = (("jvs gc pins", "what is pinned, and why"),)
@@ -32,15 +34,24 @@ def work(args: argparse.Namespace) -> cli.Result:
     store = cli.open_store(args)
     now = clock.now_ns()
     found = [{**pin, "expired": pins.has_expired(pin, now)} for pin in pins.list_all(store.layout)]
-    return cli.Result({"pins": found, "count": len(found)}, "".join(_line(pin) for pin in found), items=found)
+    return cli.Result({"pins": found, "count": len(found)}, lambda terminal: _text(found, terminal), items=found)
 
 
-def _line(pin: dict[str, Any]) -> str:
-    from jvs.terminal import show_text
+def _text(found: list[dict[str, Any]], terminal: Terminal) -> str:
+    return "".join(line + "\n" for pin in found for line in _lines(pin, terminal))
+
+
+def _lines(pin: dict[str, Any], terminal: Terminal) -> list[str]:
+    from jvs.terminal import cut, flow, show_text
 
     end = "for good" if pin["expires_at"] is None else f"until {pin['expires_at']}"
-    state = "expired" if pin["expired"] else end
-    return f"{pin['snapshot_id']}  {state}  {show_text(pin['actor'])}  {show_text(pin['reason'] or '')}".rstrip() + "\n"
+    parts = [
+        pin["snapshot_id"],
+        "expired" if pin["expired"] else end,
+        cut(show_text(pin["actor"]), 30),
+        *([show_text(pin["reason"])] if pin["reason"] else []),
+    ]
+    return flow(parts, terminal.width, 4)
 
 
 def main(argv: list[str] | None = None) -> int:

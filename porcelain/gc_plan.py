@@ -44,6 +44,8 @@ EXAMPLES = (
     ("jvs gc plan --keep-last 10 --keep-daily 14 --keep-tag 'release-*'", "thin the lines"),
 )
 
+_ALIGNED_COLUMNS = 60
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
@@ -66,30 +68,56 @@ def work(args: argparse.Namespace) -> cli.Result:
             value = gc_plan.save(store, plan)
         except NoSpace:
             value = plan.as_json()
-            observe.remark("the disk is full and the plan was not stored: give 'jvs gc run' the same policy options")
+            observe.remark("plan not stored (disk full): give 'jvs gc run' these options too")
     return cli.Result(value, lambda terminal: _text(value, terminal))
 
 
 def _text(value: dict[str, Any], terminal: Terminal) -> str:
-    from jvs import clock
-    from jvs.terminal import age, cut, plural, show_text, size
+    from jvs.terminal import flow, plural, size
 
-    lines = [f"GC Plan: {value['plan_id']}"]
+    lines = flow(["GC Plan:", value["plan_id"]], terminal.width, 2)
+    lines[0] = lines[0].replace("GC Plan:  ", "GC Plan: ")
     for snapshot in value["snapshots"]:
-        word = terminal.paint("keep", "green") if snapshot["keep"] else terminal.paint("drop", "red")
-        when = age(clock.parse_rfc3339(snapshot["created_at"]))
-        note = cut(show_text(snapshot["note"]), 30)
-        why = show_text("; ".join(snapshot["reasons"]))
-        lines.append(f"  {word}  {snapshot['snapshot_id']}  {when:<12}  {snapshot['worktree_name']}  {note}  ({why})")
+        lines += _snapshot(snapshot, terminal)
     most = "" if value["estimate_exact"] else "at most "
     count = plural(value["candidate_count"], "snapshot")
     total = len(value["snapshots"])
     if not value["candidate_count"]:
-        lines.append(f"Nothing can go: all of {plural(total, 'snapshot')} are kept.")
-    else:
-        lines.append(f"{count} of {total} can go, freeing {most}{size(value['deletable_bytes_estimate'])}.")
-        lines.append(f"To collect them: jvs gc run --plan-id {value['plan_id']}")
-    return "\n".join(lines) + "\n"
+        last = f"Nothing can go: all of {plural(total, 'snapshot')} are kept."
+        return "\n".join([*lines, *_wrapped(last, terminal)]) + "\n"
+    lines += _wrapped(f"{count} of {total} can go, freeing {most}{size(value['deletable_bytes_estimate'])}.", terminal)
+    command = f"jvs gc run --plan-id {value['plan_id']}"
+    said = f"To collect them: {command}"
+    if len(said) > terminal.width:  # a command that can be copied, in as many lines as it takes
+        broken = command.replace(value["plan_id"], f"\\\n    {value['plan_id']}")
+        said = f"To collect them:\n  {command if len(command) + 2 <= terminal.width else broken}"
+    return "\n".join([*lines, said]) + "\n"
+
+
+def _snapshot(snapshot: dict[str, Any], terminal: Terminal) -> list[str]:
+    """Return the lines of one snapshot."""
+    from jvs import clock
+    from jvs.terminal import age, cut, flow, pad, show_text
+
+    word, color = ("keep", "green") if snapshot["keep"] else ("drop", "red")
+    when = age(clock.parse_rfc3339(snapshot["created_at"]))
+    note = cut(show_text(snapshot["note"]), 30)
+    parts = [
+        f"  {word}",
+        snapshot["snapshot_id"],
+        pad(when, 12) if terminal.width >= _ALIGNED_COLUMNS else when,
+        cut(show_text(snapshot["worktree_name"]), 20),
+        *([note] if note else []),
+        f"({show_text('; '.join(snapshot['reasons']))})",
+    ]
+    first, *more = flow(parts, terminal.width, 8)
+    return [first.replace(word, terminal.paint(word, color), 1), *more]
+
+
+def _wrapped(text: str, terminal: Terminal) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, terminal.width, subsequent_indent="  ")
 
 
 def main(argv: list[str] | None = None) -> int:

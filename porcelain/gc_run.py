@@ -1,9 +1,11 @@
 """Collect the snapshots of a plan
 
-Plans again and compares: when the repository changed since the plan was made, nothing is done. Then the candidates are
-taken out of sight, each wholly, and their files deleted; that last, long part holds no lock that others need. When it
-returns 0 every candidate is gone and its space free. After a failure or a crash the same command goes on where it
-stopped. Works on a full disk. The policy options are needed only for a plan that could not be stored.
+Plans again and compares: when the repository changed since the plan was made, nothing is done. With '--allow-newer' it
+may have changed, as it does where others take snapshots all the while, as long as nothing protects any snapshot that
+the plan names; only those go then. The candidates are taken out of sight, each wholly, and their files deleted; that
+last, long part holds no lock that others need. When it returns 0 every candidate is gone and its space free. After a
+failure or a crash the same command goes on where it stopped. Works on a full disk. The policy options are needed only
+for a plan that could not be stored.
 """
 
 from __future__ import annotations
@@ -37,7 +39,13 @@ RAISES = (
     GcPlanMismatch,
 )
 SEE_ALSO = ("jvs-gc-plan(1)", "jvs-prune-snapshot(1)", "jvs-doctor(1)", "jvs-protocol(7)")
-EXAMPLES = (("jvs gc run --plan-id 0123456789abcdef0123456789abcdef", "carry out a plan"),)
+EXAMPLES = (
+    ("jvs gc run --plan-id 0123456789abcdef0123456789abcdef", "carry out a plan"),
+    (
+        "jvs gc run --plan-id 0123456789abcdef0123456789abcdef --allow-newer",
+        "the same, although others have taken snapshots since",
+    ),
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,6 +54,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     parser = cli.make_parser("gc run", __doc__)
     parser.add_argument("--plan-id", metavar="ID", required=True, help="the plan, as 'jvs gc plan' printed it")
+    parser.add_argument(
+        "--allow-newer",
+        action="store_true",
+        help="the repository may have changed since, as long as nothing protects what the plan names",
+    )
     retention.add_options(parser)
     return parser
 
@@ -57,7 +70,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     store = cli.open_store(args)
     policy = retention.Policy.of(store.settings, retention.given(args))
-    done = gc.run(store, args.plan_id, policy)
+    done = gc.run(store, args.plan_id, policy, allow_newer=args.allow_newer)
     text = f"Collected {plural(done['collected_count'], 'snapshot')}\n"
     return cli.Result(done, text)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import making
 import pytest
 
+from jvs import terminal
+
 
 @pytest.fixture
 def ids(tmp_path, monkeypatch):
@@ -32,11 +34,34 @@ def test_plan_says_what_goes_what_stays_and_why(ids):
     text = making.run("gc", "plan", "--keep-last", "1", "--keep-tag", "t*").text
     lines = text.splitlines()
     assert lines[0].startswith("GC Plan: ")
-    assert f"keep  {ids[0]}" in lines[3]
-    assert "(keep-tag t*)" in lines[3]
-    assert f"drop  {ids[1]}" in lines[2]
-    assert lines[4] == "1 snapshot of 3 can go, freeing 100 B."
-    assert lines[5] == f"To collect them: jvs gc run --plan-id {lines[0].split()[-1]}"
+    assert f"keep  {ids[2]}" in lines[1]
+    assert lines[2] == "        (head of 'main'; latest of 'main'; keep-last)"
+    assert f"drop  {ids[1]}" in lines[3]
+    assert lines[4] == "        (no rule of the policy keeps it)"
+    assert f"keep  {ids[0]}" in lines[5]
+    assert "(keep-tag t*)" in lines[5]
+    assert lines[6] == "1 snapshot of 3 can go, freeing 100 B."
+    assert lines[7] == f"To collect them: jvs gc run --plan-id {lines[0].split()[-1]}"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_every_line_fits_the_terminal(ids, monkeypatch, width):
+    assert making.run("gc", "pin", ids[0], "--reason", "a reason of many words " * 9, "--expires", "30d").exit == 0
+    making.snapshot(making.open_store(".."), "wide \u4e2d\u6587 " + "note " * 30)
+    monkeypatch.setenv("COLUMNS", str(width))
+    for words in (("plan",), ("plan", "--keep-last", "1"), ("pins",)):
+        said = making.run("gc", *words)
+        lines = said.text.splitlines()
+        assert [line for line in lines if terminal.columns(line) > width] == []
+        assert all(any(snapshot_id in line for line in lines) for snapshot_id in ids[:1])
+    plan_id = making.run("gc", "plan", "--keep-last", "1", "--json").json["plan_id"]
+    text = making.run("gc", "plan", "--keep-last", "1").text
+    assert f"jvs gc run --plan-id {plan_id}" in text.replace("\\\n    ", "")
+    assert text.count(plan_id) == 2
+    said = making.run("gc", "run", "--plan-id", plan_id)
+    assert said.exit == 0
+    assert len(said.text) <= width
+    assert "many words a reason of many" in " ".join(making.run("gc", "pins").text.split())
 
 
 def test_plan_without_candidates_says_so(ids):
@@ -63,6 +88,20 @@ def test_run_needs_a_plan_that_still_fits(ids):
     assert making.run("gc", "pin", ids[0]).exit == 0
     said = making.run("gc", "run", "--plan-id", plan_id, "--json")
     assert (said.exit, said.error["class"]) == (30, "E_GC_PLAN_MISMATCH")
+    assert said.error["facts"]["protected"] == {ids[0]: ["pinned"]}
+    assert making.run("gc", "run", "--plan-id", plan_id, "--allow-newer").exit == 30
+
+
+def test_run_can_allow_that_others_went_on(ids):
+    plan_id = making.run("gc", "plan", "--keep-last", "1", "--json").json["plan_id"]
+    making.write(".", {"a": "more"})
+    assert making.run("snapshot", "newer").exit == 0
+    said = making.run("gc", "run", "--plan-id", plan_id, "--json")
+    assert said.exit == 30
+    assert "--allow-newer" in said.error["hint"]
+    said = making.run("gc", "run", "--plan-id", plan_id, "--allow-newer", "--json")
+    assert said.json["collected"] == ids[:2]
+    assert making.run("doctor", "--strict").exit == 0
 
 
 def test_configured_policy_is_used_without_options(ids):

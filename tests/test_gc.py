@@ -201,7 +201,7 @@ def test_only_so_many_plans_are_kept(tmp_path, monkeypatch):
     for number in range(1, 7):
         saved(store, {"keep_last": number})
     assert len(os.listdir(store.layout.plans)) == 3
-    assert gc_plan.load_policy(store, saved(store, {"keep_last": 6})) is not None
+    assert gc_plan.load(store, saved(store, {"keep_last": 6})) is not None
 
 
 # Bytes
@@ -316,6 +316,76 @@ def test_run_refuses_when_the_repository_changed(tmp_path):
     with pytest.raises(GcPlanMismatch):
         gc.run(store, plan_id)
     assert everything(store.layout.jvs) == before
+
+
+def test_plan_that_was_overtaken_collects_what_it_named_and_nothing_more(tmp_path):
+    store, ids = make(tmp_path)
+    plan_id = saved(store, KEEP_ONE)
+    write(main_of(store), {"new": "n"})
+    newer = snapshot(store)["snapshot_id"]
+    assert plan_of(store, KEEP_ONE).candidates == ids
+    assert gc.run(store, plan_id, allow_newer=True)["collected"] == ids[:3]
+    assert lineage.visible_ids(store.layout) == [ids[3], newer]
+    assert gc.run(store, plan_id, allow_newer=True)["collected"] == ids[:3]
+    assert violations(store.root) == []
+    assert doctor.examine(store, strict=True).healthy
+
+
+def test_overtaken_plan_is_refused_when_anything_protects_one_of_its_candidates(tmp_path):
+    store, ids = make(tmp_path)
+
+    def pinned() -> None:
+        pins.add(store, ids[0])
+
+    def head_moved() -> None:
+        with store.changing("main"):
+            restore.restore(store, "main", ids[1])
+
+    def forked() -> None:
+        add_worktree(store, "w", ids[2])
+
+    for protect, what in ((forked, "head of 'w'"), (head_moved, "head of 'main'"), (pinned, "pinned")):
+        plan_id = saved(store, KEEP_ONE)
+        protect()
+        before = everything(store.layout.jvs)
+        with pytest.raises(GcPlanMismatch, match=f"protected .*{what}"):
+            gc.run(store, plan_id, allow_newer=True)
+        assert everything(store.layout.jvs) == before
+
+
+def test_overtaken_plan_goes_on_where_it_was_interrupted_and_where_others_collected(tmp_path):
+    store, ids = make(tmp_path)
+    plan_id = saved(store, KEEP_ONE)
+    assert gc.prune(store, ids[1], Policy(KEEP_ONE))["collected"] == [ids[1]]
+    write(main_of(store), {"new": "n"})
+    snapshot(store)
+    assert gc.run(store, plan_id, allow_newer=True)["collected"] == [ids[0], ids[2]]
+    assert violations(store.root) == []
+
+
+@pytest.mark.parametrize("forged", [["../../main"], [["x"]], [{"a": 1}], [7], "ids", "other"])
+def test_overtaken_plan_whose_file_was_changed_is_refused(tmp_path, forged):
+    store, ids = make(tmp_path)
+    plan_id = saved(store, {"keep_last": 3})
+    path = Path(gc_plan.path_of(store.layout, plan_id))
+    value = json.loads(path.read_bytes())
+    value["candidates"] = ids[:2] if forged == "other" else forged
+    path.write_text(json.dumps(value))
+    snapshot(store)
+    before = everything(store.layout.jvs)
+    with pytest.raises(GcPlanMismatch):
+        gc.run(store, plan_id, allow_newer=True)
+    assert everything(store.layout.jvs) == before
+
+
+def test_forged_plan_with_an_id_that_stands_for_it_still_collects_only_candidates(tmp_path):
+    store, ids = make(tmp_path)
+    value = {"retention_policy": {"keep_last": 1}, "candidates": [ids[3]], "heads": {}}
+    plan_id = gc_plan._id_of(value["retention_policy"], value["candidates"], value["heads"])
+    Path(gc_plan.path_of(store.layout, plan_id)).write_text(json.dumps({"plan_id": plan_id, **value}))
+    with pytest.raises(GcPlanMismatch, match=f"'{ids[3]}' became protected"):
+        gc.run(store, plan_id, allow_newer=True)
+    assert lineage.visible_ids(store.layout) == ids
 
 
 @pytest.mark.parametrize("plan_id", ["", "../../etc", "0" * 32, "x" * 32, "a" * 31, "A" * 32])
@@ -559,6 +629,118 @@ def test_error_at_any_step_is_told_and_the_next_run_goes_on(tmp_path, monkeypatc
         assert violations(copy) == [], (at, told)
         assert doctor.examine(open_store(copy), strict=True).healthy, (at, told)
         shutil.rmtree(copy)
+
+
+class _Unsynced:
+    """Notes the directories whose removals and renames are not durable yet, and looks when an intent goes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.dirty: set[str] = set()
+        self.found: list[set[str]] = []
+        self.intents = 0
+        real = {name: getattr(durable, name) for name in ("unlink", "rmdir", "remove_tree", "rename", "fsync_dir")}
+        clear, flush, remove_any = intent.clear, durable.Barrier.flush, engine.remove_any
+
+        def changes(name: str) -> Callable:
+            def change(path: str, *args, **more) -> None:
+                for changed in (path, *args[: name == "rename"]):
+                    if "dir_fd" not in more and os.path.lexists(changed):
+                        self.dirty.add(os.path.dirname(changed))
+                real[name](path, *args, **more)
+                if name == "rename":
+                    self.dirty.add(os.path.dirname(args[0]))
+
+            return change
+
+        def fsync_dir(path: str, *args) -> None:
+            real["fsync_dir"](path, *args)
+            self.dirty.discard(path)
+
+        def flushed(barrier: durable.Barrier) -> None:
+            flush(barrier)
+            self.dirty.clear()
+
+        def remove(path: str, **more) -> None:
+            if os.path.lexists(path):
+                self.dirty.add(os.path.dirname(path))
+            remove_any(path, **more)
+
+        def cleared(layout, operation_id: str) -> None:
+            there = {path for path in self.dirty if os.path.isdir(path) and not path.endswith("/intents")}
+            self.found.append(there)
+            clear(layout, operation_id)
+
+        for name in ("unlink", "rmdir", "remove_tree", "rename"):
+            monkeypatch.setattr(durable, name, changes(name))
+        monkeypatch.setattr(durable, "fsync_dir", fsync_dir)
+        monkeypatch.setattr(durable.Barrier, "flush", flushed)
+        monkeypatch.setattr(engine, "remove_any", remove)
+        monkeypatch.setattr(intent, "clear", cleared)
+
+
+def test_every_removal_is_durable_before_the_intent_goes(tmp_path, monkeypatch):
+    store, ids = make(tmp_path)
+    seen = _Unsynced(monkeypatch)
+    gc.run(store, saved(store, {"keep_last": 3}))
+    gc.prune(store, ids[1], Policy(KEEP_ONE))
+    pins.add(store, ids[2])
+    pins.remove(store, ids[2])
+    assert seen.found == [set()] * 4
+
+
+@pytest.mark.parametrize("state", ["stone half made", "stones made", "taken out", "trash deleted"])
+def test_every_removal_of_settling_is_durable_before_the_intent_goes(tmp_path, monkeypatch, state):
+    store, ids = make(tmp_path)
+    plan = plan_of(store, KEEP_ONE)
+    plan_id = saved(store, KEEP_ONE)
+    gc._begin(store, plan, plan_id)
+    half_made = Path(store.layout.tombstones) / f"{ids[0]}.json.tmp"
+    if state == "stone half made":
+        half_made.write_bytes(b"{")
+    else:
+        gc_take.write_stones(store, [gc_take.stone_of(plan, plan_id, i) for i in ids[:3]])
+    if state in ("taken out", "trash deleted"):
+        gc_take.take_out(store.layout, ids[:3])
+    if state == "trash deleted":
+        gc_take.delete_trash(store, ids[0])
+    store.close()
+    store = open_store(store.root)
+    seen = _Unsynced(monkeypatch)
+    with store.changing("main"):
+        pass
+    assert seen.found == [set()]
+    assert not half_made.exists()
+    assert os.listdir(store.layout.trash) == []
+    assert violations(store.root) == []
+
+
+def test_pin_that_could_not_be_written_is_durably_gone_before_its_intent(tmp_path, monkeypatch):
+    store, ids = make(tmp_path, 1)
+    seen = _Unsynced(monkeypatch)
+    real = os.rename
+
+    def refuse(source, target, **more) -> None:
+        if os.path.dirname(os.fsdecode(target)) == store.layout.pins:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(source, target, **more)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(OSError, match="Input/output"):
+        pins.add(store, ids[0])
+    assert seen.found == [set()]
+    assert os.listdir(store.layout.pins) == os.listdir(store.layout.intents) == []
+
+
+def test_what_a_dead_process_did_is_made_durable_before_it_is_settled(tmp_path, monkeypatch):
+    store, _ = make(tmp_path)
+    gc._begin(store, plan_of(store, KEEP_ONE), saved(store, KEEP_ONE))
+    order: list[str] = []
+    flush, handler = durable.Barrier.flush, gc.settle
+    monkeypatch.setattr(durable.Barrier, "flush", lambda barrier: (order.append("flush"), flush(barrier)))
+    monkeypatch.setattr(gc, "settle", lambda *args: (order.append("settle"), handler(*args))[1])
+    with store.changing("main"):
+        pass
+    assert order[:2] == ["flush", "settle"]
 
 
 def test_settling_while_a_run_is_alive_does_nothing(tmp_path):
