@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import likeness
 import oracle
 import powercut
 import seccomp
@@ -39,6 +40,7 @@ from treehash import Tree, hash_tree
 ERRNOS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "EDQUOT": errno.EDQUOT, "EROFS": errno.EROFS}
 KINDS = ("kill", *(f"{name}{suffix}" for name in ERRNOS for suffix in ("", "+")), "INT", "TERM", "short")
 _HANG_SECONDS = 25.0
+_COLUMNS = ("points", "fired", "violations", "alike")
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Prepared:
     events: list[str] = field(default_factory=list)
     shape: list[str] = field(default_factory=list)
     warm: bool = False
+    known: set[bytes] = field(default_factory=set)
+    settled: dict[tuple[str, bool], list[str]] = field(default_factory=dict)
     snapshots: dict[str, str] = field(default_factory=dict)
     trees: dict[str, list[Tree]] = field(default_factory=dict)
     contents: set[tuple[int, bytes]] = field(default_factory=set)
@@ -95,6 +99,7 @@ class Verdict:
     violations: list[str]
     seconds: float
     directory: str = ""
+    seen: bool = False
 
 
 def shape_of(events: list[str]) -> list[str]:
@@ -156,6 +161,7 @@ class Torturer:
         os.makedirs(base)
         env = Env(self.bin, base)
         prepared = Prepared(scenario, base, scenario.build(env))
+        prepared.known = likeness.tokens(base)
         root = os.path.join(base, "work", "repo")
         if os.path.isdir(f"{root}/.jvs"):
             state = oracle.state(root)
@@ -227,18 +233,29 @@ class Torturer:
         with place as env:
             outcome = self.supervised(prepared, env, point.action())
             violations = _manners(point, outcome)
-            violations += self.judge(prepared, env, outcome.returncode, point.at)
+            known = None if point.kind == "kill" else prepared.settled
+            before = len(prepared.settled)
+            violations += self.judge(prepared, env, outcome.returncode, point.at, known)
+            seen = known is not None and len(known) == before
             if violations:
                 place.keep_as(os.path.join(self.directory, f"{point.scenario}-{point.kind}-{point.at}"))
         fired = str(outcome.fired).replace(env.directory, "") if outcome.fired else ""
         where = place.directory if violations else ""
-        return Verdict(point, fired, outcome.returncode, violations, time.monotonic() - began, where)
+        return Verdict(point, fired, outcome.returncode, violations, time.monotonic() - began, where, seen)
 
-    def judge(self, prepared: Prepared, env: Env, code: int, at: int) -> list[str]:
+    def judge(
+        self,
+        prepared: Prepared,
+        env: Env,
+        code: int,
+        at: int,
+        known: dict[tuple[str, bool], list[str]] | None = None,
+    ) -> list[str]:
         """Return every violation, before settling and after.
 
         What costs a program of its own is asked at some calls only: doctor repairs at every second one in place of
-        the next command, and at every third one the debris is looked at through the programs.
+        the next command, and at every third one the debris is looked at through the programs. With `known` what
+        settling makes of a disk that is like another one is taken from there.
         """
         root = os.path.join(env.work, "repo")
         scenario = prepared.scenario
@@ -250,14 +267,26 @@ class Torturer:
         )
         found: list[str] = []
         exists = os.path.isdir(f"{root}/.jvs")
+        repair = exists and (at % 2 == 0 or scenario.repairs)
         if exists:
             found += [f"before settling: {v}" for v in oracle.check_repository(root, expect=expect)]
         if exists and code == 0:
             found += _differences("exit 0, but not done", summary(root), [prepared.after_command])
+        key = ("", False) if known is None else (likeness.likeness(env.work, prepared.known), repair)
+        if known is not None and key in known:
+            return found + known[key]
+        later = self._settling(prepared, env, expect, look=exists and at % 3 == 0, repair=repair)
+        if known is not None:
+            known[key] = later
+        return found + later
+
+    def _settling(self, prepared: Prepared, env: Env, expect: oracle.Expect, *, look: bool, repair: bool) -> list[str]:
+        """Let the next command settle what lies there, and return every violation that is left."""
+        root, found = os.path.join(env.work, "repo"), []
         try:
-            if exists and at % 3 == 0:
+            if look:
                 found += self._debris_is_said(env, root)
-            ending = self._next(prepared, env, repair=exists and (at % 2 == 0 or scenario.repairs))
+            ending = self._next(prepared, env, repair=repair)
             found += _differences("neither done nor undone", ending, prepared.endings)
         except Failure as failure:
             found.append(f"the next command: {failure}")
@@ -380,7 +409,8 @@ class Journal:
         except ValueError:
             return  # torn by what cut the run off
         point = Point(row["scenario"], row["kind"], row["at"])
-        verdict = Verdict(point, row["fired"], row["exit"], row["violations"], row["seconds"], row["kept"])
+        rest = [row[key] for key in ("fired", "exit", "violations", "seconds", "kept", "seen")]
+        verdict = Verdict(point, *rest)
         self.known[str(point), row["calls"]] = verdict
 
     def find(self, point: Point, calls: str) -> Verdict | None:
@@ -400,6 +430,7 @@ class Journal:
             "exit": verdict.code,
             "violations": verdict.violations,
             "seconds": round(verdict.seconds, 4),
+            "seen": verdict.seen,
             "kept": verdict.directory,
         }
         self.file.write(json.dumps(row) + "\n")
@@ -504,7 +535,7 @@ def _matrix(
         say(f"{scenario.name}: {len(prepared.events)} calls, {len(points[-1])} points")
         if args.list:
             say("\n".join(f"  {event}" for event in prepared.events))
-    tally = {name: [0, 0, 0] for name in torturer.prepared}
+    tally = {name: [0] * len(_COLUMNS) for name in torturer.prepared}
     kind_tally: dict[str, list[int]] = {}
     bad: list[Verdict] = []
     if not args.list:
@@ -520,7 +551,7 @@ def _matrix(
         for verdict in itertools.chain(before, _verdicts(mixed, args.jobs, deadline)):
             if journal.find(verdict.point, calls[verdict.point.scenario]) is None:
                 journal.add(verdict, calls[verdict.point.scenario])
-            kinds_run = kind_tally.setdefault(verdict.point.kind, [0, 0, 0])
+            kinds_run = kind_tally.setdefault(verdict.point.kind, [0] * len(_COLUMNS))
             if time.monotonic() - said > 60:
                 said = time.monotonic()
                 count = sum(row[0] for row in tally.values())
@@ -529,6 +560,7 @@ def _matrix(
                 row[0] += 1
                 row[1] += bool(verdict.fired)
                 row[2] += bool(verdict.violations)
+                row[3] += verdict.seen
             if verdict.violations:
                 bad.append(verdict)
                 say(_shown(verdict))
@@ -553,11 +585,10 @@ def _finish(
     broken: dict[str, str],
     planned: int,
 ) -> None:
-    run, fired = (sum(row[i] for row in tally.values()) for i in (0, 1))
+    run, fired, _, alike = (sum(row[i] for row in tally.values()) for i in range(len(_COLUMNS)))
     if args.json:
         operations, kinds = (
-            {n: dict(zip(("points", "fired", "violations"), row, strict=True)) for n, row in rows.items()}
-            for rows in (tally, kind_tally)
+            {n: dict(zip(_COLUMNS, row, strict=True)) for n, row in rows.items()} for rows in (tally, kind_tally)
         )
         rows = [
             {"point": str(v.point), "fired": v.fired, "exit": v.code, "violations": v.violations, "kept": v.directory}
@@ -570,6 +601,7 @@ def _finish(
             print(f"{name}: {row[0]} points, {row[1]} fired, {row[2]} with violations")
         skipped = f", {planned - run} not started in time" if planned > run else ""
         print(f"{run} points, {fired} fired, {len(bad)} with violations, {len(broken)} operations broken{skipped}")
+        print(f"{alike} of them left a disk like one before, whose settling had been judged")
     shutil.rmtree(os.path.join(directory, "base"), ignore_errors=True)
     if not os.listdir(directory):
         os.rmdir(directory)
