@@ -82,6 +82,8 @@ class Applier:
                     if self.delta.steps[i].how in (COPY, MOVE):
                         self.work.build(i)
                         observe.advance("restore", 1, len(self.delta.steps))
+            with observe.step("durable"):
+                self.work.sync_new()
             with observe.step("switch"):
                 for i in left:
                     if self.delta.steps[i].how != MAKE:

@@ -48,6 +48,8 @@ class Switcher:
             MOVE: Links(self.target, delta, self.losses),
             DROP: Links(self.keep, delta, self.losses),
         }
+        self.unsynced = False
+        """Whether new entries were made whose contents are not yet durable."""
         self.touched: set[bytes] = set()
         self.kept: set[bytes] = set()
         self.before: dict[int, int] = {}
@@ -88,11 +90,21 @@ class Switcher:
         assert self.source is not None
         source, name = self.source.parent(step.path)
         self._links[step.how].copy(source, name, parent, label, step.path, self.temporary(i))
+        self.unsynced = True
         if not self.barrier.whole_filesystem:
             if step.new is not None and step.new[1] == walk.DIR:
                 durable.sync_tree(label, parent)
             elif step.new is None or step.new[1] == walk.FILE:
                 _sync_file(label, parent)
+
+    def sync_new(self) -> None:
+        """Make the new entries durable, before a name leads to them.
+
+        A crash after their names were switched, and before this, would leave empty files in the worktree.
+        """
+        if self.unsynced and self.barrier.whole_filesystem:  # elsewhere each was synced when it was made
+            self.barrier.flush()
+        self.unsynced = False
 
     # Trading places
 

@@ -327,6 +327,26 @@ def test_an_error_while_copying_puts_everything_back(pair, monkeypatch: pytest.M
     assert os.listdir(store.layout.intents) == os.listdir(store.layout.undo) == []
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_new_contents_are_durable_before_a_name_leads_to_them(pair, monkeypatch: pytest.MonkeyPatch, whole: bool):
+    store, first, _ = pair
+    if not whole:
+        monkeypatch.setattr(durable, "_SYNCFS_FLUSHES", frozenset())
+    said: list[str] = []
+    for owner, call in ((durable.Barrier, "flush"), (durable, "fsync_file"), (durable, "exchange")):
+        real = getattr(owner, call)
+
+        def noting(*args, real=real, call=call, **more):
+            said.append(call)
+            return real(*args, **more)
+
+        monkeypatch.setattr(owner, call, noting)
+    go(store, first)
+    sync = "flush" if whole else "fsync_file"
+    assert "exchange" in said and sync in said[: said.index("exchange")]
+    assert sync == "fsync_file" or "flush" in said[said.index("exchange") :]
+
+
 @pytest.mark.parametrize("call", ["exchange", "rename", "rename_new"])
 @pytest.mark.parametrize("number", range(6))
 def test_an_error_while_switching_puts_everything_back(pair, monkeypatch: pytest.MonkeyPatch, call: str, number: int):
