@@ -2,14 +2,16 @@
 
 A run of each operation becomes a list of changes and syncs of inodes. A crash after any of them may leave, by the
 model `posix`, each change that no sync has made durable there or not, by itself (none, all, one, all but one, the
-first and the last ones, random choices; a write may also be torn, or leave zeros); by the model `ordered`, as ext4
-with data=ordered does it, a prefix of the changes of names and attributes, and of the unsynced contents all, none,
-or all but one file's. Each distinct state is written to a disk and judged as `torture` judges what a kill leaves.
+first and the last ones, random choices; a write may also be torn, or leave zeros; a rename is one change, and
+changes of one name keep their order); by the model `ordered`, as ext4 with data=ordered does it, a prefix of the
+changes of names and attributes, and of the unsynced contents all, none, or all but one file's. Each distinct state
+is laid out in a memory filesystem, down to its inode numbers, and judged as `torture` judges what a kill leaves.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fnmatch
 import json
 import os
@@ -23,16 +25,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import namespace
 import seccomp
 import supervisor
 import torture
-from harness import Failure
-from inodes import Inode, Op, Tree, write_out
+from harness import Env, Failure, copy_repository
+from inodes import Inode, Op, Tree, lay_out
 from recorder import Recorder
 from scenarios import SCENARIOS, Scenario
 
 MODELS = ("posix", "ordered")
-_CACHES = re.compile(r"(.*/)?\.jvs(\.init-[^/]*)?/(locks/|index\.sqlite)")
+_PLACE = "place"
+_CACHES = re.compile(r"repo/\.jvs(\.init-[^/]*)?/(locks/|index\.sqlite)")
+_LEFT_OUT = ("work/repo/.jvs/locks/", "work/repo/.jvs/index.sqlite")
 
 
 class Choice(NamedTuple):
@@ -65,13 +70,24 @@ class Record:
     before: Tree
     born: dict[int, Inode]
     ops: list[Op]
-    watched: str
     combinations: int = 0
     states: list[State] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.is_cache = [bool(_CACHES.match(op.path)) for op in self.ops]
         self.first_sync = [self._first_sync(number) for number in range(len(self.ops))]
+        self.earlier: list[frozenset[int]] = []
+        for number, op in enumerate(self.ops):  # a name cannot keep a later change alone
+            direct = [n for n in range(number) if op.names() & self.ops[n].names()]
+            self.earlier.append(frozenset(direct).union(*(self.earlier[n] for n in direct)))
+
+    def closed(self, there: frozenset[int]) -> frozenset[int]:
+        """Return a choice with all that it cannot be without."""
+        return there.union(earlier for number in there for earlier in self.earlier[number])
+
+    def without(self, there: frozenset[int], number: int) -> frozenset[int]:
+        """Return a choice without one operation and what cannot be without it."""
+        return frozenset(n for n in there if n != number and number not in self.earlier[n])
 
     def _first_sync(self, number: int) -> int:
         """Return the number of the sync that makes an operation durable; beyond the end when there is none."""
@@ -117,7 +133,7 @@ def posix(record: Record, name: str, randoms: int) -> Iterator[Choice]:
         if not acknowledged and (at == 0 or record.is_cache[at - 1]):
             continue
         changes = [n for n in range(at) if record.ops[n].kind != "sync"]
-        durable = frozenset(n for n in changes if record.first_sync[n] < at)
+        durable = record.closed(frozenset(n for n in changes if record.first_sync[n] < at))
         pending = [n for n in changes if n not in durable and not record.is_cache[n]]
         caches = [n for n in changes if n not in durable and record.is_cache[n]]
         rng = random.Random(f"{name} {at}")
@@ -137,15 +153,16 @@ def _subsets(
     yield Choice("all", every.union(caches))
     yield Choice("none", durable)
     for index, number in enumerate(pending):
-        yield Choice(f"one-{number}", durable | {number})
-        yield Choice(f"but-{number}", (every - {number}).union(caches))
+        yield Choice(f"one-{number}", record.closed(durable | {number}))
+        yield Choice(f"but-{number}", record.without(every.union(caches), number))
         yield Choice(f"first-{number}", durable.union(pending[:index]))
-        yield Choice(f"last-{number}", durable.union(pending[index:]))
+        yield Choice(f"last-{number}", record.closed(durable.union(pending[index:])))
         if record.ops[number].kind == "data":
             yield Choice(f"half-{number}", every.union(caches), number, "half")
             yield Choice(f"zero-{number}", every.union(caches), number, "zero")
     for number in range(randoms if len(pending) > 1 else 0):
-        yield Choice(f"random-{number}", durable.union(n for n in [*pending, *caches] if rng.random() < 0.5))
+        some = durable.union(n for n in [*pending, *caches] if rng.random() < 0.5)
+        yield Choice(f"random-{number}", record.closed(some))
 
 
 def ordered(record: Record, _name: str, _randoms: int) -> Iterator[Choice]:
@@ -192,17 +209,19 @@ class Modeller(torture.Torturer):
     def record(self, scenario: Scenario) -> Record:
         """Run an operation once and note what it does. Errors: Failure when that cannot be told completely."""
         prepared = self.prepared.get(scenario.name) or self.prepare(scenario)
-        with self._place(prepared, "reference") as env:
-            recorder = Recorder(os.path.join(env.work, scenario.watched))
+        with _memory(os.path.join(self.directory, "recorded")) as memory:
+            copy_repository(prepared.base, os.path.join(memory, _PLACE))
+            env = Env(self.bin, os.path.join(memory, _PLACE), standby=self.standby())
+            recorder = Recorder(env.directory, env.work)
             call = supervisor.Action("call", 1, sticky=True, callback=recorder.see)
             done = self.supervised(prepared, env, call)
             if done.returncode != 0:
                 raise Failure(f"{scenario.name} while recording: exit {done.returncode}: {done.stderr.decode()}")
-            wrong = recorder.differences()
+            wrong = recorder.finish()
         if wrong:
             unknown = f"; not understood: {', '.join(recorder.unknown)}" if recorder.unknown else ""
             raise Failure(f"the recording of {scenario.name} is not what it did: {'; '.join(wrong[:5])}{unknown}")
-        record = Record(recorder.before, recorder.born, recorder.ops, scenario.watched)
+        record = Record(recorder.before, recorder.born, recorder.ops)
         self.records[scenario.name] = record
         return record
 
@@ -210,16 +229,28 @@ class Modeller(torture.Torturer):
         """Make one state and judge it."""
         prepared, record = self.prepared[state.scenario], self.records[state.scenario]
         began = time.monotonic()
-        place = self._place(prepared, f"worker-{os.getpid()}")
-        with place as env:
-            tree = record.tree(state.choice)
-            write_out(tree, record.before, os.path.join(env.work, record.watched))
+        where = ""
+        with _memory(os.path.join(self.directory, f"worker-{os.getpid()}")) as memory:
+            lay_out(record.tree(state.choice), memory, _PLACE)
+            env = Env(self.bin, os.path.join(memory, _PLACE), standby=self.standby())
             code = 0 if state.choice.acknowledged else -9
             found = self.judge(prepared, env, code, state.at)
-            if found:
-                place.keep_as(os.path.join(self.directory, f"{state.scenario}-{state.name.replace(':', '-')}"))
-        where = place.directory if found else ""
+            if found and self.keep:
+                where = os.path.join(self.directory, f"{state.scenario}-{state.name.replace(':', '-')}")
+                copy_repository(env.directory, where)
         return torture.Verdict(state, "", code, found, time.monotonic() - began, where)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def _memory(directory: str) -> Iterator[str]:
+    """Mount an empty memory filesystem, and take it away again."""
+    os.makedirs(directory, exist_ok=True)
+    namespace.mount_memory(directory)
+    try:
+        yield directory
+    finally:
+        namespace.unmount(directory)
+        os.rmdir(directory)
 
 
 def enumerate_states(
@@ -229,7 +260,6 @@ def enumerate_states(
     known = set() if known is None else known
     seen: set[Choice] = set()
     states: list[State] = []
-    inside = ".jvs/" if record.watched != "." else "repo/.jvs/"
     for model in models:
         for choice in {"posix": posix, "ordered": ordered}[model](record, scenario, randoms):
             record.combinations += 1
@@ -238,7 +268,7 @@ def enumerate_states(
                 continue
             seen.add(plain)
             index = choice.name.rpartition(":")[2].startswith("index-")
-            left_out = (inside + "locks/",) if index else (inside + "locks/", inside + "index.sqlite")
+            left_out = _LEFT_OUT[:1] if index else _LEFT_OUT
             key = (record.tree(choice).digest(left_out), choice.acknowledged)
             if key not in known:
                 known.add(key)
@@ -249,7 +279,7 @@ def enumerate_states(
 def deafened(record: Record, pattern: str) -> Record:
     """Return a record in which syncs that match a pattern were never made: a proof must then find something."""
     ops = [op for op in record.ops if not (op.kind == "sync" and fnmatch.fnmatchcase(str(op), pattern))]
-    return Record(record.before, record.born, ops, record.watched)
+    return Record(record.before, record.born, ops)
 
 
 def sync_classes(record: Record) -> list[str]:
@@ -291,6 +321,11 @@ def main(argv: list[str] | None = None) -> int:
     if unknown := set(names) - {s.name for s in SCENARIOS}:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     chosen = [s for s in SCENARIOS if not names or s.name in names]
+    try:
+        namespace.enter()
+    except OSError as error:
+        print(f"cannot run here: memory filesystems cannot be mounted: {error}", file=sys.stderr)
+        return 1
     directory = tempfile.mkdtemp(prefix="jvs-crashmodel-", dir=args.dir or torture._fast_directory())
     os.chmod(directory, 0o755)
     modeller = torture._torturer = Modeller(os.path.dirname(os.path.abspath(program)), directory)

@@ -20,10 +20,11 @@ ROOT = 1
 
 @dataclass
 class Inode:
-    """One file, directory, link or special file. `data` is a file's content or a link's target."""
+    """One file, directory, link or special file. `data` is a file's content or a link's target; `number` the disk's."""
 
     kind: int
     mode: int
+    number: int = 0
     uid: int = 0
     gid: int = 0
     data: bytes = b""
@@ -57,6 +58,14 @@ class Op:
     args: tuple[Any, ...] = ()
     call: str = ""
 
+    def names(self) -> frozenset[tuple[int, str]]:
+        """Return the names that change, each with its directory's inode."""
+        if self.kind in ("link", "unlink"):
+            return frozenset([self.args[:2]])
+        if self.kind == "rename":
+            return frozenset([self.args[:2], self.args[2:4]])
+        return frozenset([self.args[:2], self.args[3:5]]) if self.kind == "exchange" else frozenset()
+
     def __str__(self) -> str:
         detail = {"data": lambda a: f"{len(a[1])} bytes at {a[0]}", "mode": lambda a: f"{a[0]:04o}"}
         shown = detail[self.kind](self.args) if self.kind in detail else ""
@@ -83,8 +92,8 @@ class Tree:
         if known is not None:
             return known
         number = numbers[info.st_dev, info.st_ino] = len(numbers) + 1
-        inode = Inode(stat.S_IFMT(info.st_mode), stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid)
-        inode.mtime_ns = info.st_mtime_ns
+        mode, kind = stat.S_IMODE(info.st_mode), stat.S_IFMT(info.st_mode)
+        inode = Inode(kind, mode, info.st_ino, info.st_uid, info.st_gid, mtime_ns=info.st_mtime_ns)
         self.inodes[number] = inode
         if inode.kind == stat.S_IFDIR:
             inode.entries = {name: self._read(os.path.join(path, name), numbers) for name in sorted(os.listdir(path))}
@@ -183,32 +192,47 @@ def _change(inode: Inode, op: Op, part: str) -> None:
             inode.xattrs[name] = value
 
 
-def write_out(tree: Tree, before: Tree, root: str) -> None:
-    """Turn the copy of `before` that lies at `root` into `tree`, touching nothing that is the same."""
-    old, new = before.paths(), tree.paths()
-    kept: set[str] = set()
-    for path, number in new.items():
-        parent = path.rpartition("/")[0]
-        if old.get(path) != number or (parent and parent not in kept):
-            continue
-        was, now = before.inodes[number], tree.inodes[number]
-        if now.kind == stat.S_IFDIR or (was.facts() == now.facts() and was.mtime_ns == now.mtime_ns):
-            kept.add(path)
-    for path in sorted(set(old) - kept, reverse=True):  # what is inside comes after its directory
-        full = os.path.join(root, path)
-        (os.rmdir if before.inodes[old[path]].kind == stat.S_IFDIR else os.unlink)(full)
-    places = {new[path]: path for path in new if path in kept}
-    for path, number in new.items():
+def lay_out(tree: Tree, directory: str, name: str) -> None:
+    """Make a tree, as `name` in the root of an empty memory filesystem, with the inode numbers that it had.
+
+    Such a filesystem numbers its inodes in the order in which they are made, and uses no number twice.
+    Errors: OSError; Renumbered when this kernel does it in another way.
+    """
+    places: dict[int, list[str]] = {}
+    for path, number in {"": ROOT, **tree.paths()}.items():
+        places.setdefault(number, []).append(os.path.join(name, path) if path else name)
+    numbers = sorted(places, key=lambda number: tree.inodes[number].number or 1 << 62)
+    made = {number: os.path.join(directory, f"inode-{number}") for number in numbers}
+    last = 0
+    for number in numbers:
         inode = tree.inodes[number]
-        if path not in kept and inode.kind != stat.S_IFDIR and number in places:
-            os.link(os.path.join(root, places[number]), os.path.join(root, path), follow_symlinks=False)
-        elif path not in kept:
-            _create(os.path.join(root, path), inode)
-            places[number] = path
-    for path, number in reversed(new.items()):  # a directory's own attributes after all that is made inside
+        while last and last < inode.number - 1:
+            last = _burn(directory)
+        _create(made[number], inode)
+        last = os.lstat(made[number]).st_ino
+        if inode.number and last != inode.number:
+            raise Renumbered(f"inode {inode.number} became {last}")
+    by_depth = sorted(numbers, key=lambda number: places[number][0].count("/") if number != ROOT else -1)
+    for number in by_depth:  # directories get their names before what is in them
+        for path in places[number][1:]:
+            os.link(made[number], os.path.join(directory, path), follow_symlinks=False)
+        os.rename(made[number], os.path.join(directory, places[number][0]))
+    for number in reversed(by_depth):
         if tree.inodes[number].kind == stat.S_IFDIR:
-            _attributes(os.path.join(root, path), tree.inodes[number])
-    os.chmod(root, tree.inodes[ROOT].mode)
+            _attributes(os.path.join(directory, places[number][0]), tree.inodes[number])
+
+
+class Renumbered(RuntimeError):
+    """The filesystem gave an inode another number than it must have."""
+
+
+def _burn(directory: str) -> int:
+    """Use one inode number up and return it."""
+    path = os.path.join(directory, "burnt")
+    with open(path, "xb") as file:
+        number = os.fstat(file.fileno()).st_ino
+    os.unlink(path)
+    return number
 
 
 def _create(path: str, inode: Inode) -> None:

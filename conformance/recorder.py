@@ -1,11 +1,12 @@
 """Turns a supervised run into operations on inodes: what was written where, which names came and went, what was synced.
 
 A call is seen at its entry. Whether it will succeed is decided from the tree as all calls before left it; at the end
-`differences` compares that tree with the disk, so that a call that was not understood cannot go unnoticed.
+`finish` compares that tree with the disk, so that a call that was not understood cannot go unnoticed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import struct
@@ -33,35 +34,49 @@ def _for(*names: str) -> Callable[[Any], Any]:
 
 
 class Recorder:
-    """Give `see` to the supervisor as the callback of every call below `root`; then read `ops`.
+    """Give `see` to the supervisor as the callback of every call below `root`; then `finish`, and read `ops`.
 
     `before` is the tree at the start; `born` holds the inodes that were made, as they were when they were new.
+    Paths are said relative to `shown`.
     """
 
-    def __init__(self, root: str) -> None:
-        self.root = os.path.realpath(root)
+    def __init__(self, root: str, shown: str) -> None:
+        self.root, self.shown = os.path.realpath(root), os.path.realpath(shown)
         self.before = Tree.read(self.root)
         self.now = self.before.copy()
         self.born: dict[int, Inode] = {}
         self.ops: list[Op] = []
         self.unknown: list[str] = []
+        self._unnumbered: set[int] = set()
 
     def see(self, event: supervisor.Event) -> None:
         """Note one call that is about to happen."""
+        self._number()
         how = _HOW.get(event.name)
         if how is None:
             self.unknown.append(str(event))
             return
         how(self, event, _arguments(event.pid))
 
-    def differences(self) -> list[str]:
+    def _number(self) -> None:
+        """Learn the numbers of the inodes that the last call made."""
+        if not self._unnumbered:
+            return
+        for path, number in self.now.paths().items():
+            if number in self._unnumbered:
+                with contextlib.suppress(FileNotFoundError):
+                    self.born[number].number = os.lstat(os.path.join(self.root, path)).st_ino
+                    self._unnumbered.discard(number)
+
+    def finish(self) -> list[str]:
         """Return where the disk is not what the operations lead to."""
+        self._number()
         model, disk = self.now.facts(), Tree.read(self.root).facts()
         wrong = sorted(path for path in {*model, *disk} if model.get(path) != disk.get(path))
         return [f"{path}: {_short(disk.get(path))}, recorded {_short(model.get(path))}" for path in wrong]
 
     def _add(self, event: supervisor.Event, kind: str, **facts: Any) -> None:
-        path = " -> ".join(self._relative(path) or "." for path in event.paths)
+        path = " -> ".join(os.path.relpath(path, self.shown) for path in event.paths)
         op = Op(kind, path, call=event.name, **facts)
         self.ops.append(op)
         self.now.apply(op)
@@ -86,8 +101,9 @@ class Recorder:
         if parent is None or path == self.root or self._find(path) is not None:
             return
         number = max(self.now.inodes) + 1
-        inode = Inode(kind, mode, os.geteuid(), os.getegid(), data, rdev)
+        inode = Inode(kind, mode, 0, os.geteuid(), os.getegid(), data, rdev)
         self.born[number] = inode
+        self._unnumbered.add(number)
         self.now.inodes[number] = inode.copy()
         self._add(event, "link", dirs=(parent,), args=(parent, os.path.basename(path), number))
 
