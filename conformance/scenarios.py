@@ -232,6 +232,17 @@ def _update_head(env: Env) -> Words:
     return ("main", ids[1], ids[2])
 
 
+def _gc_after_gc(env: Env) -> Words:
+    """A collection that finds another one that died in the middle, and had begun with what its plan names as well."""
+    root = env.repository()
+    env.history(root, 5)
+    first, second = (
+        env.jvs("gc", "plan", "--keep-last", keep, "--json", cwd=root).json()["plan_id"] for keep in ("3", "1")
+    )
+    _die_halfway(env, root, "gc", "run", "--plan-id", first)
+    return ("gc", "run", "--plan-id", second, "--allow-newer")
+
+
 def _pin(env: Env) -> Words:
     _, ids = _base(env)
     return ("gc", "pin", ids[0], "--reason", "keep")
@@ -241,6 +252,12 @@ def _unpin(env: Env) -> Words:
     root, ids = _base(env)
     env.jvs("gc", "pin", ids[0], "--reason", "keep", cwd=root)
     return ("gc", "unpin", ids[0])
+
+
+def _pin_again(env: Env) -> Words:
+    root, ids = _base(env)
+    env.jvs("gc", "pin", ids[0], "--reason", "keep", cwd=root)
+    return ("gc", "pin", ids[0], "--reason", "for a month", "--expires", "30d")
 
 
 def _config(env: Env) -> Words:
@@ -300,7 +317,9 @@ SCENARIOS = (
     Scenario("gc-plan", _gc_plan, repairs=True),
     Scenario("prune-snapshot", _prune, gone=True, loses=True, program="jvs-prune-snapshot"),
     Scenario("update-head", _update_head, program="jvs-update-head"),
+    Scenario("gc-after-gc", _gc_after_gc, gone=True, loses=True),
     Scenario("pin", _pin),
+    Scenario("pin-again", _pin_again),
     Scenario("unpin", _unpin),
     Scenario("config", _config),
     Scenario("config-unset", _unset),
