@@ -24,7 +24,7 @@ def tokens(directory: str) -> set[bytes]:
     found: set[bytes] = set()
     for path, _st, data in _walk(os.fsencode(directory)):
         found.update(_TOKEN.findall(path))
-        if b".jvs/" in path and b"/snapshots/" not in path:
+        if _is_control(path):
             found.update(_TOKEN.findall(data or b""))
     return found
 
@@ -39,11 +39,18 @@ def likeness(directory: str, known: set[bytes]) -> str:
     for path, st, data in _walk(os.fsencode(directory)):
         row = [_TOKEN.sub(shown, path), b"%o %d" % (st.st_mode, st.st_nlink if not stat.S_ISDIR(st.st_mode) else 0)]
         if data is not None and not _PRESENCE_ONLY.match(path):
-            row.append(_TOKEN.sub(shown, data))
+            row.append(_TOKEN.sub(shown, data) if _is_control(path) else data)
         elif data is not None:
             row.append(b"empty" if not data else b"there")
         rows.append(b"\0".join(row))
     return hashlib.sha256(b"\0\0".join(sorted(rows))).hexdigest()
+
+
+def _is_control(path: bytes) -> bool:
+    """Answer whether a file is one of ours, whose ids and times differ from run to run, and not a user's."""
+    _, ours, rest = path.rpartition(b"/.jvs/")
+    kept = rest.startswith((b"snapshots/", b"undo/")) and b"/" in rest[10:] and not rest.endswith(b"/op.json")
+    return bool(ours) and not kept
 
 
 def _walk(top: bytes) -> list[tuple[bytes, os.stat_result, bytes | None]]:

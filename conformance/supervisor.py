@@ -11,6 +11,7 @@ import array
 import contextlib
 import ctypes
 import errno
+import functools
 import os
 import select
 import signal
@@ -309,7 +310,13 @@ def _path(note: seccomp.Notification, spec: tuple[str, int, int]) -> str:
     directory, last = os.path.split(name)
     if directory.endswith("/fd") and directory.startswith("/proc/"):
         return os.readlink(name)
-    return os.path.join(os.path.realpath(directory), last) if last not in (".", "..") else os.path.realpath(name)
+    return os.path.join(_real(directory), last) if last not in (".", "..") else os.path.realpath(name)
+
+
+@functools.lru_cache(maxsize=4096)
+def _real(directory: str) -> str:
+    """Return the real path of a directory, looked up once: it only tells what lies below the root."""
+    return os.path.realpath(directory)
 
 
 def _int(value: int) -> int:
