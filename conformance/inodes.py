@@ -182,7 +182,9 @@ def _change(inode: Inode, op: Op, part: str) -> None:
     elif op.kind == "mode":
         inode.mode = op.args[0]
     elif op.kind == "owner":
-        inode.uid, inode.gid = (old if new == -1 else new for old, new in zip((inode.uid, inode.gid), op.args))
+        inode.uid, inode.gid = (
+            old if new == -1 else new for old, new in zip((inode.uid, inode.gid), op.args, strict=True)
+        )
     elif op.kind == "mtime":
         inode.mtime_ns = op.args[0]
     elif op.kind == "xattr":
