@@ -151,6 +151,7 @@ def _build(root: str, settings: Settings, source: str | None) -> tuple[str, list
         _write_control(staged, settings, source, degraded)
         durable.sync_tree(staged, skip=_STAGED_MAIN)
         os.makedirs(forks, 0o777, exist_ok=True)
+        durable.fsync_dir(root)  # main leaves the stage next: a crash must not keep that and lose the stage or `forks`
         durable.publish(os.path.join(staged, _STAGED_MAIN), os.path.join(root, layout.MAIN))
     except BaseException as error:
         if not os.path.isdir(os.path.join(root, layout.MAIN)):

@@ -196,3 +196,19 @@ def test_the_first_audit_record_is_the_init(tmp_path):
     record = json.loads(line)
     assert (record["operation"], record["seq"], record["worktree"]) == ("init", 1, "main")
     assert all(os.path.isdir(os.path.join(store.layout.jvs, name)) for name in layout.DIRECTORIES)
+
+
+def test_the_stage_is_durable_before_main_leaves_it(tmp_path, monkeypatch):
+    """Otherwise a power cut may keep `main` and lose the stage, and nothing could finish the repository."""
+    said = []
+    for call in ("fsync_dir", "publish"):
+        real = getattr(durable, call)
+
+        def noting(*args, _real=real, _call=call, **more):
+            said.append((_call, os.path.basename(args[0])))
+            return _real(*args, **more)
+
+        monkeypatch.setattr(durable, call, noting)
+    create.create(str(tmp_path / "lab"), making.settings())
+    moved = said.index(("publish", "main"))
+    assert ("fsync_dir", "lab") in said[:moved]
