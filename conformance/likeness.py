@@ -48,7 +48,7 @@ def likeness(directory: str, known: set[bytes]) -> str:
 
 def _is_control(path: bytes) -> bool:
     """Answer whether a file is one of ours, whose ids and times differ from run to run, and not a user's."""
-    _, ours, rest = path.rpartition(b"/.jvs/")
+    _, ours, rest = (b"/" + path).rpartition(b"/.jvs/")
     kept = rest.startswith((b"snapshots/", b"undo/")) and b"/" in rest[10:] and not rest.endswith(b"/op.json")
     return bool(ours) and not kept
 

@@ -91,16 +91,18 @@ class Copy:
         with open(path, encoding="utf-8") as file:
             text = file.read()
         with open(path, "w", encoding="utf-8") as file:
-            file.write(_dropped(text, edit) if isinstance(edit, Drop) else _swapped(text, edit))
+            file.write(dropped(text, edit) if isinstance(edit, Drop) else swapped(text, edit))
 
 
-def _swapped(text: str, edit: Swap) -> str:
+def swapped(text: str, edit: Swap) -> str:
+    """Return a text with one edit made. Errors: Stale."""
     if text.count(edit.old) != 1:
         raise Stale(f"{edit.file} holds {edit.old!r} {text.count(edit.old)} times")
     return text.replace(edit.old, edit.new)
 
 
-def _dropped(text: str, edit: Drop) -> str:
+def dropped(text: str, edit: Drop) -> str:
+    """Return a text with one edit made. Errors: Stale."""
     lines = text.splitlines(keepends=True)
     at = [number for number, line in enumerate(lines) if edit.text in line]
     if len(at) != 1:

@@ -207,6 +207,7 @@ def _status(main: Any) -> int:
     except SystemExit as leaving:
         code = leaving.code
     except KeyboardInterrupt:  # the interpreter dies of it, so that its parent sees the signal
+        traceback.print_exc()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
         code = 130

@@ -503,7 +503,7 @@ def main(argv: list[str] | None = None) -> int:
     directory = tempfile.mkdtemp(prefix="jvs-torture-", dir=args.dir or _fast_directory())
     os.chmod(directory, 0o755)
     if args.power:
-        return powercut.main(args, bin_dir, directory, chosen)
+        return 3 if powercut.main(args, bin_dir, directory, chosen) else 0
     return _matrix(args, bin_dir, directory, chosen, kinds)
 
 
@@ -565,7 +565,7 @@ def _matrix(
                 bad.append(verdict)
                 say(_shown(verdict))
     _finish(args, directory, tally, kind_tally, bad, broken, sum(len(row) for row in points))
-    return 3 if bad or broken else 0
+    return 3 if bad or broken else 0  # as jvs-errors(7) has it: it ran to its end, and the answer is no
 
 
 def _shown(verdict: Verdict) -> str:

@@ -2,7 +2,7 @@
 
 Runs the black-box suite: numbered checks that know nothing but the programs, each in a directory of its own. It
 judges this installation, or with --bin another one, even one in another language. The last line counts what passed,
-failed and was skipped; the trees of checks that failed are kept. The exit code is not 0 when a check failed.
+failed and was skipped; the trees of checks that failed are kept. The exit code is 3 when a check failed.
 """
 
 from __future__ import annotations

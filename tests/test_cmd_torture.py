@@ -30,6 +30,13 @@ def test_the_suite_beside_the_package(became):
     assert call[2:] == ["--only", "snapshot", "--seconds", "5.0", "--list"]
 
 
+def test_the_journal_is_passed_on(became):
+    with pytest.raises(SystemExit):
+        making.run("torture", "--journal", "verdicts.jsonl", "--kind", "kill")
+    (call,) = became
+    assert call[call.index("--journal") + 1] == "verdicts.jsonl"
+
+
 def test_a_suite_somewhere_else_and_json(became, tmp_path):
     (tmp_path / "torture").write_text("")
     with pytest.raises(SystemExit):
