@@ -231,7 +231,7 @@ class _Watch:
         action = self.action
         if action is None or event.number < action.at or (event.number > action.at and not action.sticky):
             return False
-        if action.kind == "errno" and not _can_fail(event, action.number):
+        if action.kind == "errno" and not can_fail(event.name, event.detail, action.number):
             return False
         if action.kind == "short" and event.name not in ("write", "pwrite64"):
             return False
@@ -284,13 +284,13 @@ class _Watch:
         return paths, detail, True
 
 
-def _can_fail(event: Event, number: int) -> bool:
-    """A full disk refuses what takes space; any other error may come from anything."""
+def can_fail(name: str, detail: str, number: int) -> bool:
+    """Answer whether a call may get an errno: a full disk refuses what takes space, any other comes from anything."""
     if number not in _FULL:
         return True
-    if event.name in ("open", "openat"):
-        return "O_CREAT" in event.detail
-    return event.name in _TAKES_SPACE or event.name == "ioctl"
+    if name in ("open", "openat"):
+        return "O_CREAT" in detail
+    return name in _TAKES_SPACE or name == "ioctl"
 
 
 def _path(note: seccomp.Notification, spec: tuple[str, int, int]) -> str:

@@ -368,14 +368,20 @@ class _Place:
 
 
 def points_of(prepared: Prepared, kinds: tuple[str, ...], at: int | None) -> list[Point]:
-    """Return every interruption of a scenario; short writes only where something is written."""
+    """Return every interruption of a scenario that can happen.
+
+    Short writes happen only where something is written, and a full disk only where space is taken: one that is full
+    from a call on that takes none is the same as one that is full from the next call on.
+    """
     points = []
     for number, event in enumerate(prepared.events, 1):
         if at is not None and number != at:
             continue
-        name = event.split(" ")[1]
+        name, detail = event.split(" ")[1], event.rsplit(" ", 1)[1]
         for kind in kinds:
             if kind == "short" and name not in ("write", "pwrite64"):
+                continue
+            if not supervisor.can_fail(name, detail, ERRNOS.get(kind.removesuffix("+"), 0)):
                 continue
             points.append(Point(prepared.scenario.name, kind, number))
     return points
