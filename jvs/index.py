@@ -9,16 +9,16 @@ Source: jvs-format(5), Index.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 
-from jvs import durable, tree
+from jvs import dirrows, durable, tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
+    from typing import Any
 
 _VERSION = 3
 _SCHEMA = f"""
@@ -33,68 +33,6 @@ CREATE TABLE IF NOT EXISTS base (tree TEXT PRIMARY KEY, snapshot TEXT NOT NULL, 
 PRAGMA user_version={_VERSION};
 """
 BUSY_SECONDS = 2.0
-
-Total = tuple[int, int, int, int, int]
-"""Shape: files, dirs, symlinks, others and bytes below a directory."""
-
-Rows = dict[bytes, tuple[bytes, bytes]]
-"""Shape: directory path -> (its names and stamps as `pack_row` makes them, digest of its node)."""
-
-
-def pack_row(names: list[bytes], stamps: bytes) -> bytes:
-    """Return one comparable value for a directory's names and stamps."""
-    return len(names).to_bytes(8, "little") + stamps + b"\0".join(names)
-
-
-def split_row(row: bytes, width: int) -> tuple[list[bytes], bytes]:
-    """Return the names and the stamps that `pack_row` was given; `width` is the length of one stamp."""
-    count = int.from_bytes(row[:8], "little")
-    start = 8 + count * width
-    return row[start:].split(b"\0") if count else [], row[8:start]
-
-
-def unpack_row(row: bytes, width: int) -> dict[bytes, bytes]:
-    """Return name -> stamp from what `pack_row` made."""
-    names, stamps = split_row(row, width)
-    return {name: stamps[i * width : (i + 1) * width] for i, name in enumerate(names)}
-
-
-def seen(name: str) -> str:
-    """Return under which name the rows stand that looks at a worktree left; no worktree can be called so."""
-    return name + "/seen"
-
-
-def _check_of(name: str, path: bytes, row: bytes, node: bytes) -> bytes:
-    digest = hashlib.sha256(name.encode() + b"\0" + path + b"\0" + node)
-    digest.update(row)
-    return digest.digest()[:16]
-
-
-def _sum_of(checks: Iterable[bytes], snapshot: str, root: bytes) -> bytes:
-    """Return what binds a base to its rows: the checks of all of them, added up so that their order does not show."""
-    total = sum(int.from_bytes(check, "little") for check in checks) & ((1 << 128) - 1)
-    return hashlib.sha256(snapshot.encode() + b"\0" + root + total.to_bytes(16, "little")).digest()[:16]
-
-
-class LazyRows:
-    """The rows of one worktree, each read when it is asked for: what nobody asks for costs nothing.
-
-    `checks` are the checksums that the base was bound to. Only rows with one of them count: a crash may have kept
-    the page with a row of before, which is whole in itself.
-    """
-
-    def __init__(self, index: Index, name: str, checks: frozenset[bytes]) -> None:
-        self._index = index
-        self._name = name
-        self._checks = checks
-
-    def get(self, path: bytes) -> tuple[bytes, bytes] | None:
-        """Return one row, or None."""
-        found = self._index.checked_row(self._name, path)
-        return found[:2] if found is not None and found[2] in self._checks else None
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._index.paths(self._name))
 
 
 class Index:
@@ -153,7 +91,12 @@ class Index:
         for suffix in ("", "-journal"):
             durable.unlink(self.path + suffix, missing_ok=True)
 
-    def _damaged(self) -> None:
+    def take_back(self) -> None:
+        """Undo what was begun and not committed."""
+        if self._db is not None and self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+    def give_up(self) -> None:
         """Throw the file away and work without it until the next start."""
         import sqlite3
 
@@ -169,80 +112,55 @@ class Index:
             except OSError:
                 pass
 
-    def rows(self, name: str, checks: frozenset[bytes] | None = None) -> Rows:
-        """Return the rows of one worktree whose checksum is right, and one of those that its base was bound to."""
-        import sqlite3
+    def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
+        """Return the first row of a query; None when there is none, or no answer."""
+        if self._db is None:
+            return None
+        with _Asking(self):
+            return self._db.execute(query, values).fetchone()
+        return None
 
+    def rows(self, name: str, checks: frozenset[bytes] | None = None) -> dirrows.Rows:
+        """Return the rows of one worktree whose checksum is right, and one of those that its base was bound to."""
         if self._db is None:
             return {}
-        result: Rows = {}
-        try:
+        with _Asking(self):
             query = self._db.execute("SELECT path, stamps, node, chk FROM dir WHERE tree=?", (name,))
-            for path, row, node, check in query:
-                if _check_of(name, path, row, node) == check and (checks is None or check in checks):
-                    result[path] = (row, node)
-        except sqlite3.OperationalError:
-            return {}
-        except (sqlite3.DatabaseError, TypeError, ValueError):
-            self._damaged()
-            return {}
-        return result
+            return {
+                path: (row, node)
+                for path, row, node, check in query
+                if dirrows.check_of(name, path, row, node) == check and (checks is None or check in checks)
+            }
+        return {}
 
-    def seen_rows(self, name: str) -> Rows:
+    def seen_rows(self, name: str) -> dirrows.Rows:
         """Return the rows of one worktree with those of later looks before them, for looking only.
 
         What a look found has the right digests, but says nothing of what any payload holds: no link may rest on it.
         """
-        return {**self.rows(name), **self.rows(seen(name))}
+        return {**self.rows(name), **self.rows(dirrows.seen(name))}
 
     def checked_row(self, name: str, path: bytes) -> tuple[bytes, bytes, bytes] | None:
         """Return one row of a worktree and its checksum, when that is right."""
-        import sqlite3
-
-        if self._db is None:
+        found = self._one("SELECT stamps, node, chk FROM dir WHERE tree=? AND path=?", name, path)
+        if found is None or not _are_bytes(found) or dirrows.check_of(name, path, found[0], found[1]) != found[2]:
             return None
-        try:
-            found = self._db.execute(
-                "SELECT stamps, node, chk FROM dir WHERE tree=? AND path=?", (name, path)
-            ).fetchone()
-            if found is not None and _check_of(name, path, found[0], found[1]) == found[2]:
-                return found
-        except (sqlite3.OperationalError, TypeError, ValueError):
-            return None
-        except sqlite3.DatabaseError:
-            self._damaged()
-        return None
+        return found[0], found[1], found[2]
 
     def paths(self, name: str) -> list[bytes]:
         """Return the directories of a worktree that have a row."""
-        import sqlite3
-
         if self._db is None:
             return []
-        try:
-            return [row[0] for row in self._db.execute("SELECT path FROM dir WHERE tree=?", (name,))]
-        except sqlite3.OperationalError:
-            return []
-        except sqlite3.DatabaseError:
-            self._damaged()
-            return []
+        with _Asking(self):
+            return [path for (path,) in self._db.execute("SELECT path FROM dir WHERE tree=?", (name,))]
+        return []
 
-    def total(self, node: bytes) -> Total | None:
+    def total(self, node: bytes) -> dirrows.Total | None:
         """Return what a directory with this node holds in all, when it is known."""
-        import sqlite3
-
-        if self._db is None:
+        found = self._one("SELECT counts, chk FROM total WHERE node=?", node)
+        if found is None or not _are_bytes(found) or dirrows.check_of("total", node, found[0], b"") != found[1]:
             return None
-        try:
-            found = self._db.execute("SELECT counts, chk FROM total WHERE node=?", (node,)).fetchone()
-            if found is None or _check_of("total", node, found[0], b"") != found[1] or len(found[0]) != 40:
-                return None
-            return struct.unpack("<5Q", found[0])
-        except (sqlite3.OperationalError, TypeError, ValueError):
-            return None
-        except sqlite3.DatabaseError:
-            self._damaged()
-            return None
+        return struct.unpack("<5Q", found[0]) if len(found[0]) == 40 else None
 
     def base(self, name: str) -> tuple[str, bytes] | None:
         """Return the snapshot whose payload the rows of a worktree describe, and its root node; None if unknown."""
@@ -256,22 +174,14 @@ class Index:
         transaction and lose others, left beside the rows of another snapshot must not be believed. The checksums
         come from an index of their own, which is small: the rows hold the stamps of every file.
         """
-        import sqlite3
-
-        if self._db is None:
-            return None
-        try:
-            row = self._db.execute("SELECT snapshot, root, rows FROM base WHERE tree=?", (name,)).fetchone()
+        with _Asking(self):
+            row = self._one("SELECT snapshot, root, rows FROM base WHERE tree=?", name)
             if row is None:
                 return None
             snapshot, root, bound = row
             checks = self._checks_of(name)
-            return (snapshot, root, frozenset(checks)) if _sum_of(checks, snapshot, root) == bound else None
-        except sqlite3.OperationalError:
-            return None
-        except (sqlite3.DatabaseError, TypeError, ValueError, AttributeError):
-            self._damaged()
-            return None
+            return (snapshot, root, frozenset(checks)) if dirrows.sum_of(checks, snapshot, root) == bound else None
+        return None
 
     def _checks_of(self, name: str) -> list[bytes]:
         assert self._db is not None
@@ -280,39 +190,19 @@ class Index:
 
     def node(self, digest: bytes) -> bytes | None:
         """Return the bytes of a node, proved by its digest, or None."""
-        import sqlite3
-
         if digest == tree.EMPTY_DIGEST:
             return b"\x80"
-        if self._db is None:
+        found = self._one("SELECT data FROM node WHERE digest=?", digest)
+        if found is None or not _are_bytes(found) or tree.node_digest(found[0]) != digest:
             return None
-        try:
-            row = self._db.execute("SELECT data FROM node WHERE digest=?", (digest,)).fetchone()
-        except sqlite3.OperationalError:
-            return None
-        except sqlite3.DatabaseError:
-            self._damaged()
-            return None
-        if row is None or not isinstance(row[0], bytes) or tree.node_digest(row[0]) != digest:
-            return None
-        return row[0]
+        return found[0]
 
     def root(self, root_hash: str) -> tree.Root | None:
         """Return the root that a root hash stands for, proved by it, or None."""
-        import sqlite3
-
-        if self._db is None:
+        found = self._one("SELECT data FROM node WHERE digest=?", bytes.fromhex(root_hash))
+        if found is None or not _are_bytes(found) or tree.hash_of_root(found[0]) != root_hash:
             return None
-        try:
-            row = self._db.execute("SELECT data FROM node WHERE digest=?", (bytes.fromhex(root_hash),)).fetchone()
-            if row is None or not isinstance(row[0], bytes) or tree.hash_of_root(row[0]) != root_hash:
-                return None
-            return tree.decode_root(row[0])
-        except (sqlite3.OperationalError, ValueError):
-            return None
-        except sqlite3.DatabaseError:
-            self._damaged()
-            return None
+        return tree.decode_root(found[0])
 
     def store(
         self,
@@ -321,7 +211,7 @@ class Index:
         rows: Iterable[tuple[bytes, bytes, bytes]] = (),
         gone: Iterable[bytes] = (),
         nodes: dict[bytes, bytes] | None = None,
-        totals: dict[bytes, Total] | None = None,
+        totals: dict[bytes, dirrows.Total] | None = None,
         base: tuple[str, bytes] | None = None,
         replace: bool = False,
     ) -> None:
@@ -331,11 +221,9 @@ class Index:
         which snapshot the rows describe, and rows that are kept without one have none. Whatever goes wrong, nothing
         is raised and nothing half is kept.
         """
-        import sqlite3
-
         if self._db is None or self.readonly:
             return
-        try:
+        with _Asking(self):
             self._db.execute("BEGIN IMMEDIATE")
             if nodes:
                 self._db.executemany("INSERT OR IGNORE INTO node VALUES (?,?)", list(nodes.items()))
@@ -343,60 +231,42 @@ class Index:
                 packed = [(node, struct.pack("<5Q", *counts)) for node, counts in totals.items()]
                 self._db.executemany(
                     "INSERT OR IGNORE INTO total VALUES (?,?,?)",
-                    [(node, counts, _check_of("total", node, counts, b"")) for node, counts in packed],
+                    [(node, counts, dirrows.check_of("total", node, counts, b"")) for node, counts in packed],
                 )
             if name is not None:
                 if base is not None:  # a snapshot knows better than the looks before it
-                    self._db.execute("DELETE FROM dir WHERE tree=?", (seen(name),))
+                    self._db.execute("DELETE FROM dir WHERE tree=?", (dirrows.seen(name),))
                 if replace:
                     self._db.execute("DELETE FROM dir WHERE tree=?", (name,))
                 self._db.executemany("DELETE FROM dir WHERE tree=? AND path=?", [(name, path) for path in gone])
                 self._db.executemany(
                     "INSERT OR REPLACE INTO dir VALUES (?,?,?,?,?)",
-                    [(name, path, row, node, _check_of(name, path, row, node)) for path, row, node in rows],
+                    [(name, path, row, node, dirrows.check_of(name, path, row, node)) for path, row, node in rows],
                 )
                 if base is not None:
-                    bound = _sum_of(self._checks_of(name), *base)
+                    bound = dirrows.sum_of(self._checks_of(name), *base)
                     self._db.execute("INSERT OR REPLACE INTO base VALUES (?,?,?,?)", (name, *base, bound))
             self._db.execute("COMMIT")
-        except sqlite3.OperationalError:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-        except sqlite3.DatabaseError:
-            self._damaged()
 
     def forget(self, name: str) -> None:
         """Drop all rows of a worktree."""
-        import sqlite3
-
         if self._db is None or self.readonly:
             return
-        try:
-            self._db.execute("DELETE FROM dir WHERE tree IN (?,?)", (name, seen(name)))
+        with _Asking(self):
+            self._db.execute("DELETE FROM dir WHERE tree IN (?,?)", (name, dirrows.seen(name)))
             self._db.execute("DELETE FROM base WHERE tree=?", (name,))
-        except sqlite3.OperationalError:
-            return
-        except sqlite3.DatabaseError:
-            self._damaged()
 
     def forget_nodes(self, keep: set[bytes]) -> None:
         """Drop every node that is not in `keep`, after a collection."""
-        import sqlite3
-
         if self._db is None or self.readonly:
             return
-        try:
+        with _Asking(self):
             have = [row[0] for row in self._db.execute("SELECT digest FROM node")]
             self._db.execute("BEGIN IMMEDIATE")
             lost = [(digest,) for digest in have if digest not in keep]
             self._db.executemany("DELETE FROM node WHERE digest=?", lost)
             self._db.executemany("DELETE FROM total WHERE node=?", lost)
             self._db.execute("COMMIT")
-        except sqlite3.OperationalError:
-            if self._db is not None and self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-        except sqlite3.DatabaseError:
-            self._damaged()
 
     def close(self) -> None:
         """Close the file."""
@@ -409,3 +279,35 @@ class Index:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _Asking:
+    """Wraps what is done with the file: no answer while it is busy, and the end of a file that is damaged.
+
+    What is half done is taken back. No error of the file or of what stands in it ever reaches the user.
+    """
+
+    def __init__(self, owner: Index) -> None:
+        self._owner = owner
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        if kind is None:
+            return False
+        import sqlite3
+
+        if issubclass(kind, sqlite3.OperationalError):  # busy, read-only, no space
+            self._owner.take_back()
+            return True
+        if issubclass(kind, (sqlite3.DatabaseError, TypeError, ValueError, AttributeError)):
+            self._owner.give_up()
+            return True
+        self._owner.take_back()
+        return False
+
+
+def _are_bytes(values: tuple[Any, ...]) -> bool:
+    """Answer whether columns hold bytes: SQLite keeps whatever was put there."""
+    return all(isinstance(value, bytes) for value in values)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from jvs import clock, descriptor, engine, scan, tree, trees
-from jvs.index import seen
+from jvs.dirrows import seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 
-from jvs import durable, index, observe, safepath, tree, walk
+from jvs import dirrows, durable, observe, safepath, tree, walk
 from jvs.errors import from_oserror
 from jvs.hashing import BIG_BYTES, Worker, child_xattrs, has_attributes, special_xattrs
 from jvs.treebuilder import Directory, Tree, TreeBuilder
@@ -43,7 +43,7 @@ class Scanner:
         self,
         worker: Worker,
         *,
-        rows: index.Rows | index.LazyRows | None = None,
+        rows: dirrows.Rows | dirrows.LazyRows | None = None,
         load_node: Any = None,
         with_inode: bool = True,
         moment_ns: int = 0,
@@ -125,7 +125,7 @@ class Scanner:
         here = Directory(path)
         row_stamps = walk.stamps(stats, with_inode=self.with_inode)
         known = self.rows.get(path)
-        same = known is not None and known[0] == index.pack_row(names, row_stamps)
+        same = known is not None and known[0] == dirrows.pack(names, row_stamps)
         same = same and (not self._hidden or self._attributes_same(known[1], fd, names, stats))
         if same and self._visit_same(here, known[1], fd, path, names, stats, inside):
             return here
@@ -340,7 +340,7 @@ class Scanner:
                 here.counts[i] -= before[i]
         for place, name, st in chosen:
             here.subdirs.append((place, self._descend(fd, path, name, st, inside, moved=False)))
-        here.names, here.row_stamps = index.split_row(row[0], walk.STAMP.size)
+        here.names, here.row_stamps = dirrows.split(row[0], walk.STAMP.size)
         self._builder.settle(here)
         return here
 
@@ -352,7 +352,7 @@ class Scanner:
         if data is None:
             return {}, {}
         try:
-            return index.unpack_row(known[0], walk.STAMP.size), {entry[0]: entry for entry in tree.decode_node(data)}
+            return dirrows.unpack(known[0], walk.STAMP.size), {entry[0]: entry for entry in tree.decode_node(data)}
         except ValueError:
             return {}, {}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 
-from jvs import index, tree, walk
+from jvs import dirrows, tree, walk
 from jvs.errors import from_oserror
 from jvs.hashing import NOT_READ, Worker
 
@@ -27,7 +27,7 @@ class Tree:
         self.nodes: dict[bytes, bytes] = {}
         self.rows: list[tuple[bytes, bytes, bytes]] = []
         self.gone: list[bytes] = []
-        self.totals: dict[bytes, index.Total] = {}
+        self.totals: dict[bytes, dirrows.Total] = {}
         self.taken = 0  # entries that the rows did not answer for
         self.unreadable: list[tuple[bytes, str]] = []
         self.source_stamps = False  # the rows hold the stamps of the source, not of what was walked
@@ -106,7 +106,7 @@ class TreeBuilder:
         self.tree.nodes[here.digest] = data
         self.tree.totals[here.digest] = (*here.counts, here.size)  # type: ignore[assignment]
         if self._with_rows and not vanished:
-            self.tree.rows.append((here.path, index.pack_row(here.names, here.row_stamps), here.digest))
+            self.tree.rows.append((here.path, dirrows.pack(here.names, here.row_stamps), here.digest))
         here.entries = []
         here.row_stamps = b""
 

@@ -15,18 +15,20 @@ LAYERS = (
     "observe terminal",
     "canon safepath layout walk template retention",
     "durable locks",
-    "tree hashing index treebuilder scan content originals fidelity records settings pathspec",
+    "tree hashing dirrows index treebuilder scan content originals fidelity records settings pathspec",
     "engine engine.btrfs engine.btrfs_search engine.control engine.copier engine.copy engine.hardlinks engine.juicefs "
     "engine.juicefs_client engine.juicefs_mount engine.mend engine.reflink engine.survey engine.target engine.writers",
     "delta place links switch recovery apply",
     "descriptor worktree intent audit anchor",
     "settle store settings_file",
     "lineage refs trees pins create journal listing look register tombstone reach marks",
-    "publish publish_record payload heads verify diff gc_plan history hooks plan signs",
-    "restore fork relocate gc gc_take patch",
+    "publish publish_record payload heads verify change diff status gc_plan history graph hooks plan signs",
+    "restore fork relocate gc gc_take around",
     "undo findings structure leftovers consistency",
-    "doctor repository suites completion",
-    "dispatch arguments",
+    "history_text fields diff_text patch status_text restore_text show_text verify_text about manual",
+    "doctor doctor_text repository suites",
+    "completion completion_bash completion_fish",
+    "dispatch arguments output",
     "cli",
     "pipeline",
 )
@@ -181,7 +183,7 @@ ALLOWED = {
     "what removes, renames and syncs": (REMOVES, {"durable"}),
     "what reads time and randomness": (READS_TIME, {"clock", "engine.control"}),
     "what starts processes": (PROCESSES, {"engine.juicefs_client", "hooks", "dispatch", "terminal"}),
-    "what prints, exits and reads the environment": (SPEAKS, {"cli", "dispatch", "engine.control"}),
+    "what prints, exits and reads the environment": (SPEAKS, {"cli", "output", "dispatch", "engine.control"}),
 }
 """Rule -> names, modules of the library that may use them. `dispatch` hands an unknown word to a program on PATH;
 `terminal` runs the pager for a command; `engine.control` is run as a program of its own, which imports nothing of jvs

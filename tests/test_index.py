@@ -10,12 +10,12 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import index, tree
+from jvs import dirrows, index, tree
 
 EMPTY = b"\x80"
 DATA = tree.encode_node([(b"a", 0, 0o644, 1, b"\1" * 32, None)])
 DIGEST = tree.node_digest(DATA)
-ROW = index.pack_row([b"a"], b"s" * 44)
+ROW = dirrows.pack([b"a"], b"s" * 44)
 
 
 @pytest.fixture
@@ -142,10 +142,10 @@ def test_a_row_that_the_base_was_not_bound_to_is_not_used(path):
         assert bound is not None
         checks = bound[2]
         assert set(cache.rows("main", checks)) == {b"", b"sub"}
-        assert index.LazyRows(cache, "main", checks).get(b"sub") is not None
+        assert dirrows.LazyRows(cache, "main", checks).get(b"sub") is not None
         check = cache.checked_row("main", b"sub")[2]
         assert set(cache.rows("main", checks - {check})) == {b""}
-        assert index.LazyRows(cache, "main", checks - {check}).get(b"sub") is None
+        assert dirrows.LazyRows(cache, "main", checks - {check}).get(b"sub") is None
 
 
 def test_rows_that_are_kept_without_a_base_have_none(path):
@@ -246,9 +246,9 @@ def test_a_directory_in_its_place_is_no_error(path):
 def test_rows_survive_packing():
     names = [b"a", b"b\xff", b"c"]
     stamps = b"1" * 44 + b"2" * 44 + b"\0" * 44
-    unpacked = index.unpack_row(index.pack_row(names, stamps), 44)
+    unpacked = dirrows.unpack(dirrows.pack(names, stamps), 44)
     assert unpacked == {b"a": b"1" * 44, b"b\xff": b"2" * 44, b"c": b"\0" * 44}
-    assert index.unpack_row(index.pack_row([], b""), 44) == {}
+    assert dirrows.unpack(dirrows.pack([], b""), 44) == {}
 
 
 def test_a_snapshot_succeeds_whatever_stands_in_the_place_of_the_index(tmp_path):

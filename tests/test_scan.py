@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from jvs import index, look, scan, verify, walk
+from jvs import dirrows, look, scan, verify, walk
 from jvs.errors import CloneIncomplete, IOFailure
 
 NAMES = ("a", "b", "sub/a", "sub/b", "sub/deep/a", "other/x")
@@ -255,7 +255,7 @@ def test_fresh_stamps_are_not_kept(tmp_path):
 
     found = scan.Scanner(Counting(), moment_ns=clock.now_ns()).run(str(tmp_path / "t"))
     ((_, row, _),) = found.rows
-    assert index.unpack_row(row, walk.STAMP.size) == {b"a": bytes(walk.STAMP.size)}
+    assert dirrows.unpack(row, walk.STAMP.size) == {b"a": bytes(walk.STAMP.size)}
 
 
 def test_whole_second_stamps_are_racy_for_two_seconds(tmp_path):

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jvs import index, scan
+    from jvs import dirrows, scan
 
 JUICEFS, BTRFS, REFLINK, COPY = "juicefs-clone", "btrfs-snapshot", "reflink-copy", "copy"
 NAMES = (JUICEFS, BTRFS, REFLINK, COPY)
@@ -39,9 +39,9 @@ class Request:
         source: str,
         target: str,
         *,
-        rows: index.Rows | index.LazyRows | None = None,
+        rows: dirrows.Rows | dirrows.LazyRows | None = None,
         load_node: Callable[[bytes], bytes | None] | None = None,
-        load_total: Callable[[bytes], index.Total | None] | None = None,
+        load_total: Callable[[bytes], dirrows.Total | None] | None = None,
         base_payload: str | None = None,
         jobs: int = 1,
         allow_unreadable: bool = False,

@@ -1,0 +1,78 @@
+"""What the index knows of directories: packed rows, their checks, and what binds a base to them.
+
+A row says which names and stamps a directory had, and which node that gave.
+Source: jvs-format(5), Index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from jvs.index import Index
+
+Total = tuple[int, int, int, int, int]
+"""Shape: files, dirs, symlinks, others and bytes below a directory."""
+
+Rows = dict[bytes, tuple[bytes, bytes]]
+"""Shape: directory path -> (its names and stamps as `pack` makes them, digest of its node)."""
+
+
+def pack(names: list[bytes], stamps: bytes) -> bytes:
+    """Return one comparable value for a directory's names and stamps."""
+    return len(names).to_bytes(8, "little") + stamps + b"\0".join(names)
+
+
+def split(row: bytes, width: int) -> tuple[list[bytes], bytes]:
+    """Return the names and the stamps that `pack` was given; `width` is the length of one stamp."""
+    count = int.from_bytes(row[:8], "little")
+    start = 8 + count * width
+    return row[start:].split(b"\0") if count else [], row[8:start]
+
+
+def unpack(row: bytes, width: int) -> dict[bytes, bytes]:
+    """Return name -> stamp from what `pack` made."""
+    names, stamps = split(row, width)
+    return {name: stamps[i * width : (i + 1) * width] for i, name in enumerate(names)}
+
+
+def seen(name: str) -> str:
+    """Return under which name the rows stand that looks at a worktree left; no worktree can be called so."""
+    return name + "/seen"
+
+
+def check_of(name: str, path: bytes, row: bytes, node: bytes) -> bytes:
+    """Return the check that stands beside a row. Shape: 16 bytes."""
+    digest = hashlib.sha256(name.encode() + b"\0" + path + b"\0" + node)
+    digest.update(row)
+    return digest.digest()[:16]
+
+
+def sum_of(checks: Iterable[bytes], snapshot: str, root: bytes) -> bytes:
+    """Return what binds a base to its rows: the checks of all of them, added up so that their order does not show."""
+    total = sum(int.from_bytes(check, "little") for check in checks) & ((1 << 128) - 1)
+    return hashlib.sha256(snapshot.encode() + b"\0" + root + total.to_bytes(16, "little")).digest()[:16]
+
+
+class LazyRows:
+    """The rows of one worktree, each read when it is asked for: what nobody asks for costs nothing.
+
+    `checks` are the checksums that the base was bound to. Only rows with one of them count: a crash may have kept
+    the page with a row of before, which is whole in itself.
+    """
+
+    def __init__(self, index: Index, name: str, checks: frozenset[bytes]) -> None:
+        self._index = index
+        self._name = name
+        self._checks = checks
+
+    def get(self, path: bytes) -> tuple[bytes, bytes] | None:
+        """Return one row, or None."""
+        found = self._index.checked_row(self._name, path)
+        return found[:2] if found is not None and found[2] in self._checks else None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._index.paths(self._name))
