@@ -98,7 +98,7 @@ class Log:
         that record is returned and nothing is written. A torn last line is set aside first.
         Durable: yes. Errors: E_BUSY, E_AUDIT_CHAIN_BROKEN, OSError; after an error the log is as it was.
         """
-        with locks.acquire(self.lock, wait=self.wait):
+        with locks.acquire_brief(self.lock, wait=self.wait):
             self._rotate()
             last, torn = self._last()
             if torn:

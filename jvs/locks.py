@@ -15,6 +15,7 @@ from jvs import clock
 from jvs.errors import Busy, from_oserror
 
 DEFAULT_WAIT_SECONDS = 30.0
+BRIEF_SECONDS = 5.0
 
 
 class Lock:
@@ -56,6 +57,15 @@ def acquire(path: str, *, exclusive: bool = True, wait: float = DEFAULT_WAIT_SEC
         os.close(fd)
         raise
     return Lock(path, fd)
+
+
+def acquire_brief(path: str, *, wait: float) -> Lock:
+    """Take a lock that everybody holds for an instant only, when an operation is past the point of giving up.
+
+    Whoever asked not to wait for other operations (`wait` 0) still waits here: refused now, the operation would be
+    called busy, and be completed by the next command all the same. Errors: as `acquire`.
+    """
+    return acquire(path, wait=max(wait, BRIEF_SECONDS))
 
 
 def acquire_repository(directory: str, *, exclusive: bool, wait: float, command: str = "") -> Lock:

@@ -89,7 +89,7 @@ def move_head(
 
     Durable: yes. Errors: E_STALE_HEAD when somebody else moved it; E_BUSY.
     """
-    with locks.acquire(layout.lock(f"head-{name}"), wait=wait):
+    with locks.acquire_brief(layout.lock(f"head-{name}"), wait=wait):
         config = load(layout, name)
         if config["head_snapshot_id"] == new and config["latest_snapshot_id"] == latest:
             return config

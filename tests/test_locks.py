@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 
+import making
 import pytest
 
 from jvs import clock, locks
@@ -187,3 +188,26 @@ def test_locks_hold_between_two_mounts_of_one_volume(two_hosts):
     with locks.acquire(str(here / "a.lock"), wait=0), pytest.raises(Busy):
         locks.acquire(str(there / "a.lock"), wait=1)
     locks.acquire(str(there / "a.lock"), wait=1).close()
+
+
+def test_a_brief_lock_is_waited_for_even_by_who_does_not_want_to_wait(tmp_path):
+    path = str(tmp_path / "audit.lock")
+    held = locks.acquire(path)
+    threading.Timer(0.2, held.close).start()
+    began = clock.monotonic()
+    with locks.acquire_brief(path, wait=0):
+        assert clock.monotonic() - began >= 0.1
+
+
+def test_head_and_audit_are_such_locks(tmp_path, monkeypatch):
+    store = making.make_store(tmp_path / "lab")
+    brief = []
+    real = locks.acquire_brief
+
+    def noting(path, **more):
+        brief.append(os.path.basename(path))
+        return real(path, **more)
+
+    monkeypatch.setattr(locks, "acquire_brief", noting)
+    making.snapshot(store)
+    assert brief == ["head-main.lock", "audit.lock"]
