@@ -15,6 +15,7 @@ from jvs import dirrows, durable, observe, safepath, tree, walk
 from jvs.errors import from_oserror
 from jvs.hashing import BIG_BYTES, Worker, child_xattrs, has_attributes, special_xattrs
 from jvs.treebuilder import Directory, Tree, TreeBuilder
+from jvs.untouched import Untouched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,10 +56,9 @@ class Scanner:
     ) -> None:
         self.worker = worker
         self.rows: Any = {} if rows is None else rows
-        self.touched = touched
-        self._ways = _ways_to(touched)
-        self.load_total = load_total or (lambda node: None)
         self.load_node = load_node or (lambda digest: None)
+        self._complete = touched is None
+        self._untouched = Untouched(touched, self.rows, self.load_node, load_total or (lambda node: None))
         self.with_inode = with_inode
         self.moment_ns = moment_ns
         self.btrfs = btrfs
@@ -102,16 +102,15 @@ class Scanner:
         found.root_hash = tree.root_hash(found.root)
         found.files, found.dirs, found.symlinks, found.others = root.counts
         found.bytes = root.size
-        if self.touched is None:
+        if self._complete:
             found.gone = [path for path in self.rows if path not in self._seen]
         found.unreadable = self.worker.unreadable
         return found
 
     def _visit(self, fd: int, path: bytes, inside: Any, *, moved: bool = False) -> Directory:
-        if not moved and self.touched is not None and path not in self.touched:
-            passed = self._pass_through(fd, path, inside)
-            if passed is not None:
-                return passed
+        passage = None if moved else self._untouched.passage(path)
+        if passage is not None:
+            return self._pass_through(*passage, fd, inside)
         names, stats = walk.list_dir(fd)
         if self.skip and not path:
             kept = [i for i, name in enumerate(names) if name not in self.skip]
@@ -163,7 +162,8 @@ class Scanner:
         inside: Any,
     ) -> bool:
         """Handle a directory whose own entries are as the row says; its subdirectories have yet to show."""
-        dirs = self._count(here, stats)
+        dirs = here.count(stats)
+        observe.advance("scan", len(stats))
         if not dirs:
             self.worker.keep(inside, fd, names, stats)
             here.digest, here.changed = digest, False
@@ -241,7 +241,7 @@ class Scanner:
                 kept_names.append(name)
                 kept_stats.append(st)
                 here.entries.append(list(old))
-                self._count_one(kind, here, old[3])
+                here.count_one(kind, old[3])
             else:
                 self._builder.tree.taken += 1
                 taken = self._take(inside, fd, walk.relative(here.path, name), name, st, old)
@@ -249,7 +249,7 @@ class Scanner:
                     continue
                 digest, size, xattrs = taken
                 here.entries.append([name, kind, 0 if kind == walk.SYMLINK else mode & 0o7777, size, digest, xattrs])
-                self._count_one(kind, here, size)
+                here.count_one(kind, size)
             listed.append(name)
             if stored and (instead := stored.get(walk.relative(here.path, name))) is not None:
                 here.entries[-1][2], here.entries[-1][5] = instead
@@ -257,6 +257,7 @@ class Scanner:
             pieces.append(self._lasting(piece, st))
         if kept_names:
             self.worker.keep(inside, fd, kept_names, kept_stats)
+        observe.advance("scan", len(listed))
         here.names, here.row_stamps = listed, b"".join(pieces)
         self._builder.settle(here)
 
@@ -286,10 +287,9 @@ class Scanner:
     def _descend(self, fd: int, path: bytes, name: bytes, st: os.stat_result, inside: Any, *, moved: bool) -> Directory:
         """Visit a subdirectory; `moved` says that another directory (inode) stood under this name before."""
         below = walk.relative(path, name)
-        if not moved and self.touched is not None and below not in self.touched and below not in self._ways:
-            known = self._known_whole(below)
-            if known is not None:
-                return known
+        known = None if moved else self._untouched.whole(below)
+        if known is not None:
+            return known
         walk.check_same_device(st, self._device, below, btrfs=self.btrfs)
         child_fd = safepath.open_dir(name, fd)
         try:
@@ -304,43 +304,11 @@ class Scanner:
         finally:
             os.close(child_fd)
 
-    def _known_whole(self, path: bytes) -> Directory | None:
-        """Return a directory in which nothing changed, without looking at it; None when the index knows too little."""
-        row = self.rows.get(path)
-        total = self.load_total(row[1]) if row is not None else None
-        if row is None or total is None:
-            return None
-        here = Directory(path)
-        here.digest, here.changed = row[1], False
-        here.counts, here.size = list(total[:4]), total[4]
-        return here
-
-    def _pass_through(self, fd: int, path: bytes, inside: Any) -> Directory | None:
-        """Visit only those subdirectories of an unchanged directory that lead to touched ones.
-
-        None, before anything was visited, when the index knows too little for that.
-        """
-        row = self.rows.get(path)
-        data = self.load_node(row[1]) if row is not None else None
-        total = self.load_total(row[1]) if row is not None else None
-        if row is None or data is None or total is None:
-            return None
-        here = Directory(path)
-        here.entries = [list(entry) for entry in tree.decode_node(data)]
-        here.counts, here.size = list(total[:4]), total[4]
-        places = {entry[0]: i for i, entry in enumerate(here.entries) if entry[1] == walk.DIR}
-        chosen: list[tuple[int, bytes, os.stat_result]] = []
-        for name in self._ways.get(path, ()):
-            before = self.load_total(here.entries[places[name]][4]) if name in places else None
-            if before is None:
-                return None
-            chosen.append((places[name], name, os.stat(name, dir_fd=fd, follow_symlinks=False)))
-            here.size -= before[4]
-            for i in range(4):
-                here.counts[i] -= before[i]
-        for place, name, st in chosen:
-            here.subdirs.append((place, self._descend(fd, path, name, st, inside, moved=False)))
-        here.names, here.row_stamps = dirrows.split(row[0], walk.STAMP.size)
+    def _pass_through(self, here: Directory, onward: list[tuple[int, bytes]], fd: int, inside: Any) -> Directory:
+        """Visit only the subdirectories of an unchanged directory that lead to touched ones."""
+        for place, name in onward:
+            st = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            here.subdirs.append((place, self._descend(fd, here.path, name, st, inside, moved=False)))
         self._builder.settle(here)
         return here
 
@@ -356,34 +324,6 @@ class Scanner:
         except ValueError:
             return {}, {}
 
-    def _count(self, here: Directory, stats: list[os.stat_result]) -> list[int]:
-        """Count the entries of an unchanged directory; return where its subdirectories stand."""
-        dirs = []
-        files = 0
-        size = 0
-        for i, st in enumerate(stats):
-            form = st.st_mode & 0o170000
-            if form == 0o100000:
-                files += 1
-                size += st.st_size
-            elif form == 0o040000:
-                dirs.append(i)
-            elif form == 0o120000:
-                here.counts[2] += 1
-            else:
-                here.counts[3] += 1
-        here.counts[0] += files
-        here.counts[1] += len(dirs)
-        here.size += size
-        observe.advance("scan", len(stats))
-        return dirs
-
-    def _count_one(self, kind: int, here: Directory, size: int) -> None:
-        if kind == walk.FILE:
-            here.size += size
-        here.counts[0 if kind == walk.FILE else 2 if kind == walk.SYMLINK else 3] += 1
-        observe.advance("scan", 1)
-
     def _lasting(self, piece: bytes, st: os.stat_result) -> bytes:
         """Return the stamp, or one that never matches when the entry may change again without showing it."""
         newest = max(st.st_ctime_ns, st.st_mtime_ns)
@@ -391,20 +331,6 @@ class Scanner:
         if newest >= self.moment_ns - (COARSE_RACY_NS if coarse else RACY_NS):
             return _NO_STAMP
         return piece
-
-
-def _ways_to(touched: frozenset[bytes] | None) -> dict[bytes, set[bytes]]:
-    """Return for each directory that leads to touched ones the names of its subdirectories that do."""
-    ways: dict[bytes, set[bytes]] = {}
-    for path in touched or ():
-        while path:
-            above, _, name = path.rpartition(b"/")
-            known = ways.setdefault(above, set())
-            if name in known:
-                break
-            known.add(name)
-            path = above
-    return ways
 
 
 def writeback(directory: str) -> None:

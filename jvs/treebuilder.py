@@ -13,6 +13,7 @@ from jvs.hashing import NOT_READ, Worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from typing import Any
 
 
@@ -66,6 +67,33 @@ class Directory:
             self.size += child.size
             for i in range(4):
                 self.counts[i] += child.counts[i]
+
+    def count(self, stats: list[os.stat_result]) -> list[int]:
+        """Count all entries; return where the subdirectories stand."""
+        dirs = []
+        files = 0
+        size = 0
+        for i, st in enumerate(stats):
+            form = st.st_mode & 0o170000
+            if form == 0o100000:
+                files += 1
+                size += st.st_size
+            elif form == 0o040000:
+                dirs.append(i)
+            elif form == 0o120000:
+                self.counts[2] += 1
+            else:
+                self.counts[3] += 1
+        self.counts[0] += files
+        self.counts[1] += len(dirs)
+        self.size += size
+        return dirs
+
+    def count_one(self, kind: int, size: int) -> None:
+        """Count one entry that is no directory."""
+        if kind == walk.FILE:
+            self.size += size
+        self.counts[0 if kind == walk.FILE else 2 if kind == walk.SYMLINK else 3] += 1
 
 
 class TreeBuilder:

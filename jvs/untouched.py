@@ -1,0 +1,84 @@
+"""Directories that a walk need not list, because the filesystem itself said what was touched.
+
+Source: jvs-protocol(7), Speed; jvs-engines(7), btrfs.
+"""
+
+from __future__ import annotations
+
+from jvs import dirrows, tree, walk
+from jvs.treebuilder import Directory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Untouched:
+    """Answers for directories in which nothing changed since their rows were written.
+
+    `touched` names those in which something may have changed; with None every directory may. `rows`, `load_node`
+    and `load_total` come from the index.
+    """
+
+    def __init__(self, touched: frozenset[bytes] | None, rows: Any, load_node: Any, load_total: Any) -> None:
+        self._touched = touched
+        self._rows = rows
+        self._load_node = load_node
+        self._load_total = load_total
+        self._ways = _ways_to(touched)
+
+    def whole(self, path: bytes) -> Directory | None:
+        """Return a directory in and below which nothing changed; None when something may, or the index is short."""
+        if self._touched is None or path in self._touched or path in self._ways:
+            return None
+        row = self._rows.get(path)
+        total = self._load_total(row[1]) if row is not None else None
+        if row is None or total is None:
+            return None
+        here = Directory(path)
+        here.digest, here.changed = row[1], False
+        here.counts, here.size = list(total[:4]), total[4]
+        return here
+
+    def passage(self, path: bytes) -> tuple[Directory, list[tuple[int, bytes]]] | None:
+        """Return an unchanged directory that only leads to touched ones, for them to be put into.
+
+        Shape: the directory, without what the subdirectories that lead on hold in all; the places of their entries
+        and their names. None when the directory itself was touched, or the index is short.
+        """
+        if self._touched is None or path in self._touched:
+            return None
+        row = self._rows.get(path)
+        data = self._load_node(row[1]) if row is not None else None
+        total = self._load_total(row[1]) if row is not None else None
+        if row is None or data is None or total is None:
+            return None
+        here = Directory(path)
+        here.names, here.row_stamps = dirrows.split(row[0], walk.STAMP.size)
+        here.entries = [list(entry) for entry in tree.decode_node(data)]
+        here.counts, here.size = list(total[:4]), total[4]
+        places = {entry[0]: i for i, entry in enumerate(here.entries) if entry[1] == walk.DIR}
+        onward: list[tuple[int, bytes]] = []
+        for name in self._ways.get(path, ()):
+            below = self._load_total(here.entries[places[name]][4]) if name in places else None
+            if below is None:
+                return None
+            onward.append((places[name], name))
+            here.size -= below[4]
+            for i in range(4):
+                here.counts[i] -= below[i]
+        return here, onward
+
+
+def _ways_to(touched: frozenset[bytes] | None) -> dict[bytes, set[bytes]]:
+    """Return for each directory that leads to touched ones the names of its subdirectories that do."""
+    ways: dict[bytes, set[bytes]] = {}
+    for path in touched or ():
+        while path:
+            above, _, name = path.rpartition(b"/")
+            known = ways.setdefault(above, set())
+            if name in known:
+                break
+            known.add(name)
+            path = above
+    return ways
