@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 
 from jvs import audit, clock, durable, gc_plan, gc_take, intent, lineage, locks, observe, reach, tombstone
-from jvs.errors import Busy, GcPlanMismatch, IOFailure, JvsError, NoSpace, NotFound, from_oserror
+from jvs.engine import btrfs_cleaner
+from jvs.errors import Busy, GcPlanMismatch, IOFailure, JvsError, NotFound, from_oserror
 from jvs.names import check_snapshot_id
 from jvs.retention import Policy
 
@@ -120,20 +121,8 @@ def _begin(store: Store, plan: gc_plan.Plan, plan_id: str) -> dict[str, Any]:
         plan_id=plan_id,
         candidates=plan.candidates,
     )
-    _with_room(store, lambda: intent.write(store.layout, pending))
+    gc_plan.with_room(store, lambda: intent.write(store.layout, pending), "writing the record of the collection")
     return pending
-
-
-def _with_room(store: Store, write: Any) -> None:
-    """Do a small write; when the disk is full, free the index and try once more. Errors: E_NO_SPACE, E_IO."""
-    for last in (False, True):
-        try:
-            write()
-            return
-        except OSError as error:
-            refused = from_oserror(error, "writing the record of the collection")
-            if last or not isinstance(refused, NoSpace) or not gc_plan.make_room(store):
-                raise refused from error
 
 
 def _take_out_all(store: Store, plan: gc_plan.Plan, pending: dict[str, Any]) -> None:
@@ -176,6 +165,8 @@ def _finish(store: Store, pending: dict[str, Any]) -> list[str]:
                 gc_take.note_failure(store, snapshot_id, error)
             observe.advance("gc", 1, len(out), "snapshots")
         durable.fsync_dir(layout.trash)  # or a crash could bring trash back that a tombstone calls gone
+        if out:
+            btrfs_cleaner.wait_for_space(layout.trash)
     gc_take.settle_stones(store, pending["candidates"])
     _append(store, pending, out)
     intent.clear(layout, pending["operation_id"])
@@ -259,6 +250,7 @@ def sweep(store: Store) -> list[str]:
         removed.append(os.path.join(layout.trash, name))
     if removed:
         durable.fsync_dir(layout.trash)  # before a tombstone says that they are gone
+        btrfs_cleaner.wait_for_space(layout.trash)
     failed = [i for i, stone in tombstone.load_all(layout).items() if stone["gc_state"] == "failed"]
     gc_take.settle_stones(store, failed)
     return removed

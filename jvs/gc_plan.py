@@ -20,6 +20,7 @@ from jvs.retention import Policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from jvs.layout import Layout
@@ -206,14 +207,20 @@ def save(store: Store, plan: Plan) -> dict[str, Any]:
     _forget_old(store.layout, os.path.basename(path))
     kept = {key: value[key] for key in ("plan_id", "created_at", "retention_policy", "candidates")}
     data = canon.encode({**kept, "heads": plan.heads}) + b"\n"
-    try:
-        durable.replace_file(path, data, sync=False)
-    except OSError as error:
-        refused = from_oserror(error, "writing the plan")
-        if not isinstance(refused, NoSpace) or not make_room(store):
-            raise refused from error
-        durable.replace_file(path, data, sync=False)
+    with_room(store, lambda: durable.replace_file(path, data, sync=False), "writing the plan")
     return value
+
+
+def with_room(store: Store, write: Callable[[], None], doing: str) -> None:
+    """Do a small write; when the disk is full, free the index and try once more. Errors: E_NO_SPACE, E_IO."""
+    for last in (False, True):
+        try:
+            write()
+            return
+        except OSError as error:
+            refused = from_oserror(error, doing)
+            if last or not isinstance(refused, NoSpace) or not make_room(store):
+                raise refused from error
 
 
 def _forget_old(layout: Layout, new: str) -> None:
@@ -239,7 +246,10 @@ def make_room(store: Store) -> bool:
         return False
     if size == 0:
         return False
-    durable.truncate(store.layout.index, 0)  # frees the blocks even while others have it open; empty means rebuild
+    try:
+        durable.truncate(store.layout.index, 0)  # frees the blocks even while others have it open; empty means rebuild
+    except OSError:  # btrfs may need a block to free one; removing a name is never refused for that
+        durable.unlink(store.layout.index, missing_ok=True)
     return True
 
 

@@ -16,10 +16,10 @@ LAYERS = (
     "canon safepath layout walk template retention",
     "durable locks",
     "tree hashing dirrows index treebuilder untouched scan content originals fidelity records settings pathspec",
-    "engine engine.btrfs engine.btrfs_search engine.control engine.copier engine.copy engine.hardlinks engine.juicefs "
+    "engine engine.btrfs engine.btrfs_cleaner engine.btrfs_search engine.control engine.copier engine.copy engine.hardlinks engine.juicefs "
     "engine.juicefs_client engine.juicefs_mount engine.mend engine.reflink engine.survey engine.target engine.writers",
     "delta place links switch recovery apply",
-    "descriptor worktree intent audit anchor",
+    "descriptor worktree intent audit audit_check anchor",
     "settle store settings_file",
     "lineage refs trees pins create journal listing look register tombstone reach marks",
     "publish publish_record payload heads verify change diff status gc_plan history graph hooks plan signs",

@@ -1,0 +1,53 @@
+"""Space on btrfs: a deleted subvolume is gone at once, and its blocks only when a kernel thread comes to it.
+
+Left to itself that takes half a minute or more, and a full filesystem stays full meanwhile.
+Source: linux/btrfs.h, BTRFS_IOC_SYNC and BTRFS_IOC_SUBVOL_SYNC_WAIT; btrfs-subvolume(8), sync.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+
+from jvs import clock, durable, safepath
+
+SYNC = 0x9408  # _IO(0x94, 8); commits, and wakes the thread that cleans up
+SUBVOL_SYNC_WAIT = 0x40109441  # _IOW(0x94, 65, struct btrfs_ioctl_subvol_wait), 16 bytes; since Linux 6.13
+_COUNT = 2
+_MAGIC = 0x9123683E
+_PAUSE_SECONDS = 0.02
+MOST_SECONDS = 60.0
+
+
+def wait_for_space(directory: str) -> None:
+    """Wait until deleted subvolumes of a filesystem have given their blocks back; does nothing on any but btrfs.
+
+    After a minute it goes on without: the kernel still frees them. Errors: OSError.
+    """
+    fd = safepath.open_dir(directory)
+    try:
+        if durable.filesystem_type(fd) != _MAGIC:
+            return
+        deadline = clock.monotonic() + MOST_SECONDS
+        fcntl.ioctl(fd, SYNC)
+        while _waiting(fd) and clock.monotonic() < deadline:
+            clock.sleep(_PAUSE_SECONDS)
+            fcntl.ioctl(fd, SYNC)
+        fcntl.ioctl(fd, SYNC)  # what the thread has let go of is free behind the next commit
+    finally:
+        os.close(fd)
+
+
+def _waiting(fd: int) -> int:
+    """Return how many deleted subvolumes were not cleaned up yet; 0 when the kernel does not say."""
+    data = bytearray(struct.pack("=QII", 0, _COUNT, 0))
+    try:
+        fcntl.ioctl(fd, SUBVOL_SYNC_WAIT, data, True)
+    except OSError as error:
+        if error.errno in (errno.ENOTTY, errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP):
+            clock.sleep(5 * _PAUSE_SECONDS)
+            return 0
+        raise
+    return struct.unpack("=QII", data)[2]
