@@ -12,6 +12,7 @@ import os
 
 from jvs import (
     audit,
+    audit_check,
     clock,
     consistency,
     durable,
@@ -30,7 +31,7 @@ from jvs import (
     verify,
     worktree,
 )
-from jvs.errors import Busy, IOFailure, JvsError, UsageError, from_oserror
+from jvs.errors import AuditChainBroken, Busy, IOFailure, JvsError, UsageError, from_oserror
 from jvs.findings import Finding
 from jvs.store import Store
 
@@ -195,9 +196,15 @@ def repair(store: Store, actions: list[str]) -> tuple[list[str], list[Finding]]:
     if findings.CLEAN_TMP in actions:
         _attempt(lambda: _empty_trash(store), done, failed)
     if done:
-        with contextlib.suppress(JvsError, OSError):  # a log that is broken is a finding; the repair is done anyway
-            store.record("doctor_repair", reason="repair", actions=actions, done=done)
+        _attempt(lambda: _record(store, actions, done), done, failed)
     return done, failed
+
+
+def _record(store: Store, actions: list[str], done: list[str]) -> list[str]:
+    """Write down what was repaired. A log that is broken is a finding already; one that refuses the record is one."""
+    with contextlib.suppress(AuditChainBroken):
+        store.record("doctor_repair", reason="repair", actions=actions, done=done)
+    return []
 
 
 def _attempt(work: Callable[[], list[str]], done: list[str], failed: list[Finding]) -> None:
@@ -331,10 +338,10 @@ def _rebuild_index(store: Store) -> list[str]:
 
 def _audit_repair(store: Store) -> list[str]:
     """Let the log set its torn tail aside, as every appender does, by appending that this was asked for."""
-    chain = audit.check(store.layout.audit_log, audit.genesis(store.repo_id))
+    chain = audit_check.check(store.layout.audit_log, audit.genesis(store.repo_id))
     if not chain.torn:
         return []
-    audit.raise_problems(chain)
+    audit_check.raise_problems(chain)
     store.record("doctor_repair", reason="repair", actions=[findings.AUDIT_REPAIR])
     return [f"set a torn last line of {chain.torn} bytes of the log aside"]
 

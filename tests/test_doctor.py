@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from making import main_of, make_store, open_store, run, settings, snapshot, violations, write
 
-from jvs import audit, clock, doctor, intent, locks, records, restore, structure, worktree
+from jvs import audit, clock, doctor, durable, intent, locks, records, restore, structure, worktree
 from jvs.errors import NotARepository, PathEscape, UsageError
 
 
@@ -326,6 +327,16 @@ def test_repairs_are_recorded_and_a_second_one_does_nothing(store):
     before = Path(store.layout.audit_log).read_bytes()
     assert doctor.examine(store, actions=list(doctor.RUNTIME)).repaired == []
     assert Path(store.layout.audit_log).read_bytes() == before
+
+
+def test_repair_that_could_not_be_recorded_is_told(store, monkeypatch):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    os.mkdir(store.layout.payload_tmp("1700000000000-0a1b2c3d"))
+    monkeypatch.setattr(durable, "append", full)
+    done, failed = doctor.repair(store, ["clean_tmp"])
+    assert len(done) == 1 and [finding.error.name for finding in failed] == ["E_NO_SPACE"]
 
 
 def test_each_action_does_only_its_own_repair(store):
