@@ -135,7 +135,7 @@ class Log:
         try:
             fd = safepath.open_file(self.path)
         except FileNotFoundError as error:
-            if _was_just_rotated(self.path):
+            if was_just_rotated(self.path):
                 return self._last_rotated(), b""
             raise AuditChainBroken(
                 f"the log '{self.path}' is missing", hint="restore it from a copy: it is never begun anew in silence"
@@ -186,7 +186,7 @@ class Log:
             if os.path.getsize(self.path) < ROTATE_BYTES:
                 return
         except FileNotFoundError:
-            if not _was_just_rotated(self.path):
+            if not was_just_rotated(self.path):
                 return
         except OSError:
             return
@@ -225,7 +225,7 @@ def _is_rotated(name: str, stem: str) -> bool:
     return name == f"{stem}-{digits}.jsonl" and len(digits) == 13 and digits.isascii() and digits.isdigit()
 
 
-def _was_just_rotated(path: str) -> bool:
+def was_just_rotated(path: str) -> bool:
     """Answer whether a missing log is that of a rotation whose second half a crash prevented: a full file is there."""
     older = segments(path)[:-1]
     try:
@@ -288,91 +288,6 @@ def check_shape(record: dict[str, Any]) -> None:
             raise canon.BadJSON(f"'{key}' is not text")
 
 
-class ChainReport:
-    """What reading a whole chain found. Shape: `problems` are sentences; `torn` the bytes behind the last newline."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.head = ""
-        self.problems: list[str] = []
-        self.torn = 0
-        self.records: list[dict[str, Any]] = []
-
-
-def check(path: str, first_hash: str | None, *, keep: bool = False) -> ChainReport:
-    """Read a whole log, compute every hash again, and report each break.
-
-    `first_hash` is the expected start; None takes what the first record says. `keep` collects the records.
-    Errors: E_AUDIT_CHAIN_BROKEN when the log is missing; E_IO.
-    """
-    report = ChainReport()
-    previous, expected_seq = first_hash, 1
-    files = segments(path)
-    if not os.path.lexists(path) and _was_just_rotated(path):
-        files.pop()
-    for file in files:
-        data = _read_segment(file)
-        lines = data.split(b"\n")
-        torn = lines.pop()
-        if torn and file != files[-1]:
-            report.problems.append(f"'{os.path.basename(file)}' ends in the middle of a record")
-        elif torn:
-            report.torn = len(torn)
-        for number, line in enumerate(lines, 1):
-            where = f"{os.path.basename(file)}:{number}"
-            previous, expected_seq = _check_line(report, line, where, previous, expected_seq, keep)
-    report.head = previous or ""
-    return report
-
-
-def _read_segment(file: str) -> bytes:
-    try:
-        return safepath.read_file(file)
-    except FileNotFoundError as error:
-        raise AuditChainBroken(
-            f"the log '{file}' is missing", hint="restore it from a copy: it is never begun anew in silence"
-        ) from error
-    except OSError as error:
-        if error.errno in (21, 22, 40):
-            raise AuditChainBroken(
-                f"the log '{file}' is not a regular file", hint="restore it from a copy of the repository"
-            ) from error
-        raise from_oserror(error, f"reading '{file}'") from error
-
-
-def _check_line(
-    report: ChainReport, line: bytes, where: str, previous: str | None, expected_seq: int, keep: bool
-) -> tuple[str | None, int]:
-    try:
-        record = canon.decode_object(line)
-        check_shape(record)
-    except canon.BadJSON as error:
-        report.problems.append(f"{where}: not a record ({error})")
-        return None, expected_seq + 1
-    if canon.encode(record) != line:
-        report.problems.append(f"{where}: not in canonical form")
-    if record_hash(record) != record["record_hash"]:
-        report.problems.append(f"{where}: record {record['seq']} does not fit its hash")
-    if previous is not None and record["prev_hash"] != previous:
-        report.problems.append(f"{where}: record {record['seq']} does not follow the one before it")
-    if record["seq"] != expected_seq:
-        report.problems.append(f"{where}: record {record['seq']} stands where {expected_seq} belongs")
-    report.count += 1
-    if keep:
-        report.records.append(record)
-    return record["record_hash"], record["seq"] + 1
-
-
 def log_of(layout: Layout, repo_id: str, wait: float = locks.DEFAULT_WAIT_SECONDS) -> Log:
     """Return the log of a repository."""
     return Log(layout.audit_log, first_hash=genesis(repo_id), lock=layout.lock("audit"), wait=wait)
-
-
-def raise_problems(report: ChainReport) -> None:
-    """Raise E_AUDIT_CHAIN_BROKEN when a chain has problems."""
-    if report.problems:
-        raise AuditChainBroken(
-            f"the audit chain is broken: {report.problems[0]}",
-            hint="compare it with a copy of the repository: somebody or something changed the log",
-            problems=report.problems,
-        )

@@ -8,7 +8,21 @@ from __future__ import annotations
 
 import os
 
-from jvs import anchor, audit, canon, descriptor, intent, lineage, observe, scan, tree, trees, walk, worktree
+from jvs import (
+    anchor,
+    audit,
+    audit_check,
+    canon,
+    descriptor,
+    intent,
+    lineage,
+    observe,
+    scan,
+    tree,
+    trees,
+    walk,
+    worktree,
+)
 from jvs.errors import AuditChainBroken, JvsError, LineageBroken, NotFound, PartialSnapshot, PayloadHashMismatch
 
 TYPE_CHECKING = False
@@ -127,7 +141,7 @@ def describe(old: tree.Entry | None, new: tree.Entry | None) -> str:
 
 def check_all(
     store: Store, *, payload: bool = True, jobs: int = 0
-) -> tuple[list[SnapshotReport], list[JvsError], audit.ChainReport]:
+) -> tuple[list[SnapshotReport], list[JvsError], audit_check.ChainReport]:
     """Check every snapshot, the lines, and the audit log against all of them; damage is reported, not raised."""
     ids = candidates(store.layout)
     reports = []
@@ -199,7 +213,7 @@ def _follow(layout: Layout, start: str, name: str, whole: set[str]) -> JvsError 
     return None
 
 
-def check_chain(store: Store) -> tuple[audit.ChainReport, list[JvsError]]:
+def check_chain(store: Store) -> tuple[audit_check.ChainReport, list[JvsError]]:
     """Check the audit chain and hold it against descriptors, worktrees and what this user saw before.
 
     Others may work meanwhile: what must stand in the log is listed before the log is read, and what the log says
@@ -207,9 +221,9 @@ def check_chain(store: Store) -> tuple[audit.ChainReport, list[JvsError]]:
     """
     seen = Seen(store)
     try:
-        chain = audit.check(store.layout.audit_log, audit.genesis(store.repo_id), keep=True)
+        chain = audit_check.check(store.layout.audit_log, audit.genesis(store.repo_id), keep=True)
     except JvsError as error:
-        return audit.ChainReport(), [error]
+        return audit_check.ChainReport(), [error]
     sentences = chain.problems + hold_against(store, chain, seen) + anchor.check(store, chain)
     if not chain.records:
         sentences.append("the log is empty, though every repository begins with a record")
@@ -233,7 +247,7 @@ class Seen:
         self.pending = intent.load_all(store.layout)
 
 
-def hold_against(store: Store, chain: audit.ChainReport, seen: Seen | None = None) -> list[str]:
+def hold_against(store: Store, chain: audit_check.ChainReport, seen: Seen | None = None) -> list[str]:
     """Cross-check the log with the repository; returns sentences.
 
     Each visible snapshot has exactly one record with its checksum; each record's snapshot is there or was

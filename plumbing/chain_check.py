@@ -32,10 +32,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Check one chain."""
-    from jvs import audit
+    from jvs import audit_check
 
     if args.file is not None:
-        report = audit.check(os.path.abspath(args.file), args.first_hash)
+        report = audit_check.check(os.path.abspath(args.file), args.first_hash)
         problems = report.problems
     else:
         from jvs import verify

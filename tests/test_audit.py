@@ -9,7 +9,7 @@ import os
 import making
 import pytest
 
-from jvs import audit, canon, clock
+from jvs import audit, audit_check, canon, clock
 from jvs.errors import AuditChainBroken, JvsError
 
 ZERO = "0" * 64
@@ -41,7 +41,7 @@ def test_records_follow_each_other(log):
     assert first["prev_hash"] == ZERO
     assert second["prev_hash"] == first["record_hash"]
     assert log.tail() == (2, second["record_hash"])
-    report = audit.check(log.path, ZERO)
+    report = audit_check.check(log.path, ZERO)
     assert (report.count, report.problems, report.head, report.torn) == (2, [], second["record_hash"], 0)
 
 
@@ -61,7 +61,7 @@ def test_the_first_record_follows_the_repository_id():
 
 def test_an_empty_log_has_no_last_record(log):
     assert log.tail() == (0, ZERO)
-    assert audit.check(log.path, ZERO).count == 0
+    assert audit_check.check(log.path, ZERO).count == 0
 
 
 def test_appending_the_same_event_again_changes_nothing(log):
@@ -102,8 +102,8 @@ def test_a_torn_last_line_is_set_aside_and_said(log, torn):
     with open(log.path, "ab") as file:
         file.write(torn)
     assert log.tail()[0] == 2
-    assert audit.check(log.path, ZERO).torn == len(torn)
-    assert audit.check(log.path, ZERO).problems == []
+    assert audit_check.check(log.path, ZERO).torn == len(torn)
+    assert audit_check.check(log.path, ZERO).problems == []
     record = add(log)
     assert record["seq"] == 4
     assert lines(log)[:2] == whole
@@ -113,7 +113,7 @@ def test_a_torn_last_line_is_set_aside_and_said(log, torn):
     assert repair["details"]["sha256"] == hashlib.sha256(torn).hexdigest()
     with open(os.path.join(os.path.dirname(log.path), repair["details"]["kept_as"]), "rb") as file:
         assert file.read() == torn
-    assert audit.check(log.path, ZERO).problems == []
+    assert audit_check.check(log.path, ZERO).problems == []
 
 
 def test_a_log_that_is_only_a_torn_line_starts_again_behind_it(log):
@@ -121,7 +121,7 @@ def test_a_log_that_is_only_a_torn_line_starts_again_behind_it(log):
         file.write(b'{"seq":1')
     assert log.tail() == (0, ZERO)
     assert add(log)["seq"] == 2
-    assert audit.check(log.path, ZERO).problems == []
+    assert audit_check.check(log.path, ZERO).problems == []
 
 
 def damages():
@@ -153,10 +153,10 @@ def test_damage_before_the_end_is_found(log, what):
     for _ in range(4):
         add(log)
     rewrite(log, damages()[what](lines(log)))
-    report = audit.check(log.path, ZERO)
+    report = audit_check.check(log.path, ZERO)
     assert report.problems
     with pytest.raises(AuditChainBroken):
-        audit.raise_problems(report)
+        audit_check.raise_problems(report)
 
 
 @pytest.mark.parametrize("last", [b"x", b"{}", b"", b"[]", b"\xff", b'{"seq":1}'])
@@ -172,7 +172,7 @@ def test_damage_of_the_last_whole_line_stops_writers(log, last):
 def test_a_missing_log_is_never_begun_anew(log):
     add(log)
     os.unlink(log.path)
-    for act in (lambda: add(log), log.tail, lambda: audit.check(log.path, ZERO)):
+    for act in (lambda: add(log), log.tail, lambda: audit_check.check(log.path, ZERO)):
         with pytest.raises(AuditChainBroken, match="missing") as caught:
             act()
         assert caught.value.hint
@@ -184,7 +184,7 @@ def test_a_link_in_the_place_of_the_log_is_not_followed(log, tmp_path):
     os.rename(log.path, tmp_path / "real")
     os.symlink(tmp_path / "real", log.path)
     before = (tmp_path / "real").read_bytes()
-    for act in (lambda: add(log), log.tail, lambda: audit.check(log.path, ZERO)):
+    for act in (lambda: add(log), log.tail, lambda: audit_check.check(log.path, ZERO)):
         with pytest.raises(JvsError):
             act()
     assert (tmp_path / "real").read_bytes() == before
@@ -218,7 +218,7 @@ def test_the_chain_goes_on_across_rotated_files(log, small):
     for event in events:
         log.append(event)
     assert len(audit.segments(log.path)) > 3
-    report = audit.check(log.path, ZERO, keep=True)
+    report = audit_check.check(log.path, ZERO, keep=True)
     assert report.problems == []
     assert [record["event_id"] for record in report.records] == [event["event_id"] for event in events]
     assert log.append(events[2], after_seq=1)["seq"] == 3
@@ -230,7 +230,7 @@ def test_rotated_files_keep_their_order_when_the_clock_is_set_back(log, small, m
     monkeypatch.setattr(clock, "now_ms", lambda: next(now))
     for _ in range(20):
         add(log)
-    assert audit.check(log.path, ZERO).problems == []
+    assert audit_check.check(log.path, ZERO).problems == []
 
 
 def test_a_crash_in_the_middle_of_a_rotation_is_mended_by_the_next_append(log, small):
@@ -239,10 +239,10 @@ def test_a_crash_in_the_middle_of_a_rotation_is_mended_by_the_next_append(log, s
     last = log.tail()
     os.rename(log.path, log.path.replace(".jsonl", "-1700000000000.jsonl"))
     assert log.tail() == last
-    report = audit.check(log.path, ZERO)
+    report = audit_check.check(log.path, ZERO)
     assert (report.problems, report.count) == ([], last[0])
     assert add(log)["seq"] == last[0] + 1
-    assert audit.check(log.path, ZERO).problems == []
+    assert audit_check.check(log.path, ZERO).problems == []
 
 
 def test_a_removed_log_beside_rotated_ones_is_not_taken_for_a_rotation(log, small):
@@ -263,7 +263,7 @@ def test_other_logs_beside_are_no_rotated_files(tmp_path):
         path.touch()
         add(audit.Log(str(path), first_hash=ZERO, lock=str(path) + ".lock"))
     assert audit.segments(str(tmp_path / "app.jsonl")) == [str(tmp_path / "app.jsonl")]
-    assert audit.check(str(tmp_path / "app.jsonl"), ZERO).count == 1
+    assert audit_check.check(str(tmp_path / "app.jsonl"), ZERO).count == 1
 
 
 def test_cutting_the_tail_of_a_repositorys_log_shows(tmp_path):

@@ -9,7 +9,7 @@ import making
 import pytest
 import zoo
 
-from jvs import audit, engine, fidelity, intent, worktree
+from jvs import audit, audit_check, engine, fidelity, intent, worktree
 
 
 @pytest.fixture
@@ -248,7 +248,7 @@ def test_update_head_that_died_before_its_record_is_settled(store, monkeypatch):
 
 
 def _records(store):
-    return audit.check(store.layout.audit_log, None, keep=True).records
+    return audit_check.check(store.layout.audit_log, None, keep=True).records
 
 
 # chain-append

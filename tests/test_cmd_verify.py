@@ -9,7 +9,7 @@ import making
 import pytest
 import zoo
 
-from jvs import audit, canon, descriptor
+from jvs import audit_check, canon, descriptor
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_an_empty_log_is_broken(store):
     os.truncate(store.layout.audit_log, 0)
     said = making.run("verify", "--all")
     assert said.exit == 24
-    assert audit.check(store.layout.audit_log, None).count == 0
+    assert audit_check.check(store.layout.audit_log, None).count == 0
 
 
 def test_wrong_calls(store):

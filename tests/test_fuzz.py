@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jvs import audit, canon, cli, create, descriptor, intent, names, refs, worktree
+from jvs import audit, audit_check, canon, cli, create, descriptor, intent, names, refs, worktree
 from jvs import settings as jvs_settings
 from jvs.errors import JvsError
 from jvs.settings import Settings
@@ -133,7 +133,7 @@ def test_a_damaged_audit_log_is_a_broken_chain(store: Store, line: bytes) -> Non
     whole = path.read_bytes()
     path.write_bytes(whole + line + b"\n")
     try:
-        report = audit.check(str(path), audit.genesis(store.repo_id))
+        report = audit_check.check(str(path), audit.genesis(store.repo_id))
         assert report.problems
     finally:
         path.write_bytes(whole)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from making import main_of, make_store, open_store, run, snapshot, violations, write
 
-from jvs import audit, clock, intent, pins
+from jvs import audit, audit_check, clock, intent, pins
 from jvs.errors import NotFound, PartialSnapshot, UsageError
 
 
@@ -25,7 +25,7 @@ def only_id(store) -> str:
 
 
 def log_of(store) -> list[tuple[str, str | None]]:
-    chain = audit.check(store.layout.audit_log, audit.genesis(store.repo_id), keep=True)
+    chain = audit_check.check(store.layout.audit_log, audit.genesis(store.repo_id), keep=True)
     assert chain.problems == []
     return [(record["operation"], record["target"]) for record in chain.records]
 

@@ -8,7 +8,20 @@ import threading
 import making
 import pytest
 
-from jvs import audit, clock, descriptor, durable, engine, intent, lineage, locks, publish, settle, worktree
+from jvs import (
+    audit,
+    audit_check,
+    clock,
+    descriptor,
+    durable,
+    engine,
+    intent,
+    lineage,
+    locks,
+    publish,
+    settle,
+    worktree,
+)
 from jvs.errors import (
     Busy,
     DescriptorCorrupt,
@@ -117,7 +130,7 @@ def test_settling_twice_is_the_same_as_once(store, monkeypatch):
     (record,) = intent.load_all(store.layout)
     assert "completed" in publish.settle(store, record)
     publish.settle(store, record)
-    assert [r["operation"] for r in audit.check(store.layout.audit_log, None, keep=True).records] == [
+    assert [r["operation"] for r in audit_check.check(store.layout.audit_log, None, keep=True).records] == [
         "init",
         "snapshot",
     ]

@@ -16,7 +16,7 @@ from typing import Any
 import making
 import pytest
 
-from jvs import audit, canon, descriptor, names, tree, verify, walk
+from jvs import audit, audit_check, canon, descriptor, names, tree, verify, walk
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
 KINDS = {name: number for number, name in enumerate(walk.KIND_NAMES)}
@@ -165,7 +165,7 @@ def test_genesis():
 def test_audit_chains(case, tmp_path):
     path = tmp_path / "audit.jsonl"
     path.write_text("".join(line + "\n" for line in case["lines"]), encoding="utf-8")
-    report = audit.check(str(path), case["first_hash"])
+    report = audit_check.check(str(path), case["first_hash"])
     assert (report.problems == []) == case["valid"]
     assert report.count == case["records"]
     if case["valid"]:
