@@ -12,7 +12,7 @@ import pytest
 
 SUITE = Path(__file__).resolve().parent.parent / "conformance"
 sys.path.insert(0, str(SUITE))
-crashmodel = pytest.importorskip("crashmodel")
+crashstates = pytest.importorskip("crashstates")
 inodes = pytest.importorskip("inodes")
 recorder = pytest.importorskip("recorder")
 supervisor = pytest.importorskip("supervisor")
@@ -31,13 +31,13 @@ def make(*ops):
     before = inodes.Tree()
     before.inodes = {1: inodes.Inode(DIR, 0o755)}
     born = {n: inodes.Inode(DIR if n == 4 else FILE, 0o644) for n in (2, 3, 4)}
-    return crashmodel.Record(before, born, list(ops))
+    return crashstates.Record(before, born, list(ops))
 
 
 def disks(record, model="posix"):
     """Return what the states of a record hold: path -> content."""
     found = []
-    for state in crashmodel.enumerate_states(record, "test", (model,), 4):
+    for state in crashstates.enumerate_states(record, "test", (model,), 4):
         tree = record.tree(state.choice)
         found.append({path: tree.inodes[number].data for path, number in tree.paths().items()})
     return found
@@ -86,7 +86,7 @@ def test_a_later_change_of_a_name_needs_the_earlier_rename_that_it_builds_on():
         swap,
         op("rename", 4, "b", 1, "kept", 2, dirs=(4, 1)),
     )
-    states = crashmodel.enumerate_states(record, "test", ("posix",), 4)
+    states = crashstates.enumerate_states(record, "test", ("posix",), 4)
     found = [record.tree(state.choice) for state in states if int(state.name.split(":")[1]) > 5]
     assert len(found) > 2
     for tree in found:
@@ -95,8 +95,8 @@ def test_a_later_change_of_a_name_needs_the_earlier_rename_that_it_builds_on():
 
 def test_syncs_are_taken_out_by_pattern():
     record = make(*REPLACE)
-    assert len(crashmodel.deafened(record, "sync x*").ops) == 3
-    assert crashmodel.sync_classes(record) == ["sync x"]
+    assert len(crashstates.deafened(record, "sync x*").ops) == 3
+    assert crashstates.sync_classes(record) == ["sync x"]
 
 
 def test_a_recorded_run_is_what_the_disk_shows(tmp_path):
