@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _VERSION = 3
+_ROOM = 256 << 10
+"""Bytes that dropping the index frees at least: on a full disk XFS makes no file while less is free."""
 _SCHEMA = f"""
 PRAGMA page_size=16384;
 CREATE TABLE IF NOT EXISTS node (digest BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
@@ -30,6 +32,8 @@ CREATE INDEX IF NOT EXISTS dir_chk ON dir (tree, chk);
 CREATE TABLE IF NOT EXISTS total (node BLOB PRIMARY KEY, counts BLOB NOT NULL, chk BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS base (tree TEXT PRIMARY KEY, snapshot TEXT NOT NULL, root BLOB NOT NULL,
   rows BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS room (bytes BLOB NOT NULL);
+INSERT INTO room VALUES (zeroblob({_ROOM}));
 PRAGMA user_version={_VERSION};
 """
 BUSY_SECONDS = 2.0
