@@ -1,7 +1,6 @@
-"""The shared skin of all commands: parsers, running, text and JSON output, errors, signals.
+"""The shared skin of all commands: running them, errors, signals, and what they take from the environment.
 
-Results go to stdout once, at the end, checked and flushed; everything else goes to stderr. Only this module and the
-command modules know about argv, the environment, printing and exit codes.
+Only this module, `output` and the command modules know about argv, the environment, printing and exit codes.
 Source: jvs-errors(7).
 """
 
@@ -10,22 +9,23 @@ from __future__ import annotations
 import os
 import sys
 
-from jvs import __version__
+from jvs import __version__, output
 from jvs.arguments import asks_for_json, here
 from jvs.arguments import make_parser as make_parser
 from jvs.arguments import with_paths as with_paths
 from jvs.arguments import worktree_paths as worktree_paths
-from jvs.errors import IOFailure, JvsError, UsageError, from_oserror
+from jvs.errors import JvsError, UsageError, from_oserror
+from jvs.output import Result as Result
+from jvs.output import json_bytes as json_bytes
+from jvs.output import put as put
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable
-    from typing import Any
+    from collections.abc import Callable
 
     from jvs.settings import Settings
     from jvs.store import Store
-    from jvs.terminal import Terminal
 
 
 class Terminated(BaseException):
@@ -36,38 +36,11 @@ class Terminated(BaseException):
         self.number = number
 
 
-class Result:
-    """What a command has to say.
-
-    Shape: `value` is for `--json`; `items` (dictionaries) for `--jsonl`; `text` is a string, bytes (names as they
-    are), or a function of the terminal, called only when text is wanted; `cbor` is a list for `--cbor`.
-    """
-
-    def __init__(
-        self,
-        value: Any = None,
-        text: str | bytes | Callable[[Terminal], str | bytes] = "",
-        *,
-        items: Iterable[dict[str, Any]] | None = None,
-        cbor: list[Any] | None = None,
-        exit: int = 0,
-        pager: bool = False,
-        complaint: JvsError | None = None,
-    ) -> None:
-        self.value = value
-        self.text = text
-        self.items = items
-        self.cbor = cbor
-        self.exit = exit
-        self.pager = pager
-        self.complaint = complaint
-
-
 def run(
     parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], Result], argv: list[str] | None = None
 ) -> int:
     """Run one command from its arguments to its exit code; every failure becomes a class, a sentence and a hint."""
-    _open_streams()
+    output.open_streams()
     words = sys.argv[1:] if argv is None else argv
     as_json = asks_for_json(words)
     prog = parser.prog
@@ -77,28 +50,28 @@ def run(
         try:
             args = parser.parse_args(words)
         except SystemExit as leaving:  # --help and --version have printed already
-            return _flush() or int(leaving.code or 0)
+            return output.flush() or int(leaving.code or 0)
         for directory in args.directory or ():
             _change_directory(directory)
         _observe(args, prog)
         result = work(args)
         _finish_progress()
-        _emit(result, args)
+        output.emit(result, args)
         if result.complaint is not None:
-            _complain(result.complaint, prog, as_json or args.json)
+            output.complain(result.complaint, prog, as_json or args.json)
             return result.complaint.exit
         return result.exit
     except JvsError as error:
         return _fail(error, prog, as_json or (args is not None and args.json))
     except BrokenPipeError:
-        _abandon_stdout()
+        output.abandon_stdout()
         return 141
     except OSError as error:
         return _fail(from_oserror(error, "the system refused"), prog, as_json)
     except (KeyboardInterrupt, Terminated) as stop:
         number = stop.number if isinstance(stop, Terminated) else 2
         _finish_progress()
-        _say(f"{prog}: interrupted: what was begun is rolled back, or will be by the next command")
+        output.say(f"{prog}: interrupted: what was begun is rolled back, or will be by the next command")
         return 128 + number
     except Exception as error:
         import traceback
@@ -106,14 +79,6 @@ def run(
         traceback.print_exc()
         bug = JvsError(f"{type(error).__name__}: {error}", hint="this is a bug in jvs: please report it as shown")
         return _fail(bug, prog, as_json)
-
-
-def _open_streams() -> None:
-    """Put something in the place of streams that were closed before we began, which Python leaves as None."""
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - nobody reads it
-    if sys.stdout is None:
-        sys.stdout = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115 - a result that gets lost is an error
 
 
 def _watch_signals() -> None:
@@ -155,109 +120,10 @@ def _finish_progress() -> None:
             close()
 
 
-def _emit(result: Result, args: argparse.Namespace) -> None:
-    """Write the result once, whole, and make sure that it arrived."""
-    data = render(result, args)
-    if data:
-        if result.pager and not args.json and sys.stdout.isatty():
-            from jvs import terminal
-
-            if terminal.page(data, os.environ):
-                return
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data)
-    code = _flush()
-    if code:
-        raise IOFailure(
-            "the output could not be written",
-            hint="check where stdout goes; what the command did is done, only its words are lost",
-        )
-
-
-def render(result: Result, args: argparse.Namespace) -> bytes:
-    """Return the bytes that a result prints, in the form that was asked for."""
-    if getattr(args, "jsonl", False):
-        items = result.items if result.items is not None else [result.value]
-        return b"".join(json_bytes(item, indent=None) + b"\n" for item in items)
-    if args.json:
-        return json_bytes(result.value) + b"\n" if result.value is not None else b""
-    if getattr(args, "cbor", False):
-        from jvs import canon
-
-        return b"".join(canon.cbor_encode(item) for item in result.cbor or [])
-    text = result.text
-    if callable(text):
-        text = text(terminal_of(args))
-    if isinstance(text, bytes):
-        return text
-    encoding = sys.stdout.encoding or "utf-8"
-    return text.encode(encoding, "backslashreplace")
-
-
-def json_bytes(value: Any, indent: int | None = 2) -> bytes:
-    """Return JSON as every command prints it."""
-    import json
-
-    text = json.dumps(value, indent=indent, ensure_ascii=False, separators=None if indent else (",", ":"))
-    return text.encode("utf-8", "backslashreplace")
-
-
-def terminal_of(args: argparse.Namespace) -> Terminal:
-    """Return what is known about stdout: width, colour."""
-    from jvs import terminal
-
-    color = not args.no_color and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    tty = sys.stdout.isatty()
-    width = int(os.environ["COLUMNS"]) if os.environ.get("COLUMNS", "").isdigit() else None
-    if width is None:
-        width = os.get_terminal_size(sys.stdout.fileno()).columns if tty else 80
-    return terminal.Terminal(color=color and tty, width=max(width, 20), tty=tty)
-
-
-def _flush() -> int:
-    try:
-        sys.stdout.flush()
-        return 0
-    except BrokenPipeError:
-        raise
-    except OSError:
-        _abandon_stdout()
-        return 4
-
-
-def _abandon_stdout() -> None:
-    """Keep the interpreter from trying to flush what nobody will read."""
-    try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
-        os.close(null)
-    except OSError:
-        return
-
-
 def _fail(error: JvsError, prog: str, as_json: bool) -> int:
     _finish_progress()
-    _complain(error, prog, as_json)
+    output.complain(error, prog, as_json)
     return error.exit
-
-
-def _complain(error: JvsError, prog: str, as_json: bool) -> None:
-    if as_json:
-        _say(json_bytes(error.as_json()).decode("utf-8"))
-        return
-    _say(f"{prog}: {error.name}: {error.message}")
-    if error.hint:
-        _say(f"hint: {error.hint}")
-
-
-def _say(text: str) -> None:
-    try:
-        data = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        encoding = sys.stderr.encoding or "utf-8"
-        sys.stderr.buffer.write(data.encode(encoding, "backslashreplace") + b"\n")
-        sys.stderr.flush()
-    except (OSError, ValueError):  # nobody reads stderr: the exit code still tells
-        return
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -300,13 +166,13 @@ def read_stdin() -> bytes:
 def main(argv: list[str] | None = None) -> int:
     """Run `jvs WORD ...`. The version costs nothing more; everything else is handed to the command."""
     words = sys.argv[1:] if argv is None else list(argv)
-    _open_streams()
+    output.open_streams()
     if words == ["--version"] or words == ["version"]:
         try:
             sys.stdout.write(f"jvs {__version__}\n")
-            return _flush()
+            return output.flush()
         except OSError:  # an unbuffered stdout refuses at once
-            _abandon_stdout()
+            output.abandon_stdout()
             return 4
     from jvs import dispatch
 

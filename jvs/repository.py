@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
-    from jvs.diff import Diff, Status
+    from jvs.diff import Diff
     from jvs.gc_plan import Plan
     from jvs.restore import Done
     from jvs.retention import Policy
+    from jvs.status import Status
     from jvs.verify import SnapshotReport
 
 Path = str | os.PathLike
@@ -232,9 +233,9 @@ class Repository:
 
     def status(self, worktree: str | None = None) -> Status:
         """Return where a worktree is and what changed since its head. Writes nothing."""
-        from jvs import diff
+        from jvs import status
 
-        return diff.status(self._store, self._store.worktree_name(worktree))
+        return status.look(self._store, self._store.worktree_name(worktree))
 
     def diff(self, before: str | None = None, after: str | None = None, *, worktree: str | None = None) -> Diff:
         """Compare two snapshots; one with the files now; or, with none, the two newest of the line.

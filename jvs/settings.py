@@ -236,7 +236,7 @@ def check_value(key: str, value: Any, where: str) -> Any:
     }[kind]
     names = {"text": "text", "bool": "true or false", "int": "a whole number, 0 or more", "list": "a list of texts"}
     if not fits:
-        raise UsageError(f"{where}: '{key}' must be {names[kind]}", hint=f"mend {where}")
+        raise UsageError(f"{where}: '{key}' must be {names[kind]}", hint="jvs-config(5) says what each setting takes")
     if allowed is not None and value not in allowed:
         raise UsageError(f"{where}: '{key}' cannot be '{value}'", hint=f"use one of: {', '.join(allowed)}")
     if key == "default_tags":

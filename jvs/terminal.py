@@ -10,7 +10,7 @@ from jvs.observe import Observer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any, TextIO
 
 _COLORS = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36, "bold": 1, "dim": 2}
@@ -47,6 +47,13 @@ def show_text(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
+
+
+def show_json(value: Any) -> str:
+    """Return a value as JSON on one line, for people."""
+    import json
+
+    return show_text(json.dumps(value, ensure_ascii=False))
 
 
 _QUOTED = {0x07: "a", 0x08: "b", 0x09: "t", 0x0A: "n", 0x0B: "v", 0x0C: "f", 0x0D: "r", 0x22: '"', 0x5C: "\\"}
@@ -129,6 +136,55 @@ def flow(parts: list[str], width: int, indent: int) -> list[str]:
                 line = " " * indent
             line += (" " if line.strip() else "") + cut(word, room)
     return [*lines, line.rstrip()]
+
+
+def wrap(text: str, screen: Terminal, first: str = "", indent: str = "", *, always: bool = False) -> list[str]:
+    """Return text on as many lines as a terminal needs, the first behind `first`, others behind `indent`.
+
+    Elsewhere than on a terminal it stays on one line unless `always`. Only a word that is wider than a line is broken.
+    """
+    if not screen.tty and not always:
+        return [first + text]
+    lines, line, empty = [], first, True
+    for word in text.split(" "):
+        if not empty and columns(line) + 1 + columns(word) > screen.width:
+            lines.append(line)
+            line, empty = indent, True
+        line += word if empty else " " + word
+        empty = False
+        while columns(line) > screen.width and columns(line) > columns(indent) + 1:
+            head = _head(line, max(screen.width, columns(indent) + 2))
+            lines.append(head)
+            line = indent + line[len(head) :]
+    return [*lines, line]
+
+
+def _head(text: str, width: int) -> str:
+    used = 0
+    for i, c in enumerate(text):
+        used += columns(c)
+        if used > width:
+            return text[:i]
+    return text
+
+
+def table(rows: Iterable[tuple[str, str]], screen: Terminal, *, least: int = 0, color: str = "") -> list[str]:
+    """Return lines with a term and its meaning, the meanings below each other and wrapped to the screen."""
+    pairs = list(rows)
+    width = max([least, *(columns(term) for term, _ in pairs)])
+    indent = " " * (width + 4)
+    lines = []
+    for term, meaning in pairs:
+        blanks = " " * (width + 2 - columns(term))
+        if screen.width < width + 24:  # too narrow for two columns
+            lines += [
+                f"  {screen.paint(term, color) if color else term}",
+                *wrap(meaning, screen, "    ", "    ", always=True),
+            ]
+            continue
+        first, *more = wrap(meaning, screen, indent, indent, always=True)
+        lines += [f"  {screen.paint(term, color) if color else term}{blanks}{first[len(indent) :]}".rstrip(), *more]
+    return lines
 
 
 def age(ns: int) -> str:

@@ -14,7 +14,7 @@ from jvs.errors import NAMING, PayloadHashMismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.diff import Change
+    from jvs.change import Change
 
 RAISES = (*NAMING, PayloadHashMismatch)
 SEE_ALSO = ("jvs-diff(1)", "jvs-ls-tree(1)", "jvs-hash-tree(1)")
@@ -48,13 +48,14 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _line(change: Change, zero: bool) -> bytes:
-    from jvs import diff, terminal
+    from jvs import terminal
+    from jvs.change import show_mode
 
     old, new = change.old, change.new
     fields = [
         change.letter,
-        diff.show_mode(old) or "-",
-        diff.show_mode(new) or "-",
+        show_mode(old) or "-",
+        show_mode(new) or "-",
         old[4].hex() if old is not None else "-",
         new[4].hex() if new is not None else "-",
     ]

@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """List what is visible."""
-    from jvs import history, lineage
+    from jvs import fields, lineage
 
     if args.ids and args.format is not None:
         raise UsageError("--ids and --format exclude each other", hint="leave one of them out")
@@ -45,7 +45,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     found = lineage.all_records(store.layout, tolerant=True)
     records = [found[snapshot_id] for snapshot_id in sorted(found)]
     if args.format is not None:
-        text = "".join(history.lines_with_format(store, records, args.format))
+        text = "".join(fields.lines_with_format(store, records, args.format))
     else:
         text = "".join("\t".join(_fields(record)) + "\n" for record in records)
     return cli.Result(records, text, items=records)

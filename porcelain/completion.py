@@ -31,13 +31,14 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Read every parser and write the script."""
     import importlib
 
-    from jvs import commands, completion
+    from jvs import commands, completion, completion_bash, completion_fish
 
     shapes = []
     for name in commands.COMMANDS:
         module = importlib.import_module(commands.module_of(name))
         shapes.append(completion.shape_of(name, module.build_parser()))
-    text = completion.script(args.shell, shapes)
+    make = {"bash": completion_bash.bash, "zsh": completion_bash.zsh, "fish": completion_fish.fish}[args.shell]
+    text = make(shapes)
     return cli.Result({"shell": args.shell, "script": text}, text)
 
 

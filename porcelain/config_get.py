@@ -37,7 +37,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     from jvs import settings
 
     found = settings_here(args)
-    settings.check_key(args.key, "settings")
+    settings.check_key(args.key, "command line")
     if args.user:
         layer = dict(found.layers).get(found.user_file or "", {})
         value, origin = layer.get(args.key), found.user_file or "default"

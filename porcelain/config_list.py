@@ -55,19 +55,24 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _text(values: dict[str, dict[str, Any]], show_origin: bool, screen: Terminal) -> str:
+    from jvs import terminal
+
     lines = []
     for key, item in values.items():
-        shown = _show(item["value"])
-        is_default = item["origin"] == "default"
-        line = f"{key} = {shown}" if is_default else f"{screen.paint(key, 'bold')} = {shown}"
+        name = key if item["origin"] == "default" else screen.paint(key, "bold")
+        first, *more = terminal.wrap(_show(item["value"]), screen, f"{key} = ", "  ")
+        lines += [first.replace(key, name, 1), *more]
         if show_origin:
-            line += f"  {screen.paint('# ' + item['origin'], 'dim')}"
-        lines.append(line + "\n")
-    return "".join(lines)
+            origin = screen.paint("# " + item["origin"], "dim")
+            fits = not screen.tty or len((more or [first])[-1]) + len(item["origin"]) + 4 <= screen.width
+            lines[-1:] = [f"{lines[-1]}  {origin}"] if fits else [lines[-1], f"  {origin}"]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _show(value: Any) -> str:
-    return "(not set)" if value is None else cli.json_bytes(value, indent=None).decode("utf-8").replace('","', '", "')
+    from jvs import terminal
+
+    return "(not set)" if value is None else terminal.show_json(value)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -31,12 +31,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Check and write one setting."""
-    from jvs import settings, settings_file
+    from jvs import settings, settings_file, terminal
 
-    settings.check_key(args.key, "settings")
+    settings.check_key(args.key, "command line")
     if len(args.value) > 1 and settings.KEYS[args.key][0] != "list":
         raise UsageError(f"'{args.key}' takes one value, not {len(args.value)}", hint="quote a value with blanks")
-    value = settings.parse_value(args.key, ",".join(args.value), "settings")
+    value = settings.parse_value(args.key, ",".join(args.value), "command line")
     if args.user:
         path = cli.settings_of(args).user_file
         if path is None:
@@ -47,7 +47,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         path = store.layout.config
         settings.check_place(args.key, path)
         changed = settings_file.change_repository(store, args.key, value)
-    shown = cli.json_bytes(value, indent=None).decode("utf-8")
+    shown = terminal.show_json(value)
     text = f"Set {args.key} = {shown}\n" if changed else f"No change: {args.key} is {shown} already\n"
     return cli.Result({"key": args.key, "value": value, "file": path, "changed": changed}, text)
 

@@ -28,7 +28,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Take one setting out of one file."""
     from jvs import settings, settings_file
 
-    settings.check_key(args.key, "settings")
+    settings.check_key(args.key, "command line")
     if args.user:
         path = cli.settings_of(args).user_file
         if path is None:

@@ -15,8 +15,7 @@ from jvs.errors import NAMING, PayloadHashMismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.diff import Change, Diff, Side
-    from jvs.refs import ShortIds
+    from jvs.diff import Diff
     from jvs.store import Store
     from jvs.terminal import Terminal
 
@@ -28,7 +27,6 @@ EXAMPLES = (
     ("jvs diff baseline HEAD --stat", "two snapshots, with bars"),
     ("jvs diff HEAD~1 --patch -- src", "line by line, below src"),
 )
-_COLORS = {"A": "green", "D": "red", "M": "yellow", "R": "magenta"}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -77,58 +75,13 @@ def _compare(store: Store, args: argparse.Namespace) -> Diff:
 
 
 def _text(store: Store, found: Diff, args: argparse.Namespace, screen: Terminal) -> str | bytes:
-    from jvs import patch, refs, terminal
+    from jvs import diff_text, patch, refs
 
     if args.patch:
         return b"".join(patch.patch_chunks(found, screen))
     if args.name_only or args.name_status:
-        return _names(found.changes, args)
-    short = refs.ShortIds.among_all(store.layout)
-    lines = [f"From {_side(found.before, short)}", f"To   {_side(found.after, short)}", ""]
-    if args.stat:
-        lines += patch.stat_lines(found, screen)
-    else:
-        for change in found.changes:
-            letter = screen.paint(change.letter, _COLORS[change.letter])
-            lines.append(f"{letter}  {patch.show_change(change)}  {screen.paint(_detail(change), 'dim')}".rstrip())
-    lines += [f"?  {terminal.show_path(path)}  cannot be read" for path in found.unreadable]
-    if found.changes or found.unreadable:
-        lines.append("")
-    lines.append(patch.summary(found.counts()))
-    return "\n".join(lines) + "\n"
-
-
-def _detail(change: Change) -> str:
-    from jvs import patch
-
-    if change.letter != "M" and (change.is_dir or (change.letter == "R" and not change.how())):
-        return ""
-    return f"({patch.show_sizes(change)})"
-
-
-def _side(side: Side, short: ShortIds) -> str:
-    from jvs import history, terminal
-
-    if side.record is None:
-        return "the files now" if side.directory else "nothing"
-    note = history.first_line(side.record["note"])
-    return f"{short(side.record['snapshot_id'])} ({history.show_age(side.record)}) {terminal.cut(note, 50)}".rstrip()
-
-
-def _names(changes: list[Change], args: argparse.Namespace) -> bytes:
-    """Names for scripts: quoted lines, or raw names with NUL behind each; a rename gives both, the old one first."""
-    from jvs import terminal
-
-    end = b"\0" if args.zero else b"\n"
-    between = b"\0" if args.zero else b"\t"
-    parts = []
-    for change in changes:
-        both = args.name_status and change.letter == "R"
-        names = [change.old_path, change.path] if both else [change.path]
-        shown = names if args.zero else [terminal.quote_path(name).encode("utf-8") for name in names]
-        fields = [change.letter.encode(), *shown] if args.name_status else shown
-        parts.append(between.join(fields) + end)
-    return b"".join(parts)
+        return diff_text.names(found.changes, zero=args.zero, letters=args.name_status)
+    return diff_text.overview(found, refs.ShortIds.among_all(store.layout), screen, stat=args.stat)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -26,11 +26,6 @@ from jvs.errors import (
     UsageError,
 )
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from jvs.doctor import Diagnosis
-    from jvs.terminal import Terminal
-
 RAISES = (
     UsageError,
     IOFailure,
@@ -50,7 +45,6 @@ EXAMPLES = (
     ("jvs doctor --strict", "look, and read every snapshot"),
     ("jvs doctor --repair-runtime", "settle and clean up whatever can be, then look"),
 )
-_COLORS = {"critical": "red", "error": "red", "warning": "yellow"}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -68,33 +62,19 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Repair what was asked for, then look."""
-    from jvs import doctor
+    from jvs import doctor, doctor_text, terminal
 
     if args.repair_list:
         listed = [{"action": action, "what": what} for action, what in doctor.ACTIONS.items()]
-        return cli.Result(listed, "".join(f"{x['action']:<14}  {x['what']}\n" for x in listed), items=listed)
+        rows = list(doctor.ACTIONS.items())
+        return cli.Result(
+            listed, lambda screen: "".join(f"{line}\n" for line in terminal.table(rows, screen)), items=listed
+        )
     store = doctor.open_anyway(cli.here(), cli.settings_of(args))
     actions = list(doctor.RUNTIME) if args.repair_runtime else args.repair
     seen = doctor.examine(store, strict=args.strict, actions=actions, jobs=args.jobs)
     items = [finding.as_json() for finding in seen.findings]
-    return cli.Result(seen.as_json(), lambda terminal: _text(seen, terminal), items=items, exit=seen.exit)
-
-
-def _text(seen: Diagnosis, terminal: Terminal) -> str:
-    from jvs.terminal import plural, show_text
-
-    lines = [f"repaired: {show_text(sentence)}" for sentence in seen.repaired]
-    for finding in seen.findings:
-        word = terminal.paint(finding.severity, _COLORS[finding.severity])
-        lines.append(f"{word}: {finding.error.name}: {show_text(finding.error.message)}")
-        if finding.path is not None:
-            lines.append(f"  path: {show_text(finding.as_json()['path'])}")
-        if finding.repair is not None:
-            lines.append(f"  repair: {finding.repair}")
-        if finding.error.hint:
-            lines.append(f"  hint: {show_text(finding.error.hint)}")
-    lines.append("Repository is healthy." if seen.healthy else f"{plural(len(seen.findings), 'finding')}.")
-    return "\n".join(lines) + "\n"
+    return cli.Result(seen.as_json(), lambda screen: doctor_text.page(seen, screen), items=items, exit=seen.exit)
 
 
 def main(argv: list[str] | None = None) -> int:

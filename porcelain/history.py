@@ -9,18 +9,15 @@ also those of other worktrees and former tips. What a collection took is shown a
 from __future__ import annotations
 
 import argparse
-import os
 
 from jvs import cli
 from jvs.errors import READING, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from typing import Any
 
-    from jvs.history import Choice, Marks
-    from jvs.store import Store
     from jvs.terminal import Terminal
 
 RAISES = READING
@@ -31,7 +28,6 @@ EXAMPLES = (
     ("jvs history -g '^epoch' --tag good", "those with a note that begins so, and a tag"),
     ("jvs history --format '{short_id} {size:>10} {subject}'", "lines of your own"),
 )
-_CHUNK_LINES = 50
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -54,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Choose the snapshots; text is made only when it is wanted, while it is read."""
-    from jvs import history
+    from jvs import fields, history, history_text
 
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)
@@ -63,7 +59,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     if args.format is not None and args.graph:
         raise UsageError("--format and --graph exclude each other", hint="leave one of them out")
     if args.graph and not (args.json or args.jsonl):
-        return cli.Result(None, lambda terminal: _put(_graph(store, choice, marks, args, terminal), terminal))
+        return _listing(lambda screen: history_text.graph_lines(store, choice, marks, screen, oneline=args.oneline))
     if args.all or args.graph:
         records: Iterable[dict[str, Any]] = choice.take(history.newest_first(history.everything(store)))
     else:
@@ -72,95 +68,14 @@ def work(args: argparse.Namespace) -> cli.Result:
         found = ({**record, **marks.describe(record["snapshot_id"])} for record in records)
         return cli.Result(None, items=found) if args.jsonl else cli.Result(list(found))
     if args.format is not None:
-        lines = history.lines_with_format(store, records, args.format)
-        return cli.Result(None, lambda terminal: _put(lines, terminal))
-    return cli.Result(None, lambda terminal: _put(_lines(store, records, choice, marks, args, terminal), terminal))
+        formatted = fields.lines_with_format(store, records, args.format)
+        return _listing(lambda screen: formatted)
+    more = {"oneline": args.oneline, "all": args.all}
+    return _listing(lambda screen: history_text.lines(store, records, choice, marks, screen, **more))
 
 
-def _lines(
-    store: Store,
-    records: Iterable[dict[str, Any]],
-    choice: Choice,
-    marks: Marks,
-    args: argparse.Namespace,
-    terminal: Terminal,
-) -> Iterator[str]:
-    from jvs import history, refs
-
-    writer = history.Writer(marks, refs.ShortIds.among_all(store.layout), terminal, oneline=args.oneline, all=args.all)
-    count, here = 0, False
-    for record in records:
-        count += 1
-        here = here or record["snapshot_id"] == marks.head
-        yield writer.line(record) + "\n"
-    yield from _last_words(count, here or args.limit is not None, choice, marks, writer)
-
-
-def _graph(store: Store, choice: Choice, marks: Marks, args: argparse.Namespace, terminal: Terminal) -> Iterator[str]:
-    from jvs import history, refs
-
-    found = history.choose(history.everything(store), choice)
-    writer = history.Writer(marks, refs.ShortIds.among_all(store.layout), terminal, oneline=args.oneline, all=True)
-    left = choice.limit if choice.limit is not None else len(found)
-    for drawn, snapshot_id in history.draw(found, history.drawing_order(found, marks.latest)):
-        if left <= 0:
-            break
-        left -= snapshot_id is not None
-        yield (writer.line(found[snapshot_id], drawn) if snapshot_id else drawn.rstrip()) + "\n"
-    yield from _last_words(len(found), True, choice, marks, writer)
-
-
-def _last_words(count: int, here: bool, choice: Choice, marks: Marks, writer: Any) -> Iterator[str]:
-    if count == 0 and choice.limit != 0:
-        if choice.filters:
-            yield "No snapshot fits; 'jvs history --all' looks at every one.\n"
-        else:
-            yield "No snapshot yet: take one with 'jvs snapshot NOTE'.\n"
-    elif marks.detached and marks.head and not here and not choice.filters:
-        short = writer.short(marks.head)
-        yield f"You are at {short} (detached), which is not on this line: see 'jvs history --all'.\n"
-
-
-def _put(lines: Iterable[str], terminal: Terminal) -> bytes:
-    """Hand text on while it is being made, so that the first page of a long history is there at once.
-
-    Through the pager on a terminal; else in pieces to stdout, and the last piece is returned.
-    """
-    import sys
-
-    from jvs import durable
-
-    encoding = sys.stdout.encoding or "utf-8"
-    chunks = _in_chunks(line.encode(encoding, "backslashreplace") for line in lines)
-    if terminal.tty:
-        from jvs import terminal as screen
-
-        rest = screen.page_stream(chunks, os.environ)
-        if rest is None:
-            return b""
-        chunks = iter((b"".join(rest),))
-    try:
-        stdout = sys.stdout.fileno()
-    except (OSError, ValueError):  # a program that runs this in its own process put a buffer there
-        return b"".join(chunks)
-    sys.stdout.flush()
-    last = b""
-    for chunk in chunks:
-        if last:
-            durable.write_all(stdout, last)
-        last = chunk
-    return last
-
-
-def _in_chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
-    chunk: list[bytes] = []
-    for line in lines:
-        chunk.append(line)
-        if len(chunk) >= _CHUNK_LINES:
-            yield b"".join(chunk)
-            chunk = []
-    if chunk:
-        yield b"".join(chunk)
+def _listing(make: Callable[[Terminal], Iterable[str]]) -> cli.Result:
+    return cli.Result(None, lambda screen: cli.put(make(screen), screen))
 
 
 def main(argv: list[str] | None = None) -> int:

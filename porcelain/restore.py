@@ -15,16 +15,11 @@ import argparse
 import os
 
 from jvs import cli
-from jvs.errors import CHANGING, Ambiguous, Dirty, NotFound, PayloadHashMismatch, UsageError
+from jvs.errors import CHANGING, Ambiguous, Dirty, PayloadHashMismatch, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from jvs.plan import Plan
-    from jvs.restore import Done
     from jvs.store import Store
-    from jvs.terminal import Terminal
 
 RAISES = (*CHANGING, Ambiguous, Dirty, PayloadHashMismatch)
 SEE_ALSO = ("jvs-undo(1)", "jvs-history(1)", "jvs-diff(1)", "jvs-worktree-fork(1)", "jvs-protocol(7)")
@@ -34,8 +29,6 @@ EXAMPLES = (
     ("jvs restore baseline -- src/model.py '*.toml'", "bring back some paths only"),
     ("jvs restore --dry-run HEAD", "see what would change"),
 )
-LISTED = 20
-_SIGNS = {"added": ("+", "green"), "modified": ("~", "yellow"), "removed": ("-", "red")}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -56,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Restore, or show what would change."""
-    from jvs import hooks, journal, refs, restore
+    from jvs import hooks, journal, refs, restore, restore_text
 
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)
@@ -78,7 +71,8 @@ def work(args: argparse.Namespace) -> cli.Result:
     journal.prune(store, name)
     short = refs.short_id(store.layout, snapshot_id)
     return cli.Result(
-        _value(name, snapshot_id, done), lambda terminal: _text(terminal, snapshot_id, short, paths, done)
+        restore_text.facts(name, snapshot_id, done),
+        lambda screen: restore_text.restored(done, snapshot_id, short, screen, partial=paths is not None),
     )
 
 
@@ -92,112 +86,26 @@ def _resolve(store: Store, target: str, name: str, *, forced: bool) -> str:
 
 
 def _dry_run(store: Store, name: str, target: str, paths: list[bytes] | None) -> cli.Result:
-    from jvs import plan, refs, trees
+    from jvs import plan, refs, restore_text, trees
 
     with store.reading():
         snapshot_id = refs.resolve(store, target, name)
         known = trees.Trees(store)
-        found = plan.find_target(store, snapshot_id, known, paths=paths)
-        planned = plan.make(store, name, found, known)
-    value = {
-        "snapshot_id": snapshot_id,
-        "worktree": name,
-        "dry_run": True,
-        **planned.delta.counts(),
-        "changes": planned.changes(),
-    }
-    return cli.Result(value, lambda terminal: _changes(terminal, planned, most=None) + _sum(planned, "Would restore"))
-
-
-def _changes(terminal: Terminal, planned: Plan, most: int | None) -> str:
-    lines = []
-    changes = planned.changes()
-    from jvs.terminal import show_text
-
-    for change in changes[:most]:
-        sign, color = _SIGNS[change["change"]]
-        lines.append(terminal.paint(f"{sign} {show_text(change['path'])}", color))
-    if most is not None and len(changes) > most:
-        lines.append(f"... and {len(changes) - most} more")
-    return "".join(line + "\n" for line in lines)
-
-
-def _sum(planned: Plan, verb: str) -> str:
-    counts = planned.delta.counts()
-    return f"{verb}: {counts['added']} added, {counts['modified']} modified, {counts['removed']} removed\n"
-
-
-def _value(name: str, snapshot_id: str, done: Done) -> dict[str, Any]:
-    assert done.plan is not None
-    return {
-        "snapshot_id": snapshot_id,
-        "worktree": name,
-        "operation_id": None if done.discarded else done.operation_id,
-        "dry_run": False,
-        "head_snapshot_id": done.config["head_snapshot_id"],
-        "latest_snapshot_id": done.config["latest_snapshot_id"],
-        "detached": done.detached,
-        **done.plan.delta.counts(),
-        "kept_bytes": 0 if done.discarded else done.displaced_bytes,
-        "discarded_bytes": done.displaced_bytes if done.discarded else 0,
-        "degraded": done.degraded,
-        "changes": done.plan.changes(),
-    }
-
-
-def _text(terminal: Terminal, snapshot_id: str, short: str, paths: list[bytes] | None, done: Done) -> str:
-    from jvs.terminal import plural, size
-
-    assert done.plan is not None
-    count = len(done.plan.delta.steps)
-    what = f"{plural(count, 'entry', 'entries')} from snapshot {snapshot_id}" if paths else f"snapshot {snapshot_id}"
-    text = f"Restored {what}\n" + _changes(terminal, done.plan, LISTED)
-    if count:
-        text += _sum(done.plan, "Changed")
-    if done.discarded:
-        text += f"discarded {size(done.displaced_bytes)} ({done.displaced_bytes} bytes): this cannot be undone\n"
-    elif done.operation_id is not None:
-        kept = f"{size(done.displaced_bytes)} displaced; " if done.displaced_bytes else ""
-        text += f"{kept}'jvs undo' takes it back\n"
-    for loss in done.degraded[:10]:
-        text += f"not kept: {loss['path']}: {loss['what']} ({loss['why']})\n"
-    if paths is not None:
-        return text
-    if not done.detached:
-        return text + "Worktree is at HEAD state.\n"
-    return (
-        text + "Worktree is now in DETACHED state.\n"
-        f"  to go on from here: 'jvs snapshot', or elsewhere: 'jvs worktree fork {short} NAME'\n"
-        "  to return to the latest snapshot: 'jvs restore HEAD'\n"
-    )
+        planned = plan.make(store, name, plan.find_target(store, snapshot_id, known, paths=paths), known)
+    value = {"snapshot_id": snapshot_id, "worktree": name, "dry_run": True, **planned.delta.counts()}
+    value["changes"] = planned.changes()
+    return cli.Result(value, lambda screen: restore_text.planned(planned, screen), pager=True)
 
 
 def _choose(store: Store, name: str, target: str | None) -> str:
     """Let a person choose among numbered candidates. Errors: E_NOT_FOUND, E_USAGE when nothing was chosen."""
     import sys
 
-    from jvs import clock, lineage, refs
-    from jvs.terminal import age, cut, show_text
+    from jvs import restore_text
 
-    ids: list[str]
-    if target is None:
-        _, latest = store.head_of(name)
-        line = (record for record in lineage.line(store.layout, latest) if not record.get("collected"))
-        ids = [record["snapshot_id"] for record, _ in zip(line, range(LISTED), strict=False)]
-    else:
-        try:
-            ids = [refs.resolve(store, target, name)]
-        except Ambiguous as error:
-            ids = list(error.facts["candidates"])[:LISTED]
-    if not ids:
-        raise NotFound(f"worktree '{name}' has no snapshot yet", hint="take one with 'jvs snapshot'")
-    short = refs.ShortIds.among_all(store.layout)
-    for number, snapshot_id in enumerate(ids, 1):
-        record = lineage.load_visible(store, snapshot_id)
-        when = age(clock.parse_rfc3339(record["created_at"]))
-        note = cut(show_text(record["note"]), 50)
-        tags = " ".join(f"[{tag}]" for tag in record["tags"])
-        sys.stderr.write(f"{number:3}  {short(snapshot_id)}  {when:>10}  {note} {tags}".rstrip() + "\n")
+    ids = restore_text.candidates(store, name, target)
+    for line in restore_text.numbered(store, ids):
+        sys.stderr.write(line + "\n")
     sys.stderr.write(f"restore which one? (1-{len(ids)}, nothing to cancel) ")
     sys.stderr.flush()
     answer = sys.stdin.readline().strip()

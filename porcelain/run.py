@@ -14,13 +14,6 @@ import sys
 from jvs import cli
 from jvs.errors import CHANGING, CloneIncomplete, Detached, NotFound, PayloadHashMismatch, UsageError
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from jvs.store import Store
-    from jvs.terminal import Terminal
-
 RAISES = (*CHANGING, Detached, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-snapshot(1)", "jvs-restore(1)", "jvs-undo(1)", "jvs-agents(7)")
 EXAMPLES = (
@@ -49,19 +42,21 @@ def work(args: argparse.Namespace) -> cli.Result:
         raise UsageError("name a command to run", hint="jvs run [--rollback] -- CMD ...")
     import shlex
 
+    from jvs import around
+
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)
     store.require_worktree(name)
     line = shlex.join(words)
-    before, created = _snapshot(store, name, args.note or f"before: {line}"[:500], args.tag)
+    before, created = around.snapshot(store, name, args.note or f"before: {line}"[:500], args.tag)
     code = _run(words, quiet=args.json)
-    changes = _changes(store, name, before)
+    changes = around.changes(store, name, before)
     rolled_back = bool(changes) and code != 0 and args.rollback
     if rolled_back:
-        _restore(store, name, before)
+        around.restore_to(store, name, before)
     after = None
     if args.after and changes and not rolled_back:
-        after, _ = _snapshot(store, name, f"after: {line}"[:500], args.tag)
+        after, _ = around.snapshot(store, name, f"after: {line}"[:500], args.tag)
     value = {
         "command": words,
         "exit": code,
@@ -72,18 +67,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         "after_snapshot_id": after,
         "changes": changes,
     }
-    return cli.Result(value, lambda terminal: _text(value, terminal), exit=code)
-
-
-def _snapshot(store: Store, name: str, note: str, tags: list[str]) -> tuple[str, bool]:
-    """Return the snapshot that holds the files as they are, and whether it had to be taken."""
-    from jvs import look, publish
-
-    same = look.unchanged_since(store, name)
-    if same is not None:
-        return same, False
-    with store.changing(name):
-        return publish.publish(store, name, note=note, tags=tags)["snapshot_id"], True
+    return cli.Result(value, lambda screen: around.report(value, screen), exit=code)
 
 
 def _run(words: list[str], *, quiet: bool) -> int:
@@ -108,56 +92,6 @@ def _default_signals() -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _changes(store: Store, name: str, before: str) -> list[dict[str, Any]]:
-    """Return what differs from the snapshot now, path by path."""
-    from jvs import canon, descriptor, look, tree, trees
-
-    found = look.walk_now(store, name)
-    known = trees.Trees(store)
-    known.add(found)
-    record = descriptor.load(store.layout, before)
-    if found.root_hash == record["payload_root_hash"]:
-        return []
-    root = known.root(record)
-    assert root is not None
-    changes: list[dict[str, Any]] = []
-    if root[:2] != found.root[:2]:
-        changes.append({"path": ".", "change": "modified"})
-    for path, old, new in tree.compare(known.load, root[2], found.digest):
-        word = "added" if old is None else "removed" if new is None else "modified"
-        changes.append({**canon.path_json(path), "change": word})
-    return changes
-
-
-def _restore(store: Store, name: str, snapshot_id: str) -> None:
-    from jvs import journal, restore
-
-    with store.changing(name):
-        restore.restore(store, name, snapshot_id)
-    journal.prune(store, name)
-
-
-def _text(value: dict[str, Any], terminal: Terminal) -> str:
-    """Say it on few lines: what CMD printed came before."""
-    from jvs.terminal import plural, show_text
-
-    signs = {"added": "+", "modified": "~", "removed": "-"}
-    changes = value["changes"]
-    lines = [f"{signs[item['change']]} {show_text(item['path'])}" for item in changes[:LISTED]]
-    if len(changes) > LISTED:
-        lines.append(f"... and {len(changes) - LISTED} more; '--json' lists them")
-    if value["rolled_back"]:
-        lines.append(f"exit {value['exit']}: rolled back {plural(len(changes), 'change')} to {value['snapshot_id']}")
-        lines.append("what it had written is kept: 'jvs undo' brings it back")
-    elif changes:
-        lines.append(f"exit {value['exit']}: {plural(len(changes), 'change')} since {value['snapshot_id']}")
-    else:
-        lines.append(f"exit {value['exit']}: no changes since {value['snapshot_id']}")
-    if value["after_snapshot_id"]:
-        lines.append(f"Created snapshot {value['after_snapshot_id']}")
-    return "\n".join(lines) + "\n"
 
 
 def main(argv: list[str] | None = None) -> int:

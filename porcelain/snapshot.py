@@ -14,6 +14,12 @@ import os
 from jvs import cli
 from jvs.errors import CHANGING, CloneIncomplete, Detached, Dirty, PayloadHashMismatch, UsageError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.terminal import Terminal
+
 RAISES = (*CHANGING, Detached, Dirty, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-history(1)", "jvs-restore(1)", "jvs-verify(1)", "jvs-engines(7)", "jvs-protocol(7)")
 EXAMPLES = (
@@ -22,6 +28,8 @@ EXAMPLES = (
     ("jvs snapshot models -- models", "only the directory models, with a note"),
     ("jvs snapshot --if-changed", "do nothing when nothing changed"),
 )
+
+_SHOWN_LOSSES = 10
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,7 +59,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     note = _note_of(args)
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)
-    paths = _paths_of(store, name, args.paths)
+    paths = cli.worktree_paths(store, name, args.paths) if args.paths else None
     store.require_worktree(name)
     if args.if_changed:
         same = look.unchanged_since(store, name, paths)
@@ -69,17 +77,21 @@ def work(args: argparse.Namespace) -> cli.Result:
             allow_unreadable=args.allow_unreadable,
         )
     hooks.run(store, "post-snapshot", name, os.environ, note=note, snapshot_id=made["snapshot_id"])
-    return cli.Result(made, _text(made))
+    return cli.Result(made, lambda screen: _text(made, screen))
 
 
-def _text(made: dict) -> str:  # type: ignore[type-arg]
+def _text(made: dict[str, Any], screen: Terminal) -> str:
+    from jvs import history_text, terminal
+
     lines = [f"Created snapshot {made['snapshot_id']}"]
     lost = made["degraded"]
     if lost:
         lines.append(f"not kept ({len(lost)}):")
-        lines += [f"  {item['path']}: {item['what']} ({item['why']})" for item in lost[:10]]
-        if len(lost) > 10:
-            lines.append(f"  ... and {len(lost) - 10} more: 'jvs show {made['snapshot_id']}'")
+        for loss in lost[:_SHOWN_LOSSES]:
+            lines += terminal.wrap(history_text.show_loss(loss), screen, "  ", "    ")
+        if len(lost) > _SHOWN_LOSSES:
+            more = f"... and {len(lost) - _SHOWN_LOSSES} more: 'jvs show {made['snapshot_id']}'"
+            lines += terminal.wrap(more, screen, "  ", "    ")
     return "\n".join(lines) + "\n"
 
 
@@ -101,13 +113,6 @@ def _note_of(args: argparse.Namespace) -> str:
         return data.decode("utf-8").rstrip("\n")
     except UnicodeDecodeError as error:
         raise UsageError("the note is not valid UTF-8", hint="write the note as UTF-8 text") from error
-
-
-def _paths_of(store: object, name: str, words: list[str]) -> list[bytes] | None:
-    """Return partial paths relative to the worktree; they are written relative to the current directory inside it."""
-    if not words:
-        return None
-    return cli.worktree_paths(store, name, words)  # type: ignore[arg-type]
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -18,9 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.restore import Done
     from jvs.store import Store
-    from jvs.terminal import Terminal
 
 RAISES = (*CHANGING, Exists)
 SEE_ALSO = ("jvs-restore(1)", "jvs-worktree-remove(1)", "jvs-history(1)", "jvs-protocol(7)")
@@ -43,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Undo, redo or list."""
-    from jvs import undo, worktree
+    from jvs import restore_text, undo, worktree
 
     if args.redo and args.operation is not None:
         raise UsageError("--redo takes no OPERATION", hint="an operation is named alone: 'jvs undo OPERATION'")
@@ -52,7 +50,6 @@ def work(args: argparse.Namespace) -> cli.Result:
     if args.list:
         return _list(store, name)
     record, done = undo.undo(store, name, redo=args.redo, operation_id=args.operation)
-    sentence = f"Undid the {undo.describe(record)}"
     place = record["worktree"]
     config = worktree.load(store.layout, place) if place in worktree.names(store.layout) else None
     value: dict[str, Any] = {
@@ -63,31 +60,14 @@ def work(args: argparse.Namespace) -> cli.Result:
         "operation_id": done.operation_id if done else None,
         "head_snapshot_id": config and config["head_snapshot_id"],
         "latest_snapshot_id": config and config["latest_snapshot_id"],
+        "kept_bytes": done.displaced_bytes if done else 0,
         "changes": done.plan.changes() if done and done.plan else [],
     }
-    return cli.Result(value, lambda terminal: _text(terminal, sentence, record, done, config))
-
-
-def _text(
-    terminal: Terminal, sentence: str, record: dict[str, Any], done: Done | None, config: dict[str, Any] | None
-) -> str:
-    from jvs.terminal import size
-
-    text = terminal.paint(sentence, "bold") + "\n"
-    if done is not None:
-        assert done.plan is not None
-        counts = done.plan.delta.counts()
-        text += f"Changed: {counts['added']} added, {counts['modified']} modified, {counts['removed']} removed"
-        text += f"; {size(done.displaced_bytes)} displaced\n" if done.displaced_bytes else "\n"
-    if config is not None and record["kind"] == "restore":
-        detached = config["head_snapshot_id"] != config["latest_snapshot_id"]
-        text += f"Worktree is {'now in DETACHED' if detached else 'at HEAD'} state.\n"
-    again = "'jvs undo --redo' takes the undo back" if record["forward"] else "'jvs undo' takes it back again"
-    return text + again + "\n"
+    return cli.Result(value, lambda screen: restore_text.undone(value, record, done, screen))
 
 
 def _list(store: Store, name: str) -> cli.Result:
-    from jvs import undo
+    from jvs import restore_text, undo
 
     found = undo.operations(store, name)
     items = [
@@ -102,19 +82,7 @@ def _list(store: Store, name: str) -> cli.Result:
         }
         for record in found
     ]
-    return cli.Result(items, lambda terminal: _table(terminal, items), items=items)
-
-
-def _table(terminal: Terminal, items: list[dict[str, Any]]) -> str:
-    from jvs import clock
-    from jvs.terminal import age, size
-
-    lines = []
-    for item in items:
-        label = terminal.paint(item["operation_id"][14:], "yellow")
-        when = age(clock.parse_rfc3339(item["created_at"]))
-        lines.append(f"{label}  {when:>10}  {size(item['bytes']):>10}  {item['description']}\n")
-    return "".join(lines) or "nothing to undo\n"
+    return cli.Result(items, lambda screen: restore_text.operations(items, screen), items=items)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -16,8 +16,6 @@ from jvs.errors import NAMING, AuditChainBroken, NotFound, PayloadHashMismatch, 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.store import Store
-    from jvs.terminal import Terminal
-    from jvs.verify import SnapshotReport
 
 RAISES = (*NAMING, PayloadHashMismatch, AuditChainBroken)
 SEE_ALSO = ("jvs-doctor(1)", "jvs-verify-snapshot(1)", "jvs-chain-check(1)", "jvs-threats(7)")
@@ -26,7 +24,6 @@ EXAMPLES = (
     ("jvs verify --all", "check everything, and the audit chain"),
     ("jvs verify baseline --no-payload", "check checksums only, without reading the files"),
 )
-SHOWN_DIFFERENCES = 20
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -52,7 +49,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _one(store: Store, args: argparse.Namespace) -> cli.Result:
-    from jvs import refs, verify
+    from jvs import refs, verify, verify_text
 
     name = store.worktree_name(args.worktree)
     if args.target is None:
@@ -63,10 +60,11 @@ def _one(store: Store, args: argparse.Namespace) -> cli.Result:
         target = args.target if _is_candidate(store, args.target) else refs.resolve(store, args.target, name)
     report = verify.check_snapshot(store, target, payload=not args.no_payload, jobs=args.jobs)
 
-    def text(terminal: Terminal) -> str:
-        return "\n".join([*_lines(report, terminal), *_truths(report, not args.no_payload)]) + "\n"
-
-    return cli.Result(report.as_json(), text, exit=report.error.exit if report.error else 0)
+    return cli.Result(
+        report.as_json(),
+        lambda screen: verify_text.one(report, screen, payload=not args.no_payload),
+        exit=report.error.exit if report.error else 0,
+    )
 
 
 def _is_candidate(store: Store, target: str) -> bool:
@@ -77,7 +75,7 @@ def _is_candidate(store: Store, target: str) -> bool:
 
 
 def _all(store: Store, args: argparse.Namespace) -> cli.Result:
-    from jvs import verify
+    from jvs import verify, verify_text
 
     reports, problems, chain = verify.check_all(store, payload=not args.no_payload, jobs=args.jobs)
     errors = [report.error for report in reports if report.error] + problems
@@ -89,38 +87,12 @@ def _all(store: Store, args: argparse.Namespace) -> cli.Result:
     }
     items = [report.as_json() for report in reports]
     items += [{"problem": problem.as_json()["error"]} for problem in problems]
-
-    def text(terminal: Terminal) -> str:
-        lines = [line for report in reports for line in _lines(report, terminal)]
-        lines += [f"{terminal.paint(problem.name, 'red')}: {problem.message}" for problem in problems]
-        if chain.torn:
-            lines.append(
-                f"audit log: a torn last line of {chain.torn} bytes, left by a crash; the next command mends it"
-            )
-        good = sum(1 for report in reports if not report.error)
-        chain_word = "broken" if any(p.name == AuditChainBroken.name for p in problems) else "whole"
-        lines.append(f"{good} of {len(reports)} snapshots OK; audit chain of {chain.count} records is {chain_word}")
-        return "\n".join(lines) + "\n"
-
-    return cli.Result(value, text, items=items, exit=errors[0].exit if errors else 0)
-
-
-def _lines(report: SnapshotReport, terminal: Terminal) -> list[str]:
-    if report.error is None:
-        return [f"{report.snapshot_id}  {terminal.paint('OK', 'green')}"]
-    word = terminal.paint("TAMPERED", "red")
-    lines = [f"{report.snapshot_id}  {word}  {report.error.name}: {report.error.message}"]
-    lines += [f"  {item['what']}: {item['path']}" for item in report.differences[:SHOWN_DIFFERENCES]]
-    if len(report.differences) > SHOWN_DIFFERENCES:
-        lines.append(f"  ... and {len(report.differences) - SHOWN_DIFFERENCES} more; '--json' lists them")
-    return lines
-
-
-def _truths(report: SnapshotReport, payload: bool) -> list[str]:
-    lines = [f"Checksum: {str(bool(report.checksum_valid)).lower()}"]
-    if payload:
-        lines.append(f"Payload hash: {str(bool(report.payload_hash_valid)).lower()}")
-    return lines
+    return cli.Result(
+        value,
+        lambda screen: verify_text.everything(reports, problems, chain, screen),
+        items=items,
+        exit=errors[0].exit if errors else 0,
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from jvs.terminal import Terminal
+
 RAISES = (*CHANGING, Ambiguous, Exists, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-worktree-create(1)", "jvs-worktree-remove(1)", "jvs-worktree-path(1)", "jvs-engines(7)")
 EXAMPLES = (
@@ -47,12 +49,20 @@ def work(args: argparse.Namespace) -> cli.Result:
     name = names.check_worktree_name(name)
     with store.changing(name):
         made = fork.fork(store, snapshot_id, name, verify=args.verify)
-    return cli.Result({**made, "snapshot_id": snapshot_id}, _text(made, name, snapshot_id))
+    return cli.Result({**made, "snapshot_id": snapshot_id}, lambda screen: _text(made, name, snapshot_id, screen))
 
 
-def _text(made: dict[str, Any], name: str, snapshot_id: str) -> str:
-    lines = [f"Created worktree '{name}' from snapshot {snapshot_id}", made["path"]]
-    lines += [f"not kept: {item['path']}: {item['what']} ({item['why']})" for item in made["degraded"][:10]]
+def _text(made: dict[str, Any], name: str, snapshot_id: str, screen: Terminal) -> str:
+    from jvs import history_text, terminal
+
+    lines = [f"Created worktree '{name}' from snapshot {snapshot_id}"]
+    if screen.tty and len(lines[0]) > screen.width:
+        lines = [f"Created worktree '{name}'", f"  from snapshot {snapshot_id}"]
+    lines.append(made["path"])
+    for loss in made["degraded"][:10]:
+        lines += terminal.wrap(history_text.show_loss(loss), screen, "not kept: ", "  ")
+    if len(made["degraded"]) > 10:
+        lines.append(f"  ... and {len(made['degraded']) - 10} more; '--json' lists them")
     return "\n".join(lines) + "\n"
 
 

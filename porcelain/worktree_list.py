@@ -22,6 +22,8 @@ RAISES = READING
 SEE_ALSO = ("jvs-worktree-fork(1)", "jvs-worktree-path(1)", "jvs-status(1)")
 EXAMPLES = (("jvs worktree list", "show all worktrees"),)
 
+_NARROW_COLUMNS = 50
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
@@ -34,7 +36,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     store = cli.open_store(args)
     items = [_item(store, name) for name in worktree.names(store.layout)]
-    return cli.Result(items, lambda terminal: _table(terminal, store, items), items=items)
+    return cli.Result(items, lambda screen: _table(screen, store, items), items=items)
 
 
 def _item(store: Store, name: str) -> dict[str, Any]:
@@ -58,19 +60,26 @@ def _item(store: Store, name: str) -> dict[str, Any]:
     }
 
 
-def _table(terminal: Terminal, store: Store, items: list[dict[str, Any]]) -> str:
-    from jvs import refs
+def _table(screen: Terminal, store: Store, items: list[dict[str, Any]]) -> str:
+    from jvs import refs, terminal
 
     short = refs.ShortIds.among_all(store.layout)
     width = max((len(item["name"]) for item in items), default=0)
+    if screen.tty:
+        width = min(width, screen.width // 4)
     lines = []
     for item in items:
         mark = "*" if item["here"] else " "
         head = short(item["head_snapshot_id"]) if item["head_snapshot_id"] else "-"
         state = " (detached)" if item["detached"] else ""
         state += " (missing)" if item["missing"] else ""
-        name = terminal.paint(f"{item['name']:<{width}}", "green" if item["here"] else "bold")
-        lines.append(f"{mark} {name}  {terminal.paint(f'{head:<8}', 'yellow')}  {item['path']}{state}\n")
+        if screen.tty and screen.width < _NARROW_COLUMNS:
+            state = state.replace("detached", "det.").replace("missing", "mis.")
+        name, path = terminal.cut(item["name"], width), terminal.show_text(item["path"])
+        if screen.tty:
+            path = terminal.cut_left(path, max(screen.width - width - len(head) - len(state) - 6, 3))
+        name = screen.paint(f"{name:<{width}}", "green" if item["here"] else "bold")
+        lines.append(f"{mark} {name}  {screen.paint(head, 'yellow')}{state}  {path}\n")
     return "".join(lines)
 
 

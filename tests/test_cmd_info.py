@@ -23,7 +23,7 @@ def test_text_and_json_say_the_same(store):
     wanted = {"format_version", "snapshot_engine", "total_snapshots", "total_worktrees", "repo_root", "repo_id"}
     assert wanted <= set(value)
     assert (value["total_snapshots"], value["total_worktrees"]) == (1, 1)
-    assert value["newest"]["payload"]["files"] == 1 and "the newest holds 1 file; 1 B" in text
+    assert value["newest"]["payload"]["files"] == 1 and "Newest:     1 file; 1 B" in text
     assert text.startswith(f"Repository: {store.root}\n")
     assert value["engine_cost"] in text and value["repo_id"] in text and value["audit_head"] in text
 
@@ -56,7 +56,7 @@ def test_sizes_are_added_up_when_asked_for(store, monkeypatch):
         making.snapshot(store)
     value = making.run("info", "--sizes", "--json").json
     assert (value["apparent_bytes"], value["changed_bytes"]) == (3, 3)
-    assert "all of them show 3 B" in making.run("info", "--sizes").text
+    assert "all show 3 B" in making.run("info", "--sizes").text
     assert making.run("info", "--json").json["apparent_bytes"] is None
 
 

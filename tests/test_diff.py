@@ -8,7 +8,7 @@ import subprocess
 import making
 import pytest
 
-from jvs import diff, patch
+from jvs import change, diff, diff_text, patch, status
 from jvs.errors import NotFound
 from jvs.terminal import Terminal
 
@@ -55,7 +55,7 @@ def test_mode_kind_and_root_changes_are_seen(store, main):
     main.chmod(0o700)
     found = diff.against_files(store, first, "main")
     assert [(c.path, c.how()) for c in found.changes] == [(b".", ["mode"]), (b"a", ["mode"]), (b"b", ["kind"])]
-    assert not diff.status(store, "main").clean
+    assert not status.look(store, "main").clean
 
 
 def test_a_moved_file_is_a_rename(store, main):
@@ -64,7 +64,7 @@ def test_a_moved_file_is_a_rename(store, main):
     (main / "b").mkdir()
     (main / "a/data.bin").rename(main / "b/data.bin")
     found = diff.against_files(store, first, "main")
-    (moved,) = found.of(diff.RENAMED)
+    (moved,) = found.of(change.RENAMED)
     assert (moved.old_path, moved.path) == (b"a/data.bin", b"b/data.bin")
     assert moved.as_json()["old_path"] == "a/data.bin"
 
@@ -77,7 +77,7 @@ def test_renames_prefer_the_same_name_and_pair_each_file_once(store, main):
     (main / "x/two").rename(main / "y/two")
     making.write(main, {"y/third": "same"})
     found = diff.against_files(store, first, "main")
-    pairs = {c.path: c.old_path for c in found.of(diff.RENAMED)}
+    pairs = {c.path: c.old_path for c in found.of(change.RENAMED)}
     assert pairs == {b"y/two": b"x/two", b"y/third": b"x/one"}
     assert (b"y/two-other", "added") in [(c.path, c.what) for c in found.changes]
 
@@ -88,7 +88,7 @@ def test_empty_files_and_links_are_never_renames(store, main):
     first = making.snapshot(store)["snapshot_id"]
     (main / "empty").rename(main / "void")
     (main / "link").rename(main / "chain")
-    assert diff.against_files(store, first, "main").of(diff.RENAMED) == []
+    assert diff.against_files(store, first, "main").of(change.RENAMED) == []
 
 
 def test_paths_limit_a_difference(store, main):
@@ -118,7 +118,7 @@ def test_a_partial_snapshot_counts_as_its_parent_with_some_paths_replaced(store,
     (main / "gone").unlink()
     part = making.snapshot(store, paths=[b"d/a", b"gone"])["snapshot_id"]
     assert shown(diff.between(store, first, part).changes) == [("M", "d/a"), ("D", "gone")]
-    assert shown(diff.status(store, "main").diff.changes) == [("M", "d/b"), ("M", "e")]
+    assert shown(status.look(store, "main").diff.changes) == [("M", "d/b"), ("M", "e")]
     whole = making.snapshot(store)["snapshot_id"]
     assert shown(diff.between(store, part, whole).changes) == [("M", "d/b"), ("M", "e")]
     patches = b"".join(patch.patch_chunks(diff.between(store, part, whole), PLAIN))
@@ -127,10 +127,10 @@ def test_a_partial_snapshot_counts_as_its_parent_with_some_paths_replaced(store,
 
 def test_status_before_the_first_snapshot_and_after(store, main):
     making.write(main, {"a": "1"})
-    found = diff.status(store, "main")
+    found = status.look(store, "main")
     assert (found.head, found.clean, shown(found.diff.changes)) == (None, False, [("A", "a")])
     made = making.snapshot(store)["snapshot_id"]
-    found = diff.status(store, "main")
+    found = status.look(store, "main")
     assert (found.head, found.latest, found.clean, found.detached) == (made, made, True, False)
 
 
@@ -147,7 +147,7 @@ def test_status_writes_nothing(store, main):
         }
 
     before = stamps()
-    diff.status(making.open_store(store.root), "main")
+    status.look(making.open_store(store.root), "main")
     assert stamps() == before
 
 
@@ -183,7 +183,7 @@ def test_directories_that_came_as_a_whole_are_folded(store, main):
     making.write(main, {"old/x": "12"})
     first = making.snapshot(store)["snapshot_id"]
     making.write(main, {"new/deep/a": "123", "new/b": "4", "old/y": "5"})
-    rows = diff.fold(diff.against_files(store, first, "main").changes)
+    rows = change.fold(diff.against_files(store, first, "main").changes)
     assert [(r.change.path, r.files, r.bytes) for r in rows] == [(b"new", 2, 4), (b"old/y", 1, 1)]
 
 
@@ -229,12 +229,12 @@ def test_bars_fit_the_screen(store, main, width):
     first = making.snapshot(store)["snapshot_id"]
     making.write(main, {"a" * 60: "x" * 100, "b": "y" * 5000})
     lines = list(
-        patch.stat_lines(diff.against_files(store, first, "main"), Terminal(color=False, width=width, tty=True))
+        diff_text.stat_lines(diff.against_files(store, first, "main"), Terminal(color=False, width=width, tty=True))
     )
     assert len(lines) == 2
     assert max(map(len, lines)) <= width
 
 
 def test_a_bar_shows_the_smallest_change():
-    assert patch.bar({"~": 0, "+": 1, "-": 0}, 10**9, 20, PLAIN) == "+"
-    assert patch.bar({"~": 5, "+": 5}, 10, 20, PLAIN) == "~" * 10 + "+" * 10
+    assert diff_text.bar({"~": 0, "+": 1, "-": 0}, 10**9, 20, PLAIN) == "+"
+    assert diff_text.bar({"~": 5, "+": 5}, 10, 20, PLAIN) == "~" * 10 + "+" * 10

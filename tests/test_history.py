@@ -5,7 +5,7 @@ from __future__ import annotations
 import making
 import pytest
 
-from jvs import descriptor, history, lineage, template
+from jvs import descriptor, fields, graph, history, history_text, lineage, template
 from jvs.errors import UsageError
 
 
@@ -66,8 +66,8 @@ def test_newest_first_survives_a_circle():
 
 
 def drawing(found, first=None):
-    order = history.drawing_order(found, first)
-    return [drawn.rstrip() + (f" {i}" if i else "") for drawn, i in history.draw(found, order)]
+    order = graph.drawing_order(found, first)
+    return [drawn.rstrip() + (f" {i}" if i else "") for drawn, i in graph.draw(found, order)]
 
 
 def test_a_line_is_drawn_as_a_column():
@@ -104,24 +104,24 @@ def test_every_drawing_has_each_snapshot_once():
         for number in range(25):
             parent = dice.choice([None, *found]) if found else None
             found[f"{number:02d}"] = record(f"{number:02d}", parent)
-        order = history.drawing_order(found, dice.choice(list(found)))
+        order = graph.drawing_order(found, dice.choice(list(found)))
         assert sorted(order) == sorted(found)
         place = {i: n for n, i in enumerate(order)}
         assert all(r["parent_id"] is None or place[i] < place[r["parent_id"]] for i, r in found.items())
-        assert [i for _, i in history.draw(found, order) if i] == order
+        assert [i for _, i in graph.draw(found, order) if i] == order
 
 
 def test_a_filtered_graph_joins_the_nearest_wanted_ancestors():
     found = family(("1", None), ("2", "1"), ("3", "2"))
     found["1"]["tags"] = found["3"]["tags"] = ["keep"]
-    chosen = history.choose(found, history.Choice(tags=["keep"]))
+    chosen = graph.choose(found, history.Choice(tags=["keep"]))
     assert {i: r["parent_id"] for i, r in chosen.items()} == {"1": None, "3": "1"}
 
 
 def test_size_of_change():
-    assert history.show_changes(None) == "?"
-    assert history.show_changes({"added": 0, "removed": 0, "modified": 0, "bytes": 0}) == "none"
-    assert history.show_changes({"added": 1, "removed": 2, "modified": 3, "bytes": 2048}) == "+1 -2 ~3 2.0 KiB"
+    assert history_text.show_changes(None) == "?"
+    assert history_text.show_changes({"added": 0, "removed": 0, "modified": 0, "bytes": 0}) == "none"
+    assert history_text.show_changes({"added": 1, "removed": 2, "modified": 3, "bytes": 2048}) == "+1 -2 ~3 2.0 KiB"
 
 
 def test_everything_includes_former_tips(store):
@@ -172,8 +172,8 @@ def test_a_bad_format_is_a_usage_error_with_a_hint(text):
 def test_every_format_field_has_a_value(store):
     (snapshot_id,) = take(store, 1)
     found = lineage.load_visible(store, snapshot_id)
-    value = history.value_of(store, found, lambda i: i[14:21])
-    assert {field: value(field) for field in history.FIELDS}["short_id"] == snapshot_id[14:21]
+    value = fields.value_of(store, found, lambda i: i[14:21])
+    assert {field: value(field) for field in fields.FIELDS}["short_id"] == snapshot_id[14:21]
 
 
 def test_short_ids_are_those_of_refs(store):

@@ -1,0 +1,155 @@
+"""What a repository is: its engine and what that costs, how much there is of what; as facts and as text.
+
+Source: jvs-info(1).
+"""
+
+from __future__ import annotations
+
+from jvs import engine, history_text, intent, layout, lineage, terminal, worktree
+from jvs.errors import JvsError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.store import Store
+    from jvs.terminal import Terminal
+
+_COSTS = {
+    "O(1)": "O(1): the same for any number and size of files",
+    "O(entries)": "O(entries): grows with the number of files, not with their size",
+    "O(bytes)": "O(bytes): grows with the bytes that are new or changed, which are copied",
+}
+_INDENT = " " * 12
+_NAMED_WORKTREES = 5
+
+
+def facts(store: Store, name: str, *, sizes: bool = False) -> dict[str, Any]:
+    """Return all that is known about a repository, seen from a worktree.
+
+    Its cost does not grow with the number of snapshots but for one listing; `sizes` reads every descriptor.
+    """
+    names = worktree.names(store.layout)
+    return {
+        "repo_root": store.root,
+        "repo_id": store.repo_id,
+        "format_version": layout.FORMAT_VERSION,
+        **_engine(store, name),
+        "total_snapshots": len(lineage.visible_ids(store.layout)),
+        "total_worktrees": len(names),
+        "worktrees": names,
+        "operations_in_flight": len(intent.list_ids(store.layout)),
+        "newest": _newest(store, name),
+        **_sizes(store, wanted=sizes),
+        **_audit(store),
+    }
+
+
+def _engine(store: Store, name: str) -> dict[str, Any]:
+    directory = store.require_worktree(name)
+    probes = engine.probe_all(directory, store.layout.snapshots, **store.settings.engine_options())
+    wanted = store.settings.get("default_engine")
+    usable = [probe for probe in probes if probe.works and wanted in (None, "auto", probe.engine)]
+    return {
+        "snapshot_engine": usable[0].engine if usable else wanted,
+        "engine_cost": usable[0].cost if usable else None,
+        "engines": [
+            {"engine": p.engine, "works": p.works, "cost": p.cost, "why": p.why, "note": p.note} for p in probes
+        ],
+    }
+
+
+def _newest(store: Store, name: str) -> dict[str, Any] | None:
+    """Return what the newest snapshot of a worktree holds, or None when there is none that can be read."""
+    try:
+        _, latest = store.head_of(name)
+        record = lineage.load_any(store.layout, latest) if latest is not None else None
+    except JvsError:  # said by verify and doctor; here it must not hide all the rest
+        return None
+    return record and {"snapshot_id": latest, "created_at": record["created_at"], "payload": record["payload"]}
+
+
+def _sizes(store: Store, *, wanted: bool) -> dict[str, int | None]:
+    """Units: bytes. `changed_bytes` counts a snapshot whole when it is not known what it changed."""
+    if not wanted:
+        return {"apparent_bytes": None, "changed_bytes": None}
+    apparent = changed = 0
+    for record in lineage.all_records(store.layout, tolerant=True).values():
+        size, changes = record["payload"].get("bytes", 0), record.get("changes")
+        apparent += size
+        changed += changes.get("bytes", 0) if isinstance(changes, dict) else size
+    return {"apparent_bytes": apparent, "changed_bytes": changed}
+
+
+def _audit(store: Store) -> dict[str, Any]:
+    try:
+        seq, head = store.log().tail()
+    except (JvsError, OSError):  # said by verify and doctor; here it must not hide all the rest
+        return {"audit_records": None, "audit_head": None}
+    return {"audit_records": seq, "audit_head": head}
+
+
+def page(value: dict[str, Any], screen: Terminal) -> str:
+    """Return the facts for a person, fit to the screen."""
+    rows = [
+        ("Repository", terminal.show_text(value["repo_root"])),
+        ("Id", value["repo_id"]),
+        ("Format", str(value["format_version"])),
+        ("Engine", str(value["snapshot_engine"])),
+        ("Cost", _cost(value)),
+        *(("", words) for words in _engines(value)),
+        ("Worktrees", _worktrees(value)),
+        ("Snapshots", str(value["total_snapshots"])),
+    ]
+    if value["newest"]:
+        rows.append(("Newest", history_text.show_content(value["newest"]["payload"])))
+    if value["apparent_bytes"] is not None:
+        changed = terminal.size(value["changed_bytes"])
+        rows.append(("Sizes", f"all show {terminal.size(value['apparent_bytes'])}, {changed} of it new when taken"))
+    if value["operations_in_flight"]:
+        rows.append(("In flight", f"{value['operations_in_flight']}; 'jvs-list-intents' shows who is at work"))
+    rows.append(("Audit log", _log(value)))
+    if value["audit_head"] is not None:
+        rows.append(("Audit head", value["audit_head"]))
+    colors = {
+        "Repository": "bold",
+        "Engine": "green" if value["engine_cost"] else "red",
+        "Audit log": "" if value["audit_head"] else "red",
+    }
+    lines = []
+    for label, words in rows:
+        front = f"{label}:" if label else ""
+        if label == "Repository":  # a path is never broken: it is there to be copied
+            shown = [_INDENT + words]
+        else:
+            shown = terminal.wrap(words, screen, _INDENT, _INDENT)
+        color = colors.get(label, "")
+        body = [screen.paint(line[len(_INDENT) :], color) if color else line[len(_INDENT) :] for line in shown]
+        lines += [f"{front:<12}{body[0]}", *(_INDENT + line for line in body[1:])]
+    return "\n".join(lines) + "\n"
+
+
+def _cost(value: dict[str, Any]) -> str:
+    cost = value["engine_cost"]
+    return _COSTS.get(cost, cost) if cost else "it was asked for, and does not work here"
+
+
+def _engines(value: dict[str, Any]) -> list[str]:
+    """Say why not a better engine, for each that is better."""
+    words = []
+    for item in value["engines"]:
+        if item["engine"] == value["snapshot_engine"] and item["works"]:
+            return [*words, item["note"]] if item["note"] else words
+        words.append(f"not {item['engine']}: {item['why'] or 'another one was asked for'}")
+    return words
+
+
+def _worktrees(value: dict[str, Any]) -> str:
+    more = ", ..." if len(value["worktrees"]) > _NAMED_WORKTREES else ""
+    return f"{value['total_worktrees']} ({', '.join(value['worktrees'][:_NAMED_WORKTREES])}{more})"
+
+
+def _log(value: dict[str, Any]) -> str:
+    if value["audit_head"] is None:
+        return "damaged; 'jvs verify --all' says how"
+    return terminal.plural(value["audit_records"], "record")

@@ -1,0 +1,89 @@
+"""The fields of a snapshot that `--format` knows, and lines made from them.
+
+Source: jvs-history(1), jvs-list-snapshots(1).
+"""
+
+from __future__ import annotations
+
+from jvs import refs, terminal
+from jvs.history_text import first_line, show_age
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from jvs.store import Store
+
+FIELDS: dict[str, str] = {
+    "id": "the full id",
+    "short_id": "the shortest unique part of it",
+    "parent_id": "the snapshot before, empty for the first",
+    "note": "the note, all of it",
+    "subject": "the first line of the note",
+    "tags": "the tags, with commas between",
+    "created_at": "when it was taken, UTC",
+    "age": "how long ago that is",
+    "worktree": "the worktree that it was taken of",
+    "engine": "the engine that took it",
+    "actor": "who took it",
+    "files": "how many files it holds",
+    "dirs": "how many directories",
+    "bytes": "the sum of the file sizes",
+    "size": "the same, for people",
+    "root_hash": "the root hash of its files",
+    "added": "how many entries it added",
+    "removed": "how many it removed",
+    "modified": "how many it changed",
+    "changed_bytes": "the size of the files that it added or changed",
+    "degraded": "how many things could not be kept",
+    "path": "where its files are",
+    "collected": "true when a collection took its files",
+}
+_PLAIN = {
+    "id": "snapshot_id",
+    "parent_id": "parent_id",
+    "note": "note",
+    "tags": "tags",
+    "created_at": "created_at",
+    "worktree": "worktree_name",
+    "engine": "engine",
+    "actor": "actor",
+    "root_hash": "payload_root_hash",
+}
+
+
+def value_of(store: Store, record: dict[str, Any], short: Callable[[str], str]) -> Callable[[str], Any]:
+    """Return a function that gives the value of a `--format` field (`FIELDS`) of one snapshot."""
+    snapshot_id = record["snapshot_id"]
+    changes = record.get("changes") or {}
+    computed: dict[str, Callable[[], Any]] = {
+        "short_id": lambda: short(snapshot_id),
+        "subject": lambda: first_line(record["note"]),
+        "age": lambda: show_age(record),
+        "size": lambda: terminal.size(record["payload"].get("bytes", 0)),
+        "changed_bytes": lambda: changes.get("bytes"),
+        "degraded": lambda: len(record["degraded"]),
+        "path": lambda: store.layout.payload(snapshot_id),
+        "collected": lambda: bool(record.get("collected")),
+    }
+
+    def value(field: str) -> Any:
+        if field in _PLAIN:
+            return record[_PLAIN[field]]
+        if field in ("files", "dirs", "bytes"):
+            return record["payload"].get(field)
+        if field in ("added", "removed", "modified"):
+            return changes.get(field)
+        return computed[field]()
+
+    return value
+
+
+def lines_with_format(store: Store, records: Iterable[dict[str, Any]], text: str) -> Iterator[str]:
+    """Yield one formatted line for each snapshot. Errors: E_USAGE for unknown fields, at once."""
+    from jvs import template
+
+    fill = template.compile_format(text, FIELDS)
+    short = refs.ShortIds.among_all(store.layout)
+    return (fill(value_of(store, record, short)) for record in records)

@@ -1,0 +1,200 @@
+"""What a person reads of a history: one line for each snapshot, fit to the screen, and the last words below them.
+
+Source: jvs-history(1).
+"""
+
+from __future__ import annotations
+
+from jvs import clock, graph, history, refs, terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from jvs.history import Choice, Marks
+    from jvs.store import Store
+    from jvs.terminal import Terminal
+
+    Piece = tuple[str, tuple[str, ...]]
+
+WIDE_COLUMNS = 60
+"""A narrower screen gets no sizes of changes."""
+MEDIUM_COLUMNS = 50
+"""A narrower one gets no ages either, and shorter words."""
+_AGE_COLUMNS = 10
+_CHANGE_COLUMNS = 16
+_NOTE_COLUMNS = 20
+
+
+def show_changes(changes: dict[str, Any] | None) -> str:
+    """Return the size of a change: `+12 -3 ~5 1.2 MiB`, `none`, or `?` when it was not known."""
+    if changes is None:
+        return "?"
+    signs = (("+", "added"), ("-", "removed"), ("~", "modified"))
+    parts = [f"{sign}{changes[key]}" for sign, key in signs if changes.get(key)]
+    if changes.get("bytes"):
+        parts.append(terminal.size(changes["bytes"]))
+    return " ".join(parts) or "none"
+
+
+def _change(record: dict[str, Any]) -> str:
+    """Return what a snapshot changed; a partial one has no tree of its own to count in."""
+    paths = record.get("partial_paths")
+    return show_changes(record.get("changes")) if paths is None else f"only {terminal.plural(len(paths), 'path')}"
+
+
+def show_content(payload: dict[str, Any]) -> str:
+    """Return what a snapshot holds: `3 files, 1 directory; 1.2 MiB`."""
+    kinds = (
+        ("files", "file", "files"),
+        ("dirs", "directory", "directories"),
+        ("symlinks", "link", "links"),
+        ("others", "special file", "special files"),
+    )
+    parts = [terminal.plural(payload[key], one, many) for key, one, many in kinds if payload.get(key)]
+    return f"{', '.join(parts) or 'nothing'}; {terminal.size(payload.get('bytes', 0))}"
+
+
+def show_loss(loss: dict[str, Any]) -> str:
+    """Return what of one entry could not be kept, and why."""
+    return f"{terminal.show_text(str(loss.get('path', '')))}: {loss.get('what')} ({loss.get('why')})"
+
+
+def first_line(note: str) -> str:
+    """Return the first line of a note, fit for one line of a screen."""
+    line, _, rest = note.strip("\n").partition("\n")
+    return terminal.show_text(line) + (" ..." if rest.strip() else "")
+
+
+def show_age(record: dict[str, Any]) -> str:
+    """Return the age of a snapshot, for people."""
+    return terminal.age(clock.parse_rfc3339(record["created_at"]))
+
+
+class Writer:
+    """Makes the lines of a listing, one snapshot after the other.
+
+    `short` gives the short id of an id. `oneline` leaves out age and size of change, `all` names the tips of other
+    worktrees.
+    """
+
+    def __init__(
+        self, marks: Marks, short: Callable[[str], str], screen: Terminal, *, oneline: bool, all: bool
+    ) -> None:
+        self.marks = marks
+        self.short = short
+        self.screen = screen
+        self.oneline = oneline
+        self.all = all
+        self.narrow = screen.tty and screen.width < MEDIUM_COLUMNS
+
+    def line(self, record: dict[str, Any], before: str = "") -> str:
+        """Return the line of one snapshot, after what a graph draws before it.
+
+        On a terminal it fits: tags and the names of worktrees are cut before the note is.
+        """
+        front, labels = self._front(record, before), self._labels(record)
+        others, latest, here = self._marks(record["snapshot_id"])
+        note = first_line(record["note"]) or "(no note)"
+        if self.screen.tty:
+            room = max(self.screen.width - _columns([*front, *latest, *here]), 0)
+            spare = room - min(terminal.columns(note), _NOTE_COLUMNS)
+            others = _cut_pieces(others, spare)
+            labels = _cut_pieces(labels, spare - _columns(others))
+            note = terminal.cut(note, room - _columns([*others, *labels]))
+        pieces = [*front, (note, () if record["note"] else ("dim",)), *labels, *latest, *others, *here]
+        if self.screen.tty:
+            pieces = _cut_pieces(pieces, self.screen.width)
+        return "".join(self.screen.paint(text, *colors) if colors else text for text, colors in pieces).rstrip()
+
+    def _front(self, record: dict[str, Any], before: str) -> list[Piece]:
+        pieces: list[Piece] = [(before, ()), (self.short(record["snapshot_id"]), ("yellow",)), ("  ", ())]
+        if self.oneline or self.narrow:
+            return pieces
+        pieces.append((terminal.pad(show_age(record), _AGE_COLUMNS, right=True) + "  ", ("cyan",)))
+        if self.screen.width >= WIDE_COLUMNS:
+            pieces.append((terminal.pad(_change(record), _CHANGE_COLUMNS) + "  ", ("dim",)))
+        return pieces
+
+    def _labels(self, record: dict[str, Any]) -> list[Piece]:
+        pieces: list[Piece] = []
+        if record["tags"]:
+            pieces.append((f" ({', '.join(terminal.show_text(str(tag)) for tag in record['tags'])})", ("green",)))
+        if record.get("collected"):
+            pieces.append((" (collected)", ("dim",)))
+        return pieces
+
+    def _marks(self, snapshot_id: str) -> tuple[list[Piece], list[Piece], list[Piece]]:
+        """Return the tips of other worktrees, whether it is the latest, and whether it is the head."""
+        names = self.marks.tips.get(snapshot_id, []) if self.all else []
+        others: list[Piece] = [(f" [{name}]", ("magenta",)) for name in names if name != self.marks.name]
+        latest: list[Piece] = [(" [HEAD]", ("bold", "cyan"))] if snapshot_id == self.marks.latest else []
+        words = (" here" if self.narrow else " you are here") + (" (detached)" if self.marks.detached else "")
+        return others, latest, [(words, ("bold",))] if snapshot_id == self.marks.head else []
+
+
+def _columns(pieces: Iterable[Piece]) -> int:
+    return sum(terminal.columns(text) for text, _ in pieces)
+
+
+def _cut_pieces(pieces: list[Piece], width: int) -> list[Piece]:
+    """Return the pieces that fit, the one at the edge cut; one that only dots would be left of goes."""
+    kept: list[Piece] = []
+    for text, colors in pieces:
+        if terminal.columns(text) > width:
+            if width > len(" (a..."):
+                kept.append((terminal.cut(text, width), colors))
+            break
+        kept.append((text, colors))
+        width -= terminal.columns(text)
+    return kept
+
+
+def lines(
+    store: Store,
+    records: Iterable[dict[str, Any]],
+    choice: Choice,
+    marks: Marks,
+    screen: Terminal,
+    *,
+    oneline: bool = False,
+    all: bool = False,
+) -> Iterator[str]:
+    """Yield the lines of a listing while the snapshots are read."""
+    writer = Writer(marks, refs.ShortIds.among_all(store.layout), screen, oneline=oneline, all=all)
+    count, here = 0, False
+    for record in records:
+        count += 1
+        here = here or record["snapshot_id"] == marks.head
+        yield writer.line(record) + "\n"
+    yield from _last_words(count, here or choice.limit is not None, choice, marks, writer)
+
+
+def graph_lines(
+    store: Store, choice: Choice, marks: Marks, screen: Terminal, *, oneline: bool = False
+) -> Iterator[str]:
+    """Yield the rows of the graph of every snapshot."""
+    found = graph.choose(history.everything(store), choice)
+    writer = Writer(marks, refs.ShortIds.among_all(store.layout), screen, oneline=oneline, all=True)
+    left = choice.limit if choice.limit is not None else len(found)
+    for drawn, snapshot_id in graph.draw(found, graph.drawing_order(found, marks.latest)):
+        if left <= 0:
+            break
+        left -= snapshot_id is not None
+        row = writer.line(found[snapshot_id], drawn) if snapshot_id else drawn.rstrip()
+        yield (row if snapshot_id or not screen.tty else row[: screen.width]) + "\n"
+    yield from _last_words(len(found), True, choice, marks, writer)
+
+
+def _last_words(count: int, here: bool, choice: Choice, marks: Marks, writer: Writer) -> Iterator[str]:
+    words = ""
+    if count == 0 and choice.limit != 0:
+        words = "No snapshot yet: take one with 'jvs snapshot NOTE'."
+        if choice.filters:
+            words = "No snapshot fits; 'jvs history --all' looks at every one."
+    elif marks.detached and marks.head and not here and not choice.filters:
+        short = writer.short(marks.head)
+        words = f"You are at {short} (detached), which is not on this line: see 'jvs history --all'."
+    if words:
+        yield from (line + "\n" for line in terminal.wrap(words, writer.screen))

@@ -1,0 +1,238 @@
+"""What a command says: results on stdout, whole and checked; failures on stderr, as text or JSON.
+
+Results go to stdout once, at the end, but for long listings, which begin at once.
+Source: jvs(1), jvs-errors(7).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from jvs.errors import IOFailure, JvsError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from jvs.terminal import Terminal
+
+_CHUNK_LINES = 50
+
+
+class Result:
+    """What a command has to say.
+
+    Shape: `value` is for `--json`; `items` (dictionaries) for `--jsonl`; `text` is a string, bytes (names as they
+    are), or a function of the terminal, called only when text is wanted; `cbor` is a list for `--cbor`.
+    """
+
+    def __init__(
+        self,
+        value: Any = None,
+        text: str | bytes | Callable[[Terminal], str | bytes] = "",
+        *,
+        items: Iterable[dict[str, Any]] | None = None,
+        cbor: list[Any] | None = None,
+        exit: int = 0,
+        pager: bool = False,
+        complaint: JvsError | None = None,
+    ) -> None:
+        self.value = value
+        self.text = text
+        self.items = items
+        self.cbor = cbor
+        self.exit = exit
+        self.pager = pager
+        self.complaint = complaint
+
+
+def open_streams() -> None:
+    """Put something in the place of streams that were closed before we began, which Python leaves as None."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - nobody reads it
+    if sys.stdout is None:
+        sys.stdout = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115 - a result that gets lost is an error
+
+
+def emit(result: Result, args: argparse.Namespace) -> None:
+    """Write the result once, whole, and make sure that it arrived."""
+    data = render(result, args)
+    if data:
+        if result.pager and not args.json and sys.stdout.isatty():
+            from jvs import terminal
+
+            if terminal.page(data, os.environ):
+                return
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+    code = flush()
+    if code:
+        raise IOFailure(
+            "the output could not be written",
+            hint="check where stdout goes; what the command did is done, only its words are lost",
+        )
+
+
+def render(result: Result, args: argparse.Namespace) -> bytes:
+    """Return the bytes that a result prints, in the form that was asked for."""
+    if getattr(args, "jsonl", False):
+        items = result.items if result.items is not None else [result.value]
+        return b"".join(json_bytes(item, indent=None) + b"\n" for item in items)
+    if args.json:
+        return json_bytes(result.value) + b"\n" if result.value is not None else b""
+    if getattr(args, "cbor", False):
+        from jvs import canon
+
+        return b"".join(canon.cbor_encode(item) for item in result.cbor or [])
+    text = result.text
+    if callable(text):
+        text = text(terminal_of(args))
+    elif isinstance(text, str) and sys.stdout.isatty():
+        text = _fit(text, terminal_of(args))
+    if isinstance(text, bytes):
+        return text
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace")
+
+
+def _fit(text: str, screen: Terminal) -> str:
+    """Return sentences wrapped to a terminal; paths, fields between TABs and single words stay whole."""
+    if all(len(line) <= screen.width for line in text.split("\n")):
+        return text
+    from jvs import terminal
+
+    lines = []
+    for line in text.split("\n"):
+        whole = line.startswith("/") or "\t" in line or " " not in line
+        lines += [line] if whole else terminal.wrap(line, screen, "", "  ")
+    return "\n".join(lines)
+
+
+def json_bytes(value: Any, indent: int | None = 2) -> bytes:
+    """Return JSON as every command prints it."""
+    import json
+
+    text = json.dumps(value, indent=indent, ensure_ascii=False, separators=None if indent else (",", ":"))
+    return text.encode("utf-8", "backslashreplace")
+
+
+def terminal_of(args: argparse.Namespace) -> Terminal:
+    """Return what is known about stdout: width, colour."""
+    from jvs import terminal
+
+    color = not args.no_color and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    tty = sys.stdout.isatty()
+    width = _asked_width()
+    if width is None:
+        width = os.get_terminal_size(sys.stdout.fileno()).columns if tty else 80
+    return terminal.Terminal(color=color and tty, width=max(width, 20), tty=tty)
+
+
+def flush() -> int:
+    """Make sure that all of stdout arrived; 4 when it did not. Errors: BrokenPipeError."""
+    try:
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:
+        raise
+    except OSError:
+        abandon_stdout()
+        return 4
+
+
+def abandon_stdout() -> None:
+    """Keep the interpreter from trying to flush what nobody will read."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)
+    except OSError:
+        return
+
+
+def put(lines: Iterable[str], screen: Terminal) -> bytes:
+    """Hand text on while it is being made, so that the first page of a long history is there at once.
+
+    Through the pager on a terminal; else in pieces to stdout, and the last piece is returned.
+    """
+    from jvs import durable
+
+    encoding = sys.stdout.encoding or "utf-8"
+    chunks = _in_chunks(line.encode(encoding, "backslashreplace") for line in lines)
+    if screen.tty:
+        from jvs import terminal
+
+        rest = terminal.page_stream(chunks, os.environ)
+        if rest is None:
+            return b""
+        chunks = iter((b"".join(rest),))
+    try:
+        stdout = sys.stdout.fileno()
+    except (OSError, ValueError):  # a program that runs this in its own process put a buffer there
+        return b"".join(chunks)
+    sys.stdout.flush()
+    last = b""
+    for chunk in chunks:
+        if last:
+            durable.write_all(stdout, last)
+        last = chunk
+    return last
+
+
+def _in_chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
+    chunk: list[bytes] = []
+    for line in lines:
+        chunk.append(line)
+        if len(chunk) >= _CHUNK_LINES:
+            yield b"".join(chunk)
+            chunk = []
+    if chunk:
+        yield b"".join(chunk)
+
+
+def complain(error: JvsError, prog: str, as_json: bool) -> None:
+    """Say a failure on stderr: two lines, wrapped where they are read on a terminal, or one JSON object."""
+    if as_json:
+        say(json_bytes(error.as_json()).decode("utf-8"))
+        return
+    sentences = [f"{prog}: {error.name}: {error.message}"]
+    if error.hint:
+        sentences.append(f"hint: {error.hint}")
+    screen = _stderr()
+    if screen is not None:
+        from jvs import terminal
+
+        sentences = [line for text in sentences for line in terminal.wrap(text, screen, indent="      ")]
+    for line in sentences:
+        say(line)
+
+
+def _stderr() -> Terminal | None:
+    """Return what is known about stderr when it is a terminal."""
+    try:
+        if not sys.stderr.isatty():
+            return None
+        width = _asked_width() or os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return None
+    from jvs import terminal
+
+    return terminal.Terminal(color=False, width=max(width, 20), tty=True)
+
+
+def _asked_width() -> int | None:
+    return int(os.environ["COLUMNS"]) if os.environ.get("COLUMNS", "").isdigit() else None
+
+
+def say(text: str) -> None:
+    """Write a line to stderr, whatever its characters."""
+    try:
+        data = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        encoding = sys.stderr.encoding or "utf-8"
+        sys.stderr.buffer.write(data.encode(encoding, "backslashreplace") + b"\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):  # nobody reads stderr: the exit code still tells
+        return

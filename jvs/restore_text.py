@@ -1,0 +1,159 @@
+"""What a person reads of restores and undos, what a program gets, and the candidates to choose from.
+
+Source: jvs-restore(1), jvs-undo(1).
+"""
+
+from __future__ import annotations
+
+from jvs import clock, history_text, lineage, refs, terminal
+from jvs.errors import Ambiguous, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from jvs.plan import Plan
+    from jvs.restore import Done
+    from jvs.store import Store
+    from jvs.terminal import Terminal
+
+LISTED = 20
+_LOSSES = 10
+_SIGNS = {"added": ("+", "green"), "modified": ("~", "yellow"), "removed": ("-", "red")}
+
+
+def facts(name: str, snapshot_id: str, done: Done) -> dict[str, Any]:
+    """Return the document for `--json`."""
+    assert done.plan is not None
+    return {
+        "snapshot_id": snapshot_id,
+        "worktree": name,
+        "operation_id": None if done.discarded else done.operation_id,
+        "dry_run": False,
+        "head_snapshot_id": done.config["head_snapshot_id"],
+        "latest_snapshot_id": done.config["latest_snapshot_id"],
+        "detached": done.detached,
+        **done.plan.delta.counts(),
+        "kept_bytes": 0 if done.discarded else done.displaced_bytes,
+        "discarded_bytes": done.displaced_bytes if done.discarded else 0,
+        "degraded": done.degraded,
+        "changes": done.plan.changes(),
+    }
+
+
+def restored(done: Done, snapshot_id: str, short: str, screen: Terminal, *, partial: bool) -> str:
+    """Return what a restore did, how to take it back, and where the worktree is now."""
+    assert done.plan is not None
+    count = len(done.plan.delta.steps)
+    what = f"{terminal.plural(count, 'entry', 'entries')} from " if partial else ""
+    lines = terminal.wrap(f"Restored {what}snapshot {snapshot_id}", screen, "", "  ")
+    lines += _changes(done.plan, screen, LISTED)
+    if count:
+        lines += _sum(done.plan, "Changed", screen)
+    lines += _displaced(done, screen)
+    for loss in done.degraded[:_LOSSES]:
+        lines += terminal.wrap(history_text.show_loss(loss), screen, "not kept: ", "  ")
+    if len(done.degraded) > _LOSSES:
+        lines.append(f"  ... and {len(done.degraded) - _LOSSES} more; '--json' lists them")
+    if not partial:
+        lines += _state(done.detached)
+    if not partial and done.detached:
+        lines += terminal.wrap("to go on from here: 'jvs snapshot'", screen, "  ", "    ")
+        lines += terminal.wrap(f"to go on elsewhere: 'jvs worktree fork {short} NAME'", screen, "  ", "    ")
+        lines += terminal.wrap("to return to the latest snapshot: 'jvs restore HEAD'", screen, "  ", "    ")
+    return "\n".join(lines) + "\n"
+
+
+def _displaced(done: Done, screen: Terminal) -> list[str]:
+    size = terminal.size(done.displaced_bytes)
+    if done.discarded:
+        exact = f"discarded {size} ({done.displaced_bytes} bytes): this cannot be undone"
+        return terminal.wrap(exact, screen, "", "  ")
+    if done.operation_id is None:
+        return []
+    return [(f"{size} displaced; " if done.displaced_bytes else "") + "'jvs undo' takes it back"]
+
+
+def _state(detached: bool) -> list[str]:
+    return [f"Worktree is {'now in DETACHED' if detached else 'at HEAD'} state."]
+
+
+def planned(plan: Plan, screen: Terminal) -> str:
+    """Return what a restore would change."""
+    return "".join(line + "\n" for line in [*_changes(plan, screen, None), *_sum(plan, "Would restore", screen)])
+
+
+def _changes(plan: Plan, screen: Terminal, most: int | None) -> list[str]:
+    lines = []
+    changes = plan.changes()
+    for change in changes[:most]:
+        sign, color = _SIGNS[change["change"]]
+        path = terminal.show_text(change["path"])
+        shown = terminal.cut_left(path, screen.width - 2) if screen.tty else path
+        lines.append(screen.paint(f"{sign} {shown}", color))
+    if most is not None and len(changes) > most:
+        lines.append(f"... and {len(changes) - most} more; '--json' lists them")
+    return lines
+
+
+def _sum(plan: Plan, verb: str, screen: Terminal, more: str = "") -> list[str]:
+    counts = plan.delta.counts()
+    words = f"{verb}: {counts['added']} added, {counts['modified']} modified, {counts['removed']} removed{more}"
+    return terminal.wrap(words, screen, "", "  ")
+
+
+def undone(value: dict[str, Any], record: dict[str, Any], done: Done | None, screen: Terminal) -> str:
+    """Return what an undo did; `value` is its document for `--json`."""
+    words = terminal.wrap(f"Undid the {value['description']}", screen, "", "  ")
+    lines = [screen.paint(line, "bold") for line in words]
+    if done is not None and done.plan is not None:
+        displaced = f"; {terminal.size(done.displaced_bytes)} displaced" if done.displaced_bytes else ""
+        lines += [*_changes(done.plan, screen, LISTED), *_sum(done.plan, "Changed", screen, displaced)]
+    if value["head_snapshot_id"] is not None and record["kind"] == "restore":
+        lines += _state(value["head_snapshot_id"] != value["latest_snapshot_id"])
+    again = "'jvs undo --redo' takes the undo back" if record["forward"] else "'jvs undo' takes it back again"
+    return "\n".join([*lines, again]) + "\n"
+
+
+def operations(items: list[dict[str, Any]], screen: Terminal) -> str:
+    """Return the table of what can be taken back; the first column is what `jvs undo` takes."""
+    lines = []
+    for item in items:
+        label = item["operation_id"][14:]
+        when = terminal.age(clock.parse_rfc3339(item["created_at"]))
+        front = f"  {when:>10}  {terminal.size(item['bytes']):>10}  "
+        if screen.tty and screen.width < history_text.MEDIUM_COLUMNS:
+            front = f"  {when:>10}  "
+        what = item["description"]
+        if screen.tty:
+            what = terminal.cut(what, max(screen.width - len(label) - len(front), 8))
+        lines.append(f"{screen.paint(label, 'yellow')}{front}{what}\n")
+    return "".join(lines) or "nothing to undo\n"
+
+
+def candidates(store: Store, name: str, target: str | None) -> list[str]:
+    """Return the snapshots that a person may choose from: those a target could be, or the newest of the line.
+
+    Errors: E_NOT_FOUND when there is none.
+    """
+    if target is not None:
+        try:
+            return [refs.resolve(store, target, name)]
+        except Ambiguous as error:
+            return list(error.facts["candidates"])[:LISTED]
+    line = (r["snapshot_id"] for r in lineage.line(store.layout, store.head_of(name)[1]) if not r.get("collected"))
+    ids = [snapshot_id for snapshot_id, _ in zip(line, range(LISTED), strict=False)]
+    if not ids:
+        raise NotFound(f"worktree '{name}' has no snapshot yet", hint="take one with 'jvs snapshot'")
+    return ids
+
+
+def numbered(store: Store, ids: list[str]) -> Iterator[str]:
+    """Yield a numbered line for each candidate."""
+    short = refs.ShortIds.among_all(store.layout)
+    for number, snapshot_id in enumerate(ids, 1):
+        record = lineage.load_visible(store, snapshot_id)
+        front = f"{number:3}  {short(snapshot_id)}  {history_text.show_age(record):>10}  "
+        tags = "".join(f" [{terminal.show_text(str(tag))}]" for tag in record["tags"])
+        yield front + terminal.cut(history_text.first_line(record["note"]) + tags, 80 - len(front)).strip()

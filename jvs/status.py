@@ -1,0 +1,68 @@
+"""Where a worktree stands, and what changed in it since its head.
+
+Source: jvs-status(1).
+"""
+
+from __future__ import annotations
+
+from jvs import canon, diff
+from jvs.change import ADDED, MODIFIED, REMOVED
+from jvs.errors import JvsError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.diff import Diff
+    from jvs.store import Store
+
+
+class Status:
+    """Where a worktree stands, and what changed in it since its head."""
+
+    def __init__(self, name: str, head: str | None, latest: str | None, engine: str, found: Diff) -> None:
+        self.name = name
+        self.head = head
+        self.latest = latest
+        self.engine = engine
+        self.diff = found
+
+    @property
+    def detached(self) -> bool:
+        """Answer whether the head is not the latest snapshot."""
+        return self.head != self.latest
+
+    @property
+    def clean(self) -> bool:
+        """Answer whether the files are those of the head. What cannot be read cannot be called clean."""
+        return self.head is not None and not self.diff.changes and not self.diff.unreadable
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the document for `--json`."""
+        value: dict[str, Any] = {
+            "worktree": self.name,
+            "head_snapshot_id": self.head,
+            "latest_snapshot_id": self.latest,
+            "detached": self.detached,
+            "engine": self.engine,
+            "clean": self.clean,
+        }
+        counts = self.diff.counts()
+        for what in (ADDED, MODIFIED, REMOVED):
+            value[what] = [change.as_json() for change in self.diff.of(what)]
+        value["counts"] = {what: counts[what] for what in (ADDED, MODIFIED, REMOVED)}
+        value["unreadable"] = [canon.path_json(path) for path in self.diff.unreadable]
+        return value
+
+
+def look(store: Store, name: str, *, paths: list[bytes] | None = None) -> Status:
+    """Look at a worktree. Writes nothing. Errors: E_NOT_FOUND, E_IO, E_PAYLOAD_HASH_MISMATCH."""
+    store.require_worktree(name)
+    head, latest = store.head_of(name)
+    try:
+        engine = store.engine(name).name
+    except JvsError as error:  # the engine that was asked for does not work here; that must not hide the changes
+        if error.name != "E_IO":
+            raise
+        engine = str(store.settings.get("default_engine"))
+    return Status(name, head, latest, engine, diff.against_files(store, head, name, paths=paths, renames=False))
