@@ -36,7 +36,7 @@ _TAKES_SPACE = frozenset(
         *("mknodat", "setxattr", "lsetxattr", "fsetxattr", "setxattrat", "fallocate", "fsync", "fdatasync", "syncfs"),
     ]
 )
-_SYNCS = frozenset(["fsync", "fdatasync", "syncfs"])
+SYNCS = frozenset(["fsync", "fdatasync", "syncfs"])
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -221,7 +221,7 @@ class _Watch:
         event = Event(len(self.outcome.events) + 1, note.pid, note.name, paths, detail)
         self.outcome.events.append(event)
         if not self._act(note, event):
-            seccomp.answer(self.listener, note.ident, value=0 if self.lie and note.name in _SYNCS else None)
+            seccomp.answer(self.listener, note.ident, value=0 if self.lie and note.name in SYNCS else None)
 
     def _inside(self, path: str) -> bool:
         return path == self.root or path.startswith(self.root + "/")
