@@ -75,7 +75,7 @@ def overview_text(rows: list[dict[str, str]], screen: Terminal) -> str:
 
 
 def _table(rows: list[tuple[str, str]], screen: Terminal) -> list[str]:
-    return terminal.table(rows, screen, least=_TERM_COLUMNS, color="green")
+    return terminal.table(rows, screen, least=_TERM_COLUMNS, color="green", always=True)
 
 
 def second_words(word: str) -> list[dict[str, str]]:

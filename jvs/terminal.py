@@ -168,21 +168,26 @@ def _head(text: str, width: int) -> str:
     return text
 
 
-def table(rows: Iterable[tuple[str, str]], screen: Terminal, *, least: int = 0, color: str = "") -> list[str]:
-    """Return lines with a term and its meaning, the meanings below each other and wrapped to the screen."""
+def table(
+    rows: Iterable[tuple[str, str]], screen: Terminal, *, least: int = 0, color: str = "", always: bool = False
+) -> list[str]:
+    """Return lines with a term and its meaning, the meanings below each other and wrapped to the screen.
+
+    Elsewhere than on a terminal each pair is one line unless `always`.
+    """
     pairs = list(rows)
     width = max([least, *(columns(term) for term, _ in pairs)])
     indent = " " * (width + 4)
     lines = []
     for term, meaning in pairs:
         blanks = " " * (width + 2 - columns(term))
-        if screen.width < width + 24:  # too narrow for two columns
+        if screen.tty and screen.width < width + 24:  # too narrow for two columns
             lines += [
                 f"  {screen.paint(term, color) if color else term}",
                 *wrap(meaning, screen, "    ", "    ", always=True),
             ]
             continue
-        first, *more = wrap(meaning, screen, indent, indent, always=True)
+        first, *more = wrap(meaning, screen, indent, indent, always=always)
         lines += [f"  {screen.paint(term, color) if color else term}{blanks}{first[len(indent) :]}".rstrip(), *more]
     return lines
 
