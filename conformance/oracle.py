@@ -170,8 +170,7 @@ def _worktrees(repo: Repo, expect: Expect, found: list[Violation], settled: bool
     for name, config in repo.configs.items():
         directory = repo.worktree_dir(name)
         if not os.path.isdir(directory) or os.path.islink(directory):
-            if name not in busy:
-                found.append(Violation("I3", f"worktrees/{name}", "is registered, and its directory is missing"))
+            found.append(Violation("I3", f"worktrees/{name}", "is registered, and its directory is missing"))
             continue
         if config is None:
             continue

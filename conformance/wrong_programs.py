@@ -280,7 +280,7 @@ SETTLING = (
         "torn-tail-kept",
         "a torn last line of the log is not set aside",
         (Swap("audit.py", "            if torn:\n", "            if False:\n"),),
-        ("kill:repair",),
+        _MODEL,
     ),
 )
 
@@ -358,9 +358,15 @@ RESTORING = (
         ("kill:restore", "kill:undo"),
     ),
     Mutant(
-        "head-not-restored",
+        "restore-forgets-head",
         "settling a restore leaves the head where it was",
-        (Swap("restore.py", '    if record["after"] != record["before"]:\n', "    if False:\n"),),
+        (
+            Swap(
+                "restore.py",
+                "    _apply(store, pending, record, steps, resume=True)\n",
+                '    record["after"] = record["before"]\n    _apply(store, pending, record, steps, resume=True)\n',
+            ),
+        ),
         ("kill:restore",),
     ),
 )
@@ -371,7 +377,13 @@ WORKTREES = (
     Mutant(
         "fork-not-synced",
         "a fork gets its name before its files are durable",
-        (Swap("fork.py", "[staged], [])\n        return made.engine", "[], [])\n        return made.engine"),),
+        (
+            Swap(
+                "fork.py",
+                "                barrier.sync_trees([staged], [])\n        return made.engine",
+                "                pass\n        return made.engine",
+            ),
+        ),
         ("model:fork",),
     ),
     Mutant(
@@ -387,12 +399,6 @@ WORKTREES = (
             ),
         ),
         ("kill:fork",),
-    ),
-    Mutant(
-        "rename-keeps-name",
-        "a rename leaves the old name in the configuration",
-        (Swap("relocate.py", '{**config, "name": new,', '{**config, "name": old,'),),
-        ("kill:rename",),
     ),
     Mutant(
         "rename-unparked",
