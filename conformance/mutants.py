@@ -2,8 +2,9 @@
 
 A mutant is a patch on a copy of the installed package; the installation itself is never touched. The judges are the
 programs of this suite: `KIND:OPERATION` is `torture` with that kind of interruption, `model:OPERATION` the crash
-states of `crashmodel`, `check:PATTERN` checks of `run`. One that no proof can tell from the right program says
-why; it is judged all the same, and being caught would be an error of the list.
+states of `crashmodel`, `interleave:FIRST+SECOND/PLACE` a pair of `interleave`, `check:PATTERN` checks of `run`. One
+that no proof can tell from the right program says why; it is judged all the same, and being caught would be an error
+of the list.
 """
 
 from __future__ import annotations
@@ -118,6 +119,10 @@ def judge(copy: Copy, judge_name: str, directory: str, seconds: float) -> str:
     shared = ["--bin", copy.bin, "--dir", directory]
     if kind == "model":
         words = [os.path.join(HERE, "crashmodel"), *shared, "--only", what, "--seconds", f"{seconds:g}"]
+    elif kind == "interleave":
+        pair, _, place = what.partition("/")
+        words = [os.path.join(HERE, "interleave"), *shared, "--pair", pair, "--place", place]
+        words += ["--seconds", f"{seconds:g}"]
     elif kind == "check":
         words = [os.path.join(HERE, "run"), *shared, "--jobs", "1", "-k", what]
     else:

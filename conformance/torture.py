@@ -320,7 +320,7 @@ def _manners(point: Point, outcome: supervisor.Outcome) -> list[str]:
     if point.kind == "kill":
         return []
     if outcome.returncode == 0:
-        return _forgotten_sync(outcome) if point.kind.removesuffix("+") in ERRNOS else []
+        return _forgotten_sync(point, outcome) if point.kind.removesuffix("+") in ERRNOS else []
     found = [f"a traceback: {errors[-800:]}"] if "Traceback" in errors else []
     if point.kind in ("INT", "TERM"):
         number = signal.Signals["SIG" + point.kind]
@@ -335,17 +335,19 @@ def _manners(point: Point, outcome: supervisor.Outcome) -> list[str]:
     return found
 
 
-def _forgotten_sync(outcome: supervisor.Outcome) -> list[str]:
-    """Exit 0 after a sync that failed: only when it was made anew, or was that of the index, which is a cache."""
+def _forgotten_sync(point: Point, outcome: supervisor.Outcome) -> list[str]:
+    """Exit 0 after a sync that failed: only that of the index, which is a cache, or on a disk where room was made."""
     failed = outcome.fired
     if failed is None or failed.name not in supervisor.SYNCS or "/index.sqlite" in failed.paths[0]:
         return []
     if failed.paths[0].endswith("/.jvs"):  # only SQLite syncs this one, for its own journal
         return []
-    later = [event for event in outcome.events[failed.number :] if event.name in supervisor.SYNCS]
-    if any(event.name == "syncfs" or event.paths == failed.paths for event in later):
+    again = [
+        event for event in outcome.events[failed.number :] if (event.name, event.paths) == (failed.name, failed.paths)
+    ]
+    if point.kind in ("ENOSPC", "EDQUOT") and again:
         return []
-    return [f"exit 0, though {failed.name} of '{failed.paths[0]}' failed and was not made again"]
+    return [f"exit 0, though {failed.name} of '{failed.paths[0]}' failed"]
 
 
 def _differences(what: str, got: dict[str, Any], allowed: list[dict[str, Any]]) -> list[str]:

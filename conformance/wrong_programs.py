@@ -594,7 +594,7 @@ LOCKS = (
                 "with locks.acquire(self.lock, exclusive=False, wait=self.wait):\n            self._rotate()",
             ),
         ),
-        ("check:_37_",),
+        ("interleave:snapshot+snapshot/two",),
     ),
 )
 
