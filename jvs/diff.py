@@ -7,9 +7,8 @@ Source: jvs-diff(1); jvs-format(5), Tree hash.
 
 from __future__ import annotations
 
-from jvs import canon, lineage, tree, walk
+from jvs import canon, lineage, refs, tree, walk
 from jvs.change import LETTERS, Change, is_below, pair_renames
-from jvs.errors import NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +40,11 @@ class Side:
         """Return the id of the snapshot, or None."""
         return self.record["snapshot_id"] if self.record else None
 
+    @property
+    def note(self) -> str | None:
+        """Return the note of the snapshot, or None."""
+        return self.record["note"] if self.record else None
+
 
 class Diff:
     """All that differs between two sides. Shape: `changes` is sorted by path; renames stand at the new path."""
@@ -69,13 +73,14 @@ class Diff:
             "to_snapshot_id": self.after.snapshot_id,
             "from_time": self.before.time or None,
             "to_time": self.after.time or None,
+            "from_note": self.before.note,
+            "to_note": self.after.note,
         }
         for what in LETTERS:
             value[what] = [change.as_json() for change in self.of(what)]
         for what, count in self.counts().items():
             value[f"total_{what}"] = count
-        if self.unreadable:
-            value["unreadable"] = [canon.path_json(path) for path in self.unreadable]
+        value["unreadable"] = [canon.path_json(path) for path in self.unreadable]
         return value
 
     def items(self) -> Iterator[dict[str, Any]]:
@@ -201,7 +206,7 @@ def newest_two(store: Store, name: str) -> tuple[str | None, str]:
             if len(kept) == 2:
                 return kept[1], kept[0]
     if not kept:
-        raise NotFound(f"worktree '{name}' has no snapshot yet", hint="take one with 'jvs snapshot'", worktree=name)
+        raise refs.no_snapshot(name)
     return None, kept[0]
 
 

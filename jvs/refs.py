@@ -62,8 +62,13 @@ def _head(store: Store, target: str, name: str) -> str:
                 raise NotFound(f"'{target}' was collected", hint="'jvs history' shows what is left")
             return record["snapshot_id"]
     if latest is None:
-        raise NotFound(f"worktree '{name}' has no snapshot yet", hint="take one with 'jvs snapshot'")
+        raise no_snapshot(name)
     raise NotFound(f"the line of '{name}' does not go back to '{target}'", hint="'jvs history' shows the line")
+
+
+def no_snapshot(name: str) -> NotFound:
+    """Return the error that says that a worktree has nothing to look at yet."""
+    return NotFound(f"worktree '{name}' has no snapshot yet", hint="take one with 'jvs snapshot'", worktree=name)
 
 
 def parse_age(text: str) -> int | None:

@@ -6,7 +6,7 @@ Source: jvs-restore(1), jvs-undo(1).
 from __future__ import annotations
 
 from jvs import clock, history_text, lineage, refs, terminal
-from jvs.errors import Ambiguous, NotFound
+from jvs.errors import Ambiguous
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def candidates(store: Store, name: str, target: str | None) -> list[str]:
     line = (r["snapshot_id"] for r in lineage.line(store.layout, store.head_of(name)[1]) if not r.get("collected"))
     ids = [snapshot_id for snapshot_id, _ in zip(line, range(LISTED), strict=False)]
     if not ids:
-        raise NotFound(f"worktree '{name}' has no snapshot yet", hint="take one with 'jvs snapshot'")
+        raise refs.no_snapshot(name)
     return ids
 
 

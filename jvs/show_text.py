@@ -17,6 +17,8 @@ _LABELS = (
     ("snapshot_id", "Snapshot"),
     ("parent_id", "Parent"),
     ("worktree_name", "Worktree"),
+    ("head_of", "Head of"),
+    ("tip_of", "Latest of"),
     ("created_at", "Created"),
     ("actor", "Actor"),
     ("tags", "Tags"),
@@ -44,7 +46,7 @@ def page(value: dict[str, Any], screen: Terminal) -> str:
         if shown is not None:
             lines += terminal.wrap(shown, screen, f"{label + ':':<12}", _INDENT)
     known = {key for key, _ in _LABELS} | set(descriptor.FIELDS) | {"short_id", "path", "note"}
-    known |= {"is_head", "is_latest", "tip_of", "head_of"}
+    known |= {"is_head", "is_latest"}
     for key in sorted(value.keys() - known):
         lines += terminal.wrap(terminal.show_json(value[key]), screen, f"{key + ':':<12}", _INDENT)
     lines.append(f"{'Files:':<12}{terminal.show_text(value['path'])}")
@@ -75,8 +77,8 @@ def _show(key: str, value: dict[str, Any]) -> str | None:
         return item or "none: it is the first"
     if key == "created_at":
         return f"{item} ({history_text.show_age(value)})"
-    if key == "tags":
-        return ", ".join(map(str, value["tags"])) or None
+    if key in ("tags", "head_of", "tip_of"):
+        return ", ".join(terminal.show_text(str(word)) for word in value[key]) or None
     if key == "payload":
         return history_text.show_content(value["payload"])
     if key == "changes":

@@ -42,6 +42,8 @@ class Status:
         value: dict[str, Any] = {
             "worktree": self.name,
             "head_snapshot_id": self.head,
+            "head_created_at": self.diff.before.time or None,
+            "head_note": self.diff.before.note,
             "latest_snapshot_id": self.latest,
             "detached": self.detached,
             "engine": self.engine,

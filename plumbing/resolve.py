@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import NAMING, NotFound, UsageError
+from jvs.errors import NAMING, UsageError
 
 RAISES = NAMING
 SEE_ALSO = ("jvs-cat-descriptor(1)", "jvs-list-snapshots(1)", "jvs-history(1)")
@@ -41,7 +41,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     name = store.worktree_name(args.worktree)
     found = store.head_of(name)[0] if args.head else refs.resolve(store, args.target or "HEAD", name)
     if found is None:
-        raise NotFound(f"worktree '{name}' has no snapshot yet", hint="take one with 'jvs snapshot'", worktree=name)
+        raise refs.no_snapshot(name)
     short = refs.short_id(store.layout, found)
     return cli.Result({"snapshot_id": found, "short_id": short}, (short if args.short else found) + "\n")
 

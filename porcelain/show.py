@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import NAMING, NotFound
+from jvs.errors import NAMING
 
 RAISES = NAMING
 SEE_ALSO = ("jvs-history(1)", "jvs-cat-descriptor(1)", "jvs-ls-tree(1)", "jvs-format(5)")
@@ -39,7 +39,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     elif marks.head is not None:
         target = marks.head
     else:
-        raise NotFound(f"worktree '{name}' has no snapshot yet", hint="take one with 'jvs snapshot'", worktree=name)
+        raise refs.no_snapshot(name)
     record = lineage.load_visible(store, target)
     value = {
         **record,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import NAMING, AuditChainBroken, NotFound, PayloadHashMismatch, UsageError
+from jvs.errors import NAMING, AuditChainBroken, PayloadHashMismatch, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _one(store: Store, args: argparse.Namespace) -> cli.Result:
     if args.target is None:
         target, _ = store.head_of(name)
         if target is None:
-            raise NotFound(f"worktree '{name}' has no snapshot yet", hint="take one with 'jvs snapshot'")
+            raise refs.no_snapshot(name)
     else:
         target = args.target if _is_candidate(store, args.target) else refs.resolve(store, args.target, name)
     report = verify.check_snapshot(store, target, payload=not args.no_payload, jobs=args.jobs)
@@ -87,6 +87,7 @@ def _all(store: Store, args: argparse.Namespace) -> cli.Result:
     }
     items = [report.as_json() for report in reports]
     items += [{"problem": problem.as_json()["error"]} for problem in problems]
+    items.append({"audit": value["audit"]})
     return cli.Result(
         value,
         lambda screen: verify_text.everything(reports, problems, chain, screen),
