@@ -95,6 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--random", metavar="N", type=int, default=4, help="random choices at each crash (4)")
     parser.add_argument("--deaf", metavar="GLOB", default="", help="take syncs like GLOB for not made; must fail")
     parser.add_argument("--prove", action="store_true", help="take each kind of sync for not made in turn; must fail")
+    parser.add_argument("--done", action="store_true", help="only what a crash after the end of the command may leave")
     parser.add_argument("--state", metavar="NAME", help="only this state, as a violation names it")
     parser.add_argument("--sample", metavar="N", type=int, help="at most N states of each operation, evenly spread")
     parser.add_argument("--seconds", metavar="N", type=float, help="judge no state after N seconds")
@@ -188,7 +189,7 @@ def _judge(
     """Judge the states of one operation and return the counts."""
     scenario = states[0].scenario if states else ""
     modeller.records[scenario] = record
-    wanted = [s for s in states if args.state in (None, s.name)]
+    wanted = [s for s in states if args.state in (None, s.name) and (s.choice.acknowledged or not args.done)]
     row: dict[str, Any] = {"operations": len(record.ops), "states": record.combinations, "distinct": len(states)}
     row |= {"judged": 0, "violations": 0, "found": []}
     for verdict in torture._verdicts(torture.spread(wanted, args.sample), args.jobs, deadline):
