@@ -328,6 +328,12 @@ RESTORING = (
         ("model:restore",),
     ),
     Mutant(
+        "new-contents-not-synced",
+        "names lead to restored files before their contents are durable",
+        (Drop("apply.py", "self.work.sync_new()"),),
+        ("model:restore",),
+    ),
+    Mutant(
         "restore-overwrites",
         "a restore removes what it displaces",
         (
@@ -590,7 +596,7 @@ LOCKS = (
         (
             Swap(
                 "audit.py",
-                "with locks.acquire(self.lock, wait=self.wait):\n            self._rotate()",
+                "with locks.acquire_brief(self.lock, wait=self.wait):\n            self._rotate()",
                 "with locks.acquire(self.lock, exclusive=False, wait=self.wait):\n            self._rotate()",
             ),
         ),
