@@ -363,6 +363,50 @@ def test_overtaken_plan_goes_on_where_it_was_interrupted_and_where_others_collec
     assert violations(store.root) == []
 
 
+def test_collections_get_through_while_others_take_snapshots_all_the_while(tmp_path):
+    store, ids = make(tmp_path)
+    store.close()
+    taken, stop = tmp_path / "taken", tmp_path / "stop"
+    taken.touch()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            while not stop.exists():
+                mine = open_store(store.root)
+                write(main_of(mine), {"changing": os.urandom(99)})
+                with taken.open("a") as file:
+                    file.write(snapshot(mine)["snapshot_id"] + "\n")
+                mine.close()
+            code = 0
+        finally:
+            os._exit(code)
+    collected: list[str] = []
+    try:
+        for _ in range(4):
+            store = open_store(store.root)
+            with store.reading():
+                plan_id, before = saved(store, {"keep_last": 2}), taken.stat().st_size
+            deadline = clock.monotonic() + 60
+            while taken.stat().st_size == before and clock.monotonic() < deadline:
+                clock.sleep(0.01)
+            with pytest.raises(GcPlanMismatch):
+                gc.run(store, plan_id)
+            collected += gc.run(store, plan_id, allow_newer=True)["collected"]
+            store.close()
+    finally:
+        stop.touch()
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert set(ids[:2]) <= set(collected)
+    assert len(collected) >= 5
+    everything_taken = {*ids, *taken.read_text().split()}
+    store = open_store(store.root)
+    assert {*lineage.visible_ids(store.layout), *collected} == everything_taken
+    assert not set(collected) & set(lineage.visible_ids(store.layout))
+    assert violations(store.root) == []
+    assert doctor.examine(store, strict=True).healthy
+
+
 @pytest.mark.parametrize("forged", [["../../main"], [["x"]], [{"a": 1}], [7], "ids", "other"])
 def test_overtaken_plan_whose_file_was_changed_is_refused(tmp_path, forged):
     store, ids = make(tmp_path)
