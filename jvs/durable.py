@@ -59,8 +59,8 @@ def replace_file(path: str, data: bytes, *, mode: int = 0o600, sync: bool = True
     """
     temporary = path + ".tmp"
     unlink(temporary, missing_ok=True)
-    create_file(temporary, data, mode=mode, sync=sync)
     try:
+        create_file(temporary, data, mode=mode, sync=sync)  # a signal may come between its making and its own clean-up
         os.rename(temporary, path)  # readers see the old or the new content
     except BaseException:
         unlink(temporary, missing_ok=True)

@@ -91,6 +91,23 @@ def test_creating_never_replaces(tmp_path):
     assert not (tmp_path / "absent").exists()
 
 
+def test_a_signal_right_after_the_temporary_name_was_made_leaves_nothing(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"old")
+    really = os.open
+
+    def opened(path, flags, *args, **more):
+        fd = really(path, flags, *args, **more)
+        if str(path).endswith(".tmp"):
+            os.close(fd)
+            raise KeyboardInterrupt
+        return fd
+
+    monkeypatch.setattr(os, "open", opened)
+    with pytest.raises(KeyboardInterrupt):
+        durable.replace_file(str(tmp_path / "file"), b"new")
+    assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_bytes() == b"old"
+
+
 def test_a_file_that_could_not_be_written_whole_is_removed(tmp_path, monkeypatch):
     for name in ("write", "fsync"):
         with monkeypatch.context() as patch:
