@@ -93,9 +93,11 @@ def find_temporaries(store: Store) -> list[Finding]:
     for path, snapshot_id in seen:
         if not os.path.lexists(path) or snapshot_id in in_flight or (not snapshot_id and not quiet):
             continue
-        found.append(pending(f"'{os.path.relpath(path, here.jvs)}' was left by a crash", path, CLEAN_TMP))
+        hint = "'jvs doctor --repair clean_tmp' removes it" if os.path.dirname(path) == here.plans else ""
+        found.append(pending(f"'{os.path.relpath(path, here.jvs)}' was left by a crash", path, CLEAN_TMP, hint))
     for path in gc.leftovers(store):
-        found.append(pending(f"'{os.path.relpath(path, here.jvs)}' was not deleted yet", path, CLEAN_TMP))
+        hint = "the next 'jvs gc run' deletes it, or 'jvs doctor --repair clean_tmp'"
+        found.append(pending(f"'{os.path.relpath(path, here.jvs)}' was not deleted yet", path, CLEAN_TMP, hint))
     for name in sorted(os.listdir(here.plans)):
         if kind_of(os.path.join(here.plans, name)) not in ("file", ""):
             path = os.path.join(here.plans, name)
