@@ -120,7 +120,7 @@ def _ambiguous(target: str, candidates: list[dict[str, Any]]) -> Ambiguous:
     ids = sorted((r["snapshot_id"] for r in candidates), reverse=True)
     shown = ", ".join(ids[:5]) + (" ..." if len(ids) > 5 else "")
     return Ambiguous(
-        f"'{target}' could be any of {len(ids)} snapshots", hint=f"use more of the id: {shown}", candidates=ids
+        f"'{target}' could be any of {len(ids)} snapshots", hint=f"name one by its id: {shown}", candidates=ids
     )
 
 

@@ -87,7 +87,6 @@ def _all(store: Store, args: argparse.Namespace) -> cli.Result:
     }
     items = [report.as_json() for report in reports]
     items += [{"problem": problem.as_json()["error"]} for problem in problems]
-    items.append({"audit": value["audit"]})
     return cli.Result(
         value,
         lambda screen: verify_text.everything(reports, problems, chain, screen),

@@ -14,7 +14,7 @@ def store(tmp_path, monkeypatch):
 
 
 def test_before_the_first_snapshot(store):
-    assert "There are no files yet." in making.run("status").text
+    assert "There are no files yet: put some here, then 'jvs snapshot NOTE' keeps them." in making.run("status").text
     making.write(making.main_of(store), {"d/a": "12", "d/b": "3", "e": "4"})
     text = making.run("status").text
     assert "Worktree main: no snapshot yet" in text

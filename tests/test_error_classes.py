@@ -68,7 +68,7 @@ def not_a_repository(store):
 def ambiguous(store):
     making.snapshot(store, "same one")
     making.snapshot(store, "same two")
-    return Case("show", "same", hint="use more of the id: ")
+    return Case("show", "same", hint="name one by its id: ")
 
 
 @contextlib.contextmanager
