@@ -198,16 +198,22 @@ def complain(error: JvsError, prog: str, as_json: bool) -> None:
     if as_json:
         say(json_bytes(error.as_json()).decode("utf-8"))
         return
+    from jvs import terminal
+
     sentences = [f"{prog}: {error.name}: {error.message}"]
     if error.hint:
         sentences.append(f"hint: {error.hint}")
+    sentences = [terminal.show_text(_readable(text)) for text in sentences]  # a name must not drive the terminal
     screen = _stderr()
     if screen is not None:
-        from jvs import terminal
-
         sentences = [line for text in sentences for line in terminal.wrap(text, screen, indent="      ")]
     for line in sentences:
         say(line)
+
+
+def _readable(text: str) -> str:
+    """Return text in which the bytes of names that are not UTF-8 are escaped."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _stderr() -> Terminal | None:
@@ -230,9 +236,8 @@ def _asked_width() -> int | None:
 def say(text: str) -> None:
     """Write a line to stderr, whatever its characters."""
     try:
-        data = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         encoding = sys.stderr.encoding or "utf-8"
-        sys.stderr.buffer.write(data.encode(encoding, "backslashreplace") + b"\n")
+        sys.stderr.buffer.write(_readable(text).encode(encoding, "backslashreplace") + b"\n")
         sys.stderr.flush()
     except (OSError, ValueError):  # nobody reads stderr: the exit code still tells
         return

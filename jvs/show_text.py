@@ -35,7 +35,22 @@ _LABELS = (
     ("format", "Format"),
 )
 _SHOWN_LOSSES = 20
+_SHOWN_AT_ONCE = 10
 _INDENT = " " * 12
+
+
+def created(made: dict[str, Any], screen: Terminal) -> str:
+    """Return what is said of a new snapshot: its id, and what could not be kept."""
+    lines = [f"Created snapshot {made['snapshot_id']}"]
+    lost = made["degraded"]
+    if lost:
+        lines.append(f"not kept ({len(lost)}):")
+        for loss in lost[:_SHOWN_AT_ONCE]:
+            lines += terminal.wrap(history_text.show_loss(loss), screen, "  ", "    ")
+        if len(lost) > _SHOWN_AT_ONCE:
+            more = f"... and {len(lost) - _SHOWN_AT_ONCE} more: 'jvs show {made['snapshot_id']}'"
+            lines += terminal.wrap(more, screen, "  ", "    ")
+    return "\n".join(lines) + "\n"
 
 
 def page(value: dict[str, Any], screen: Terminal) -> str:

@@ -14,12 +14,6 @@ import os
 from jvs import cli
 from jvs.errors import CHANGING, CloneIncomplete, Detached, Dirty, PayloadHashMismatch, UsageError
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from jvs.terminal import Terminal
-
 RAISES = (*CHANGING, Detached, Dirty, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-history(1)", "jvs-restore(1)", "jvs-verify(1)", "jvs-engines(7)", "jvs-protocol(7)")
 EXAMPLES = (
@@ -28,8 +22,6 @@ EXAMPLES = (
     ("jvs snapshot models -- models", "only the directory models, with a note"),
     ("jvs snapshot --if-changed", "do nothing when nothing changed"),
 )
-
-_SHOWN_LOSSES = 10
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Publish, or say that nothing changed."""
-    from jvs import hooks, look, publish
+    from jvs import hooks, look, publish, show_text
 
     if args.path:
         raise UsageError(
@@ -77,22 +69,7 @@ def work(args: argparse.Namespace) -> cli.Result:
             allow_unreadable=args.allow_unreadable,
         )
     hooks.run(store, "post-snapshot", name, os.environ, note=note, snapshot_id=made["snapshot_id"])
-    return cli.Result(made, lambda screen: _text(made, screen))
-
-
-def _text(made: dict[str, Any], screen: Terminal) -> str:
-    from jvs import history_text, terminal
-
-    lines = [f"Created snapshot {made['snapshot_id']}"]
-    lost = made["degraded"]
-    if lost:
-        lines.append(f"not kept ({len(lost)}):")
-        for loss in lost[:_SHOWN_LOSSES]:
-            lines += terminal.wrap(history_text.show_loss(loss), screen, "  ", "    ")
-        if len(lost) > _SHOWN_LOSSES:
-            more = f"... and {len(lost) - _SHOWN_LOSSES} more: 'jvs show {made['snapshot_id']}'"
-            lines += terminal.wrap(more, screen, "  ", "    ")
-    return "\n".join(lines) + "\n"
+    return cli.Result(made, lambda screen: show_text.created(made, screen))
 
 
 def _note_of(args: argparse.Namespace) -> str:

@@ -277,3 +277,12 @@ def assert_commands_exist(hint: str) -> None:
         words = quoted.replace("jvs-", "jvs ", 1).split()[1:]
         known = {*commands.COMMANDS, *commands.ALIASES}
         assert " ".join(words[:2]) in known or words[0] in known, quoted
+
+
+def test_an_odd_name_in_a_message_is_escaped_and_stays_on_its_line(store):
+    odd = os.fsdecode(b"\x1b[31mred\nnext\xff")
+    done = call(Case("restore", odd, hint=""))
+    assert done.returncode == 5
+    first, second = done.stderr.decode().splitlines()
+    assert first == r"jvs restore: E_NOT_FOUND: no snapshot answers to '\x1b[31mred\nnext\xff'"
+    assert second.startswith("hint: ")
