@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
-import errno
-import hashlib
 import itertools
 import json
 import multiprocessing
 import os
-import re
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -33,33 +29,13 @@ import powercut
 import seccomp
 import supervisor
 from harness import Env, Failure, copy_repository, remove_repository
+from manners import HANG_SECONDS, differences, manners
+from points import KINDS, Journal, Point, Verdict, digest_of, points_of, shape_of, spread
 from scenarios import SCENARIOS, Scenario
 from standby import Standby
 from treehash import Tree, hash_tree
 
-ERRNOS = {"EIO": errno.EIO, "ENOSPC": errno.ENOSPC, "EDQUOT": errno.EDQUOT, "EROFS": errno.EROFS}
-KINDS = ("kill", *(f"{name}{suffix}" for name in ERRNOS for suffix in ("", "+")), "INT", "TERM", "short")
-_HANG_SECONDS = 25.0
 _COLUMNS = ("points", "fired", "violations", "alike")
-
-
-@dataclass(frozen=True)
-class Point:
-    """One interruption: what happens to which operation at which call."""
-
-    scenario: str
-    kind: str
-    at: int
-
-    def __str__(self) -> str:
-        return f"--only {self.scenario} --kind {self.kind} --at {self.at}"
-
-    def action(self) -> supervisor.Action:
-        if self.kind in ("kill", "short"):
-            return supervisor.Action(self.kind, self.at)
-        if self.kind in ("INT", "TERM"):
-            return supervisor.Action("signal", self.at, signal.Signals["SIG" + self.kind])
-        return supervisor.Action("errno", self.at, ERRNOS[self.kind.removesuffix("+")], sticky=self.kind.endswith("+"))
 
 
 @dataclass
@@ -87,29 +63,6 @@ class Prepared:
                 tree = hash_tree(_directory(root, name))
                 if tree.root_hash not in {other.root_hash for other in known}:
                     known.append(tree)
-
-
-@dataclass
-class Verdict:
-    """What one interruption led to. `fired` is the call at which it happened, empty when it never did."""
-
-    point: Point
-    fired: str
-    code: int
-    violations: list[str]
-    seconds: float
-    directory: str = ""
-    seen: bool = False
-
-
-def shape_of(events: list[str]) -> list[str]:
-    """Return calls and paths without what differs from run to run: ids, process ids, random names, sizes."""
-    return [re.sub(r"[0-9a-f]{8,}|torn-\S+|\d+ bytes|\d{4,}", "*", event.split(" ", 1)[1]) for event in events]
-
-
-def digest_of(shape: list[str]) -> str:
-    """Return a short name for a sequence of calls."""
-    return hashlib.sha256("\n".join(shape).encode()).hexdigest()[:16]
 
 
 def summary(root: str) -> dict[str, Any]:
@@ -209,7 +162,7 @@ class Torturer:
             cwd=os.path.join(env.work, prepared.scenario.cwd),
             env=env.variables,
             action=action,
-            timeout=_HANG_SECONDS,
+            timeout=HANG_SECONDS,
             lie=lie,
             standby=self.standby() if prepared.warm else None,
         )
@@ -232,7 +185,7 @@ class Torturer:
         place = self._place(prepared, f"worker-{os.getpid()}")
         with place as env:
             outcome = self.supervised(prepared, env, point.action())
-            violations = _manners(point, outcome)
+            violations = manners(point, outcome)
             known = None if point.kind == "kill" else prepared.settled
             before = len(prepared.settled)
             violations += self.judge(prepared, env, outcome.returncode, point.at, known)
@@ -272,7 +225,7 @@ class Torturer:
         if exists:
             found += [f"before settling: {v}" for v in oracle.check_repository(root, expect=expect)]
         if exists and code == 0:
-            found += _differences("exit 0, but not done", summary(root), [prepared.after_command])
+            found += differences("exit 0, but not done", summary(root), [prepared.after_command])
         key = ("", False) if known is None else (likeness.likeness(env.work, prepared.known), repair)
         if known is not None and key in known:
             return found + known[key]
@@ -288,7 +241,7 @@ class Torturer:
             if look:
                 found += self._debris_is_said(env, root)
             ending = self._next(prepared, env, repair=repair)
-            found += _differences("neither done nor undone", ending, prepared.endings)
+            found += differences("neither done nor undone", ending, prepared.endings)
         except Failure as failure:
             found.append(f"the next command: {failure}")
         if os.path.isdir(f"{root}/.jvs"):
@@ -313,54 +266,6 @@ def _directory(root: str, name: str) -> str:
     return os.path.join(root, "main") if name == "main" else os.path.join(root, "worktrees", name)
 
 
-def _manners(point: Point, outcome: supervisor.Outcome) -> list[str]:
-    """A failure has a class and one line, no traceback, no hang (I22, I23); no failed sync is forgotten (I24)."""
-    errors = outcome.stderr.decode("utf-8", "replace")
-    if outcome.timed_out:
-        return [f"no end within {_HANG_SECONDS:g} s"]
-    if point.kind == "kill":
-        return []
-    if outcome.returncode == 0:
-        return _forgotten_sync(point, outcome) if point.kind.removesuffix("+") in ERRNOS else []
-    found = [f"a traceback: {errors[-800:]}"] if "Traceback" in errors else []
-    if point.kind in ("INT", "TERM"):
-        number = signal.Signals["SIG" + point.kind]
-        if outcome.returncode not in (128 + number, -number):
-            found.append(f"exit {outcome.returncode} after {point.kind}: {errors[-300:]}")
-    elif point.scenario == "pipeline":
-        pass  # the status is that of the last step, which got nothing to read
-    elif outcome.returncode in (1, 2, 70) or outcome.returncode < 0:
-        found.append(f"exit {outcome.returncode} after {point.kind}: {errors[-300:]}")
-    elif ": E_" not in errors + outcome.stdout.decode("utf-8", "replace"):  # doctor's findings are results
-        found.append(f"no error class after {point.kind}: {errors[-300:]}")
-    return found
-
-
-def _forgotten_sync(point: Point, outcome: supervisor.Outcome) -> list[str]:
-    """Exit 0 after a sync that failed: only that of the index, which is a cache, or on a disk where room was made."""
-    failed = outcome.fired
-    if failed is None or failed.name not in supervisor.SYNCS or "/index.sqlite" in failed.paths[0]:
-        return []
-    if failed.paths[0].endswith("/.jvs"):  # only SQLite syncs this one, for its own journal
-        return []
-    again = [
-        event for event in outcome.events[failed.number :] if (event.name, event.paths) == (failed.name, failed.paths)
-    ]
-    if point.kind in ("ENOSPC", "EDQUOT") and again:
-        return []
-    return [f"exit 0, though {failed.name} of '{failed.paths[0]}' failed"]
-
-
-def _differences(what: str, got: dict[str, Any], allowed: list[dict[str, Any]]) -> list[str]:
-    if got in allowed:
-        return []
-    said = []
-    for wanted in allowed:
-        keys = [key for key in {**wanted, **got} if wanted.get(key) != got.get(key)]
-        said.append("; ".join(f"{key}: got {got.get(key)}, wanted {wanted.get(key)}" for key in keys))
-    return [f"{what}: " + " OR ".join(said)]
-
-
 class _Place:
     """A copy of a scenario's base, removed at the end unless it is kept under another name."""
 
@@ -383,82 +288,6 @@ class _Place:
             self.directory = self.kept
         else:
             remove_repository(self.directory)
-
-
-def points_of(prepared: Prepared, kinds: tuple[str, ...], at: int | None) -> list[Point]:
-    """Return every interruption of a scenario that can happen.
-
-    Short writes happen only where something is written, and a full disk only where space is taken: one that is full
-    from a call on that takes none is the same as one that is full from the next call on.
-    """
-    points = []
-    for number, event in enumerate(prepared.events, 1):
-        if at is not None and number != at:
-            continue
-        name, detail = event.split(" ")[1], event.rsplit(" ", 1)[1]
-        for kind in kinds:
-            if kind == "short" and name not in ("write", "pwrite64"):
-                continue
-            if not supervisor.can_fail(name, detail, ERRNOS.get(kind.removesuffix("+"), 0)):
-                continue
-            points.append(Point(prepared.scenario.name, kind, number))
-    return points
-
-
-def spread(points: list[Point], most: int | None) -> list[Point]:
-    """Return points in an order that covers all of them evenly from the start, always the same; at most `most`."""
-    order = sorted(range(len(points)), key=lambda i: (i * 0.6180339887498949) % 1.0)
-    return [points[i] for i in order][: most or None]
-
-
-class Journal:
-    """The verdicts of points, one line of JSON each, so that a run that was cut off goes on where it stopped.
-
-    A line counts only for the calls that it was made for: when an operation makes other calls now, its points run
-    again. What the program does between its calls, the journal cannot see: begin a new one for a new version.
-    """
-
-    def __init__(self, path: str | None) -> None:
-        self.path = path
-        self.known: dict[tuple[str, str], Verdict] = {}
-        if path is not None and os.path.exists(path):
-            with open(path, encoding="utf-8") as lines:
-                for line in lines:
-                    self._read(line)
-        self.file = None if path is None else open(path, "a", encoding="utf-8")  # noqa: SIM115 - open to the end
-
-    def _read(self, line: str) -> None:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            return  # torn by what cut the run off
-        point = Point(row["scenario"], row["kind"], row["at"])
-        rest = [row[key] for key in ("fired", "exit", "violations", "seconds", "kept", "seen")]
-        verdict = Verdict(point, *rest)
-        self.known[str(point), row["calls"]] = verdict
-
-    def find(self, point: Point, calls: str) -> Verdict | None:
-        """Return the verdict on a point that ran before."""
-        return self.known.get((str(point), calls))
-
-    def add(self, verdict: Verdict, calls: str) -> None:
-        """Write a verdict down."""
-        if self.file is None:
-            return
-        row = {
-            "scenario": verdict.point.scenario,
-            "kind": verdict.point.kind,
-            "at": verdict.point.at,
-            "calls": calls,
-            "fired": verdict.fired,
-            "exit": verdict.code,
-            "violations": verdict.violations,
-            "seconds": round(verdict.seconds, 4),
-            "seen": verdict.seen,
-            "kept": verdict.directory,
-        }
-        self.file.write(json.dumps(row) + "\n")
-        self.file.flush()
 
 
 _torturer: Torturer | None = None
