@@ -206,6 +206,7 @@ def main(argv: list[str] | None = None) -> int:
     program = shutil.which("jvs") if args.bin is None else os.path.join(args.bin, "jvs")
     if program is None or not os.access(program, os.X_OK):
         parser.error(f"there is no program '{program or 'jvs'}': name its directory with --bin")
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that the judges end as well
     rows = []
     with tempfile.TemporaryDirectory(prefix="jvs-mutants-", dir=args.dir) as directory:
         os.chmod(directory, 0o755)
