@@ -11,7 +11,7 @@ import importlib
 import os
 
 from jvs import durable, intent, locks
-from jvs.errors import Busy, NoSpace, PartialSnapshot
+from jvs.errors import Busy, NoSpace, PartialSnapshot, from_oserror
 from jvs.names import check_worktree_name
 
 TYPE_CHECKING = False
@@ -79,9 +79,18 @@ def _run(store: Store, record: dict[str, Any]) -> str | None:
             f"intent '{record['operation_id']}' is of an unknown kind '{record['operation']}'",
             hint="use the version of jvs that wrote it, or 'jvs doctor --repair clean_intents'",
         )
-    with durable.Barrier(store.layout.jvs) as barrier:
-        # What is found done is not done again: it must not be lost to a power cut that comes when the intent is gone.
-        # Where that syncs nothing (JuiceFS), each change of a name is durable by itself.
-        if barrier.whole_filesystem:
-            barrier.flush()
+    _make_durable(store)
     return importlib.import_module(HANDLERS[record["operation"]]).settle(store, record)
+
+
+def _make_durable(store: Store) -> None:
+    """Sync what a dead process did: settling does not do again what it finds done, and then the intent goes.
+
+    Where syncfs(2) flushes nothing (JuiceFS), each change of a name is durable by itself. Errors: E_NO_SPACE, E_IO.
+    """
+    try:
+        with durable.Barrier(store.layout.jvs) as barrier:
+            if barrier.whole_filesystem:
+                barrier.flush()
+    except OSError as error:
+        raise from_oserror(error, "making durable what a dead operation did") from error
