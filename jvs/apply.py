@@ -74,6 +74,9 @@ class Applier:
                 with observe.step("hard links"):
                     self.work.groups.find(self.work.source, self.delta)
             with observe.step("make new entries"):
+                self.work.make_room(left, resumed=resumed)
+                if any(self.delta.steps[i].how == MAKE for i in left):
+                    self.work.sync_new()
                 for i in left:
                     if self.delta.steps[i].how == MAKE:
                         self.work.build(i)

@@ -174,6 +174,8 @@ def discard(layout: Layout, operation_id: str) -> None:
     """Remove what an operation kept. `op.json` goes first, so that a crash leaves debris, never a broken promise."""
     home = layout.undo_dir(operation_id)
     durable.unlink(os.path.join(home, "op.json"), missing_ok=True)
+    if os.path.isdir(home):
+        durable.fsync_dir(home)  # a crash that lost only this removal would leave a journal without its delta
     engine.remove_any(os.path.join(home, "worktree"))
     durable.remove_tree(home)
     durable.fsync_dir(layout.undo)

@@ -18,6 +18,8 @@ from jvs.place import Movable, Place, lstat_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jvs.delta import Delta, Step
     from jvs.place import Meta
 
@@ -49,7 +51,7 @@ class Switcher:
             DROP: Links(self.keep, delta, self.losses),
         }
         self.unsynced = False
-        """Whether new entries were made whose contents are not yet durable."""
+        """Whether new entries, or directories below `undo/`, were made and are not yet durable."""
         self.touched: set[bytes] = set()
         self.kept: set[bytes] = set()
         self.before: dict[int, int] = {}
@@ -97,13 +99,42 @@ class Switcher:
             elif step.new is None or step.new[1] == walk.FILE:
                 _sync_file(label, parent)
 
-    def sync_new(self) -> None:
-        """Make the new entries durable, before a name leads to them.
+    def make_room(self, steps: Sequence[int], *, resumed: bool) -> None:
+        """Make the directories below `undo/` that displaced entries will go to; `sync_new` makes them durable.
 
-        A crash after their names were switched, and before this, would leave empty files in the worktree.
+        A crash could otherwise keep the move into such a directory and lose the directory. A first run finds
+        `files` empty; a later one may have to go round what is there.
         """
-        if self.unsynced and self.barrier.whole_filesystem:  # elsewhere each was synced when it was made
+        rooms = set()
+        for i in steps:
+            step = self.delta.steps[i]
+            if not resumed and step.old is not None:
+                rooms.add(walk.relative(b"files", step.path).rpartition(b"/")[0])
+            elif resumed and self._is_taken(step.path):
+                rooms.add(self.slot(step.path).rpartition(b"/")[0])
+        for room in rooms - {b"files"}:  # that one came with the journal
+            self.keep.parent(walk.relative(room, b"displaced"), make=True)
+            self.kept.add(room)
+            self.unsynced = True
+
+    def _is_taken(self, path: bytes) -> bool:
+        try:
+            parent, name = self.target.parent(path)
+        except OSError as error:
+            if walk.is_vanished(error):
+                return False
+            raise
+        return lstat_at(name, parent) is not None
+
+    def sync_new(self) -> None:
+        """Make the new entries durable before a name leads to them, and rooms before something moves there.
+
+        A crash after the names were switched would otherwise leave empty files in the worktree.
+        """
+        if self.unsynced and self.barrier.whole_filesystem:
             self.barrier.flush()
+        elif self.unsynced:  # each new entry was synced when it was made
+            self._sync_names(self.keep, self.kept)
         self.unsynced = False
 
     # Trading places
@@ -263,21 +294,24 @@ class Switcher:
         if self.barrier.whole_filesystem:
             self.barrier.flush()
             return
-        for place, paths in ((self.target, self.touched), (self.keep, self.kept)):
-            for path in sorted(paths, key=len, reverse=True):
-                parts = safepath.split_relative(path)
-                for depth in range(len(parts), -1, -1) if place is self.keep else (len(parts),):
-                    try:
-                        fd = safepath.open_below(place.fd, parts[:depth])
-                    except OSError as error:
-                        if walk.is_vanished(error):
-                            continue
-                        raise
-                    try:
-                        # the names in it: what moved must not be in neither of two directories
-                        durable.fsync_dir(b".", fd)
-                    finally:
-                        os.close(fd)
+        self._sync_names(self.target, self.touched)
+        self._sync_names(self.keep, self.kept)
+
+    def _sync_names(self, place: Place, paths: set[bytes]) -> None:
+        for path in sorted(paths, key=len, reverse=True):
+            parts = safepath.split_relative(path)
+            for depth in range(len(parts), -1, -1) if place is self.keep else (len(parts),):
+                try:
+                    fd = safepath.open_below(place.fd, parts[:depth])
+                except OSError as error:
+                    if walk.is_vanished(error):
+                        continue
+                    raise
+                try:
+                    # the names in it: what moved must not be in neither of two directories
+                    durable.fsync_dir(b".", fd)
+                finally:
+                    os.close(fd)
 
     def drop_leftovers(self) -> None:
         """Remove originals whose copies have crossed to another subvolume, and are durable."""
