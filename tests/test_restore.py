@@ -347,6 +347,36 @@ def test_new_contents_are_durable_before_a_name_leads_to_them(pair, monkeypatch:
     assert sync == "fsync_file" or "flush" in said[said.index("exchange") :]
 
 
+def test_rooms_for_what_is_displaced_are_durable_before_anything_moves_there(pair, monkeypatch: pytest.MonkeyPatch):
+    store, first, _ = pair
+    at_flush: list[list[str]] = []
+
+    def flush(_self: durable.Barrier) -> None:
+        (undo_dir,) = Path(store.layout.undo).iterdir()
+        at_flush.append(sorted(str(path.relative_to(undo_dir)) for path in undo_dir.rglob("*")))
+
+    monkeypatch.setattr(durable.Barrier, "flush", flush)
+    go(store, first)
+    assert at_flush[0] == ["delta.cbor", "files", "files/dir", "files/dir/deep", "op.json"]
+    assert "files/dir/deep/x" in at_flush[-1]
+
+
+def test_a_journal_is_gone_for_good_before_its_delta_goes(pair, monkeypatch: pytest.MonkeyPatch):
+    store, first, _ = pair
+    said: list[str] = []
+    for call in ("unlink", "fsync_dir", "remove_tree"):
+        real = getattr(durable, call)
+
+        def noting(path, *args, real=real, call=call, **more):
+            said.append(f"{call} {os.path.basename(os.fsdecode(path))}")
+            return real(path, *args, **more)
+
+        monkeypatch.setattr(durable, call, noting)
+    operation = go(store, first, discard=True).operation_id
+    gone = said.index("unlink op.json")
+    assert said[gone : gone + 3] == ["unlink op.json", f"fsync_dir {operation}", f"remove_tree {operation}"]
+
+
 @pytest.mark.parametrize("call", ["exchange", "rename", "rename_new"])
 @pytest.mark.parametrize("number", range(6))
 def test_an_error_while_switching_puts_everything_back(pair, monkeypatch: pytest.MonkeyPatch, call: str, number: int):
