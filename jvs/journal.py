@@ -102,6 +102,7 @@ def begin(layout: Layout, record: dict[str, Any], steps: delta.Delta | None = No
         record["details"]["delta_sha256"] = hashlib.sha256(data).hexdigest()
         durable.create_file(os.path.join(home, "delta.cbor"), data)
     os.mkdir(os.path.join(home, "files"), 0o700)
+    durable.fsync_dir(home)  # op.json says that these two are there: a crash must not keep it and lose one of them
     save(layout, record)
     durable.fsync_dir(layout.undo)  # or op.json could be there after a crash, in a directory that is not
 

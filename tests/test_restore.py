@@ -361,6 +361,21 @@ def test_rooms_for_what_is_displaced_are_durable_before_anything_moves_there(pai
     assert "files/dir/deep/x" in at_flush[-1]
 
 
+def test_a_journal_says_what_is_there_only_when_it_will_stay(pair, monkeypatch: pytest.MonkeyPatch):
+    store, first, _ = pair
+    synced: list[list[str]] = []
+    real = durable.fsync_dir
+
+    def fsync_dir(path, *args):
+        if os.path.dirname(os.fsdecode(path)) == store.layout.undo:
+            synced.append(sorted(os.listdir(path)))
+        real(path, *args)
+
+    monkeypatch.setattr(durable, "fsync_dir", fsync_dir)
+    go(store, first)
+    assert synced[:2] == [["delta.cbor", "files"], ["delta.cbor", "files", "op.json"]]
+
+
 def test_a_journal_is_gone_for_good_before_its_delta_goes(pair, monkeypatch: pytest.MonkeyPatch):
     store, first, _ = pair
     said: list[str] = []
