@@ -112,7 +112,7 @@ class Torturer:
         """Build a scenario's repository, count its calls, and learn how it ends done and undone."""
         base = os.path.join(self.directory, "base", scenario.name)
         os.makedirs(base)
-        env = Env(self.bin, base)
+        env = Env(self.bin, base, standby=self.standby())
         prepared = Prepared(scenario, base, scenario.build(env))
         prepared.known = likeness.tokens(base)
         root = os.path.join(base, "work", "repo")
@@ -121,7 +121,7 @@ class Torturer:
             prepared.snapshots = {i: s["payload_root_hash"] for i, s in state["snapshots"].items()}
             prepared.trees = {n: [hash_tree(_directory(root, n))] for n in state["worktrees"]}
             prepared.contents = {c for trees in prepared.trees.values() for c in trees[0].contents()}
-        with self._place(prepared, "reference") as env:
+        with self._place(prepared, f"reference-{scenario.name}") as env:
             root = os.path.join(env.work, "repo")
             done = self.supervised(prepared, env, None)
             if done.returncode != 0:
@@ -132,11 +132,11 @@ class Torturer:
             prepared.learn_trees(root)
             prepared.trees = {n: t for n, t in prepared.trees.items() if n in prepared.after_command["worktrees"]}
             prepared.endings.append(self._next(prepared, env))
-        with self._place(prepared, "reference") as env:
+        with self._place(prepared, f"reference-{scenario.name}") as env:
             prepared.endings.append(self._next(prepared, env))
             prepared.learn_trees(os.path.join(env.work, "repo"))  # what settling alone leads to
         if scenario.program == "jvs" and self.standby() is not None:
-            with self._place(prepared, "reference") as env:
+            with self._place(prepared, f"reference-{scenario.name}") as env:
                 prepared.warm = True
                 done = self.supervised(prepared, env, None)
                 warm = shape_of([str(event).replace(env.directory, "") for event in done.events])
@@ -301,6 +301,20 @@ def _run_point(point: Point) -> Verdict:
         return Verdict(point, "", 0, ["the harness broke off: " + traceback.format_exc()], 0.0)
 
 
+def _prepare(scenario: Scenario) -> Prepared | Failure | seccomp.Unsupported:
+    assert _torturer is not None
+    try:
+        return _torturer.prepare(scenario)
+    except (Failure, seccomp.Unsupported) as error:
+        return error
+
+
+def _prepare_all(chosen: list[Scenario], jobs: int) -> Iterator[Prepared | Failure | seccomp.Unsupported]:
+    """Prepare scenarios in worker processes, and return what came of each in their order."""
+    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork")) as pool:
+        yield from pool.map(_prepare, chosen)
+
+
 def _verdicts(points: list[Point], jobs: int, deadline: float | None) -> Iterator[Verdict]:
     """Run points in worker processes, starting none after the deadline."""
     context = multiprocessing.get_context("fork")
@@ -329,7 +343,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--kind", metavar="KINDS", default="", help=f"only these interruptions: {','.join(KINDS)}")
     parser.add_argument("--at", metavar="N", type=int, help="only at this call")
     parser.add_argument("--sample", metavar="N", type=int, help="at most N points of each operation, evenly spread")
-    parser.add_argument("--seconds", metavar="N", type=float, help="start no point after N seconds")
+    parser.add_argument("--seconds", metavar="N", type=float, help="start no point after N seconds, preparing apart")
     parser.add_argument("--journal", metavar="FILE", help="write every verdict to FILE, and leave out those in it")
     parser.add_argument("--jobs", metavar="N", type=int, default=2, help="run N at a time (2)")
     parser.add_argument("--power", choices=("ext4", "xfs", "btrfs"), help="cut the power of this filesystem (root)")
@@ -369,21 +383,19 @@ def _matrix(
 ) -> int:
     global _torturer
     _torturer = torturer = Torturer(bin_dir, directory)
-    deadline = None if args.seconds is None else time.monotonic() + args.seconds
     journal = Journal(args.journal)
     say: Callable[[str], None] = (lambda _text: None) if args.json else (lambda text: print(text, flush=True))
     points: list[list[Point]] = []
     broken: dict[str, str] = {}
-    for scenario in chosen:
-        try:
-            prepared = torturer.prepare(scenario)
-        except seccomp.Unsupported as reason:
-            print(f"cannot run here: {reason}", file=sys.stderr)
+    for scenario, prepared in zip(chosen, _prepare_all(chosen, args.jobs), strict=True):
+        if isinstance(prepared, seccomp.Unsupported):
+            print(f"cannot run here: {prepared}", file=sys.stderr)
             return 4
-        except Failure as failure:
-            broken[scenario.name] = str(failure)
-            say(f"BROKEN  {scenario.name}: {failure}")
+        if isinstance(prepared, Failure):
+            broken[scenario.name] = str(prepared)
+            say(f"BROKEN  {scenario.name}: {prepared}")
             continue
+        torturer.prepared[scenario.name] = prepared
         points.append(spread(points_of(prepared, kinds, args.at), args.sample))
         say(f"{scenario.name}: {len(prepared.events)} calls, {len(points[-1])} points")
         if args.list:
@@ -396,6 +408,7 @@ def _matrix(
             p for _, p in sorted(((i / len(row), p) for row in points for i, p in enumerate(row)), key=lambda x: x[0])
         ]
         began = said = time.monotonic()
+        deadline = None if args.seconds is None else began + args.seconds
         calls = {name: digest_of(prepared.shape) for name, prepared in torturer.prepared.items()}
         before = [v for v in (journal.find(p, calls[p.scenario]) for p in mixed) if v is not None]
         if before:
@@ -418,6 +431,9 @@ def _matrix(
                 bad.append(verdict)
                 say(_shown(verdict))
     _finish(args, directory, tally, kind_tally, bad, broken, sum(len(row) for row in points))
+    if not args.list and points and not sum(row[0] for row in tally.values()):
+        print("no point ran: give it more seconds", file=sys.stderr)
+        return 4  # nothing was shown, which is no success
     return 3 if bad or broken else 0  # as jvs-errors(7) has it: it ran to its end, and the answer is no
 
 
