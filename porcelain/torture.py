@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--kind", metavar="KINDS", help="only these kinds of interruption, with commas between")
     parser.add_argument("--at", metavar="N", type=int, help="only at this call")
     parser.add_argument("--sample", metavar="N", type=int, help="at most N points of each operation, evenly spread")
-    parser.add_argument("--seconds", metavar="N", type=float, help="start no point after N seconds")
+    parser.add_argument("--seconds", metavar="N", type=float, help="start no point after N seconds, preparing apart")
     parser.add_argument("--journal", metavar="FILE", help="write every verdict to FILE, and leave out those in it")
     parser.add_argument("-j", "--jobs", metavar="N", type=int, help="run N at a time")
     parser.add_argument("--power", choices=("ext4", "xfs", "btrfs"), help="cut the power of this filesystem (root)")
