@@ -22,13 +22,14 @@ import namespace
 import seccomp
 import supervisor
 import torture
-from crashstates import MODELS, Record, State, deafened, enumerate_states, sync_classes
+from crashstates import MODELS, Choice, Record, State, deafened, enumerate_states, sync_classes
 from harness import Env, Failure, copy_repository
-from inodes import lay_out
+from inodes import Tree, lay_out
 from recorder import Recorder
 from scenarios import SCENARIOS, Scenario
 
 _PLACE = "place"
+_KEPT = ("work/repo/.jvs/gc/pins/", "work/repo/.jvs/config.toml")
 
 
 class Modeller(torture.Torturer):
@@ -63,14 +64,27 @@ class Modeller(torture.Torturer):
         began = time.monotonic()
         where = ""
         with _memory(os.path.join(self.directory, f"worker-{os.getpid()}")) as memory:
-            lay_out(record.tree(state.choice), memory, _PLACE)
+            tree = record.tree(state.choice)
+            lay_out(tree, memory, _PLACE)
             env = Env(self.bin, os.path.join(memory, _PLACE), standby=self.standby())
             code = 0 if state.choice.acknowledged else -9
-            found = self.judge(prepared, env, code, state.at)
+            found = _forgotten(record, tree) if state.choice.acknowledged else []
+            found += self.judge(prepared, env, code, state.at)
             if found and self.keep:
                 where = os.path.join(self.directory, f"{state.scenario}-{state.name.replace(':', '-')}")
                 copy_repository(env.directory, where)
         return torture.Verdict(state, "", code, found, time.monotonic() - began, where)  # type: ignore[arg-type]
+
+
+def _forgotten(record: Record, tree: Tree) -> list[str]:
+    """Return what a crash after exit 0 took of pins and settings, which no summary of the snapshots shows."""
+    done = record.tree(Choice("", frozenset(range(len(record.ops)))))
+    wanted, kept = (
+        {path: each.inodes[number].data for path, number in each.paths().items() if path.startswith(_KEPT)}
+        for each in (done, tree)
+    )
+    lost = sorted(path for path in wanted | kept if wanted.get(path) != kept.get(path))
+    return [f"exit 0, but '{path}' is not as it was written" for path in lost]
 
 
 @contextlib.contextmanager
