@@ -128,13 +128,19 @@ def remember(store: Store, record: dict[str, Any], found: scan.Tree) -> None:
 
 
 def _changes(store: Store, record: dict[str, Any], found: scan.Tree) -> dict[str, int] | None:
-    """Count what changed against the parent; None when the index does not know the parent's tree."""
+    """Count what changed against the parent; None when the index does not know the parent's tree.
+
+    None also where one of the two is partial: what a partial snapshot leaves out was not removed.
+    """
+    if record["partial_paths"] is not None:
+        return None
     before: bytes | None = None
     known = trees.Trees(store)
     known.add(found)
     if record["parent_id"] is not None:
-        root = known.root(descriptor.load(store.layout, record["parent_id"]), rebuild=False)
-        if root is None:
+        parent = descriptor.load(store.layout, record["parent_id"])
+        root = known.root(parent, rebuild=False)
+        if root is None or parent["partial_paths"] is not None:
             return None
         before = root[2]
     counts = {"added": 0, "removed": 0, "modified": 0, "bytes": 0}

@@ -305,3 +305,14 @@ def test_no_daily_command_reads_more_files_in_a_longer_history(store, monkeypatc
         monkeypatch.setattr(safepath, "read_file", read_file)
         counts.append(len(read))
     assert counts[0] == counts[1] > 0
+
+
+def test_what_a_partial_snapshot_leaves_out_does_not_count_as_removed(store):
+    first = making.run("snapshot", "--json").json
+    assert first["changes"]["added"] == 3
+    making.write(making.main_of(store), {"a": "2"})
+    assert making.run("snapshot", "part", "--json", "--", "a").json["changes"] is None
+    assert making.run("snapshot", "whole", "--json").json["changes"] is None
+    assert making.run("snapshot", "again", "--json").json["changes"]["removed"] == 0
+    assert "only 1 path" in making.run("history").text
+    assert "-" not in making.run("history", "--format", "{removed}").text
