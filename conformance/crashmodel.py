@@ -29,7 +29,7 @@ from recorder import Recorder
 from scenarios import SCENARIOS, Scenario
 
 _PLACE = "place"
-_KEPT = ("work/repo/.jvs/gc/pins/", "work/repo/.jvs/config.toml")
+_KEPT = ("work/repo/.jvs/format_version", "work/repo/.jvs/gc/pins/", "work/repo/.jvs/config.toml")
 
 
 class Modeller(torture.Torturer):
@@ -77,7 +77,7 @@ class Modeller(torture.Torturer):
 
 
 def _forgotten(record: Record, tree: Tree) -> list[str]:
-    """Return what a crash after exit 0 took of pins and settings, which no summary of the snapshots shows."""
+    """Return what a crash after exit 0 took that no summary of the snapshots shows."""
     done = record.tree(Choice("", frozenset(range(len(record.ops)))))
     wanted, kept = (
         {path: each.inodes[number].data for path, number in each.paths().items() if path.startswith(_KEPT)}
