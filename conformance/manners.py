@@ -57,3 +57,20 @@ def differences(what: str, got: dict[str, Any], allowed: list[dict[str, Any]]) -
         keys = [key for key in {**wanted, **got} if wanted.get(key) != got.get(key)]
         said.append("; ".join(f"{key}: got {got.get(key)}, wanted {wanted.get(key)}" for key in keys))
     return [f"{what}: " + " OR ".join(said)]
+
+
+def is_part_of_a_collection(got: dict[str, Any], endings: list[dict[str, Any]]) -> bool:
+    """Answer whether a collection ended between done and undone: each snapshot is there whole, or gone with its stone.
+
+    Settling finishes what is half out and lets stay what is whole (jvs-protocol(7), Collection).
+    """
+    done, undone = ({row[0] for row in ending.get("snapshots", ())} for ending in endings[:2])
+    here = {row[0] for row in got.get("snapshots", ())}
+    stones = [set(ending.get("tombstones", ())) for ending in endings[:2]]
+    same = ("heads", "latests", "worktrees", "undo")
+    return (
+        done <= here <= undone
+        and stones[1] <= set(got.get("tombstones", ())) <= stones[0]
+        and len(undone - here) == len(set(got.get("tombstones", ())) - stones[1])
+        and all(got.get(key) == endings[0].get(key) for key in same)
+    )

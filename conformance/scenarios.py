@@ -124,6 +124,14 @@ def _restore_discard(env: Env) -> Words:
     return ("restore", ids[0], "--discard")
 
 
+def _restore_directory(env: Env) -> Words:
+    """A restore that makes a directory where a file is now, below another directory."""
+    root, ids = _base(env)
+    os.rmdir(f"{root}/main/dir/deep")
+    write(f"{root}/main/dir/deep", "a file in place of a directory, further down\n")
+    return ("restore", ids[0], "--", "dir/deep/c.bin")
+
+
 def _restore_settles(env: Env) -> Words:
     """A restore that finds another one that died in the middle."""
     root, ids = _base(env)
@@ -301,6 +309,7 @@ SCENARIOS = (
     Scenario("restore-head", _restore_head),
     Scenario("restore-paths", _restore_paths),
     Scenario("restore-discard", _restore_discard, loses=True),
+    Scenario("restore-directory", _restore_directory),
     Scenario("restore-settles", _restore_settles),
     Scenario("undo", _undo),
     Scenario("redo", _redo),

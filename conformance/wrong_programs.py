@@ -330,8 +330,26 @@ RESTORING = (
     Mutant(
         "new-contents-not-synced",
         "names lead to restored files before their contents are durable",
-        (Drop("apply.py", "self.work.sync_new()"),),
+        (
+            Swap(
+                "apply.py",
+                'step("durable"):\n                self.work.sync_new()\n',
+                'step("durable"):\n                pass\n',
+            ),
+        ),
         ("model:restore",),
+    ),
+    Mutant(
+        "rooms-not-synced",
+        "files move below undo/ before the directories there are durable",
+        (
+            Swap(
+                "apply.py",
+                "if any(self.delta.steps[i].how == MAKE for i in left):\n                    self.work.sync_new()\n",
+                "if any(self.delta.steps[i].how == MAKE for i in left):\n                    pass\n",
+            ),
+        ),
+        ("model:restore-directory",),
     ),
     Mutant(
         "restore-overwrites",
