@@ -75,7 +75,7 @@ def summary(root: str) -> dict[str, Any]:
     def named(snapshot_id: str | None) -> str | None:
         return notes.get(snapshot_id or "", snapshot_id)
 
-    repairs = ("audit_repair", "doctor_repair")
+    audit = [operation for operation, _ in state["audit"] if operation not in ("audit_repair", "doctor_repair")]
     return {
         "snapshots": sorted(
             [s["note"], named(s["parent_id"]), s["worktree_name"], s["payload_root_hash"], s["tags"]]
@@ -85,7 +85,11 @@ def summary(root: str) -> dict[str, Any]:
         "latests": {n: named(i) for n, i in state["latests"].items()},
         "worktrees": state["worktrees"],
         "undo": len(state["undo"]),
-        "audit": [operation for operation, _ in state["audit"] if operation not in repairs],
+        "audit": [
+            operation
+            for before, operation in itertools.pairwise([None, *audit])
+            if not (before == operation == "gc_run")  # on a full disk a collection takes as many rounds as it needs
+        ],
         "tombstones": sorted(state["tombstones"]),
     }
 
