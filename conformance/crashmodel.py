@@ -134,7 +134,7 @@ def main(argv: list[str] | None = None) -> int:
         namespace.enter()
     except OSError as error:
         print(f"cannot run here: memory filesystems cannot be mounted: {error}", file=sys.stderr)
-        return 1
+        return 4
     directory = tempfile.mkdtemp(prefix="jvs-crashmodel-", dir=args.dir or torture._fast_directory())
     os.chmod(directory, 0o755)
     modeller = torture._torturer = Modeller(os.path.dirname(os.path.abspath(program)), directory)
@@ -143,15 +143,16 @@ def main(argv: list[str] | None = None) -> int:
         report = _report(args, modeller, chosen, deadline)
     except seccomp.Unsupported as reason:
         print(f"cannot run here: {reason}", file=sys.stderr)
-        return 1
+        return 4
     finally:
         shutil.rmtree(os.path.join(directory, "base"), ignore_errors=True)
         if not os.listdir(directory):
             os.rmdir(directory)
     if args.json:
         print(json.dumps(report, indent=2))
-    bad = report["totals"]["violations"] or report["broken"]
-    return 1 if bad or (args.prove and report["totals"]["unnoticed"]) else 0
+    if report["totals"]["violations"] or report["broken"] or report["totals"].get("unnoticed"):
+        return 3
+    return 0 if args.list or report["totals"]["judged"] else 4
 
 
 def _report(

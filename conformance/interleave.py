@@ -295,14 +295,16 @@ def main(argv: list[str] | None = None) -> int:
         report = _report(args, interleaver, chosen)
     except seccomp.Unsupported as reason:
         print(f"cannot run here: {reason}", file=sys.stderr)
-        return 1
+        return 4
     finally:
         shutil.rmtree(interleaver.base, ignore_errors=True)
         if not os.listdir(directory):
             os.rmdir(directory)
     if args.json:
         print(json.dumps(report, indent=2))
-    return 1 if report["totals"]["violations"] else 0
+    if report["totals"]["violations"]:
+        return 3
+    return 0 if args.list or report["totals"]["run"] else 4
 
 
 def _report(args: argparse.Namespace, interleaver: Interleaver, chosen: list[Pair]) -> dict[str, Any]:
