@@ -5,7 +5,7 @@ Source: jvs-restore(1).
 
 from __future__ import annotations
 
-from jvs import canon, walk
+from jvs import canon, safepath, walk
 from jvs.errors import NotFound
 
 TYPE_CHECKING = False
@@ -30,6 +30,26 @@ def within(paths: list[bytes], own: list[bytes]) -> list[bytes]:
 def covers(above: bytes, path: bytes) -> bool:
     """Answer whether a path is another one or lies below it; all lie below the empty path."""
     return above in (b"", path) or path.startswith(above + b"/")
+
+
+def chosen_names(paths: list[bytes]) -> dict[bytes, set[bytes]]:
+    """Return which names of which directories lead to some paths. Errors: E_PATH_ESCAPE.
+
+    A path that is named itself is taken whole; so a path below another one adds nothing.
+    """
+    split = sorted((safepath.split_relative(path) for path in paths), key=len)
+    only: dict[bytes, set[bytes]] = {b"": set()}
+    whole: set[bytes] = set()
+    for parts in split:
+        if not parts:
+            return {}
+        ancestors = [b"/".join(parts[:i]) for i in range(len(parts) + 1)]
+        if whole.intersection(ancestors):
+            continue
+        whole.add(ancestors[-1])
+        for above, part in zip(ancestors, parts, strict=False):
+            only.setdefault(above, set()).add(part)
+    return only
 
 
 def is_pattern(path: bytes) -> bool:

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from treefacts import describe_tree, diff_trees
 
-from jvs import content, engine, scan
-from jvs.engine import copier
+from jvs import content, engine, pathspec, scan
 from jvs.engine import copy as copy_engine
 from jvs.errors import CloneIncomplete, IOFailure, NoSpace, PathEscape
 
@@ -294,15 +293,15 @@ def test_no_descriptor_stays_open(store: Store):
 
 
 def test_chosen_names_of_nested_and_repeated_paths():
-    assert copier.chosen_names([b"a/b/c", b"a/b", b"x", b"x"]) == {b"": {b"a", b"x"}, b"a": {b"b"}}
-    assert copier.chosen_names([b"a", b"a/b"]) == {b"": {b"a"}}
-    assert copier.chosen_names([b"."]) == {}
+    assert pathspec.chosen_names([b"a/b/c", b"a/b", b"x", b"x"]) == {b"": {b"a", b"x"}, b"a": {b"b"}}
+    assert pathspec.chosen_names([b"a", b"a/b"]) == {b"": {b"a"}}
+    assert pathspec.chosen_names([b"."]) == {}
 
 
 @pytest.mark.parametrize("path", [b"../x", b"/etc", b"a/../../b"])
 def test_chosen_names_refuse_to_leave(path: bytes):
     with pytest.raises(PathEscape):
-        copier.chosen_names([path])
+        pathspec.chosen_names([path])
 
 
 def test_store_into_a_mapped_page_is_seen_by_the_next_clone(ext4_dir: Path):

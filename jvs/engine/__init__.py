@@ -8,6 +8,7 @@ Source: jvs-engines(7).
 
 from __future__ import annotations
 
+import abc
 import os
 
 from jvs.errors import IOFailure, UsageError
@@ -98,7 +99,7 @@ class Probe:
         self.note = note
 
 
-class Engine:
+class Engine(abc.ABC):
     """The base of all engines."""
 
     name = ""
@@ -124,19 +125,19 @@ class Engine:
         self.search_path = search_path
         return self
 
+    @abc.abstractmethod
     def probe(self, source_dir: str, store_dir: str) -> Probe:
         """Find out whether this engine can clone from one directory to a new one in another.
 
         A directory that does not exist yet is judged by its parent. Writes nothing that has a name.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def clone(self, request: Request) -> Cloned:
         """Clone the source to the target. Errors: E_IO, E_NO_SPACE, E_EXISTS, E_CLONE_INCOMPLETE.
 
         On an error the target may be half there; the caller removes it.
         """
-        raise NotImplementedError
 
     def fork(self, request: Request) -> Cloned:
         """Clone to a target that can be worked in. Errors: as `clone`."""

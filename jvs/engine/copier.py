@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 
-from jvs import clock, content, engine, fidelity, originals, safepath, scan, tree, walk
+from jvs import clock, content, engine, fidelity, originals, pathspec, safepath, scan, tree, walk
 from jvs.engine import Cloned, Request, hardlinks
 from jvs.engine.hardlinks import Linked
 from jvs.engine.target import Dir, Target
@@ -331,26 +331,6 @@ def _xattrs_at(name: bytes, dir_fd: int) -> fidelity.Attributes | None:
         return None
 
 
-def chosen_names(paths: list[bytes]) -> dict[bytes, set[bytes]]:
-    """Return which names of which directories lead to some paths. Errors: E_PATH_ESCAPE.
-
-    A path that is named itself is taken whole; so a path below another one adds nothing.
-    """
-    split = sorted((safepath.split_relative(path) for path in paths), key=len)
-    only: dict[bytes, set[bytes]] = {b"": set()}
-    whole: set[bytes] = set()
-    for parts in split:
-        if not parts:
-            return {}
-        ancestors = [b"/".join(parts[:i]) for i in range(len(parts) + 1)]
-        if whole.intersection(ancestors):
-            continue
-        whole.add(ancestors[-1])
-        for above, part in zip(ancestors, parts, strict=False):
-            only.setdefault(above, set()).add(part)
-    return only
-
-
 def run(request: Request, *, engine_name: str, share: bool) -> Cloned:
     """Copy a tree. Errors: E_EXISTS, E_IO, E_NO_SPACE, E_CLONE_INCOMPLETE for mounts inside."""
     engine.check_source(request.source)
@@ -367,7 +347,7 @@ def run(request: Request, *, engine_name: str, share: bool) -> Cloned:
         with_inode=with_inode,
         moment_ns=moment,
         btrfs=btrfs,
-        only=chosen_names(request.paths) if request.paths is not None else None,
+        only=pathspec.chosen_names(request.paths) if request.paths is not None else None,
     )
     found: scan.Tree | None = scanner.run(request.source)
     assert found is not None
