@@ -76,7 +76,13 @@ def test_the_version_costs_only_the_skin(words, heavy):
     assert done.returncode == 0
     assert done.stdout.startswith("jvs ")
     assert modules & heavy == set()
-    assert {name for name in modules if name.startswith("jvs")} <= {"jvs", "jvs.cli", "jvs.arguments", "jvs.output", "jvs.errors"}
+    assert {name for name in modules if name.startswith("jvs")} <= {
+        "jvs",
+        "jvs.cli",
+        "jvs.arguments",
+        "jvs.output",
+        "jvs.errors",
+    }
 
 
 @pytest.mark.parametrize("name", sorted(n for n, row in commands.COMMANDS.items() if row[0] == commands.PLUMBING))
