@@ -286,6 +286,11 @@ def _audit(repo: Repo, found: list[Violation]) -> None:
             found.append(Violation("I8", f"descriptors/{snapshot_id}.json", "audit_head is no record: the log was cut"))
         elif anchor >= mine[0]["seq"]:
             found.append(Violation("I8", f"descriptors/{snapshot_id}.json", "audit_head is later than its own record"))
+    collecting = any(intent is None or intent.get("operation") == "gc_run" for intent in repo.intents.values())
+    for snapshot_id, stone in repo.tombstones.items():
+        done = stone is not None and stone.get("gc_state") == "committed"
+        if done and not collecting and snapshot_id not in gone:
+            found.append(Violation("I7", f"gc/tombstones/{snapshot_id}.json", "was collected, and no record says so"))
     for snapshot_id in records:
         if snapshot_id not in {*visible, *pending, *gone, *repo.tombstones}:
             found.append(Violation("I7", "audit", f"names snapshot '{snapshot_id}', which is not there"))
