@@ -9,18 +9,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import (
-    Ambiguous,
-    Busy,
-    IOFailure,
-    NoSpace,
-    NotARepository,
-    NotFound,
-    PartialSnapshot,
-    UsageError,
-)
+from jvs.errors import CHANGING, Ambiguous
 
-RAISES = (UsageError, IOFailure, NoSpace, NotFound, NotARepository, Ambiguous, Busy, PartialSnapshot)
+RAISES = (*CHANGING, Ambiguous)
 SEE_ALSO = ("jvs-gc-unpin(1)", "jvs-gc-pins(1)", "jvs-gc-plan(1)")
 EXAMPLES = (
     ("jvs gc pin baseline --reason 'paper, table 2'", "keep it for good"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import IOFailure, NotARepository, PartialSnapshot, UsageError
+from jvs.errors import OPENING, PartialSnapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from jvs.terminal import Terminal
 
-RAISES = (UsageError, IOFailure, NotARepository, PartialSnapshot)
+RAISES = (*OPENING, PartialSnapshot)
 SEE_ALSO = ("jvs-gc-pin(1)", "jvs-gc-unpin(1)", "jvs-gc-plan(1)")
 EXAMPLES = (("jvs gc pins", "what is pinned, and why"),)
 

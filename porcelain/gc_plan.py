@@ -11,16 +11,7 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import (
-    Busy,
-    DescriptorCorrupt,
-    IOFailure,
-    LineageBroken,
-    NoSpace,
-    NotARepository,
-    PartialSnapshot,
-    UsageError,
-)
+from jvs.errors import CHANGING, NoSpace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,16 +19,7 @@ if TYPE_CHECKING:
 
     from jvs.terminal import Terminal
 
-RAISES = (
-    UsageError,
-    IOFailure,
-    NoSpace,
-    NotARepository,
-    Busy,
-    DescriptorCorrupt,
-    LineageBroken,
-    PartialSnapshot,
-)
+RAISES = CHANGING
 SEE_ALSO = ("jvs-gc-run(1)", "jvs-gc-pin(1)", "jvs-mark-live(1)", "jvs-config(5)", "jvs-protocol(7)")
 EXAMPLES = (
     ("jvs gc plan", "what removed worktrees left"),

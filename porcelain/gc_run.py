@@ -13,31 +13,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import (
-    Busy,
-    DescriptorCorrupt,
-    GcPlanMismatch,
-    IOFailure,
-    LineageBroken,
-    NoSpace,
-    NotARepository,
-    NotFound,
-    PartialSnapshot,
-    UsageError,
-)
+from jvs.errors import CHANGING, GcPlanMismatch
 
-RAISES = (
-    UsageError,
-    IOFailure,
-    NoSpace,
-    NotFound,
-    NotARepository,
-    Busy,
-    DescriptorCorrupt,
-    LineageBroken,
-    PartialSnapshot,
-    GcPlanMismatch,
-)
+RAISES = (*CHANGING, GcPlanMismatch)
 SEE_ALSO = ("jvs-gc-plan(1)", "jvs-prune-snapshot(1)", "jvs-doctor(1)", "jvs-protocol(7)")
 EXAMPLES = (
     ("jvs gc run --plan-id 0123456789abcdef0123456789abcdef", "carry out a plan"),

@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 
 from jvs import cli
-from jvs.errors import Ambiguous, Busy, IOFailure, NoSpace, NotARepository, NotFound, UsageError
+from jvs.errors import CHANGING, Ambiguous
 
-RAISES = (UsageError, IOFailure, NoSpace, NotFound, NotARepository, Ambiguous, Busy)
+RAISES = (*CHANGING, Ambiguous)
 SEE_ALSO = ("jvs-gc-pin(1)", "jvs-gc-pins(1)", "jvs-gc-plan(1)")
 EXAMPLES = (("jvs gc unpin baseline", "let the next collection decide"),)
 
