@@ -225,4 +225,5 @@ def test_an_empty_repository_says_what_to_do_next(tmp_path, monkeypatch):
         ("worktree list", "main"),
     ):
         code, text = on_terminal(line, 80)
-        assert code in (0, 5) and hint in text and not too_wide(text, 80), text
+        wide = [row for row in too_wide(text, 80) if store.root not in row]  # a path is never cut
+        assert code in (0, 5) and hint in text and not wide, text
