@@ -203,7 +203,7 @@ def main(args: argparse.Namespace, bin_dir: str, directory: str, chosen: list[Sc
     print(
         f"{totals['points']} power cuts, {totals['violations']} with violations, {totals['broken']} operations broken"
     )
-    return 1 if totals["violations"] or totals["broken"] else 0
+    return 3 if totals["violations"] or totals["broken"] else 0
 
 
 def _prepare_on(disk: Disk, bin_dir: str, scenario: Scenario) -> tuple[Any, Any]:

@@ -374,7 +374,7 @@ def main(argv: list[str] | None = None) -> int:
     directory = tempfile.mkdtemp(prefix="jvs-torture-", dir=args.dir or _fast_directory())
     os.chmod(directory, 0o755)
     if args.power:
-        return 3 if powercut.main(args, bin_dir, directory, chosen) else 0
+        return powercut.main(args, bin_dir, directory, chosen)
     return _matrix(args, bin_dir, directory, chosen, kinds)
 
 
