@@ -167,7 +167,7 @@ def talk(control: str, message: bytes) -> Reply:
             reply.feed(data)
             if not data:  # nothing yet
                 select.select([], [], [], pause)
-                pause = min(pause * 1.5, 0.1)
+                pause = min(pause * 1.5, 0.02)
         return reply
     finally:
         os.close(fd)

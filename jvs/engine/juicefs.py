@@ -2,7 +2,7 @@
 
 JuiceFS reports success for clones that are not complete: on SQL metadata whole directories come out empty while
 files are created and removed in them, on Redis special files are dropped, and hard links become files of their own.
-So the names of the source are taken while the clone runs and compared with the clone; what is missing without
+So the names of the source are taken before each attempt and compared with the clone; what is missing without
 having been deleted means: throw the clone away and try again.
 Source: jvs-engines(7), JuiceFS; juicefs(1) 1.1 to 1.4.
 """
@@ -122,7 +122,7 @@ class JuiceFSEngine(Engine):
             self.remove(path)
 
     def run_clone(self, source: str, target: str) -> Running:
-        """Start cloning; the caller does something useful meanwhile."""
+        """Start cloning, with the client or over the control file. Errors: E_IO when neither works."""
         from jvs.engine import control
 
         way, why = self._way(source)
@@ -172,13 +172,11 @@ class _Attempt:
 
     def run(self) -> Cloned:
         moment = clock.now_ns()
-        running = self.owner.run_clone(self.request.source, self.temporary)
         try:
             self.before.take(self.request.source)
         except OSError as error:
             raise from_oserror(error, f"reading '{self.request.source}'") from error
-        finally:
-            running.wait()
+        self.owner.run_clone(self.request.source, self.temporary).wait()
         _await(self.temporary)
         try:
             self.absent = mend.specials(self.request.source, self.temporary, self.before, self.losses)

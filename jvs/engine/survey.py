@@ -1,4 +1,4 @@
-"""What a tree holds by name, taken before and during a clone that may come out incomplete without an error.
+"""What a tree holds by name, taken before a clone that may come out incomplete without an error.
 
 Source: jvs-protocol(7), Completeness.
 """
