@@ -45,7 +45,7 @@ class Place:
     def pair(self, what: str, mine: object, theirs: object, against: str, *, changed: int = 0, runs: int = 0) -> None:
         """Time two callables in turn and keep the row."""
         facts = {"fs": self.fs, "workload": self.workload, "what": what, "against": against}
-        files = len(self.tree.all)
+        files = self.tree.count
         self.rows.append(
             compare(mine, theirs, runs or self.runs, files=files, changed=changed, **facts)  # type: ignore[arg-type]
         )
@@ -135,7 +135,7 @@ class Place:
         def with_status() -> Took:
             return self.raw()[0] + self.git("status", "--short")[0], 0
 
-        changed = min(changed, len(self.tree.small or self.tree.all))
+        changed = min(changed, self.tree.changeable())
         if self.workload == "W3":
             self.pair("second snapshot", mine, self.sha256sum, "sha256sum, all cores", changed=changed)
         elif self.fs == "btrfs":

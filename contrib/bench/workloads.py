@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -26,38 +26,43 @@ BIG = 1 << 20
 
 @dataclass
 class Workload:
-    """A tree on the disk: `small` and `all` are its files, those below 1 MiB and every one."""
+    """A tree on the disk. It knows its files by number: what the parent holds shows in the peak of its children."""
 
     root: Path
-    all: list[Path] = field(default_factory=list)
-    small: list[Path] = field(default_factory=list)
+    shapes: tuple[Shape, ...]
     _serial: int = 0
+
+    @property
+    def count(self) -> int:
+        """The number of files."""
+        return sum(shape.directories * shape.files for shape in self.shapes)
+
+    def changeable(self) -> int:
+        """Return how many files may be changed: those of the first shape."""
+        return self.shapes[0].directories * self.shapes[0].files
 
     def change(self, count: int, root: Path | None = None) -> None:
         """Overwrite the first bytes of some files, spread over the tree; `root` is a copy of it elsewhere."""
         self._serial += 1
-        files = self.small or self.all
-        step = max(len(files) // count, 1)
-        for i, path in enumerate(files[::step][:count]):
-            place = path if root is None else root / path.relative_to(self.root)
-            with open(place, "r+b") as file:
+        step = max(self.changeable() // count, 1)
+        for i in range(min(count, self.changeable())):
+            directory, number = divmod(i * step, self.shapes[0].files)
+            with open((root or self.root) / _name(0, directory, number), "r+b") as file:
                 file.write(b"%08d%08d" % (self._serial, i))
+
+
+def _name(shape: int, directory: int, number: int) -> str:
+    return f"s{shape}-d{directory:04}/f{number:04}"
 
 
 def fill(root: Path, shapes: tuple[Shape, ...]) -> Workload:
     """Make the files below a directory that is there."""
-    made = Workload(root)
     for number, shape in enumerate(shapes):
         for d in range(shape.directories):
-            directory = root / f"s{number}-d{d:04}"
-            directory.mkdir(parents=True)
+            (root / _name(number, d, 0)).parent.mkdir(parents=True)
             for f in range(shape.files):
-                path = directory / f"f{f:04}"
-                _write(path, shape.size, f"{number}-{d}-{f}")
-                made.all.append(path)
-                if shape.size < BIG:
-                    made.small.append(path)
-    return made
+                _write(root / _name(number, d, f), shape.size, f"{number}-{d}-{f}")
+    return Workload(root, shapes)
 
 
 def _write(path: Path, size: int, seed: str) -> None:
