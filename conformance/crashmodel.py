@@ -23,7 +23,7 @@ import seccomp
 import supervisor
 import torture
 from crashstates import MODELS, Choice, Record, State, deafened, enumerate_states, sync_classes
-from harness import Env, Failure, copy_repository
+from harness import Env, Failure, bin_directory, copy_repository
 from inodes import Tree, lay_out
 from recorder import Recorder
 from scenarios import SCENARIOS, Scenario
@@ -123,9 +123,7 @@ def main(argv: list[str] | None = None) -> int:
     """Make and judge all states from the command line."""
     parser = make_parser()
     args = parser.parse_args(argv)
-    program = shutil.which("jvs") if args.bin is None else os.path.join(args.bin, "jvs")
-    if program is None or not os.access(program, os.X_OK):
-        parser.error(f"there is no program '{program or 'jvs'}': name its directory with --bin")
+    bin_dir = bin_directory(parser, args.bin)
     names = [name for name in args.only.split(",") if name]
     if unknown := set(names) - {s.name for s in SCENARIOS}:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
@@ -137,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
         return 4
     directory = tempfile.mkdtemp(prefix="jvs-crashmodel-", dir=args.dir or torture._fast_directory())
     os.chmod(directory, 0o755)
-    modeller = torture._torturer = Modeller(os.path.dirname(os.path.abspath(program)), directory)
+    modeller = torture._torturer = Modeller(bin_dir, directory)
     deadline = None if args.seconds is None else time.monotonic() + args.seconds
     try:
         report = _report(args, modeller, chosen, deadline)

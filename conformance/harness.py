@@ -15,7 +15,17 @@ from reader import ID, Repo, read_repository
 from treehash import DIR, hash_tree
 
 if TYPE_CHECKING:
+    import argparse
+
     from standby import Standby
+
+
+def bin_directory(parser: argparse.ArgumentParser, given: str | None) -> str:
+    """Return the directory of the programs to judge: the given one, or that of `jvs` on PATH; ends with 2 without."""
+    program = shutil.which("jvs") if given is None else os.path.join(given, "jvs")
+    if program is None or not os.access(program, os.X_OK):
+        parser.error(f"there is no program '{program or 'jvs'}': name its directory with --bin")
+    return os.path.dirname(os.path.abspath(program))
 
 
 class Failure(AssertionError):

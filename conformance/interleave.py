@@ -24,7 +24,7 @@ import oracle
 import seccomp
 import supervisor
 import torture
-from harness import Env, Failure, Result
+from harness import Env, Failure, Result, bin_directory
 from scenarios import SCENARIOS
 from standby import Standby
 
@@ -278,9 +278,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run all interleavings from the command line."""
     parser = make_parser()
     args = parser.parse_args(argv)
-    program = shutil.which("jvs") if args.bin is None else os.path.join(args.bin, "jvs")
-    if program is None or not os.access(program, os.X_OK):
-        parser.error(f"there is no program '{program or 'jvs'}': name its directory with --bin")
+    bin_dir = bin_directory(parser, args.bin)
     operations = [name for name in args.only.split(",") if name] or list(OPERATIONS)
     chosen = list(pairs(operations, [args.place] if args.place else list(PLACES)))
     if args.pair:
@@ -289,7 +287,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("there is no such pair")
     directory = tempfile.mkdtemp(prefix="jvs-interleave-", dir=args.dir or torture._fast_directory())
     os.chmod(directory, 0o755)
-    interleaver = torture._torturer = Interleaver(os.path.dirname(os.path.abspath(program)), directory)
+    interleaver = torture._torturer = Interleaver(bin_dir, directory)
     try:
         interleaver.build()
         report = _report(args, interleaver, chosen)

@@ -23,6 +23,7 @@ import threading
 import time
 from typing import Any
 
+from harness import bin_directory
 from wrong_programs import MUTANTS, Drop, Mutant, Swap
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -203,15 +204,13 @@ def main(argv: list[str] | None = None) -> int:
     if args.list:
         print("\n".join(f"{mutant.name}: {mutant.what} ({', '.join(mutant.judges)})" for mutant in chosen))
         return 0
-    program = shutil.which("jvs") if args.bin is None else os.path.join(args.bin, "jvs")
-    if program is None or not os.access(program, os.X_OK):
-        parser.error(f"there is no program '{program or 'jvs'}': name its directory with --bin")
+    bin_dir = bin_directory(parser, args.bin)
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that the judges end as well
     rows = []
     with tempfile.TemporaryDirectory(prefix="jvs-mutants-", dir=args.dir) as directory:
         os.chmod(directory, 0o755)
         for mutant in chosen:
-            row = run(mutant, os.path.dirname(os.path.abspath(program)), directory, args.seconds)
+            row = run(mutant, bin_dir, directory, args.seconds)
             rows.append(row)
             if not args.json:
                 by = f" by {row['by']}" if row["by"] else ""

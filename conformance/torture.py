@@ -28,7 +28,7 @@ import oracle
 import powercut
 import seccomp
 import supervisor
-from harness import Env, Failure, copy_repository, remove_repository
+from harness import Env, Failure, bin_directory, copy_repository, remove_repository
 from manners import HANG_SECONDS, differences, is_part_of_a_collection, manners
 from points import KINDS, Journal, Point, Verdict, digest_of, points_of, shape_of, spread
 from scenarios import SCENARIOS, Scenario
@@ -361,10 +361,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the matrix from the command line."""
     parser = make_parser()
     args = parser.parse_args(argv)
-    program = shutil.which("jvs") if args.bin is None else os.path.join(args.bin, "jvs")
-    if program is None or not os.access(program, os.X_OK):
-        parser.error(f"there is no program '{program or 'jvs'}': name its directory with --bin")
-    bin_dir = os.path.dirname(os.path.abspath(program))
+    bin_dir = bin_directory(parser, args.bin)
     names = [name for name in args.only.split(",") if name]
     unknown = set(names) - {s.name for s in SCENARIOS}
     kinds = tuple(kind for kind in KINDS if not args.kind or kind in args.kind.split(","))
