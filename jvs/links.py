@@ -5,12 +5,12 @@ Source: link(2); jvs-protocol(7), Restore.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 
 from jvs import fidelity, safepath, walk
 from jvs.delta import COPY
+from jvs.engine import hardlinks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,19 +112,10 @@ class Links:
 
     def _link(self, first: bytes, parent: int, label: bytes, path: bytes) -> bool:
         """Make a new name for a file that is there already; False, and a loss, when that cannot be."""
-        parts = safepath.split_relative(first)
-        try:
-            above = safepath.open_parent(self.place.fd, parts)
-            try:
-                os.link(parts[-1], label, src_dir_fd=above, dst_dir_fd=parent, follow_symlinks=False)
-            finally:
-                os.close(above)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
-                raise
-            self.losses.add(path, "hardlink", f"copied as a file of its own: {error.strerror}")
-            return False
-        return True
+        why = hardlinks.link(self.place.fd, first, parent, label)
+        if why:
+            self.losses.add(path, "hardlink", f"copied as a file of its own: {why}")
+        return not why
 
     def _other_name(self, st: os.stat_result, physical: bytes) -> bytes | None:
         """Return a name that the file has already, or None; then `physical` becomes its first."""

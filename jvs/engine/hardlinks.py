@@ -60,9 +60,9 @@ class Groups:
 def link(root: int, path: bytes, dir_fd: int, name: bytes) -> str:
     """Give a file at a path below `root` another name; return why that is not possible, or nothing.
 
-    Errors: OSError for a full disk or broken storage.
+    Errors: OSError for a full disk or broken storage; E_PATH_ESCAPE.
     """
-    parts = path.split(b"/")
+    parts = safepath.split_relative(path)
     try:
         above = safepath.open_parent(root, parts)
         try:
