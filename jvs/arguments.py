@@ -33,6 +33,8 @@ def make_parser(
 
     from jvs import commands
 
+    _speak_english(argparse)
+
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
             raise UsageError(message.replace(_PLAIN, ""), hint=f"see '{self.prog} --help'")
@@ -55,9 +57,18 @@ def make_parser(
     class Formatter(argparse.HelpFormatter):
         """Wraps the description to the screen, paragraph by paragraph."""
 
+        def __init__(self, prog: str, **more: Any) -> None:
+            from jvs import output
+
+            # Told the width, argparse does not import shutil, and with it four compressors, to find it out.
+            super().__init__(prog, **{"width": output.help_width(), **more})
+
         def _fill_text(self, text: str, width: int, indent: str) -> str:
-            wrap = super()._fill_text
-            return "\n\n".join(wrap(paragraph, width, indent) for paragraph in text.split("\n\n"))
+            paragraphs = [_wrap(paragraph, width - len(indent)) for paragraph in text.split("\n\n")]
+            return "\n\n".join("\n".join(indent + line for line in lines) for lines in paragraphs)
+
+        def _split_lines(self, text: str, width: int) -> list[str]:
+            return _wrap(text, width)
 
     lines = (doc or "").strip().split("\n", 1)
     parser = Parser(
@@ -88,6 +99,28 @@ def make_parser(
     shared.add_argument("--debug", action="store_true", help="show each step with its milliseconds on stderr")
     shared.add_argument("--version", action="version", version=f"jvs {__version__}")
     return parser
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Return text in lines, broken between words only: `--no-index` stays whole, unless it is wider than a line.
+
+    What textwrap would do, without the expressions that it compiles at each start.
+    """
+    lines: list[str] = []
+    for word in text.split():
+        if lines and len(lines[-1]) + 1 + len(word) <= width:
+            lines[-1] += " " + word
+        else:
+            lines += [word[i : i + width] for i in range(0, len(word), max(width, 1))]
+    return lines
+
+
+def _speak_english(argparse: Any) -> None:
+    """Leave argparse's own words as they are: a translation would stand among ours, and costs a search on each start.
+
+    The search reads the environment and asks for a catalogue for every heading, and imports locale to do so.
+    """
+    argparse._ = str
 
 
 def _behind_dashes_plain(words: list[str]) -> list[str]:

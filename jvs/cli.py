@@ -46,11 +46,11 @@ def run(
     prog = parser.prog
     args: argparse.Namespace | None = None
     try:
-        _watch_signals()
         try:
             args = parser.parse_args(words)
         except SystemExit as leaving:  # --help and --version have printed already
             return output.flush() or int(leaving.code or 0)
+        _watch_signals()  # nothing was begun before, so that there is nothing to roll back
         for directory in args.directory or ():
             _change_directory(directory)
         _observe(args, prog)

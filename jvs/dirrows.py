@@ -26,11 +26,20 @@ def pack(names: list[bytes], stamps: bytes) -> bytes:
     return len(names).to_bytes(8, "little") + stamps + b"\0".join(names)
 
 
+def count(row: bytes) -> int:
+    """Return how many entries a directory had."""
+    return int.from_bytes(row[:8], "little")
+
+
+def has_names(row: bytes, names: list[bytes], width: int) -> bool:
+    """Answer whether a directory had exactly these names; `width` is the length of one stamp."""
+    return count(row) == len(names) and row[8 + len(names) * width :] == b"\0".join(names)
+
+
 def split(row: bytes, width: int) -> tuple[list[bytes], bytes]:
     """Return the names and the stamps that `pack` was given; `width` is the length of one stamp."""
-    count = int.from_bytes(row[:8], "little")
-    start = 8 + count * width
-    return row[start:].split(b"\0") if count else [], row[8:start]
+    start = 8 + count(row) * width
+    return row[start:].split(b"\0") if count(row) else [], row[8:start]
 
 
 def unpack(row: bytes, width: int) -> dict[bytes, bytes]:
@@ -51,10 +60,26 @@ def check_of(name: str, path: bytes, row: bytes, node: bytes) -> bytes:
     return digest.digest()[:16]
 
 
-def sum_of(checks: Iterable[bytes], snapshot: str, root: bytes) -> bytes:
+def sum_of(checks: Iterable[bytes], snapshot: str, root: bytes, plain: bool) -> bytes:
     """Return what binds a base to its rows: the checks of all of them, added up so that their order does not show."""
     total = sum(int.from_bytes(check, "little") for check in checks) & ((1 << 128) - 1)
-    return hashlib.sha256(snapshot.encode() + b"\0" + root + total.to_bytes(16, "little")).digest()[:16]
+    facts = snapshot.encode() + b"\0" + root + (b"\1" if plain else b"\0") + total.to_bytes(16, "little")
+    return hashlib.sha256(facts).digest()[:16]
+
+
+class Known:
+    """What is known of directories by their nodes: here nothing. The index is one that knows."""
+
+    def node(self, digest: bytes) -> bytes | None:
+        """Return the bytes of a node, proved by its digest, or None."""
+        return None
+
+    def total(self, node: bytes) -> Total | None:
+        """Return what a directory with this node holds in all, or None."""
+        return None
+
+    def preload(self, nodes: set[bytes], totals: set[bytes]) -> None:
+        """Be told which nodes will be asked for, and the totals of which, so that they can be fetched together."""
 
 
 class LazyRows:
@@ -73,6 +98,10 @@ class LazyRows:
         """Return one row, or None."""
         found = self._index.checked_row(self._name, path)
         return found[:2] if found is not None and found[2] in self._checks else None
+
+    def all(self) -> Rows:
+        """Return all of them at once."""
+        return self._index.rows(self._name, self._checks)
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._index.paths(self._name))

@@ -112,7 +112,7 @@ def _stage(store: Store, record: dict[str, Any] | None, staged: str) -> tuple[st
             control=store.settings.get("engine.juicefs.control"),
             search_path=store.settings.search_path,
         )
-        request = engine.Request(payload, staged, jobs=os.cpu_count() or 1, hash=maker.name == engine.COPY)
+        request = engine.Request(payload, staged, jobs=os.cpu_count() or 1, hash=maker.name == engine.COPY, frozen=True)
         with observe.step("fork"):
             made = maker.fork(request)
         if made.tree is not None and made.tree.root_hash != record["payload_root_hash"]:

@@ -33,6 +33,9 @@ class Worker:
     on FUSE a call waits for another process, and waiting for several at once costs no more than for one.
     """
 
+    must_visit: frozenset[bytes] | None = frozenset()
+    """The directories that it must be told of even where they are as their rows say; None: all of them."""
+
     def __init__(self, *, jobs: int = 1, allow_unreadable: bool = False, slow_calls: bool = False) -> None:
         self.jobs = jobs
         self.slow_calls = slow_calls
@@ -51,8 +54,11 @@ class Worker:
     def leave(self, inside: Any, fd: int, st: os.stat_result) -> None:
         """End a directory, after everything inside it."""
 
-    def listed(self, path: bytes, names: list[bytes]) -> None:
-        """The names in a directory, before anything is done with them."""
+    def listed(self, path: bytes, names: list[bytes], *, vouched: bool) -> None:
+        """The names in a directory, before anything is done with them.
+
+        `vouched`: its row has the same names, and the row above it the same stamp for the directory itself.
+        """
 
     def abandon(self, inside: Any) -> None:
         """A directory that was entered turned out not to be readable; it is left out."""

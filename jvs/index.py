@@ -9,6 +9,7 @@ Source: jvs-format(5), Index.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 
@@ -17,10 +18,12 @@ from jvs import dirrows, durable, tree
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
-_VERSION = 3
+_VERSION = 4
+_NODE = "SELECT data FROM node WHERE digest=?"
+_TOTAL = "SELECT counts, chk FROM total WHERE node=?"
 _ROOM = 256 << 10
 """Bytes that dropping the index frees at least: on a full disk XFS makes no file while less is free."""
 _SCHEMA = f"""
@@ -31,21 +34,24 @@ CREATE TABLE IF NOT EXISTS dir (tree TEXT, path BLOB, stamps BLOB NOT NULL, node
 CREATE INDEX IF NOT EXISTS dir_chk ON dir (tree, chk);
 CREATE TABLE IF NOT EXISTS total (node BLOB PRIMARY KEY, counts BLOB NOT NULL, chk BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS base (tree TEXT PRIMARY KEY, snapshot TEXT NOT NULL, root BLOB NOT NULL,
-  rows BLOB NOT NULL) WITHOUT ROWID;
+  plain INTEGER NOT NULL, rows BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS room (bytes BLOB NOT NULL);
 INSERT INTO room VALUES (zeroblob({_ROOM}));
 PRAGMA user_version={_VERSION};
 """
 BUSY_SECONDS = 2.0
+MOST_PRELOADED = 2_000
+"""More nodes and totals than that are not kept in memory."""
 
 
-class Index:
+class Index(dirrows.Known):
     """An open index, or an absent one that knows nothing and keeps nothing (`Index(None)`)."""
 
     def __init__(self, path: str | None, *, readonly: bool = False) -> None:
         self.path = path
         self.readonly = readonly
         self._db: sqlite3.Connection | None = None
+        self._ahead: dict[tuple[str, bytes], tuple[Any, ...] | None] = {}
         if path is not None:
             self._db = self._open()
 
@@ -96,7 +102,7 @@ class Index:
             durable.unlink(self.path + suffix, missing_ok=True)
 
     def take_back(self) -> None:
-        """Undo what was begun and not committed."""
+        """Undo what was begun and not committed; after questions alone there is nothing to undo."""
         if self._db is not None and self._db.in_transaction:
             self._db.execute("ROLLBACK")
 
@@ -123,6 +129,34 @@ class Index:
         with _Asking(self):
             return self._db.execute(query, values).fetchone()
         return None
+
+    def _fetch(self, query: str, key: bytes) -> tuple[Any, ...] | None:
+        """Return the row of a query for one key, which may have been fetched ahead; that is forgotten then."""
+        found = self._ahead.pop((query, key), None)
+        return found if found is not None else self._one(query, key)
+
+    def preload(self, nodes: set[bytes], totals: set[bytes]) -> None:
+        """Fetch nodes and totals under one lock: on FUSE each query by itself waits for several calls."""
+        if self._db is None or len(nodes) + len(totals) > MOST_PRELOADED:
+            return
+        with self.at_once(), _Asking(self):
+            for query, wanted in ((_NODE, nodes), (_TOTAL, totals)):
+                for key in sorted(wanted):
+                    self._ahead[query, key] = self._db.execute(query, (key,)).fetchone()
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Ask several things under one lock: on FUSE each by itself waits for it. Nobody can write meanwhile."""
+        if self._db is None or self._db.in_transaction:
+            yield
+            return
+        with _Asking(self):
+            self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with _Asking(self):
+                self.take_back()
 
     def rows(self, name: str, checks: frozenset[bytes] | None = None) -> dirrows.Rows:
         """Return the rows of one worktree whose checksum is right, and one of those that its base was bound to."""
@@ -161,7 +195,7 @@ class Index:
 
     def total(self, node: bytes) -> dirrows.Total | None:
         """Return what a directory with this node holds in all, when it is known."""
-        found = self._one("SELECT counts, chk FROM total WHERE node=?", node)
+        found = self._fetch(_TOTAL, node)
         if found is None or not _are_bytes(found) or dirrows.check_of("total", node, found[0], b"") != found[1]:
             return None
         return struct.unpack("<5Q", found[0]) if len(found[0]) == 40 else None
@@ -171,20 +205,21 @@ class Index:
         bound = self.bound_base(name)
         return bound[:2] if bound is not None else None
 
-    def bound_base(self, name: str) -> tuple[str, bytes, frozenset[bytes]] | None:
-        """Return the base of a worktree, and the checksums of the rows that it was bound to.
+    def bound_base(self, name: str) -> tuple[str, bytes, frozenset[bytes], bool] | None:
+        """Return the base of a worktree, the checksums of the rows that it was bound to, and whether it is plain.
 
         Files are linked from that payload unread, so a base that a crash, which may keep some pages of a
         transaction and lose others, left beside the rows of another snapshot must not be believed. The checksums
         come from an index of their own, which is small: the rows hold the stamps of every file.
         """
         with _Asking(self):
-            row = self._one("SELECT snapshot, root, rows FROM base WHERE tree=?", name)
+            row = self._one("SELECT snapshot, root, plain, rows FROM base WHERE tree=?", name)
             if row is None:
                 return None
-            snapshot, root, bound = row
+            snapshot, root, plain, bound = row
             checks = self._checks_of(name)
-            return (snapshot, root, frozenset(checks)) if dirrows.sum_of(checks, snapshot, root) == bound else None
+            if dirrows.sum_of(checks, snapshot, root, plain == 1) == bound:
+                return snapshot, root, frozenset(checks), plain == 1
         return None
 
     def _checks_of(self, name: str) -> list[bytes]:
@@ -196,14 +231,14 @@ class Index:
         """Return the bytes of a node, proved by its digest, or None."""
         if digest == tree.EMPTY_DIGEST:
             return b"\x80"
-        found = self._one("SELECT data FROM node WHERE digest=?", digest)
+        found = self._fetch(_NODE, digest)
         if found is None or not _are_bytes(found) or tree.node_digest(found[0]) != digest:
             return None
         return found[0]
 
     def root(self, root_hash: str) -> tree.Root | None:
         """Return the root that a root hash stands for, proved by it, or None."""
-        found = self._one("SELECT data FROM node WHERE digest=?", bytes.fromhex(root_hash))
+        found = self._fetch(_NODE, bytes.fromhex(root_hash))
         if found is None or not _are_bytes(found) or tree.hash_of_root(found[0]) != root_hash:
             return None
         return tree.decode_root(found[0])
@@ -217,17 +252,19 @@ class Index:
         nodes: dict[bytes, bytes] | None = None,
         totals: dict[bytes, dirrows.Total] | None = None,
         base: tuple[str, bytes] | None = None,
+        plain: bool = False,
         replace: bool = False,
     ) -> None:
         """Keep nodes, and rows (path, packed row, node digest) of one worktree, in one transaction.
 
         `gone` are directories that are no more; `replace` forgets all rows of the worktree first; `base` says
-        which snapshot the rows describe, and rows that are kept without one have none. Whatever goes wrong, nothing
-        is raised and nothing half is kept.
+        which snapshot the rows describe, and rows that are kept without one have none; `plain` that there are neither
+        hard-link groups nor special files in it. Whatever goes wrong, nothing is raised and nothing half is kept.
         """
         if self._db is None or self.readonly:
             return
         with _Asking(self):
+            self.take_back()  # what was asked at once is answered
             self._db.execute("BEGIN IMMEDIATE")
             if nodes:
                 self._db.executemany("INSERT OR IGNORE INTO node VALUES (?,?)", list(nodes.items()))
@@ -248,8 +285,9 @@ class Index:
                     [(name, path, row, node, dirrows.check_of(name, path, row, node)) for path, row, node in rows],
                 )
                 if base is not None:
-                    bound = dirrows.sum_of(self._checks_of(name), *base)
-                    self._db.execute("INSERT OR REPLACE INTO base VALUES (?,?,?,?)", (name, *base, bound))
+                    bound = dirrows.sum_of(self._checks_of(name), *base, plain)
+                    values = (name, *base, int(plain), bound)
+                    self._db.execute("INSERT OR REPLACE INTO base VALUES (?,?,?,?,?)", values)
             self._db.execute("COMMIT")
 
     def forget(self, name: str) -> None:

@@ -63,7 +63,7 @@ def _walk(store: Store, name: str, directory: str, *, moment_ns: int) -> scan.Tr
     scanner = scan.Scanner(
         scan.Worker(jobs=os.cpu_count() or 1, allow_unreadable=True, slow_calls=not with_inode),
         rows=index.seen_rows(name),
-        load_node=index.node,
+        known=index,
         with_inode=with_inode,
         moment_ns=moment_ns,
         btrfs=btrfs,

@@ -229,6 +229,17 @@ def _stderr() -> Terminal | None:
     return terminal.Terminal(color=False, width=max(width, 20), tty=True)
 
 
+def help_width() -> int:
+    """Return in how many columns help is to be written: two less than there are, as argparse does."""
+    width = _asked_width()
+    if width is None:
+        try:
+            width = os.get_terminal_size(sys.stdout.fileno()).columns
+        except (OSError, ValueError):  # no terminal
+            width = 0
+    return (width or 80) - 2
+
+
 def _asked_width() -> int | None:
     return int(os.environ["COLUMNS"]) if os.environ.get("COLUMNS", "").isdigit() else None
 

@@ -59,17 +59,18 @@ def with_index(store: Store, name: str, request: engine.Request, *, lazy: bool) 
     because on FUSE each query costs a lock and some calls.
     """
     index = store.index()
-    base = index.bound_base(name)
-    if lazy and base is not None:
-        request.rows = LazyRows(index, name, base[2])
-    else:
-        request.rows = index.rows(name, None if base is None else base[2])
-    request.load_node = index.node
-    request.load_total = index.total
+    with index.at_once():
+        base = index.bound_base(name)
+        if lazy and base is not None:
+            request.rows = LazyRows(index, name, base[2])
+        else:
+            request.rows = index.rows(name, None if base is None else base[2])
+    request.known = index
     if base is not None:
         payload = store.layout.payload(base[0])
         if os.path.isdir(payload) and os.path.exists(store.layout.ready(base[0])):
             request.base_payload = payload
+            request.base_is_plain = base[3]
 
 
 def hash_payload(store: Store, record: dict[str, Any], local: Local | None = None) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def _hash_clone(store: Store, record: dict[str, Any]) -> scan.Tree:
     scanner = scan.Scanner(
         scan.Worker(jobs=os.cpu_count() or 1, slow_calls=not own_inodes),
         rows=None if partial else index.rows(record["worktree"]),
-        load_node=index.node,
+        known=index,
         with_inode=record["with_inode"],
         moment_ns=record["moment_ns"],
         btrfs=btrfs,
@@ -122,6 +123,7 @@ def remember(store: Store, record: dict[str, Any], found: scan.Tree) -> None:
             nodes=trees.with_root(found),
             totals=found.totals,
             base=base,
+            plain=found.plain,
         )
     else:
         store.index().store(None, nodes=trees.with_root(found))
@@ -145,10 +147,11 @@ def _changes(store: Store, record: dict[str, Any], found: scan.Tree) -> dict[str
         before = root[2]
     counts = {"added": 0, "removed": 0, "modified": 0, "bytes": 0}
     try:
-        for _, old, new in tree.compare(known.load, before, found.digest):
-            counts["added" if old is None else "removed" if new is None else "modified"] += 1
-            if new is not None and new[1] == 0 and (old is None or old[4] != new[4]):
-                counts["bytes"] += new[3]
+        with store.index().at_once():
+            for _, old, new in tree.compare(known.load, before, found.digest):
+                counts["added" if old is None else "removed" if new is None else "modified"] += 1
+                if new is not None and new[1] == 0 and (old is None or old[4] != new[4]):
+                    counts["bytes"] += new[3]
     except (PartialSnapshot, PayloadHashMismatch):  # the parent is damaged: no reason to fail its child
         return None
     return counts

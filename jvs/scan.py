@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 
-from jvs import dirrows, durable, observe, safepath, tree, walk
+from jvs import dirrows, durable, observe, safepath, sweep, tree, walk
 from jvs.errors import from_oserror
 from jvs.hashing import BIG_BYTES, Worker, child_xattrs, has_attributes, special_xattrs
 from jvs.treebuilder import Directory, Tree, TreeBuilder
@@ -19,6 +19,7 @@ from jvs.untouched import Untouched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Set
     from typing import Any
 
     from jvs.tree import Entry
@@ -26,18 +27,20 @@ if TYPE_CHECKING:
 __all__ = ["BIG_BYTES", "RACY_NS", "Scanner", "Tree", "Worker", "writeback"]
 RACY_NS = 20_000_000
 COARSE_RACY_NS = 2_020_000_000
+"""For stamps of whole seconds, and for directories on JuiceFS: it does not move their times when something comes or
+goes within a tenth of a second of the last time it did (the mount option `--skip-dir-mtime`; see `engine.control`)."""
 _NO_STAMP = bytes(walk.STAMP.size)
 
 
 class Scanner:
     """Walks one tree once.
 
-    `rows` and `load_node` come from the index (none: everything is read). `with_inode` is off where the same file
+    `rows` and `known` come from the index (none: everything is read). `with_inode` is off where the same file
     has other inode numbers in the clone (JuiceFS). `moment_ns` is the time before which the tree's dirty pages
     were written back: stamps that are not older are not kept. `btrfs` refuses nested subvolumes. `only` limits some
     directories to some names; `skip` leaves names out of the root. `touched` are the only directories in which
     anything may have changed since the rows were written: those that lead to them, and all others, are taken from
-    the rows, the nodes and `load_total` without being listed.
+    the rows and what is known of their nodes without being listed.
     """
 
     def __init__(
@@ -45,20 +48,19 @@ class Scanner:
         worker: Worker,
         *,
         rows: dirrows.Rows | dirrows.LazyRows | None = None,
-        load_node: Any = None,
+        known: dirrows.Known | None = None,
         with_inode: bool = True,
         moment_ns: int = 0,
         btrfs: bool = False,
         skip: frozenset[bytes] = frozenset(),
         only: dict[bytes, set[bytes]] | None = None,
-        touched: frozenset[bytes] | None = None,
-        load_total: Any = None,
+        touched: Set[bytes] | None = None,
     ) -> None:
         self.worker = worker
         self.rows: Any = {} if rows is None else rows
-        self.load_node = load_node or (lambda digest: None)
-        self._complete = touched is None
-        self._untouched = Untouched(touched, self.rows, self.load_node, load_total or (lambda node: None))
+        self.known = known or dirrows.Known()
+        self._untouched = Untouched(touched, self.rows, self.known)
+        self._gone: set[bytes] | None = None if touched is None else set()
         self.with_inode = with_inode
         self.moment_ns = moment_ns
         self.btrfs = btrfs
@@ -89,8 +91,10 @@ class Scanner:
         st = os.fstat(fd)
         self._device = st.st_dev
         self._hidden = not self.with_inode and has_attributes(fd)
+        if self._gone is None and not (self.only or self.skip or self._hidden):
+            self._sweep(fd)
         inside = self.worker.enter(None, b"", b"", fd, st)
-        root = self._visit(fd, b"", inside)
+        root = self._untouched.whole(b"") or self._visit(fd, b"", inside)
         self.worker.leave(inside, fd, st)
         self.worker.flush()
         self._builder.finish()
@@ -102,15 +106,33 @@ class Scanner:
         found.root_hash = tree.root_hash(found.root)
         found.files, found.dirs, found.symlinks, found.others = root.counts
         found.bytes = root.size
-        if self._complete:
-            found.gone = [path for path in self.rows if path not in self._seen]
+        if self._gone is None:
+            self._gone = {path for path in self.rows if path not in self._seen}
+        found.gone = list(self._gone)
         found.unreadable = self.worker.unreadable
         return found
 
-    def _visit(self, fd: int, path: bytes, inside: Any, *, moved: bool = False) -> Directory:
+    def _sweep(self, fd: int) -> None:
+        """Find out with all processors which directories have to be visited, where that is quicker."""
+        if self.worker.must_visit is None:
+            return
+        if isinstance(self.rows, dirrows.LazyRows):
+            self.rows = self.rows.all()
+        sweeper = sweep.Sweeper(fd, self.rows, with_inode=self.with_inode)
+        if sweeper.pays():
+            found = sweeper.run()
+            observe.advance("scan", found.entries)
+            self._gone = found.gone
+            self._untouched = Untouched(found.touched | self.worker.must_visit, self.rows, self.known)
+            self._untouched.preload()
+
+    def _visit(self, fd: int, path: bytes, inside: Any, *, moved: bool = False, still: bool = False) -> Directory:
         passage = None if moved else self._untouched.passage(path)
         if passage is not None:
-            return self._pass_through(*passage, fd, inside)
+            try:
+                return self._pass_through(*passage, fd, inside)
+            except FileNotFoundError:  # a directory went away since it was found touched
+                pass
         names, stats = walk.list_dir(fd)
         if self.skip and not path:
             kept = [i for i, name in enumerate(names) if name not in self.skip]
@@ -119,12 +141,13 @@ class Scanner:
         if wanted is not None:
             kept = [i for i, name in enumerate(names) if name in wanted]
             names, stats = [names[i] for i in kept], [stats[i] for i in kept]
-        self.worker.listed(path, names)
         self._seen.add(path)
         here = Directory(path)
         row_stamps = walk.stamps(stats, with_inode=self.with_inode)
         known = self.rows.get(path)
         same = known is not None and known[0] == dirrows.pack(names, row_stamps)
+        vouched = still and known is not None and (same or dirrows.has_names(known[0], names, walk.STAMP.size))
+        self.worker.listed(path, names, vouched=vouched)
         same = same and (not self._hidden or self._attributes_same(known[1], fd, names, stats))
         if same and self._visit_same(here, known[1], fd, path, names, stats, inside):
             return here
@@ -134,7 +157,7 @@ class Scanner:
 
     def _attributes_same(self, digest: bytes, fd: int, names: list[bytes], stats: list[os.stat_result]) -> bool:
         """Answer whether the entries of a directory have the attributes that its node says, read one by one."""
-        data = self.load_node(digest)
+        data = self.known.node(digest)
         if data is None:
             return False
         entries = tree.decode_node(data)
@@ -170,13 +193,13 @@ class Scanner:
             return True
         below: list[tuple[int, Directory]] = []
         for i in dirs:
-            child = self._descend_checked(fd, path, names[i], stats[i], inside)
+            child = self._descend_checked(fd, path, names[i], stats[i], inside, still=True)
             if child is None:  # it vanished since the listing, or may not be read: no longer what the row says
                 return self._visit_again(here, names, stats, below)
             below.append((i, child))
         same = all(not child.changed for _, child in below)
         lost = self.worker.stored and any(walk.relative(path, names[i]) in self.worker.stored for i in dirs)
-        data = None if same or lost else self.load_node(digest)
+        data = None if same or lost else self.known.node(digest)
         if lost or (data is None and not same):  # the node was lost: hash the files of this directory again
             return self._visit_again(here, names, stats, below)
         if len(dirs) < len(names):
@@ -229,7 +252,9 @@ class Scanner:
             old = old_entries.get(name)
             if kind == walk.DIR:
                 moved = old_stamps.get(name, b"")[:8] != piece[:8]
-                child = here.visited.get(name) or self._descend_checked(fd, here.path, name, st, inside, moved=moved)
+                child = here.visited.get(name) or self._descend_checked(
+                    fd, here.path, name, st, inside, moved=moved, still=same
+                )
                 if child is None:
                     continue
                 known_well = same and old is not None and not self._hidden
@@ -272,10 +297,10 @@ class Scanner:
             raise from_oserror(error, f"reading '{path.decode('utf-8', 'backslashreplace')}'") from error
 
     def _descend_checked(
-        self, fd: int, path: bytes, name: bytes, st: os.stat_result, inside: Any, *, moved: bool = False
+        self, fd: int, path: bytes, name: bytes, st: os.stat_result, inside: Any, **facts: bool
     ) -> Directory | None:
         try:
-            return self._descend(fd, path, name, st, inside, moved=moved)
+            return self._descend(fd, path, name, st, inside, **facts)
         except OSError as error:
             if walk.is_vanished(error):
                 return None
@@ -284,8 +309,21 @@ class Scanner:
                 return None
             raise
 
-    def _descend(self, fd: int, path: bytes, name: bytes, st: os.stat_result, inside: Any, *, moved: bool) -> Directory:
-        """Visit a subdirectory; `moved` says that another directory (inode) stood under this name before."""
+    def _descend(
+        self,
+        fd: int,
+        path: bytes,
+        name: bytes,
+        st: os.stat_result,
+        inside: Any,
+        *,
+        moved: bool = False,
+        still: bool = False,
+    ) -> Directory:
+        """Visit a subdirectory.
+
+        `moved` says that another directory (inode) stood under this name before; `still` that its stamp is the old one.
+        """
         below = walk.relative(path, name)
         known = None if moved else self._untouched.whole(below)
         if known is not None:
@@ -295,7 +333,7 @@ class Scanner:
         try:
             deeper = self.worker.enter(inside, name, below, child_fd, st)
             try:
-                child = self._visit(child_fd, below, deeper, moved=moved)
+                child = self._visit(child_fd, below, deeper, moved=moved, still=still)
             except OSError:
                 self.worker.abandon(deeper)
                 raise
@@ -308,7 +346,7 @@ class Scanner:
         """Visit only the subdirectories of an unchanged directory that lead to touched ones."""
         for place, name in onward:
             st = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            here.subdirs.append((place, self._descend(fd, here.path, name, st, inside, moved=False)))
+            here.subdirs.append((place, self._descend(fd, here.path, name, st, inside)))
         self._builder.settle(here)
         return here
 
@@ -316,7 +354,7 @@ class Scanner:
         """Return what the row and its node say about single entries; nothing when either is missing or bad."""
         if known is None:
             return {}, {}
-        data = self.load_node(known[1])
+        data = self.known.node(known[1])
         if data is None:
             return {}, {}
         try:
@@ -328,7 +366,8 @@ class Scanner:
         """Return the stamp, or one that never matches when the entry may change again without showing it."""
         newest = max(st.st_ctime_ns, st.st_mtime_ns)
         coarse = st.st_ctime_ns % 1_000_000_000 == 0 and st.st_mtime_ns % 1_000_000_000 == 0
-        if newest >= self.moment_ns - (COARSE_RACY_NS if coarse else RACY_NS):
+        slow = coarse or (not self.with_inode and walk.kind_of(st.st_mode) == walk.DIR)
+        if newest >= self.moment_ns - (COARSE_RACY_NS if slow else RACY_NS):
             return _NO_STAMP
         return piece
 

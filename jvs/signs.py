@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from jvs import engine, safepath, trees, walk
+from jvs import engine, safepath, tree, trees, walk
 from jvs.errors import JvsError
 
 TYPE_CHECKING = False
@@ -57,10 +57,11 @@ def _same(known: trees.Trees, digest: bytes, fd: int, ready: int, keeps_ctime: b
     data = known.data(digest)
     if data is None:
         return False
-    entries = known.load(digest)
+    entries = tree.decode_node(data)
     names, stats = walk.list_dir(fd)
     if names != [entry[0] for entry in entries]:
         return False
+    known.preload({entry[4] for entry in entries if entry[1] == walk.DIR})
     for entry, st in zip(entries, stats, strict=True):
         newest = max(st.st_mtime_ns, st.st_ctime_ns) if keeps_ctime else st.st_mtime_ns
         if newest >= ready or not _fits(entry, st):  # the same tick of a coarse clock may be before or after

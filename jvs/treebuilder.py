@@ -31,6 +31,7 @@ class Tree:
         self.totals: dict[bytes, dirrows.Total] = {}
         self.taken = 0  # entries that the rows did not answer for
         self.unreadable: list[tuple[bytes, str]] = []
+        self.plain = False  # known to have neither hard-link groups nor special files
         self.source_stamps = False  # the rows hold the stamps of the source, not of what was walked
 
     def payload(self) -> dict[str, int]:

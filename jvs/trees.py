@@ -73,6 +73,10 @@ class Trees:
         known = self._nodes.get(digest)
         return known if known is not None else self.store.index().node(digest)
 
+    def preload(self, digests: set[bytes]) -> None:
+        """Fetch nodes together that will be asked for one by one."""
+        self.store.index().preload(digests - self._nodes.keys(), set())
+
     def load(self, digest: bytes) -> list[Entry]:
         """Return the entries of a node. Errors: E_PAYLOAD_HASH_MISMATCH, E_IO when the payload had to be read."""
         data = self.data(digest)

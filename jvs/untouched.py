@@ -10,29 +10,38 @@ from jvs.treebuilder import Directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Set
     from typing import Any
 
 
 class Untouched:
     """Answers for directories in which nothing changed since their rows were written.
 
-    `touched` names those in which something may have changed; with None every directory may. `rows`, `load_node`
-    and `load_total` come from the index.
+    `touched` names those in which something may have changed; with None every directory may. `rows` and `known` come
+    from the index.
     """
 
-    def __init__(self, touched: frozenset[bytes] | None, rows: Any, load_node: Any, load_total: Any) -> None:
+    def __init__(self, touched: Set[bytes] | None, rows: Any, known: dirrows.Known) -> None:
         self._touched = touched
         self._rows = rows
-        self._load_node = load_node
-        self._load_total = load_total
+        self._known = known
         self._ways = _ways_to(touched)
+
+    def preload(self) -> None:
+        """Fetch what will be asked for, when all rows are at hand."""
+        if not self._touched:
+            return
+        visited = {*self._touched, *self._ways}
+        below = [path for path in self._rows if path.rpartition(b"/")[0] in visited]
+        nodes = {row[1] for path in visited if (row := self._rows.get(path)) is not None}
+        self._known.preload(nodes, nodes | {self._rows[path][1] for path in below})
 
     def whole(self, path: bytes) -> Directory | None:
         """Return a directory in and below which nothing changed; None when something may, or the index is short."""
         if self._touched is None or path in self._touched or path in self._ways:
             return None
         row = self._rows.get(path)
-        total = self._load_total(row[1]) if row is not None else None
+        total = self._known.total(row[1]) if row is not None else None
         if row is None or total is None:
             return None
         here = Directory(path)
@@ -49,8 +58,8 @@ class Untouched:
         if self._touched is None or path in self._touched:
             return None
         row = self._rows.get(path)
-        data = self._load_node(row[1]) if row is not None else None
-        total = self._load_total(row[1]) if row is not None else None
+        data = self._known.node(row[1]) if row is not None else None
+        total = self._known.total(row[1]) if row is not None else None
         if row is None or data is None or total is None:
             return None
         here = Directory(path)
@@ -60,7 +69,7 @@ class Untouched:
         places = {entry[0]: i for i, entry in enumerate(here.entries) if entry[1] == walk.DIR}
         onward: list[tuple[int, bytes]] = []
         for name in self._ways.get(path, ()):
-            below = self._load_total(here.entries[places[name]][4]) if name in places else None
+            below = self._known.total(here.entries[places[name]][4]) if name in places else None
             if below is None:
                 return None
             onward.append((places[name], name))
@@ -70,7 +79,7 @@ class Untouched:
         return here, onward
 
 
-def _ways_to(touched: frozenset[bytes] | None) -> dict[bytes, set[bytes]]:
+def _ways_to(touched: Set[bytes] | None) -> dict[bytes, set[bytes]]:
     """Return for each directory that leads to touched ones the names of its subdirectories that do."""
     ways: dict[bytes, set[bytes]] = {}
     for path in touched or ():

@@ -7,16 +7,39 @@ import importlib
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jvs import cli, commands, create, publish
+from jvs import cli, commands, create, dirrows, publish
 from jvs.settings import Settings
 from jvs.store import Store
 
 CONFORMANCE = Path(__file__).resolve().parent.parent / "conformance"
+
+
+class Known(dirrows.Known):
+    """Nodes and totals at hand, as an index has them."""
+
+    def __init__(self, nodes: dict, totals: dict | None = None) -> None:
+        self.nodes = nodes
+        self.totals = totals or {}
+
+    def node(self, digest: bytes) -> bytes | None:
+        return self.nodes.get(digest)
+
+    def total(self, node: bytes) -> dirrows.Total | None:
+        return self.totals.get(node)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a directory with what is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 class Said(NamedTuple):

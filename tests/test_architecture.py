@@ -15,9 +15,9 @@ LAYERS = (
     "observe terminal",
     "canon safepath layout walk template retention",
     "durable locks",
-    "tree hashing dirrows index treebuilder untouched scan content originals fidelity records settings pathspec",
-    "engine engine.btrfs engine.btrfs_cleaner engine.btrfs_search engine.control engine.copier engine.copy "
-    "engine.hardlinks engine.juicefs engine.juicefs_client engine.juicefs_mount engine.mend engine.reflink "
+    "tree hashing dirrows index treebuilder untouched sweep scan content originals fidelity records settings pathspec",
+    "engine engine.btrfs engine.btrfs_cleaner engine.btrfs_search engine.completeness engine.control engine.copier "
+    "engine.copy engine.hardlinks engine.juicefs engine.juicefs_client engine.juicefs_mount engine.mend engine.reflink "
     "engine.survey engine.target engine.writers",
     "delta place links switch recovery apply",
     "descriptor worktree intent audit audit_check anchor",
@@ -183,11 +183,11 @@ SPEAKS = {
 ALLOWED = {
     "what removes, renames and syncs": (REMOVES, {"durable"}),
     "what reads time and randomness": (READS_TIME, {"clock", "engine.control"}),
-    "what starts processes": (PROCESSES, {"engine.juicefs_client", "hooks", "dispatch", "terminal"}),
-    "what prints, exits and reads the environment": (SPEAKS, {"cli", "output", "dispatch", "engine.control"}),
+    "what starts processes": (PROCESSES, {"engine.juicefs_client", "hooks", "dispatch", "sweep", "terminal"}),
+    "what prints, exits and reads the environment": (SPEAKS, {"cli", "output", "dispatch", "engine.control", "sweep"}),
 }
 """Rule -> names, modules of the library that may use them. `dispatch` hands an unknown word to a program on PATH;
-`terminal` runs the pager for a command; `engine.control` is run as a program of its own, which imports nothing of jvs
+`terminal` runs the pager for a command; `sweep` forks and ends its helpers; `engine.control` is run as a program of its own, which imports nothing of jvs
 by then."""
 
 

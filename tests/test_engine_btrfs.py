@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import making
 import pytest
 from treefacts import describe_tree, diff_trees
 
@@ -109,7 +110,7 @@ def test_unchanged_files_are_not_read_again(place: Path, monkeypatch: pytest.Mon
     rows = {path: (row, digest) for path, row, digest in first.tree.rows}
     read: list[int] = []
     monkeypatch.setattr(tree, "hash_open_file", lambda fd: read.append(fd))
-    second = clone(place, "two", rows=rows, load_node=first.tree.nodes.get)
+    second = clone(place, "two", rows=rows, known=making.Known(first.tree.nodes))
     assert second.tree.root_hash == first.tree.root_hash
     assert read == []
 

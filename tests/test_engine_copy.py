@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import making
 import pytest
 from treefacts import describe_tree, diff_trees
 
@@ -41,7 +42,7 @@ class Store:
         time.sleep(0.05)  # until no stamp is young
         options.setdefault("base_payload", self.base)
         target = str(self.root / name)
-        request = engine.Request(str(self.worktree), target, rows=self.rows, load_node=self.nodes.get, **options)
+        request = engine.Request(str(self.worktree), target, rows=self.rows, known=making.Known(self.nodes), **options)
         cloned = engine.get("copy").clone(request)
         if cloned.tree is not None:
             self.rows.update({path: (row, digest) for path, row, digest in cloned.tree.rows})

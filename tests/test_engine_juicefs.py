@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import making
 import pytest
 from conftest import FsAt
 from treefacts import describe_tree, diff_trees
@@ -152,7 +153,7 @@ def test_unchanged_files_are_not_read_again(place: Place, monkeypatch: pytest.Mo
     (place.worktree / "a" / "file1").write_bytes(b"changed")
     real, read = tree.hash_open_file, []
     monkeypatch.setattr(tree, "hash_open_file", lambda fd: read.append(fd) or real(fd))
-    second = place.clone("two", rows=rows, load_node=first.tree.nodes.get)
+    second = place.clone("two", rows=rows, known=making.Known(first.tree.nodes))
     assert len(read) == 1
     assert second.tree.root_hash != first.tree.root_hash
     assert second.tree.payload()["files"] == 6

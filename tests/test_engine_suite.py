@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+import making
 import pytest
 from conftest import FsAt
 from treefacts import describe_tree, diff_trees, opened
@@ -50,7 +51,7 @@ class Place:
         target = str(self.store / name)
         options.setdefault("rows", self.rows)
         options.setdefault("base_payload", self.base)
-        request = engine.Request(str(self.worktree), target, load_node=self.nodes.get, **options)
+        request = engine.Request(str(self.worktree), target, known=making.Known(self.nodes), **options)
         cloned = self.engine.clone(request)
         if cloned.tree is not None and request.paths is None:
             for path in cloned.tree.gone:

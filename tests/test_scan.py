@@ -236,7 +236,7 @@ def test_only_what_changed_is_read_again(tmp_path):
     rows = {path: (row, node) for path, row, node in first.rows}
     making.write(tmp_path / "t", {"d2/f2": "changed"})
     worker = Counting()
-    again = scan.Scanner(worker, rows=rows, load_node=first.nodes.get, moment_ns=moment).run(str(tmp_path / "t"))
+    again = scan.Scanner(worker, rows=rows, known=making.Known(first.nodes), moment_ns=moment).run(str(tmp_path / "t"))
     assert worker.read == [b"d2/f2"]
     assert again.root_hash == verify.hash_directory(str(tmp_path / "t")).root_hash
     assert {path for path, _, _ in again.rows} == {b"", b"d2"}
@@ -276,7 +276,7 @@ def test_directories_that_are_gone_are_told(tmp_path):
     first = scan.Scanner(Counting(), moment_ns=walk_moment()).run(str(tmp_path / "t"))
     rows = {path: (row, node) for path, row, node in first.rows}
     shutil.rmtree(tmp_path / "t/d")
-    again = scan.Scanner(Counting(), rows=rows, load_node=first.nodes.get).run(str(tmp_path / "t"))
+    again = scan.Scanner(Counting(), rows=rows, known=making.Known(first.nodes)).run(str(tmp_path / "t"))
     assert sorted(again.gone) == [b"d", b"d/e"]
 
 
@@ -288,7 +288,7 @@ def test_lost_nodes_only_cost_reading(tmp_path):
     expected = verify.hash_directory(str(tmp_path / "t"))
     for lost in first.nodes:
         kept = {digest: data for digest, data in first.nodes.items() if digest != lost}
-        again = scan.Scanner(Counting(), rows=rows, load_node=kept.get).run(str(tmp_path / "t"))
+        again = scan.Scanner(Counting(), rows=rows, known=making.Known(kept)).run(str(tmp_path / "t"))
         assert again.root_hash == expected.root_hash
         assert again.payload() == expected.payload()
 

@@ -15,8 +15,6 @@ from jvs.errors import IOFailure, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from jvs import dirrows, scan
 
 JUICEFS, BTRFS, REFLINK, COPY = "juicefs-clone", "btrfs-snapshot", "reflink-copy", "copy"
@@ -29,10 +27,12 @@ _BTRFS_MAGIC = 0x9123683E
 class Request:
     """What to clone, and what is known already.
 
-    `target` must not exist; its parent must. `rows` and `load_node` come from the index; `base_payload` is the
-    payload that the rows describe, or None. `paths` limits a snapshot to some paths and the directories that lead
+    `target` must not exist; its parent must. `rows` and `known` come from the index; `base_payload` is the
+    payload that the rows describe, or None; `base_is_plain` says that it has neither hard-link groups nor special
+    files. `paths` limits a snapshot to some paths and the directories that lead
     to them. `hash` asks for the tree hash on the way, where that is cheaper than a walk afterwards. `as_worktree` makes
-    the target's root what a worktree's root is on that filesystem: a subvolume on btrfs.
+    the target's root what a worktree's root is on that filesystem: a subvolume on btrfs. `frozen` says that nothing
+    writes to the source: it is a payload.
     """
 
     def __init__(
@@ -41,8 +41,7 @@ class Request:
         target: str,
         *,
         rows: dirrows.Rows | dirrows.LazyRows | None = None,
-        load_node: Callable[[bytes], bytes | None] | None = None,
-        load_total: Callable[[bytes], dirrows.Total | None] | None = None,
+        known: dirrows.Known | None = None,
         base_payload: str | None = None,
         jobs: int = 1,
         allow_unreadable: bool = False,
@@ -50,19 +49,21 @@ class Request:
         paths: list[bytes] | None = None,
         control: str | None = None,
         as_worktree: bool = False,
+        frozen: bool = False,
     ) -> None:
         self.source = source
         self.target = target
         self.rows = rows
-        self.load_node = load_node
-        self.load_total = load_total
+        self.known = known
         self.base_payload = base_payload
+        self.base_is_plain = False
         self.jobs = jobs
         self.allow_unreadable = allow_unreadable
         self.hash = hash
         self.paths = paths
         self.control = control
         self.as_worktree = as_worktree
+        self.frozen = frozen
 
 
 class Cloned:

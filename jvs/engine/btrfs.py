@@ -99,15 +99,14 @@ class BtrfsEngine(Engine):
             request.source, moment_ns=moment, jobs=request.jobs, allow_unreadable=request.allow_unreadable
         )
         touched = None
-        if request.base_payload is not None and request.load_total is not None and self.search:
+        if request.base_payload is not None and request.known is not None and self.search:
             from jvs.engine import btrfs_search
 
             touched = btrfs_search.changed_directories(request.target, request.base_payload)
         scanner = scan.Scanner(
             worker,
             rows=request.rows,
-            load_node=request.load_node,
-            load_total=request.load_total,
+            known=request.known,
             moment_ns=moment,
             btrfs=True,
             touched=touched,

@@ -45,6 +45,18 @@ def why_not(directory: str, versions: tuple[tuple[int, int], ...] = KNOWN) -> st
     return ""
 
 
+def moves_directory_times(directory: str) -> bool:
+    """Answer whether the mount moves the times of a directory for whatever comes or goes a moment after the last time.
+
+    It leaves them alone within `--skip-dir-mtime` of the last move (0.1 s unless it was mounted otherwise).
+    """
+    from jvs import scan
+
+    meta = (mount_config(directory) or {}).get("Meta")
+    skipped_ns = meta.get("SkipDirMtime") if isinstance(meta, dict) else None
+    return isinstance(skipped_ns, int) and skipped_ns <= scan.COARSE_RACY_NS // 2
+
+
 def parse_version(text: str) -> tuple[int, int] | None:
     """Return (major, minor) of `1.4.2+2026-01-01.abc`, or None."""
     parts = text.split(".")
@@ -182,7 +194,7 @@ def find_control(directory: str) -> str:
     raise FileNotFoundError(2, "no control file: not inside JuiceFS", directory)
 
 
-def run(words: list[str]) -> None:
+def run(words: list[str]) -> Reply:
     """Do what the command line of the helper says. Errors: OSError, ValueError."""
     target = os.path.abspath(words[-1])
     parent, name = os.path.dirname(target), os.fsencode(os.path.basename(target))
@@ -199,17 +211,29 @@ def run(words: list[str]) -> None:
     reply = talk(find_control(parent), message)
     if reply.errno:
         raise OSError(reply.errno, os.strerror(reply.errno))
+    return reply
+
+
+def is_whole(printed: bytes) -> bool:
+    """Answer whether the helper counted as many entries cloned as the mount had announced.
+
+    Shape: `done total`. One that lost entries has fewer. The announcement counts what stands in the metadata engine's
+    own statistics, so that a tree which is being written may show a difference and still be whole.
+    """
+    words = printed.split()
+    return len(words) == 2 and words[0] == words[1] and int(words[0]) > 0
 
 
 def main(words: list[str]) -> int:
     """Be the helper; failures are told in the words of the client, so that one reader understands both."""
     try:
-        run(words)
+        reply = run(words)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
     except ValueError as error:
         reason = str(error)
     else:
+        os.write(1, b"%d %d\n" % (reply.done, reply.total))
         return 0
     os.write(2, f"<FATAL>: {words[0]} failed: {reason}\n".encode("utf-8", "backslashreplace"))
     return 1

@@ -28,6 +28,8 @@ _NOTHING = bytes(32)
 class Copier(scan.Worker):
     """Makes the target while the scanner walks the source."""
 
+    must_visit = None
+
     def __init__(self, request: Request, *, share: bool) -> None:
         super().__init__(jobs=request.jobs, allow_unreadable=request.allow_unreadable)
         self.request = request
@@ -343,7 +345,7 @@ def run(request: Request, *, engine_name: str, share: bool) -> Cloned:
     scanner = scan.Scanner(
         copier,
         rows=request.rows if request.hash else None,
-        load_node=request.load_node,
+        known=request.known,
         with_inode=with_inode,
         moment_ns=moment,
         btrfs=btrfs,

@@ -2,8 +2,9 @@
 
 JuiceFS reports success for clones that are not complete: on SQL metadata whole directories come out empty while
 files are created and removed in them, on Redis special files are dropped, and hard links become files of their own.
-So the names of the source are taken before each attempt and compared with the clone; what is missing without
-having been deleted means: throw the clone away and try again.
+So each clone is proved complete (`engine.completeness`): against the rows of the snapshot before, without a look at
+the source, where they vouch for it; else against the names of the source, taken before the clone. What is missing
+without having been deleted means: throw the clone away and try again.
 Source: jvs-engines(7), JuiceFS; juicefs(1) 1.1 to 1.4.
 """
 
@@ -14,6 +15,7 @@ import stat
 
 from jvs import clock, durable, engine, fidelity, safepath, scan, walk
 from jvs.engine import Cloned, Engine, Probe, Request, juicefs_mount, mend, writers
+from jvs.engine.completeness import Surveyed, Unproved, Vouched
 from jvs.engine.juicefs_client import Incomplete, Running
 from jvs.engine.survey import Survey
 from jvs.errors import CloneIncomplete, IOFailure, JvsError, from_oserror
@@ -28,6 +30,8 @@ class JuiceFSEngine(Engine):
 
     name = engine.JUICEFS
     cost = "O(entries)"
+    vouch = True
+    """Let the snapshot before vouch for names where it can; off: survey the source. The answer is the same."""
 
     def probe(self, source_dir: str, store_dir: str) -> Probe:
         """Source and store must be on one JuiceFS mount, and there must be a way to talk to it."""
@@ -102,12 +106,14 @@ class JuiceFSEngine(Engine):
             self.control = request.control
         writers.flush_open_files(request.source)
         problem: JvsError | None = None
-        for _ in range(TRIES):
-            attempt = _Attempt(self, request)
+        for kind in [*([_VouchedAttempt] if self._can_vouch(request) else []), *[_SurveyedAttempt] * TRIES]:
+            attempt = kind(self, request)
             try:
                 cloned = attempt.run()
                 _move(attempt.temporary, request.target)
                 return cloned
+            except Unproved:
+                self._discard(attempt.temporary)
             except Incomplete as error:
                 problem = error.problem
                 self._discard(attempt.temporary)
@@ -116,6 +122,18 @@ class JuiceFSEngine(Engine):
                 raise
         assert problem is not None
         raise _empty_attribute(request.source) or problem
+
+    def _can_vouch(self, request: Request) -> bool:
+        """Answer whether the quick proof may be tried.
+
+        It wants the count that the control file gives, a base in which nothing had to be mended, and times of
+        directories that the mount moves soon enough.
+        """
+        if not (self.vouch and request.hash and request.base_payload is not None and request.base_is_plain):
+            return False
+        from jvs.engine import control
+
+        return self._way(request.source)[0] == _CONTROL and control.moves_directory_times(request.source)
 
     def _discard(self, path: str) -> None:
         if os.path.lexists(path):
@@ -160,13 +178,57 @@ class JuiceFSEngine(Engine):
 
 
 class _Attempt:
-    """One clone under a fresh name beside the target, checked and mended."""
+    """One clone under a fresh name beside the target."""
 
     def __init__(self, owner: JuiceFSEngine, request: Request) -> None:
         self.owner = owner
         self.request = request
         self.temporary = f"{request.target}.{clock.random_hex(8)}"
         self.losses = fidelity.Losses()
+
+    def start(self) -> bytes:
+        """Clone, and wait until the clone is seen; return what the program that did it printed."""
+        printed = self.owner.run_clone(self.request.source, self.temporary).wait()
+        _await(self.temporary)
+        return printed
+
+    def hash(self, worker: scan.Worker, moment: int) -> scan.Tree:
+        """Walk the clone, reading what the rows do not know."""
+        scanner = scan.Scanner(
+            worker,
+            rows=self.request.rows,
+            known=self.request.known,
+            with_inode=False,
+            moment_ns=moment,
+        )
+        return scanner.run(self.temporary)
+
+    def cloned(self, tree: scan.Tree | None, moment: int) -> Cloned:
+        """Return what came of it."""
+        for path, why in tree.unreadable if tree is not None else ():
+            self.losses.add(path, "unreadable", why)
+        return Cloned(self.owner.name, self.losses.as_json(), tree, moment, with_inode=False)
+
+
+class _VouchedAttempt(_Attempt):
+    """A clone that is proved by its count and by the snapshot before. Errors: Unproved, when it takes a survey."""
+
+    def run(self) -> Cloned:
+        from jvs.engine import control
+
+        moment = clock.now_ns()
+        if not control.is_whole(self.start()):
+            raise Unproved
+        tree = self.hash(Vouched(self.request), moment)
+        tree.plain = True
+        return self.cloned(tree, moment)
+
+
+class _SurveyedAttempt(_Attempt):
+    """A clone that is compared with a survey of the source, and mended."""
+
+    def __init__(self, owner: JuiceFSEngine, request: Request) -> None:
+        super().__init__(owner, request)
         self.before = Survey()
         self.absent: set[bytes] = set()
 
@@ -176,37 +238,35 @@ class _Attempt:
             self.before.take(self.request.source)
         except OSError as error:
             raise from_oserror(error, f"reading '{self.request.source}'") from error
-        self.owner.run_clone(self.request.source, self.temporary).wait()
-        _await(self.temporary)
+        printed = self.start()
         try:
             self.absent = mend.specials(self.request.source, self.temporary, self.before, self.losses)
-            tree = self._look(moment)
-            self._check()
+            tree = None
+            if not self._count_is_proof(printed):
+                tree = self._look(moment)
+                self._check()
             mend.links(self.temporary, self.before, self.losses)
         except OSError as error:
             raise from_oserror(error, f"completing the clone of '{self.request.source}'") from error
-        for path, why in tree.unreadable if tree is not None else ():
-            self.losses.add(path, "unreadable", why)
-        return Cloned(self.owner.name, self.losses.as_json(), tree, moment, with_inode=False)
+        return self.cloned(tree, moment)
+
+    def _count_is_proof(self, printed: bytes) -> bool:
+        """Answer whether nothing can be missing: all was cloned that there is in a source to which nothing writes."""
+        from jvs.engine import control
+
+        return self.request.frozen and not self.request.hash and control.is_whole(printed)
 
     def _look(self, moment: int) -> scan.Tree | None:
         """Walk the clone: for its hash, or for its names only."""
-        self.missing: list[bytes] = []
-        if not self.request.hash:
-            after = Survey().take(self.temporary)
-            for path in self.before.names:
-                if path in after.names:
-                    self.missing.extend(self.before.missing(path, after.names[path]))
-            return None
-        worker = _NameChecker(self.before, self.missing, self.request)
-        scanner = scan.Scanner(
-            worker,
-            rows=self.request.rows,
-            load_node=self.request.load_node,
-            with_inode=False,
-            moment_ns=moment,
-        )
-        return scanner.run(self.temporary)
+        if self.request.hash:
+            worker = Surveyed(self.before, self.request)
+            tree = self.hash(worker, moment)
+            tree.plain = self.before.is_plain
+            self.missing = worker.missing
+            return tree
+        after = Survey().take(self.temporary)
+        self.missing = self.before.missing_in(after)
+        return None
 
     def _check(self) -> None:
         """Errors: Incomplete when something is missing that is still there in the source."""
@@ -228,19 +288,6 @@ class _Attempt:
                     path=shown,
                 )
             )
-
-
-class _NameChecker(scan.Worker):
-    """Hashes the clone and compares its names with those of the source on the way."""
-
-    def __init__(self, before: Survey, missing: list[bytes], request: Request) -> None:
-        super().__init__(jobs=request.jobs, allow_unreadable=request.allow_unreadable, slow_calls=True)
-        self._before = before
-        self._missing = missing
-
-    def listed(self, path: bytes, names: list[bytes]) -> None:
-        """Note what the source had in this directory and the clone has not."""
-        self._missing.extend(self._before.missing(path, names))
 
 
 def _empty_attribute(source: str) -> JvsError | None:

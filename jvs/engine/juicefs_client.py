@@ -33,22 +33,26 @@ class Running:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
             )
         except OSError as error:
             raise from_oserror(error, f"starting '{command[0]}'") from error
 
-    def wait(self) -> None:
-        """Wait for the end, also when we are interrupted meanwhile. Errors: E_NO_SPACE, E_IO; Incomplete."""
+    def wait(self) -> bytes:
+        """Wait for the end, also when we are interrupted meanwhile; return what it printed.
+
+        Errors: E_NO_SPACE, E_IO; Incomplete.
+        """
         try:
-            _, text = self._process.communicate()
+            printed, text = self._process.communicate()
         except BaseException:
             self._process.communicate()
             raise
         if self._process.returncode != 0:
             raise _explain(self.label, self._process.returncode, text)
+        return printed
 
 
 _RETRY = (

@@ -57,6 +57,15 @@ class Survey:
             if st.st_nlink > 1:
                 self.groups.setdefault(st.st_ino, []).append(walk.relative(path, name))
 
+    @property
+    def is_plain(self) -> bool:
+        """Answer whether there was nothing that a clone does not keep."""
+        return not self.specials and not self.groups
+
+    def missing_in(self, after: Survey) -> list[bytes]:
+        """Return the paths that this survey has, and a later one of the same directories has not."""
+        return [path for here in self.names if here in after.names for path in self.missing(here, after.names[here])]
+
     def missing(self, path: bytes, names: list[bytes]) -> list[bytes]:
         """Return the paths that this survey has in a directory and another listing of it has not."""
         known = self.names.get(path)

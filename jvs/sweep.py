@@ -1,0 +1,217 @@
+"""Finding in parallel which directories changed since their rows were written.
+
+A walk is bound by one processor: most of its time goes into a stat for each entry and the comparison with what the
+index knows. Several processes take a share each and answer with the directories that a walk has to visit; all others
+are as their rows say. Processes and not threads, because the interpreter runs one thread at a time.
+Source: jvs-protocol(7), Speed; fork(2).
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+
+from jvs import dirrows, safepath, walk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LEAST_ENTRIES = 5_000
+"""Trees with fewer entries are walked sooner than a process begins."""
+MOST_PROCESSES = 8
+
+
+class Swept:
+    """What a sweep found.
+
+    Shape: `touched` are the directories whose names or stamps are not those of their rows, the subdirectories of
+    these whose own stamps are not, and what could not be told; `gone` are those that are not there any more.
+    """
+
+    def __init__(self, touched: Iterable[bytes] = (), gone: Iterable[bytes] = (), entries: int = 0) -> None:
+        self.touched = set(touched)
+        self.gone = set(gone)
+        self.entries = entries
+
+    def add(self, other: Swept) -> None:
+        """Take over what another process found."""
+        self.touched |= other.touched
+        self.gone |= other.gone
+        self.entries += other.entries
+
+
+class Sweeper:
+    """Compares the directories below an open one with their rows; `with_inode` is as for a walk."""
+
+    processes = 0
+    """How many processes work, this one included; 0: one for each processor, 1: no sweep. The answer is the same."""
+
+    def __init__(self, root: int, rows: dirrows.Rows, *, with_inode: bool) -> None:
+        self._root = root
+        self._rows = rows
+        self._device = os.fstat(root).st_dev
+        self._with_inode = with_inode
+
+    def pays(self) -> bool:
+        """Answer whether a sweep is quicker than a walk, and possible: a process with threads must not fork."""
+        if self._processes() < 2 or has_threads():
+            return False
+        return sum(dirrows.count(row) for row, _ in self._rows.values()) >= LEAST_ENTRIES
+
+    def _processes(self) -> int:
+        return self.processes or min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
+
+    def run(self) -> Swept:
+        """Sweep. A share whose process fails counts as touched, so that the walk finds what is wrong there."""
+        first, *others = self._shares()
+        helpers = [_Helper(self, share) for share in others]
+        try:
+            found = self.look(first)
+            for helper in helpers:
+                found.add(helper.answer())
+            return found
+        finally:
+            for helper in helpers:
+                helper.end()
+
+    def _shares(self) -> list[list[bytes]]:
+        """Return the directories in parts of about as many entries, each below its parent's and in the order of a walk.
+
+        A process opens a directory from the one above it, which it has open already when they follow each other.
+        """
+        paths = sorted(self._rows, key=lambda path: path.replace(b"/", b"\0"))
+        counts = [dirrows.count(self._rows[path][0]) + 1 for path in paths]
+        size = sum(counts) / self._processes()
+        shares: list[list[bytes]] = [[]]
+        filled = 0
+        for path, count in zip(paths, counts, strict=True):
+            if filled >= size * len(shares) and shares[-1]:
+                shares.append([])
+            shares[-1].append(path)
+            filled += count
+        return shares
+
+    def look(self, paths: list[bytes]) -> Swept:
+        """Compare some directories with their rows, in this process."""
+        found = Swept()
+        way = _Way(self._root)
+        try:
+            for path in paths:
+                try:
+                    self._compare(way.open(path), path, found)
+                except OSError as error:
+                    above = path.rpartition(b"/")[0]
+                    if walk.is_vanished(error):
+                        found.gone.add(path)
+                        found.touched.add(above)  # the walk must not be led through it to what is gone
+                    else:
+                        found.touched.add(path)
+        finally:
+            way.close()
+        return found
+
+    def _compare(self, fd: int, path: bytes, found: Swept) -> None:
+        st = os.fstat(fd)
+        if st.st_dev != self._device:  # a mount point: the walk refuses it in its own words
+            found.touched.add(path)
+            return
+        names, stats = walk.list_dir(fd)
+        found.entries += len(names)
+        stamps = walk.stamps(stats, with_inode=self._with_inode)
+        row = self._rows[path][0]
+        if row == dirrows.pack(names, stamps):
+            return
+        found.touched.add(path)
+        known = dirrows.unpack(row, walk.STAMP.size)
+        width = walk.STAMP.size
+        for i, (name, st) in enumerate(zip(names, stats, strict=True)):
+            if walk.kind_of(st.st_mode) == walk.DIR and known.get(name) != stamps[i * width : (i + 1) * width]:
+                found.touched.add(walk.relative(path, name))
+
+
+def has_threads() -> bool:
+    """Answer whether this process has other threads that Python knows of."""
+    threading = sys.modules.get("threading")
+    return threading is not None and threading.active_count() > 1
+
+
+class _Way:
+    """The open directories that lead to the one that is looked at; no link is followed on the way."""
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._parts: list[bytes] = []
+        self._fds: list[int] = []
+
+    def open(self, path: bytes) -> int:
+        """Return a descriptor of a directory, good until the next call. Errors: OSError."""
+        parts = path.split(b"/") if path else []
+        same = 0
+        while same < min(len(parts), len(self._parts)) and parts[same] == self._parts[same]:
+            same += 1
+        self._shorten(same)
+        for part in parts[same:]:
+            fd = safepath.open_dir(part, self._fds[-1] if self._fds else self._root)
+            self._fds.append(fd)
+            self._parts.append(part)
+        return self._fds[-1] if self._fds else self._root
+
+    def _shorten(self, length: int) -> None:
+        while len(self._fds) > length:
+            os.close(self._fds.pop())
+            self._parts.pop()
+
+    def close(self) -> None:
+        """Close them all."""
+        self._shorten(0)
+
+
+class _Helper:
+    """A process that looks at a share. It ends without running anything of ours: no lock, file or buffer is its own."""
+
+    def __init__(self, sweeper: Sweeper, share: list[bytes]) -> None:
+        self._share = share
+        self._pipe, answer = os.pipe()
+        try:
+            self._pid = os.fork()
+        except OSError:  # no more processes: the walk does it
+            self._pid = 0
+            os.close(answer)
+            return
+        if self._pid == 0:
+            _answer_and_exit(sweeper, share, answer)
+        os.close(answer)
+
+    def answer(self) -> Swept:
+        """Wait for what it found."""
+        data = b""
+        while chunk := os.read(self._pipe, 1 << 16):
+            data += chunk
+        try:
+            return Swept(*marshal.loads(data))
+        except (EOFError, ValueError, TypeError):
+            return Swept(self._share)
+
+    def end(self) -> None:
+        """Make an end of it, also when nobody wants the answer any more."""
+        os.close(self._pipe)
+        if self._pid:
+            try:
+                os.kill(self._pid, 9)
+                os.waitpid(self._pid, 0)
+            except (ProcessLookupError, ChildProcessError):  # a program around us reaps its children by itself
+                pass
+
+
+def _answer_and_exit(sweeper: Sweeper, share: list[bytes], answer: int) -> None:
+    status = 1
+    try:
+        found = sweeper.look(share)
+        data = memoryview(marshal.dumps((list(found.touched), list(found.gone), found.entries)))
+        while data:
+            data = data[os.write(answer, data) :]
+        status = 0
+    finally:
+        os._exit(status)
