@@ -187,8 +187,8 @@ ALLOWED = {
     "what prints, exits and reads the environment": (SPEAKS, {"cli", "output", "dispatch", "engine.control", "sweep"}),
 }
 """Rule -> names, modules of the library that may use them. `dispatch` hands an unknown word to a program on PATH;
-`terminal` runs the pager for a command; `sweep` forks and ends its helpers; `engine.control` is run as a program of its own, which imports nothing of jvs
-by then."""
+`terminal` runs the pager for a command; `sweep` forks helpers, which end themselves; `engine.control` is run as a
+program of its own, which imports nothing of jvs by then."""
 
 
 @pytest.mark.parametrize("rule", ALLOWED)
