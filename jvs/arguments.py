@@ -40,10 +40,18 @@ def make_parser(
             raise UsageError(message.replace(_PLAIN, ""), hint=f"see '{self.prog} --help'")
 
         def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-            """Let options stand between arguments: argparse alone gives up there when an argument is optional."""
+            """Let options stand between arguments: argparse alone gives up there when an argument is optional.
+
+            What it does not give up on it understands in the same way, and sooner.
+            """
             rest = next((action for action in self._actions if action.nargs == argparse.REMAINDER), None)
             if rest is None:
-                return self.parse_intermixed_args(_behind_dashes_plain(args), namespace)
+                words = _behind_dashes_plain(args)
+                try:
+                    found, left = super().parse_known_args(words)
+                except UsageError:
+                    left = words
+                return self.parse_intermixed_args(words, namespace) if left else found
             found = super().parse_args(args, namespace)
             _take_command(self, rest.dest, found)
             return found

@@ -6,7 +6,10 @@ Source: jvs-format(5); RFC 8949 section 4.2.1.
 from __future__ import annotations
 
 import json
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MAX_DEPTH = 64
 MAX_INT_DIGITS = 40

@@ -40,6 +40,21 @@ def run(
     parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], Result], argv: list[str] | None = None
 ) -> int:
     """Run one command from its arguments to its exit code; every failure becomes a class, a sentence and a hint."""
+    try:
+        return _run(parser, work, argv)
+    finally:
+        if argv is None:
+            _spare_the_collector()
+
+
+def _spare_the_collector() -> None:
+    """Take all there is out of the search for garbage that a process makes at its end: the system takes it at once."""
+    import gc
+
+    gc.freeze()
+
+
+def _run(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], Result], argv: list[str] | None) -> int:
     output.open_streams()
     words = sys.argv[1:] if argv is None else argv
     as_json = asks_for_json(words)
@@ -165,7 +180,14 @@ def read_stdin() -> bytes:
 
 def main(argv: list[str] | None = None) -> int:
     """Run `jvs WORD ...`. The version costs nothing more; everything else is handed to the command."""
-    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        return _main(sys.argv[1:] if argv is None else list(argv))
+    finally:
+        if argv is None:
+            _spare_the_collector()
+
+
+def _main(words: list[str]) -> int:
     output.open_streams()
     if words == ["--version"] or words == ["version"]:
         try:

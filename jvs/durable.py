@@ -302,7 +302,15 @@ class Barrier:
 
     def __init__(self, directory: str, *, each: bool = False) -> None:
         self._fd = safepath.open_dir(directory)
-        self.whole_filesystem = not each and filesystem_type(self._fd) in _SYNCFS_FLUSHES
+        self._each = each
+        self._whole: bool | None = None
+
+    @property
+    def whole_filesystem(self) -> bool:
+        """Whether one syncfs(2) flushes everything here."""
+        if self._whole is None:
+            self._whole = not self._each and filesystem_type(self._fd) in _SYNCFS_FLUSHES
+        return self._whole
 
     def flush(self) -> None:
         """Sync the whole filesystem. Durable: everything on it. Errors: OSError; never try again after one."""

@@ -38,7 +38,7 @@ def choose(store: Store, words: list[str], at: str | None, name: str) -> tuple[s
 
 def _resolves(store: Store, word: str, name: str) -> str | None:
     try:
-        return refs.resolve(store, word, name)
+        return refs.resolve(store, word, name, suggest=False)
     except (NotFound, NameInvalid):
         return None
     except JvsError as error:

@@ -26,9 +26,10 @@ SHORT_DIGITS = 7
 _NAME_LENGTH = len("1700000000000-0a1b2c3d.json")
 
 
-def resolve(store: Store, target: str, name: str | None = None) -> str:
+def resolve(store: Store, target: str, name: str | None = None, *, suggest: bool = True) -> str:
     """Return the id of the visible snapshot that a target stands for, seen from a worktree.
 
+    Without `suggest` no near ones are looked for.
     Errors: E_NOT_FOUND with near ones, E_AMBIGUOUS with the candidates, E_LINEAGE_BROKEN, E_DESCRIPTOR_CORRUPT.
     """
     worktree_name = store.worktree_name(name)
@@ -44,7 +45,7 @@ def resolve(store: Store, target: str, name: str | None = None) -> str:
     if len(by_prefix) == 1:
         lineage.load_visible(store, by_prefix[0])
         return by_prefix[0]
-    return _by_words(store, target, ids, by_prefix)
+    return _by_words(store, target, ids, by_prefix, suggest=suggest)
 
 
 def _has_prefix(snapshot_id: str, target: str) -> bool:
@@ -91,7 +92,7 @@ def _by_age(store: Store, target: str, name: str) -> str:
     raise NotFound(f"no snapshot of '{name}' is that old: '{target}'", hint="'jvs history' shows their ages")
 
 
-def _by_words(store: Store, target: str, ids: list[str], by_prefix: list[str]) -> str:
+def _by_words(store: Store, target: str, ids: list[str], by_prefix: list[str], *, suggest: bool) -> str:
     """Look among tags and notes; this reads every descriptor."""
     found = lineage.all_records(store.layout, tolerant=True)
     tagged = [record for record in found.values() if target in record["tags"]]
@@ -107,7 +108,7 @@ def _by_words(store: Store, target: str, ids: list[str], by_prefix: list[str]) -
             return candidates[0]["snapshot_id"]
     if candidates:
         raise _ambiguous(target, candidates)
-    raise _not_found(target, found)
+    raise _not_found(target, found if suggest else {})
 
 
 def _newest(found: dict[str, dict[str, Any]], among: list[dict[str, Any]]) -> dict[str, Any]:
@@ -125,14 +126,16 @@ def _ambiguous(target: str, candidates: list[dict[str, Any]]) -> Ambiguous:
 
 
 def _not_found(target: str, found: dict[str, dict[str, Any]]) -> JvsError:
-    import difflib
-
     words: dict[str, str] = {}
     for snapshot_id, record in found.items():
         for word in (record["note"][:60], *record["tags"], snapshot_id, snapshot_id[14:]):
             if isinstance(word, str) and word:
                 words[word] = snapshot_id
-    near = difflib.get_close_matches(target, words, n=3, cutoff=0.6)
+    near: list[str] = []
+    if words:
+        import difflib
+
+        near = difflib.get_close_matches(target, words, n=3, cutoff=0.6)
     hint = f"did you mean {', '.join(repr(word) for word in near)}?" if near else "'jvs history --all' lists them"
     return NotFound(f"no snapshot answers to '{target}'", hint=hint, near=near)
 

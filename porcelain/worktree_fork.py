@@ -53,12 +53,14 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _text(made: dict[str, Any], name: str, snapshot_id: str, screen: Terminal) -> str:
-    from jvs import history_text, terminal
-
     lines = [f"Created worktree '{name}' from snapshot {snapshot_id}"]
     if screen.tty and len(lines[0]) > screen.width:
         lines = [f"Created worktree '{name}'", f"  from snapshot {snapshot_id}"]
     lines.append(made["path"])
+    if not made["degraded"]:
+        return "\n".join(lines) + "\n"
+    from jvs import history_text, terminal
+
     for loss in made["degraded"][:10]:
         lines += terminal.wrap(history_text.show_loss(loss), screen, "not kept: ", "  ")
     if len(made["degraded"]) > 10:

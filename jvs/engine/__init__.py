@@ -21,7 +21,6 @@ JUICEFS, BTRFS, REFLINK, COPY = "juicefs-clone", "btrfs-snapshot", "reflink-copy
 NAMES = (JUICEFS, BTRFS, REFLINK, COPY)
 """In order of preference."""
 CONTROLS = ("auto", "never", "always")
-_BTRFS_MAGIC = 0x9123683E
 
 
 class Request:
@@ -206,10 +205,14 @@ def pick(
 
     Errors: E_USAGE for an unknown name; E_IO when the one that was asked for does not work here.
     """
+    from jvs.engine import juicefs_mount
+
     names = NAMES if requested in (None, "", "auto") else (requested,)
     reason = ""
     for name in names:
         assert name is not None
+        if name == JUICEFS and len(names) > 1 and not juicefs_mount.is_juicefs(nearest(source_dir)):
+            continue
         engine = get(name).configure(binary=binary, control=control, search_path=search_path)
         answer = engine.probe(source_dir, store_dir)
         if answer.works:
@@ -234,17 +237,10 @@ def nearest(path: str) -> str:
 
 
 def is_btrfs(directory: str) -> bool:
-    """Answer whether a directory lies on btrfs."""
-    from jvs import durable, safepath
+    """Answer whether a directory lies on btrfs, which alone knows this ioctl: asking for its id costs no ctypes."""
+    from jvs.engine import btrfs
 
-    try:
-        fd = safepath.open_dir(directory)
-    except OSError:
-        return False
-    try:
-        return durable.filesystem_type(fd) == _BTRFS_MAGIC
-    finally:
-        os.close(fd)
+    return btrfs.filesystem_id(directory) is not None
 
 
 def scan_flags(directory: str) -> tuple[bool, bool]:

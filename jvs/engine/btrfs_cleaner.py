@@ -11,12 +11,11 @@ import fcntl
 import os
 import struct
 
-from jvs import clock, durable, safepath
+from jvs import clock, engine, safepath
 
 SYNC = 0x9408  # _IO(0x94, 8); commits, and wakes the thread that cleans up
 SUBVOL_SYNC_WAIT = 0x40109441  # _IOW(0x94, 65, struct btrfs_ioctl_subvol_wait), 16 bytes; since Linux 6.13
 _COUNT = 2
-_MAGIC = 0x9123683E
 _PAUSE_SECONDS = 0.02
 MOST_SECONDS = 60.0
 
@@ -26,10 +25,10 @@ def wait_for_space(directory: str) -> None:
 
     After a minute it goes on without: the kernel still frees them. Errors: OSError.
     """
+    if not engine.is_btrfs(directory):
+        return
     fd = safepath.open_dir(directory)
     try:
-        if durable.filesystem_type(fd) != _MAGIC:
-            return
         deadline = clock.monotonic() + MOST_SECONDS
         fcntl.ioctl(fd, SYNC)
         while _waiting(fd) and clock.monotonic() < deadline:
