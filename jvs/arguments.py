@@ -49,9 +49,11 @@ def make_parser(
                 words = _behind_dashes_plain(args)
                 try:
                     found, left = super().parse_known_args(words)
-                except UsageError:
-                    left = words
-                return self.parse_intermixed_args(words, namespace) if left else found
+                    if not left:
+                        return found
+                except UsageError:  # which the other way of looking at it may not be
+                    pass
+                return self.parse_intermixed_args(words, namespace)
             found = super().parse_args(args, namespace)
             _take_command(self, rest.dest, found)
             return found

@@ -171,12 +171,35 @@ class Index(dirrows.Known):
             }
         return {}
 
+    def bound_rows(self, name: str) -> dirrows.Rows:
+        """Return the rows of one worktree if its base vouches for all of them, else none.
+
+        A row alone is true of the stamps in it, but its node also says what is below: the row above a directory must
+        not be older than that of the directory.
+        """
+        with self.at_once():
+            base = self.bound_base(name)
+            return self.rows(name, base[2]) if base is not None else {}
+
     def seen_rows(self, name: str) -> dirrows.Rows:
         """Return the rows of one worktree with those of later looks before them, for looking only.
 
         What a look found has the right digests, but says nothing of what any payload holds: no link may rest on it.
         """
-        return {**self.rows(name), **self.rows(dirrows.seen(name))}
+        with self.at_once():
+            rows = self.bound_rows(name)
+            checks = self.seen_checks(name)
+            return {**rows, **self.rows(dirrows.seen(name), checks)} if checks is not None else rows
+
+    def seen_checks(self, name: str) -> frozenset[bytes] | None:
+        """Return the checksums of the rows of later looks; None when they were laid over other rows than those now."""
+        seen = self.bound_base(dirrows.seen(name))
+        return seen[2] if seen is not None and seen[0] == self.base_id(name) else None
+
+    def base_id(self, name: str) -> str:
+        """Return the snapshot that the rows of a worktree describe; empty when there is none."""
+        base = self.base(name)
+        return base[0] if base is not None else ""
 
     def checked_row(self, name: str, path: bytes) -> tuple[bytes, bytes, bytes] | None:
         """Return one row of a worktree and its checksum, when that is right."""

@@ -53,7 +53,9 @@ def walk_now(store: Store, name: str) -> scan.Tree:
     moment = clock.now_ns()
     scan.writeback(directory)  # stores into mapped files change no time stamp while their page is dirty
     found = _walk(store, name, directory, moment_ns=moment)
-    store.index().store(seen(name), rows=found.rows, nodes=found.nodes, totals=found.totals)
+    index = store.index()
+    base, fresh = (index.base_id(name), found.digest), index.seen_checks(name) is None
+    index.store(seen(name), rows=found.rows, nodes=found.nodes, totals=found.totals, base=base, replace=fresh)
     return found
 
 

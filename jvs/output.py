@@ -235,7 +235,7 @@ def help_width() -> int:
     if width is None:
         try:
             width = os.get_terminal_size(sys.stdout.fileno()).columns
-        except (OSError, ValueError):  # no terminal
+        except (OSError, ValueError, AttributeError):  # no terminal, or no stdout at all
             width = 0
     return (width or 80) - 2
 

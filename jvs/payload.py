@@ -61,10 +61,8 @@ def with_index(store: Store, name: str, request: engine.Request, *, lazy: bool) 
     index = store.index()
     with index.at_once():
         base = index.bound_base(name)
-        if lazy and base is not None:
-            request.rows = LazyRows(index, name, base[2])
-        else:
-            request.rows = index.rows(name, None if base is None else base[2])
+        if base is not None:
+            request.rows = LazyRows(index, name, base[2]) if lazy else index.rows(name, base[2])
     request.known = index
     if base is not None:
         payload = store.layout.payload(base[0])
@@ -98,12 +96,12 @@ def _hash_clone(store: Store, record: dict[str, Any]) -> scan.Tree:
         raise CloneIncomplete(f"the clone '{path}' is not there", hint="run 'jvs-clone-tree --record' before this step")
     index = store.index()
     # What the index says of the worktree holds for a clone that carries the same inode numbers or ctimes over; a
-    # copy has stamps of its own, which match nothing, and is read whole.
+    # copy has stamps of its own, and is read whole.
     own_inodes, btrfs = engine.scan_flags(path)
     partial = record["partial_paths"] is not None
     scanner = scan.Scanner(
         scan.Worker(jobs=os.cpu_count() or 1, slow_calls=not own_inodes),
-        rows=None if partial else index.rows(record["worktree"]),
+        rows=None if partial or not engine.keeps_stamps(record["engine"]) else index.bound_rows(record["worktree"]),
         known=index,
         with_inode=record["with_inode"],
         moment_ns=record["moment_ns"],

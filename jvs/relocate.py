@@ -76,9 +76,10 @@ def _forward_rename(store: Store, pending: dict[str, Any]) -> None:
 def _rename_rows(store: Store, old: str, new: str) -> None:
     """Let what the index knows follow the files: their stamps are what they were."""
     index = store.index()
-    rows = [(path, row, node) for path, (row, node) in index.rows(old).items()]
-    base = index.base(old)
-    index.store(new, rows=rows, base=base, replace=True)
+    base = index.bound_base(old)
+    if base is not None:
+        rows = [(path, row, node) for path, (row, node) in index.rows(old, base[2]).items()]
+        index.store(new, rows=rows, base=base[:2], plain=base[3], replace=True)
     index.forget(old)
 
 

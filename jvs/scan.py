@@ -39,8 +39,8 @@ class Scanner:
     has other inode numbers in the clone (JuiceFS). `moment_ns` is the time before which the tree's dirty pages
     were written back: stamps that are not older are not kept. `btrfs` refuses nested subvolumes. `only` limits some
     directories to some names; `skip` leaves names out of the root. `touched` are the only directories in which
-    anything may have changed since the rows were written: those that lead to them, and all others, are taken from
-    the rows and what is known of their nodes without being listed.
+    anything may have changed since the rows were written (and `gone` those that are not there any more): those that
+    lead to them, and all others, are taken from the rows and what is known of their nodes without being listed.
     """
 
     def __init__(
@@ -55,12 +55,13 @@ class Scanner:
         skip: frozenset[bytes] = frozenset(),
         only: dict[bytes, set[bytes]] | None = None,
         touched: Set[bytes] | None = None,
+        gone: Set[bytes] = frozenset(),
     ) -> None:
         self.worker = worker
         self.rows: Any = {} if rows is None else rows
         self.known = known or dirrows.Known()
         self._untouched = Untouched(touched, self.rows, self.known)
-        self._gone: set[bytes] | None = None if touched is None else set()
+        self._gone = None if touched is None else gone
         self.with_inode = with_inode
         self.moment_ns = moment_ns
         self.btrfs = btrfs
@@ -106,9 +107,7 @@ class Scanner:
         found.root_hash = tree.root_hash(found.root)
         found.files, found.dirs, found.symlinks, found.others = root.counts
         found.bytes = root.size
-        if self._gone is None:
-            self._gone = {path for path in self.rows if path not in self._seen}
-        found.gone = list(self._gone)
+        found.gone = [path for path in (self.rows if self._gone is None else self._gone) if path not in self._seen]
         found.unreadable = self.worker.unreadable
         return found
 

@@ -27,7 +27,7 @@ class Swept:
     """What a sweep found.
 
     Shape: `touched` are the directories whose names or stamps are not those of their rows, the subdirectories of
-    these whose own stamps are not, and what could not be told; `gone` are those that are not there any more.
+    these whose own stamps are not, and what could not be told; `gone` are those of them that are not there any more.
     """
 
     def __init__(self, touched: Iterable[bytes] = (), gone: Iterable[bytes] = (), entries: int = 0) -> None:
@@ -46,7 +46,7 @@ class Sweeper:
     """Compares the directories below an open one with their rows; `with_inode` is as for a walk."""
 
     processes = 0
-    """How many processes work, this one included; 0: one for each processor, 1: no sweep. The answer is the same."""
+    """How many processes work, this one included; 0: one for each processor. The answer is the same."""
 
     def __init__(self, root: int, rows: dirrows.Rows, *, with_inode: bool) -> None:
         self._root = root
@@ -55,12 +55,13 @@ class Sweeper:
         self._with_inode = with_inode
 
     def pays(self) -> bool:
-        """Answer whether a sweep is quicker than a walk, and possible: a process with threads must not fork."""
-        if self._processes() < 2 or has_threads():
-            return False
-        return sum(dirrows.count(row) for row, _ in self._rows.values()) >= LEAST_ENTRIES
+        """Answer whether a sweep is quicker than a walk of the same tree."""
+        return self._processes() > 1
 
     def _processes(self) -> int:
+        """Return how many processes share the work; a process with threads must not fork."""
+        if has_threads() or sum(dirrows.count(row) for row, _ in self._rows.values()) < LEAST_ENTRIES:
+            return 1
         return self.processes or min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
 
     def run(self) -> Swept:
@@ -83,7 +84,7 @@ class Sweeper:
         """
         paths = sorted(self._rows, key=lambda path: path.replace(b"/", b"\0"))
         counts = [dirrows.count(self._rows[path][0]) + 1 for path in paths]
-        size = sum(counts) / self._processes()
+        size = sum(counts) / self._processes() or 1
         shares: list[list[bytes]] = [[]]
         filled = 0
         for path, count in zip(paths, counts, strict=True):
@@ -106,8 +107,7 @@ class Sweeper:
                     if walk.is_vanished(error):
                         found.gone.add(path)
                         found.touched.add(above)  # the walk must not be led through it to what is gone
-                    else:
-                        found.touched.add(path)
+                    found.touched.add(path)
         finally:
             way.close()
         return found
@@ -121,14 +121,17 @@ class Sweeper:
         found.entries += len(names)
         stamps = walk.stamps(stats, with_inode=self._with_inode)
         row = self._rows[path][0]
+        below = [i for i, st in enumerate(stats) if st.st_mode & 0o170000 == 0o040000]
+        # The index may have lost a row: nobody looks into that directory, and the row above does not show its content.
+        found.touched.update(child for i in below if (child := walk.relative(path, names[i])) not in self._rows)
         if row == dirrows.pack(names, stamps):
             return
         found.touched.add(path)
         known = dirrows.unpack(row, walk.STAMP.size)
         width = walk.STAMP.size
-        for i, (name, st) in enumerate(zip(names, stats, strict=True)):
-            if walk.kind_of(st.st_mode) == walk.DIR and known.get(name) != stamps[i * width : (i + 1) * width]:
-                found.touched.add(walk.relative(path, name))
+        for i in below:
+            if known.get(names[i]) != stamps[i * width : (i + 1) * width]:
+                found.touched.add(walk.relative(path, names[i]))
 
 
 def has_threads() -> bool:

@@ -318,3 +318,68 @@ def test_a_look_that_read_much_is_quick_the_next_time_and_no_link_rests_on_it(tm
     second = take()
     assert second["payload_root_hash"] == seen.root_hash
     assert verify.check_snapshot(store, second["snapshot_id"]).error is None
+
+
+def test_rows_without_a_base_are_not_used(path):
+    """Each may be true, and the row above a directory older than that of the directory."""
+    with filled(path) as cache:
+        assert set(cache.bound_rows("main")) == {b"", b"sub"}
+    forge(path, "DELETE FROM base", ())
+    with index.Index(path) as cache:
+        assert cache.bound_rows("main") == {}
+        assert cache.seen_rows("main") == {}
+
+
+def test_what_a_look_found_is_laid_over_the_rows_that_it_had(path):
+    other = dirrows.pack([b"b"], b"t" * 44)
+    with filled(path) as cache:
+        assert cache.seen_checks("main") is None
+        cache.store(dirrows.seen("main"), rows=[(b"", other, DIGEST)], base=("ID", DIGEST))
+        assert cache.seen_rows("main") == {b"": (other, DIGEST), b"sub": (ROW, DIGEST)}
+        assert cache.rows("main")[b""] == (ROW, DIGEST)
+    forge(path, "UPDATE base SET snapshot='ID2' WHERE tree='main/seen'", ())
+    with index.Index(path) as cache:
+        assert cache.seen_rows("main") == {b"": (ROW, DIGEST), b"sub": (ROW, DIGEST)}
+
+
+def test_a_look_before_the_first_snapshot_is_remembered(path):
+    with index.Index(path) as cache:
+        cache.store(dirrows.seen("main"), rows=[(b"", ROW, DIGEST)], base=("", DIGEST))
+        assert cache.seen_rows("main") == {b"": (ROW, DIGEST)}
+        cache.store("main", rows=[(b"sub", ROW, DIGEST)], base=("ID", DIGEST))
+        assert cache.seen_rows("main") == {b"sub": (ROW, DIGEST)}
+
+
+def test_what_is_fetched_ahead_is_what_is_asked_for(path):
+    with filled(path) as cache:
+        cache.store(None, totals={DIGEST: (1, 2, 3, 4, 5)})
+        cache.preload({DIGEST, b"\2" * 32}, {DIGEST})
+        assert not cache._db.in_transaction
+        forge(path, "DELETE FROM node", ())
+        assert (cache.node(DIGEST), cache.total(DIGEST)) == (DATA, (1, 2, 3, 4, 5))
+        assert cache.node(DIGEST) is None
+        assert cache.node(b"\2" * 32) is None
+
+
+def test_several_questions_at_once_hold_one_lock_and_let_go_of_it(path):
+    with filled(path) as cache:
+        with cache.at_once(), cache.at_once():
+            assert cache.node(DIGEST) == DATA
+            assert cache._db.in_transaction
+        assert not cache._db.in_transaction
+        with cache.at_once():
+            cache.store("main", rows=[(b"new", ROW, DIGEST)], base=("ID2", b"root"))
+        assert cache.base("main") == ("ID2", b"root")
+        with pytest.raises(KeyError), cache.at_once():
+            raise KeyError
+        assert not cache._db.in_transaction
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_whether_a_base_is_plain_is_bound_to_it(path, plain):
+    with filled(path) as cache:
+        cache.store("main", base=("ID", b"root"), plain=plain)
+        assert cache.bound_base("main")[3] is plain
+    forge(path, "UPDATE base SET plain=?", (int(not plain),))
+    with index.Index(path) as cache:
+        assert cache.bound_base("main") is None

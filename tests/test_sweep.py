@@ -203,11 +203,14 @@ def test_it_is_left_alone_where_it_does_not_pay(tmp_path, monkeypatch):
         sweeper = sweep.Sweeper(fd, tree.rows, with_inode=True)
         force(monkeypatch, processes=2)
         assert sweeper.pays()
+        monkeypatch.setattr(sweep, "has_threads", lambda: True)
+        assert not sweeper.pays()
         force(monkeypatch, processes=1)
         assert not sweeper.pays()
         force(monkeypatch, processes=2)
         monkeypatch.setattr(sweep, "LEAST_ENTRIES", 1000)
         assert not sweeper.pays()
+        assert not sweeper.run().touched
     finally:
         os.close(fd)
 
@@ -285,3 +288,12 @@ def test_a_sweep_gives_the_answer_of_a_walk(tmp_path_factory, rounds):
         by_walk = dict(tree.remember(walked))
         tree.rows, tree.known = before, known
         assert tree.remember(swept) == by_walk
+
+
+def test_a_directory_whose_row_was_lost_is_visited(tmp_path, forced):
+    """The row above does not change when a file below is written in place."""
+    for lost in ("b", "b/c", "b/c/d", "e/g"):
+        tree = tree_of(tmp_path / lost.replace("/", "-"))
+        del tree.rows[lost.encode()]
+        (tree.root / lost / "f1").write_text("changed")
+        assert tree.walk().root_hash == verify.hash_directory(str(tree.root)).root_hash

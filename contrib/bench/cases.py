@@ -132,6 +132,15 @@ class Place:
             self.tree.change(changed)
             return self.snapshot("second")
 
+        def without_search() -> Took:
+            self.tree.change(changed)
+            plain = [
+                "setpriv",
+                "--bounding-set",
+                "-sys_admin",
+            ]  # as everybody but root: btrfs does not tell what changed
+            return run([*plain, self.jvs, "snapshot", "--no-progress", "second"], self.main)
+
         def with_status() -> Took:
             return self.raw()[0] + self.git("status", "--short")[0], 0
 
@@ -142,6 +151,7 @@ class Place:
             self.git("status")
             against = "btrfs subvolume snapshot + git status"
             self.pair("second snapshot", mine, with_status, against, changed=changed)
+            self.pair("second snapshot, no search", without_search, with_status, against, changed=changed)
         else:
             self.raw()
             self.pair("second snapshot", mine, self.raw, self.primitive(), changed=changed)

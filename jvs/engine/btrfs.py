@@ -19,6 +19,8 @@ from jvs.errors import CloneIncomplete, JvsError, from_oserror
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from jvs import scan
 
 ROOT_INODE = 256  # BTRFS_FIRST_FREE_OBJECTID: the inode of every subvolume's root, and of nothing else
@@ -43,7 +45,9 @@ class BtrfsEngine(Engine):
     name = engine.BTRFS
     cost = "O(1)"
     search = True
-    """Find changes by searching the filesystem's tree where we may; off: walk. The answer is the same."""
+    """Find changes by searching the filesystem's tree where we may; off: sweep. The answer is the same."""
+    sweep = True
+    """Find changes by sweeping the worktree; off: walk the snapshot. The answer is the same."""
 
     def probe(self, source_dir: str, store_dir: str) -> Probe:
         """The source must be a subvolume's root, or not exist yet, and the store on the same filesystem."""
@@ -98,11 +102,7 @@ class BtrfsEngine(Engine):
         worker = originals.OriginalsWorker(
             request.source, moment_ns=moment, jobs=request.jobs, allow_unreadable=request.allow_unreadable
         )
-        touched = None
-        if request.base_payload is not None and request.known is not None and self.search:
-            from jvs.engine import btrfs_search
-
-            touched = btrfs_search.changed_directories(request.target, request.base_payload)
+        touched, gone = self._touched(request)
         scanner = scan.Scanner(
             worker,
             rows=request.rows,
@@ -110,8 +110,38 @@ class BtrfsEngine(Engine):
             moment_ns=moment,
             btrfs=True,
             touched=touched,
+            gone=gone,
         )
         return scanner.run(request.target)
+
+    def _touched(self, request: Request) -> tuple[Set[bytes] | None, Set[bytes]]:
+        """Return the directories in which anything may have changed, and those that are gone; None: it is to be walked.
+
+        Where the filesystem does not tell, the worktree is swept, whose inodes are at hand: those of a new snapshot
+        are all read anew. It comes after the snapshot, and a ctime never goes back: what has its old stamps by now had
+        them in the snapshot. What came and went meanwhile has moved the times of its directory; those of the root
+        stand in no row, so that it is always looked at.
+        """
+        if request.known is None or not request.rows:
+            return None, frozenset()
+        if request.base_payload is not None and self.search:
+            from jvs.engine import btrfs_search
+
+            touched = btrfs_search.changed_directories(request.target, request.base_payload)
+            if touched is not None:
+                return touched, frozenset()
+        if not self.sweep:
+            return None, frozenset()
+        from jvs import dirrows, sweep
+
+        rows = request.rows.all() if isinstance(request.rows, dirrows.LazyRows) else request.rows
+        request.rows = rows
+        source = safepath.open_dir(request.source)
+        try:
+            found = sweep.Sweeper(source, rows, with_inode=True).run()
+        finally:
+            os.close(source)
+        return found.touched | {b""}, found.gone
 
     def _drop_unreadable(self, target: str, tree: scan.Tree) -> list[dict[str, str]]:
         """Take what could not be hashed out of the snapshot, so that it holds exactly what its hash says."""

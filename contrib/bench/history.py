@@ -1,0 +1,61 @@
+"""The first page of a long history: a repository with many published snapshots, made by hand.
+
+Taking 10,000 snapshots would take most of an hour. Their payload is one and the same small directory for all, so the
+descriptors and markers are written as jvs-format(5) says, each the child of the one before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+from cases import Place
+from measure import Row, Took, compare, run
+from workloads import Shape
+
+SNAPSHOTS = 10_000
+
+
+def measure(bin_dir: str, directory: Path, runs: int) -> list[Row]:
+    """Time the first page of a history of 10,000 snapshots."""
+    place = Place(bin_dir, "any", directory, "history", runs, (Shape(1, 1, 10),))
+    try:
+        place.snapshot("base")
+        _lengthen(place.main.parent, SNAPSHOTS)
+
+        def page() -> Took:
+            return run([place.jvs, "history", "-n", "20"], place.main)
+
+        what = f"history of {SNAPSHOTS:,}, first page"
+        facts = {"fs": "any", "workload": "--", "files": 1, "changed": 0, "against": "python3 -c pass"}
+        python = [place.python, "-c", "pass"]
+        return [compare(page, lambda: run(python), 2 * runs, what=what, **facts)]  # type: ignore[arg-type]
+    finally:
+        place.clean()
+
+
+def _lengthen(root: Path, count: int) -> None:
+    """Publish copies of the one snapshot, and move head and latest to the last of them."""
+    control = root / ".jvs"
+    (first,) = (control / "descriptors").glob("*.json")
+    record = json.loads(first.read_text())
+    parent, began_ms = record["snapshot_id"], int(record["snapshot_id"][:13])
+    for number in range(1, count):
+        snapshot_id = f"{began_ms + number}-{number:08x}"
+        record |= {"snapshot_id": snapshot_id, "parent_id": parent, "note": f"step {number}"}
+        plain = {key: value for key, value in record.items() if key not in ("descriptor_checksum", "integrity_state")}
+        record["descriptor_checksum"] = hashlib.sha256(_canonical(plain)).hexdigest()
+        keys = ("snapshot_id", "created_at", "engine", "descriptor_checksum", "payload_root_hash")
+        (control / "descriptors" / f"{snapshot_id}.json").write_bytes(_canonical(record) + b"\n")
+        (control / "snapshots" / f"{snapshot_id}.READY").write_bytes(_canonical({key: record[key] for key in keys}))
+        shutil.copytree(control / "snapshots" / first.stem, control / "snapshots" / snapshot_id)
+        parent = snapshot_id
+    config = control / "worktrees" / "main" / "config.json"
+    value = json.loads(config.read_text()) | {"head_snapshot_id": parent, "latest_snapshot_id": parent}
+    config.write_bytes(_canonical(value) + b"\n")
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
