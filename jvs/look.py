@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from jvs import clock, descriptor, engine, scan, tree, trees
+from jvs import clock, descriptor, engine, racy, scan, tree, trees
 from jvs.dirrows import seen
 
 TYPE_CHECKING = False
@@ -51,7 +51,7 @@ def walk_now(store: Store, name: str) -> scan.Tree:
     if found.taken < MUCH_READ or not store.settings.use_index:
         return found
     moment = clock.now_ns()
-    scan.writeback(directory)  # stores into mapped files change no time stamp while their page is dirty
+    racy.writeback(directory)  # stores into mapped files change no time stamp while their page is dirty
     found = _walk(store, name, directory, moment_ns=moment)
     index = store.index()
     base, fresh = (index.base_id(name), found.digest), index.seen_checks(name) is None

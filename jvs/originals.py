@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from jvs import content, safepath, scan, tree, walk
+from jvs import content, racy, safepath, tree, walk
 from jvs.hashing import BIG_BYTES, NOT_READ, Worker
 
 TYPE_CHECKING = False
@@ -22,16 +22,11 @@ if TYPE_CHECKING:
     from jvs.tree import Entry
 
 
-def settled(st: os.stat_result, moment_ns: int) -> bool:
-    """Answer whether a change after a moment shows in the stat: a younger ctime may not have ticked since."""
-    return max(st.st_ctime_ns, st.st_mtime_ns) < moment_ns - scan.RACY_NS
-
-
 def hash_either(original: int, clone: int, before: os.stat_result, *, attributes: bool = False) -> Hashed:
     """Hash two open files with one content, and close both: the original, or the clone when the original changed.
 
-    `before` is the stat of the original when they were equal; it must be `settled`. `attributes` reads the covered
-    xattrs of the clone as well. Errors: OSError.
+    `before` is the stat of the original when they were equal; it must be settled (`racy.is_settled`). `attributes`
+    reads the covered xattrs of the clone as well. Errors: OSError.
     """
     try:
         digest, size = tree.hash_open_file(original)
@@ -55,7 +50,7 @@ class OriginalsWorker(Worker):
         self, inside: Any, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
     ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
         """Hash a big file by its original, all others as they are."""
-        if walk.kind_of(st.st_mode) == walk.FILE and st.st_size >= BIG_BYTES and settled(st, self._moment_ns):
+        if walk.kind_of(st.st_mode) == walk.FILE and st.st_size >= BIG_BYTES and racy.is_settled(st, self._moment_ns):
             original = self._open_original(path, st)
             if original >= 0:
                 try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 
-from jvs import dirrows, durable, observe, safepath, sweep, tree, walk
+from jvs import dirrows, observe, racy, safepath, sweep, tree, walk
 from jvs.errors import from_oserror
 from jvs.hashing import BIG_BYTES, Worker, child_xattrs, has_attributes, special_xattrs
 from jvs.treebuilder import Directory, Tree, TreeBuilder
@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 
     from jvs.tree import Entry
 
-__all__ = ["BIG_BYTES", "RACY_NS", "Scanner", "Tree", "Worker", "writeback"]
-RACY_NS = 20_000_000
-COARSE_RACY_NS = 2_020_000_000
-"""For stamps of whole seconds, and for directories on JuiceFS: it does not move their times when something comes or
-goes within a tenth of a second of the last time it did (the mount option `--skip-dir-mtime`; see `engine.control`)."""
-_NO_STAMP = bytes(walk.STAMP.size)
+__all__ = ["BIG_BYTES", "Scanner", "Tree", "Worker"]
 
 
 class Scanner:
@@ -277,8 +272,8 @@ class Scanner:
             listed.append(name)
             if stored and (instead := stored.get(walk.relative(here.path, name))) is not None:
                 here.entries[-1][2], here.entries[-1][5] = instead
-                piece = _NO_STAMP
-            pieces.append(self._lasting(piece, st))
+                piece = racy.NO_STAMP
+            pieces.append(racy.lasting(piece, st, self.moment_ns, slow_directories=not self.with_inode))
         if kept_names:
             self.worker.keep(inside, fd, kept_names, kept_stats)
         observe.advance("scan", len(listed))
@@ -360,23 +355,3 @@ class Scanner:
             return dirrows.unpack(known[0], walk.STAMP.size), {entry[0]: entry for entry in tree.decode_node(data)}
         except ValueError:
             return {}, {}
-
-    def _lasting(self, piece: bytes, st: os.stat_result) -> bytes:
-        """Return the stamp, or one that never matches when the entry may change again without showing it."""
-        newest = max(st.st_ctime_ns, st.st_mtime_ns)
-        coarse = st.st_ctime_ns % 1_000_000_000 == 0 and st.st_mtime_ns % 1_000_000_000 == 0
-        slow = coarse or (not self.with_inode and walk.kind_of(st.st_mode) == walk.DIR)
-        if newest >= self.moment_ns - (COARSE_RACY_NS if slow else RACY_NS):
-            return _NO_STAMP
-        return piece
-
-
-def writeback(directory: str) -> None:
-    """Write back the dirty pages of a worktree's filesystem, so that later stores into mapped files show in ctime.
-
-    A store into a page that is already dirty changes no time stamp. On filesystems where syncfs does not flush
-    this does nothing: there the clone itself commits what it copies.
-    """
-    with durable.Barrier(directory) as barrier:
-        if barrier.whole_filesystem:
-            barrier.flush()

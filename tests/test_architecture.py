@@ -15,10 +15,11 @@ LAYERS = (
     "observe terminal",
     "canon safepath layout walk template retention",
     "durable locks",
-    "tree hashing dirrows index treebuilder untouched sweep scan content originals fidelity records settings pathspec",
+    "tree hashing dirrows index treebuilder untouched sweep racy scan content originals fidelity records settings "
+    "pathspec",
     "engine engine.btrfs engine.btrfs_cleaner engine.btrfs_search engine.completeness engine.control engine.copier "
-    "engine.copy engine.hardlinks engine.juicefs engine.juicefs_client engine.juicefs_mount engine.mend engine.reflink "
-    "engine.survey engine.target engine.writers",
+    "engine.copy engine.hardlinks engine.juicefs engine.juicefs_attempt engine.juicefs_client engine.juicefs_mount "
+    "engine.mend engine.reflink engine.survey engine.target engine.writers",
     "delta place links switch recovery apply",
     "descriptor worktree intent audit audit_check anchor",
     "settle store settings_file",

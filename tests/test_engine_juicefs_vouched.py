@@ -13,7 +13,7 @@ import pytest
 from conftest import FsAt
 from treefacts import describe_tree, diff_trees
 
-from jvs import clock, engine, scan
+from jvs import clock, engine, racy, scan
 from jvs.engine import control, juicefs
 from jvs.engine.completeness import Vouched
 from jvs.engine.survey import Survey
@@ -73,7 +73,7 @@ def settle() -> None:
 @pytest.fixture
 def line(fs_at: FsAt, monkeypatch: pytest.MonkeyPatch) -> Line:
     """A line with a first snapshot, whose directories have rows that vouch for them."""
-    monkeypatch.setattr(scan, "COARSE_RACY_NS", RACY_NS)
+    monkeypatch.setattr(racy, "COARSE_RACY_NS", RACY_NS)
     made = Line(fs_at("juicefs-sqlite"))
     watch(made, monkeypatch)
     settle()

@@ -11,7 +11,7 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import clock, hashing, originals, publish, scan, tree
+from jvs import clock, hashing, originals, publish, racy, scan, tree
 from jvs.store import Store
 
 OLD_NS = 1_600_000_000_000_000_000
@@ -83,8 +83,8 @@ def test_a_young_stamp_is_not_settled(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x")
     st = path.stat()
-    assert not originals.settled(st, st.st_ctime_ns + scan.RACY_NS)
-    assert originals.settled(st, st.st_ctime_ns + scan.RACY_NS + 1)
+    assert not racy.is_settled(st, st.st_ctime_ns + racy.RACY_NS)
+    assert racy.is_settled(st, st.st_ctime_ns + racy.RACY_NS + 1)
 
 
 @pytest.fixture(params=["btrfs_dir", "xfs_dir"])

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from jvs import dirrows, look, scan, verify, walk
+from jvs import dirrows, look, racy, scan, verify, walk
 from jvs.errors import CloneIncomplete, IOFailure
 
 NAMES = ("a", "b", "sub/a", "sub/b", "sub/deep/a", "other/x")
@@ -258,17 +258,20 @@ def test_fresh_stamps_are_not_kept(tmp_path):
     assert dirrows.unpack(row, walk.STAMP.size) == {b"a": bytes(walk.STAMP.size)}
 
 
-def test_whole_second_stamps_are_racy_for_two_seconds(tmp_path):
-    making.write(tmp_path / "t", {"a": "1"})
-    found = scan.Scanner(Counting(), moment_ns=5)
-    os.utime(tmp_path / "t/a", ns=(10**10, 10**10))
-    now = os.stat(tmp_path / "t/a")
+def test_whole_second_stamps_are_racy_for_two_seconds():
     piece = b"x" * walk.STAMP.size
-    info = SimpleNamespace(st_ctime_ns=10**10, st_mtime_ns=now.st_mtime_ns)
-    found.moment_ns = 11 * 10**9
-    assert found._lasting(piece, info) != piece
-    found.moment_ns = 13 * 10**9
-    assert found._lasting(piece, info) == piece
+    file = SimpleNamespace(st_ctime_ns=10**10, st_mtime_ns=10**10, st_mode=0o100644)
+    for seconds, kept in ((11, False), (12, False), (13, True)):
+        found = racy.lasting(piece, file, seconds * 10**9, slow_directories=False)
+        assert found == (piece if kept else racy.NO_STAMP)
+
+
+def test_stamps_of_directories_are_racy_for_two_seconds_where_their_times_lag():
+    piece = b"x" * walk.STAMP.size
+    for mode, lag, kept in ((0o040755, True, False), (0o100644, True, True), (0o040755, False, True)):
+        info = SimpleNamespace(st_ctime_ns=10**10 + 1, st_mtime_ns=10**10 + 1, st_mode=mode)
+        found = racy.lasting(piece, info, 11 * 10**9, slow_directories=lag)
+        assert found == (piece if kept else racy.NO_STAMP)
 
 
 def test_directories_that_are_gone_are_told(tmp_path):

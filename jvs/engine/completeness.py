@@ -44,7 +44,7 @@ class Vouched(hashing.Worker):
 
     A name is made, removed or renamed by moving the times of its directory, but JuiceFS leaves out what comes within
     a moment of the last such move: so stamps of directories that were young when their row was written never match
-    (`scan.COARSE_RACY_NS`). Hard links and special files, which a clone does not keep, are met in the same way:
+    (`racy.COARSE_RACY_NS`). Hard links and special files, which a clone does not keep, are met in the same way:
     making one moves the ctime of the file or the times of the directory.
     """
 

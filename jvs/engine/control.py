@@ -50,11 +50,11 @@ def moves_directory_times(directory: str) -> bool:
 
     It leaves them alone within `--skip-dir-mtime` of the last move (0.1 s unless it was mounted otherwise).
     """
-    from jvs import scan
+    from jvs import racy
 
     meta = (mount_config(directory) or {}).get("Meta")
     skipped_ns = meta.get("SkipDirMtime") if isinstance(meta, dict) else None
-    return isinstance(skipped_ns, int) and skipped_ns <= scan.COARSE_RACY_NS // 2
+    return isinstance(skipped_ns, int) and skipped_ns <= racy.COARSE_RACY_NS // 2
 
 
 def parse_version(text: str) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 
-from jvs import clock, content, engine, fidelity, originals, pathspec, safepath, scan, tree, walk
+from jvs import clock, content, engine, fidelity, originals, pathspec, racy, safepath, scan, tree, walk
 from jvs.engine import Cloned, Request, hardlinks
 from jvs.engine.hardlinks import Linked
 from jvs.engine.target import Dir, Target
@@ -229,7 +229,7 @@ class Copier(scan.Worker):
         """Copy the content; return the stat that belongs to it, its digest when that came for free, and its size."""
         before = os.fstat(source)
         if self.share and content.reflink(source, target):
-            if self._hash and originals.settled(before, self._started_ns):
+            if self._hash and racy.is_settled(before, self._started_ns):
                 os.lseek(source, 0, os.SEEK_SET)
                 both = os.dup(source), os.dup(target)
                 if before.st_size >= scan.BIG_BYTES and self.jobs > 1:
@@ -340,7 +340,7 @@ def run(request: Request, *, engine_name: str, share: bool) -> Cloned:
     with_inode, btrfs = engine.scan_flags(request.source)
     moment = clock.now_ns()
     if request.hash:
-        scan.writeback(request.source)
+        racy.writeback(request.source)
     copier = Copier(request, share=share)
     scanner = scan.Scanner(
         copier,
