@@ -1,0 +1,150 @@
+"""One attempt to clone a tree on JuiceFS: cloned, proved complete, and mended where a clone is not what it should be.
+
+Source: jvs-engines(7), JuiceFS.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs import clock, fidelity, safepath, scan
+from jvs.engine import Cloned, Request, control, mend
+from jvs.engine.completeness import Surveyed, Unproved, Vouched
+from jvs.engine.juicefs_client import Incomplete
+from jvs.engine.survey import Survey
+from jvs.errors import CloneIncomplete, IOFailure, from_oserror
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.engine.juicefs import JuiceFSEngine
+
+_APPEAR_SECONDS = 10.0
+
+
+class Attempt:
+    """One clone under a fresh name beside the target."""
+
+    def __init__(self, owner: JuiceFSEngine, request: Request) -> None:
+        self.owner = owner
+        self.request = request
+        self.temporary = f"{request.target}.{clock.random_hex(8)}"
+        self.losses = fidelity.Losses()
+
+    def start(self) -> bytes:
+        """Clone, and wait until the clone is seen; return what the program that did it printed."""
+        printed = self.owner.run_clone(self.request.source, self.temporary).wait()
+        _await(self.temporary)
+        return printed
+
+    def hash(self, worker: scan.Worker, moment: int) -> scan.Tree:
+        """Walk the clone, reading what the rows do not know."""
+        scanner = scan.Scanner(
+            worker,
+            rows=self.request.rows,
+            known=self.request.known,
+            with_inode=False,
+            moment_ns=moment,
+        )
+        return scanner.run(self.temporary)
+
+    def cloned(self, tree: scan.Tree | None, moment: int) -> Cloned:
+        """Return what came of it."""
+        for path, why in tree.unreadable if tree is not None else ():
+            self.losses.add(path, "unreadable", why)
+        return Cloned(self.owner.name, self.losses.as_json(), tree, moment, with_inode=False)
+
+
+class VouchedAttempt(Attempt):
+    """A clone that is proved by its count and by the snapshot before. Errors: Unproved, when it takes a survey."""
+
+    def run(self) -> Cloned:
+        moment = clock.now_ns()
+        if not control.is_whole(self.start()):
+            raise Unproved
+        tree = self.hash(Vouched(self.request), moment)
+        tree.plain = True
+        return self.cloned(tree, moment)
+
+
+class SurveyedAttempt(Attempt):
+    """A clone that is compared with a survey of the source, and mended."""
+
+    def __init__(self, owner: JuiceFSEngine, request: Request) -> None:
+        super().__init__(owner, request)
+        self.before = Survey()
+        self.absent: set[bytes] = set()
+
+    def run(self) -> Cloned:
+        moment = clock.now_ns()
+        try:
+            self.before.take(self.request.source)
+        except OSError as error:
+            raise from_oserror(error, f"reading '{self.request.source}'") from error
+        printed = self.start()
+        try:
+            self.absent = mend.specials(self.request.source, self.temporary, self.before, self.losses)
+            tree = None
+            if not self._count_is_proof(printed):
+                tree = self._look(moment)
+                self._check()
+            mend.links(self.temporary, self.before, self.losses)
+        except OSError as error:
+            raise from_oserror(error, f"completing the clone of '{self.request.source}'") from error
+        return self.cloned(tree, moment)
+
+    def _count_is_proof(self, printed: bytes) -> bool:
+        """Answer whether nothing can be missing: all was cloned that there is in a source to which nothing writes."""
+        return self.request.frozen and not self.request.hash and control.is_whole(printed)
+
+    def _look(self, moment: int) -> scan.Tree | None:
+        """Walk the clone: for its hash, or for its names only."""
+        if self.request.hash:
+            worker = Surveyed(self.before, self.request)
+            tree = self.hash(worker, moment)
+            tree.plain = self.before.is_plain
+            self.missing = worker.missing
+            return tree
+        after = Survey().take(self.temporary)
+        self.missing = self.before.missing_in(after)
+        return None
+
+    def _check(self) -> None:
+        """Errors: Incomplete when something is missing that is still there in the source."""
+        lost = [path for path in self.missing if path not in self.absent]
+        if not lost:
+            return
+        source = safepath.open_dir(self.request.source)
+        try:
+            lost = [path for path in lost if safepath.lstat_below(source, path.split(b"/")) is not None]
+        finally:
+            os.close(source)
+        if lost:
+            shown = lost[0].decode("utf-8", "backslashreplace")
+            raise Incomplete(
+                CloneIncomplete(
+                    f"the clone lacks '{shown}' and {len(lost) - 1} more names that the worktree has",
+                    hint="something writes to the worktree all the time: let it pause, then run the command again",
+                    missing=len(lost),
+                    path=shown,
+                )
+            )
+
+
+def _await(path: str) -> None:
+    """Wait until the kernel shows a clone; it may remember for a few seconds that the name was not there.
+
+    Only with the mount option `--negative-entry-cache`; listing the directory above makes it look again.
+    """
+    waited = 0.0
+    while not os.path.isdir(path):
+        if waited > _APPEAR_SECONDS:
+            raise Incomplete(
+                IOFailure(
+                    f"the clone '{path}' did not appear",
+                    hint="check the JuiceFS mount and its log, then run the command again",
+                )
+            )
+        os.listdir(os.path.dirname(path))
+        if waited:
+            clock.sleep(0.1)
+        waited += 0.1

@@ -1,0 +1,48 @@
+"""Which stamps may be kept: those that no later change of the entry can leave as they are.
+
+A change within one tick of the clock, and a store into a page that is dirty already, move no time stamp. So a stamp is
+kept only when it is older than the moment before which dirty pages were written back, by more than a tick.
+Source: jvs-format(5), Index; jvs-engines(7), Speed.
+"""
+
+from __future__ import annotations
+
+from jvs import durable, walk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+
+RACY_NS = 20_000_000
+COARSE_RACY_NS = 2_020_000_000
+"""For stamps of whole seconds, and for directories on JuiceFS: it does not move their times when something comes or
+goes within a tenth of a second of the last time it did (the mount option `--skip-dir-mtime`; see `engine.control`)."""
+NO_STAMP = bytes(walk.STAMP.size)
+"""Stands for a stamp that was not kept; no entry has it."""
+
+
+def lasting(stamp: bytes, st: os.stat_result, moment_ns: int, *, slow_directories: bool) -> bytes:
+    """Return the stamp, or `NO_STAMP` when the entry may change again without showing it.
+
+    `slow_directories`: the filesystem is one that does not always move the times of a directory.
+    """
+    newest = max(st.st_ctime_ns, st.st_mtime_ns)
+    coarse = st.st_ctime_ns % 1_000_000_000 == 0 and st.st_mtime_ns % 1_000_000_000 == 0
+    slow = coarse or (slow_directories and walk.kind_of(st.st_mode) == walk.DIR)
+    return NO_STAMP if newest >= moment_ns - (COARSE_RACY_NS if slow else RACY_NS) else stamp
+
+
+def is_settled(st: os.stat_result, moment_ns: int) -> bool:
+    """Answer whether a change after a moment shows in the stat: a younger ctime may not have ticked since."""
+    return max(st.st_ctime_ns, st.st_mtime_ns) < moment_ns - RACY_NS
+
+
+def writeback(directory: str) -> None:
+    """Write back the dirty pages of a worktree's filesystem, so that later stores into mapped files show in ctime.
+
+    A store into a page that is already dirty changes no time stamp. On filesystems where syncfs does not flush
+    this does nothing: there the clone itself commits what it copies.
+    """
+    with durable.Barrier(directory) as barrier:
+        if barrier.whole_filesystem:
+            barrier.flush()
