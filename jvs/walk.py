@@ -33,6 +33,7 @@ _BTRFS_EMPTY_SUBVOLUME = 2  # inode of the empty directory that stands in a snap
 STAMP = struct.Struct("<QIIIQqq")
 """Shape of one entry's stamp: inode, mode, uid, gid, size, mtime_ns, ctime_ns; 44 bytes, little endian."""
 
+LONG_LISTING = 5_000
 _deep = False
 
 
@@ -45,25 +46,37 @@ def list_dir(fd: int) -> tuple[list[bytes], list[os.stat_result]]:
     """Return the names in a directory, sorted by their bytes, and the stat of each.
 
     An entry that vanishes between the listing and its stat is left out. On FUSE this is the one way of looking
-    that is always fresh, because the listing brings new attributes with it.
+    that is always fresh, because the listing brings new attributes with it, which last for a second; so in a long
+    directory each piece of the listing is followed by its stats.
     Errors: OSError.
     """
-    names: list[str] = []
-    stats: list[os.stat_result] = []
+    found = os.listdir(fd)
+    if len(found) > LONG_LISTING:
+        return _list_long(fd)
+    if not found:
+        return [], []
+    if "".join(found).isascii():  # text order is bytes order
+        found.sort()
+        names = os.fsencode("\0".join(found)).split(b"\0")
+    else:
+        names = sorted(map(os.fsencode, found))
+    look = os.stat
+    try:
+        return names, [look(name, dir_fd=fd, follow_symlinks=False) for name in names]
+    except FileNotFoundError:
+        return _list_long(fd)
+
+
+def _list_long(fd: int) -> tuple[list[bytes], list[os.stat_result]]:
+    found: list[tuple[bytes, os.stat_result]] = []
     with os.scandir(fd) as entries:
         for entry in entries:
             try:
-                stats.append(entry.stat(follow_symlinks=False))
+                found.append((os.fsencode(entry.name), entry.stat(follow_symlinks=False)))
             except FileNotFoundError:
                 continue
-            names.append(entry.name)
-    if not names:
-        return [], []
-    if "".join(names).isascii():  # text order is bytes order
-        pairs = sorted(zip(names, range(len(names)), strict=True))
-        return os.fsencode("\0".join([name for name, _ in pairs])).split(b"\0"), [stats[i] for _, i in pairs]
-    coded = sorted(zip([os.fsencode(name) for name in names], range(len(names)), strict=True))
-    return [name for name, _ in coded], [stats[i] for _, i in coded]
+    found.sort(key=lambda pair: pair[0])
+    return [name for name, _ in found], [st for _, st in found]
 
 
 def stamps(stats: list[os.stat_result], *, with_inode: bool) -> bytes:

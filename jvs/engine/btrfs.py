@@ -120,7 +120,7 @@ class BtrfsEngine(Engine):
         Where the filesystem does not tell, the worktree is swept, whose inodes are at hand: those of a new snapshot
         are all read anew. It comes after the snapshot, and a ctime never goes back: what has its old stamps by now had
         them in the snapshot. What came and went meanwhile has moved the times of its directory; those of the root
-        stand in no row, so that it is always looked at.
+        stand in no row, so that its names are compared.
         """
         if request.known is None or not request.rows:
             return None, frozenset()
@@ -141,7 +141,9 @@ class BtrfsEngine(Engine):
             found = sweep.Sweeper(source, rows, with_inode=True).run()
         finally:
             os.close(source)
-        return found.touched | {b""}, found.gone
+        if b"" not in rows or not dirrows.has_names(rows[b""][0], _names(request.target), walk.STAMP.size):
+            found.touched.add(b"")
+        return found.touched, found.gone
 
     def _drop_unreadable(self, target: str, tree: scan.Tree) -> list[dict[str, str]]:
         """Take what could not be hashed out of the snapshot, so that it holds exactly what its hash says."""
@@ -188,6 +190,15 @@ class BtrfsEngine(Engine):
     def make_worktree(self, path: str) -> None:
         """Make an empty subvolume. Errors: OSError."""
         make_subvolume(path)
+
+
+def _names(directory: str) -> list[bytes]:
+    """Return the sorted names in a directory, whose inodes are not read."""
+    fd = safepath.open_dir(directory)
+    try:
+        return sorted(os.fsencode(name) for name in os.listdir(fd))
+    finally:
+        os.close(fd)
 
 
 def remove_keeping_times(root: int, path: bytes) -> None:
