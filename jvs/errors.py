@@ -237,4 +237,13 @@ def _show(path: Any) -> str | None:
         return None
     if isinstance(path, bytes):
         return path.decode("utf-8", "backslashreplace")
-    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return readable(str(path))
+
+
+def readable(text: str) -> str:
+    """Return text in which everything that UTF-8 cannot hold is escaped: bytes of names, and lone surrogates."""
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "backslashreplace")
+    return data.decode("utf-8", "backslashreplace")

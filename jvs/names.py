@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from jvs.errors import NameInvalid, UsageError
+from jvs.errors import NameInvalid, UsageError, readable
 
 _ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 _HEX = frozenset("0123456789abcdef")
@@ -35,8 +35,7 @@ def _check(name: str, what: str) -> str:
     name = unicodedata.normalize("NFC", name)
     bad = not 1 <= len(name) <= 64 or name in (".", "..") or name.startswith("-") or not _ALLOWED.issuperset(name)
     if bad:
-        shown = name if len(name) <= 80 else name[:77] + "..."
-        shown = shown.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        shown = readable(name if len(name) <= 80 else name[:77] + "...")
         shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown)
         raise NameInvalid(f"{what} '{shown}' is not allowed", hint=_RULE, name=shown)
     return name

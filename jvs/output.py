@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from jvs.errors import IOFailure, JvsError
+from jvs.errors import IOFailure, JvsError, readable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -203,17 +203,12 @@ def complain(error: JvsError, prog: str, as_json: bool) -> None:
     sentences = [f"{prog}: {error.name}: {error.message}"]
     if error.hint:
         sentences.append(f"hint: {error.hint}")
-    sentences = [terminal.show_text(_readable(text)) for text in sentences]  # a name must not drive the terminal
+    sentences = [terminal.show_text(readable(text)) for text in sentences]  # a name must not drive the terminal
     screen = _stderr()
     if screen is not None:
         sentences = [line for text in sentences for line in terminal.wrap(text, screen, indent="      ")]
     for line in sentences:
         say(line)
-
-
-def _readable(text: str) -> str:
-    """Return text in which the bytes of names that are not UTF-8 are escaped."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _stderr() -> Terminal | None:
@@ -248,7 +243,7 @@ def say(text: str) -> None:
     """Write a line to stderr, whatever its characters."""
     try:
         encoding = sys.stderr.encoding or "utf-8"
-        sys.stderr.buffer.write(_readable(text).encode(encoding, "backslashreplace") + b"\n")
+        sys.stderr.buffer.write(readable(text).encode(encoding, "backslashreplace") + b"\n")
         sys.stderr.flush()
     except (OSError, ValueError):  # nobody reads stderr: the exit code still tells
         return

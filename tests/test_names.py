@@ -86,6 +86,12 @@ def test_a_name_is_taken_exactly_when_the_rule_says_so(name):
         assert not fits
 
 
+def test_a_lone_surrogate_is_refused_like_any_other_letter():
+    for name in ("\ud800", "a\udcff", "x" * 90 + "\udfff"):
+        with pytest.raises(NameInvalid):
+            names.check_worktree_name(name)
+
+
 @given(st.text(alphabet=st.characters(exclude_categories=[]), max_size=70))
 def test_no_accepted_name_leads_out_of_a_directory(name):
     try:
