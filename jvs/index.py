@@ -51,6 +51,7 @@ class Index(dirrows.Known):
         self.path = path
         self.readonly = readonly
         self._db: sqlite3.Connection | None = None
+        self._read: dict[str, bytes] = {}
         self._ahead: dict[tuple[str, bytes], tuple[Any, ...] | None] = {}
         if path is not None:
             self._db = self._open()
@@ -65,7 +66,10 @@ class Index(dirrows.Known):
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError) or attempt == 2 or self.readonly:
                     return None  # busy, read-only, no space: work without
-                self._drop_file()
+                try:
+                    self._drop_file()
+                except OSError:  # immutable, or not ours
+                    return None
             except OSError:
                 return None
         return None
@@ -235,6 +239,15 @@ class Index(dirrows.Known):
         transaction and lose others, left beside the rows of another snapshot must not be believed. The checksums
         come from an index of their own, which is small: the rows hold the stamps of every file.
         """
+        self._read.pop(name, None)
+        found = self._bound_now(name)
+        if found is None:
+            return None
+        self._read[name] = found[1]
+        return found[0]
+
+    def _bound_now(self, name: str) -> tuple[tuple[str, bytes, frozenset[bytes], bool], bytes] | None:
+        """Return what `bound_base` does, and the check that binds it."""
         with _Asking(self):
             row = self._one("SELECT snapshot, root, plain, rows FROM base WHERE tree=?", name)
             if row is None:
@@ -242,8 +255,13 @@ class Index(dirrows.Known):
             snapshot, root, plain, bound = row
             checks = self._checks_of(name)
             if dirrows.sum_of(checks, snapshot, root, plain == 1) == bound:
-                return snapshot, root, frozenset(checks), plain == 1
+                return (snapshot, root, frozenset(checks), plain == 1), bound
         return None
+
+    def _is_as_read(self, name: str) -> bool:
+        """Answer whether the rows of a worktree are those that its base vouched for when it was asked for last."""
+        now = self._bound_now(name)
+        return now is not None and self._read.get(name) == now[1]
 
     def _checks_of(self, name: str) -> list[bytes]:
         assert self._db is not None
@@ -300,7 +318,9 @@ class Index(dirrows.Known):
             if name is not None:
                 if base is not None:  # a snapshot knows better than the looks before it
                     self._db.execute("DELETE FROM dir WHERE tree=?", (dirrows.seen(name),))
-                if replace:
+                # New rows may be laid only over those that they were made from: another program may have put an old
+                # copy of the file back meanwhile, or dropped it.
+                if replace or (base is not None and not self._is_as_read(name)):
                     self._db.execute("DELETE FROM dir WHERE tree=?", (name,))
                 self._db.executemany("DELETE FROM dir WHERE tree=? AND path=?", [(name, path) for path in gone])
                 self._db.executemany(
@@ -311,6 +331,7 @@ class Index(dirrows.Known):
                     bound = dirrows.sum_of(self._checks_of(name), *base, plain)
                     values = (name, *base, int(plain), bound)
                     self._db.execute("INSERT OR REPLACE INTO base VALUES (?,?,?,?,?)", values)
+                    self._read[name] = bound
             self._db.execute("COMMIT")
 
     def forget(self, name: str) -> None:

@@ -383,3 +383,49 @@ def test_whether_a_base_is_plain_is_bound_to_it(path, plain):
     forge(path, "UPDATE base SET plain=?", (int(not plain),))
     with index.Index(path) as cache:
         assert cache.bound_base("main") is None
+
+
+def test_new_rows_are_laid_only_over_those_that_they_were_made_from(path, tmp_path):
+    """An old copy of the file that is put back meanwhile has rows of another snapshot, each whole in itself."""
+    later = dirrows.pack([b"later"], b"t" * 44)
+    filled(path).close()
+    old = Path(path).read_bytes()
+    with index.Index(path) as cache:
+        cache.bound_base("main")
+        cache.store("main", rows=[(b"", ROW, DIGEST), (b"sub", later, DIGEST)], base=("ID2", b"root"))
+        assert cache.bound_base("main")[0] == "ID2"
+        Path(path).write_bytes(old)
+        with index.Index(path) as other:
+            assert other.rows("main")[b"sub"] == (ROW, DIGEST)
+        cache.store("main", rows=[(b"", later, DIGEST)], base=("ID3", b"root"))
+    with index.Index(path) as cache:
+        assert cache.bound_base("main")[0] == "ID3"
+        assert cache.bound_rows("main") == {b"": (later, DIGEST)}
+
+
+def test_a_store_follows_another_store_and_a_reading(path):
+    later = dirrows.pack([b"later"], b"t" * 44)
+    with index.Index(path) as cache:
+        for number, row in enumerate((ROW, later)):
+            cache.store("main", rows=[(b"%d" % number, row, DIGEST)], base=(f"ID{number}", b"root"))
+        assert set(cache.bound_rows("main")) == {b"0", b"1"}
+    with index.Index(path) as cache:
+        cache.bound_base("main")
+        cache.store("main", rows=[(b"2", ROW, DIGEST)], base=("ID2", b"root"))
+        assert set(cache.bound_rows("main")) == {b"0", b"1", b"2"}
+    with index.Index(path) as cache:  # nobody asked what there is, so nothing of it is known to be true
+        cache.store("main", rows=[(b"3", ROW, DIGEST)], base=("ID3", b"root"))
+        assert set(cache.bound_rows("main")) == {b"3"}
+
+
+def test_a_damaged_file_that_may_not_be_removed_is_worked_without(path, monkeypatch):
+    Path(path).write_bytes(b"not a database" * 1000)
+
+    def refuse(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(index.durable, "unlink", refuse)
+    with index.Index(path) as cache:
+        cache.store("main", rows=[(b"", ROW, DIGEST)], base=("ID", b"root"))
+        assert cache.bound_base("main") is None
+        assert cache.rows("main") == {}
