@@ -130,6 +130,26 @@ def _copy_range(source: int, target: int, start: int, stop: int | None, digest: 
     return position
 
 
+def is_open_for_writing(fd: int) -> bool:
+    """Answer whether anybody could be writing to a file that is open for reading here.
+
+    One write(2) moves the times when it begins, and may go on for seconds: nothing else shows that a file is between
+    two states. The kernel grants a read lease only when nobody has the file open for writing; it is given back at
+    once, and an open that meets it waits that long. False also where there are no leases (FUSE) or none for us.
+    Source: fcntl(2), F_SETLEASE; the signal of a broken lease is set to one that is ignored unless it is handled.
+    """
+    import fcntl
+    import signal
+
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
+
+
 def unchanged(before: os.stat_result, after: os.stat_result) -> bool:
     """Answer whether a file is the same as before as far as its stat tells."""
     return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from jvs import safepath, tree, walk
+from jvs import content, safepath, tree, walk
 from jvs.errors import IOFailure
 
 TYPE_CHECKING = False
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Hashed = tuple[bytes, int, dict[bytes, bytes] | None]
 
 BIG_BYTES = 4 << 20
+WATCHED_BYTES = 256 << 10
+"""A single write of less is over before its stamp is old enough to be kept."""
 BATCH_FILES = 32
 LATENCY_THREADS = 8
 NOT_READ: dict[bytes, bytes] = {}
@@ -46,6 +48,8 @@ class Worker:
         self.unreadable: list[tuple[bytes, str]] = []
         self.stored: dict[bytes, tuple[int, dict[bytes, bytes] | None]] = {}
         """Mode and covered xattrs of what could not be stored as it was found; its stamp is not kept."""
+        self.busy: set[bytes] = set()
+        """Files that were open for writing when they were read; their stamps are not kept."""
 
     def enter(self, above: Any, name: bytes, path: bytes, fd: int, st: os.stat_result) -> Any:
         """Begin a directory; what it returns is passed to the calls for what is inside."""
@@ -84,7 +88,13 @@ class Worker:
             file_fd = safepath.open_file(name, fd)
         except PermissionError as error:
             return self.refuse(path, error)
+        self.watch(file_fd, path, st.st_size)
         return self.hash_file(file_fd, st.st_size)
+
+    def watch(self, file_fd: int, path: bytes, size: int) -> None:
+        """Note a file that somebody may be writing just now: its stamp may be the same when that is done."""
+        if size >= WATCHED_BYTES and content.is_open_for_writing(file_fd):
+            self.busy.add(path)
 
     def hash_file(self, file_fd: int, size: int) -> tuple[Any, int, dict[bytes, bytes] | None]:
         """Hash an open file, in another thread when it is big; takes over the descriptor."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import struct
 
 from jvs import dirrows, durable, tree
@@ -39,6 +40,7 @@ CREATE TABLE IF NOT EXISTS room (bytes BLOB NOT NULL);
 INSERT INTO room VALUES (zeroblob({_ROOM}));
 PRAGMA user_version={_VERSION};
 """
+_FILES = ("", "-journal", "-wal", "-shm")
 BUSY_SECONDS = 2.0
 MOST_PRELOADED = 2_000
 """More nodes and totals than that are not kept in memory."""
@@ -78,8 +80,10 @@ class Index(dirrows.Known):
         import sqlite3
 
         assert self.path is not None
-        if os.path.islink(self.path):
-            self._drop_file()
+        if any(_is_strange(self.path + suffix) for suffix in _FILES):
+            if self.readonly:
+                return None
+            self._drop_file()  # SQLite would wait for ever for a fifo, and follow a link
         fresh = not os.path.exists(self.path)
         if fresh and self.readonly:
             return None
@@ -102,7 +106,7 @@ class Index(dirrows.Known):
 
     def _drop_file(self) -> None:
         assert self.path is not None
-        for suffix in ("", "-journal"):
+        for suffix in _FILES:
             durable.unlink(self.path + suffix, missing_ok=True)
 
     def take_back(self) -> None:
@@ -335,12 +339,12 @@ class Index(dirrows.Known):
             self._db.execute("COMMIT")
 
     def forget(self, name: str) -> None:
-        """Drop all rows of a worktree."""
+        """Drop all rows of worktrees of a name, whenever they were made."""
         if self._db is None or self.readonly:
             return
         with _Asking(self):
-            self._db.execute("DELETE FROM dir WHERE tree IN (?,?)", (name, dirrows.seen(name)))
-            self._db.execute("DELETE FROM base WHERE tree=?", (name,))
+            for table in ("dir", "base"):
+                self._db.execute(f"DELETE FROM {table} WHERE tree=? OR tree GLOB ?", (name, f"{name}[ /]*"))
 
     def forget_nodes(self, keep: set[bytes]) -> None:
         """Drop every node that is not in `keep`, after a collection."""
@@ -391,6 +395,14 @@ class _Asking:
             self._owner.give_up()
             return True
         self._owner.take_back()
+        return False
+
+
+def _is_strange(path: str) -> bool:
+    """Answer whether something stands under a name of the index that is no regular file."""
+    try:
+        return not stat.S_ISREG(os.lstat(path).st_mode)
+    except FileNotFoundError:
         return False
 
 

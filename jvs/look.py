@@ -47,15 +47,16 @@ def walk_now(store: Store, name: str) -> scan.Tree:
     Writes nothing but, after much had to be read, what was found to the index, so that the next look is quick.
     """
     directory = store.require_worktree(name)
+    engine.commit_writes(directory)
     found = _walk(store, name, directory, moment_ns=0)
     if found.taken < MUCH_READ or not store.settings.use_index:
         return found
     moment = clock.now_ns()
     racy.writeback(directory)  # stores into mapped files change no time stamp while their page is dirty
     found = _walk(store, name, directory, moment_ns=moment)
-    index = store.index()
-    base, fresh = (index.base_id(name), found.digest), index.seen_checks(name) is None
-    index.store(seen(name), rows=found.rows, nodes=found.nodes, totals=found.totals, base=base, replace=fresh)
+    index, key = store.index(), store.tree_key(name)
+    base, fresh = (index.base_id(key), found.digest), index.seen_checks(key) is None
+    index.store(seen(key), rows=found.rows, nodes=found.nodes, totals=found.totals, base=base, replace=fresh)
     return found
 
 
@@ -64,7 +65,7 @@ def _walk(store: Store, name: str, directory: str, *, moment_ns: int) -> scan.Tr
     with_inode, btrfs = engine.scan_flags(directory)
     scanner = scan.Scanner(
         scan.Worker(jobs=os.cpu_count() or 1, allow_unreadable=True, slow_calls=not with_inode),
-        rows=index.seen_rows(name),
+        rows=index.seen_rows(store.tree_key(name)),
         known=index,
         with_inode=with_inode,
         moment_ns=moment_ns,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from jvs import content, racy, safepath, tree, walk
-from jvs.hashing import BIG_BYTES, NOT_READ, Worker
+from jvs.hashing import BIG_BYTES, NOT_READ, WATCHED_BYTES, Worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,9 +50,17 @@ class OriginalsWorker(Worker):
         self, inside: Any, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
     ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
         """Hash a big file by its original, all others as they are."""
-        if walk.kind_of(st.st_mode) == walk.FILE and st.st_size >= BIG_BYTES and racy.is_settled(st, self._moment_ns):
+        if (
+            walk.kind_of(st.st_mode) == walk.FILE
+            and st.st_size >= WATCHED_BYTES
+            and racy.is_settled(st, self._moment_ns)
+        ):
             original = self._open_original(path, st)
             if original >= 0:
+                self.watch(original, path, st.st_size)
+                if st.st_size < BIG_BYTES or path in self.busy:  # a write that goes on does not show in the stat
+                    os.close(original)
+                    return super().take(inside, fd, path, name, st, old)
                 try:
                     clone = safepath.open_file(name, fd)
                 except BaseException:

@@ -58,11 +58,11 @@ def with_index(store: Store, name: str, request: engine.Request, *, lazy: bool) 
     `lazy` reads only the rows that are asked for, for an engine that knows where to look; else all in one query,
     because on FUSE each query costs a lock and some calls.
     """
-    index = store.index()
+    index, key = store.index(), store.tree_key(name)
     with index.at_once():
-        base = index.bound_base(name)
+        base = index.bound_base(key)
         if base is not None:
-            request.rows = LazyRows(index, name, base[2]) if lazy else index.rows(name, base[2])
+            request.rows = LazyRows(index, key, base[2]) if lazy else index.rows(key, base[2])
     request.known = index
     if base is not None:
         payload = store.layout.payload(base[0])
@@ -98,10 +98,10 @@ def _hash_clone(store: Store, record: dict[str, Any]) -> scan.Tree:
     # What the index says of the worktree holds for a clone that carries the same inode numbers or ctimes over; a
     # copy has stamps of its own, and is read whole.
     own_inodes, btrfs = engine.scan_flags(path)
-    partial = record["partial_paths"] is not None
+    comparable = record["partial_paths"] is None and engine.keeps_stamps(record["engine"])
     scanner = scan.Scanner(
         scan.Worker(jobs=os.cpu_count() or 1, slow_calls=not own_inodes),
-        rows=None if partial or not engine.keeps_stamps(record["engine"]) else index.bound_rows(record["worktree"]),
+        rows=index.bound_rows(store.tree_key(record["worktree"])) if comparable else None,
         known=index,
         with_inode=record["with_inode"],
         moment_ns=record["moment_ns"],
@@ -115,7 +115,7 @@ def remember(store: Store, record: dict[str, Any], found: scan.Tree) -> None:
     base = (record["snapshot_id"], found.digest)
     if record["partial_paths"] is None and (found.source_stamps or engine.keeps_stamps(record["engine"])):
         store.index().store(
-            record["worktree"],
+            store.tree_key(record["worktree"]),
             rows=found.rows,
             gone=found.gone,
             nodes=trees.with_root(found),

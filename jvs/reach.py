@@ -68,5 +68,5 @@ def live_nodes(store: Store, found: dict[str, dict[str, Any]]) -> set[bytes] | N
     for record in found.values():
         reach.take(record)
     for name in worktree.names(store.layout):
-        reach.nodes.update(node for _, node in store.index().rows(name).values())
+        reach.nodes.update(node for _, node in store.index().rows(store.tree_key(name)).values())
     return None if reach.unknown else reach.nodes

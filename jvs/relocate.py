@@ -76,10 +76,12 @@ def _forward_rename(store: Store, pending: dict[str, Any]) -> None:
 def _rename_rows(store: Store, old: str, new: str) -> None:
     """Let what the index knows follow the files: their stamps are what they were."""
     index = store.index()
-    base = index.bound_base(old)
+    key = store.tree_key(new)
+    before = old + key[len(new) :]
+    base = index.bound_base(before)
     if base is not None:
-        rows = [(path, row, node) for path, (row, node) in index.rows(old, base[2]).items()]
-        index.store(new, rows=rows, base=base[:2], plain=base[3], replace=True)
+        rows = [(path, row, node) for path, (row, node) in index.rows(before, base[2]).items()]
+        index.store(key, rows=rows, base=base[:2], plain=base[3], replace=True)
     index.forget(old)
 
 

@@ -19,7 +19,7 @@ from jvs.untouched import Untouched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Set
+    from collections.abc import Iterable, Set
     from typing import Any
 
     from jvs.tree import Entry
@@ -64,6 +64,7 @@ class Scanner:
         self.only = only
         self._builder = TreeBuilder(worker, with_rows=bool(moment_ns))
         self._seen: set[bytes] = set()
+        self._vanished: list[bytes] = []
         self._device = 0
         self._hidden = False
         """Whether attributes change without moving the ctime, as on JuiceFS: then they are read every time."""
@@ -102,9 +103,18 @@ class Scanner:
         found.root_hash = tree.root_hash(found.root)
         found.files, found.dirs, found.symlinks, found.others = root.counts
         found.bytes = root.size
-        found.gone = [path for path in (self.rows if self._gone is None else self._gone) if path not in self._seen]
+        found.gone = [path for path in self._paths_gone() if path not in self._seen]
         found.unreadable = self.worker.unreadable
         return found
+
+    def _paths_gone(self) -> Iterable[bytes]:
+        """Return the directories that are not there any more, and others that were seen."""
+        if self._gone is None:
+            return self.rows
+        if not self._vanished:
+            return self._gone
+        below = tuple(path + b"/" for path in self._vanished)
+        return [*self._gone, *self._vanished, *(path for path in self.rows if path.startswith(below))]
 
     def _sweep(self, fd: int) -> None:
         """Find out with all processors which directories have to be visited, where that is quicker."""
@@ -143,6 +153,7 @@ class Scanner:
         vouched = still and known is not None and (same or dirrows.has_names(known[0], names, walk.STAMP.size))
         self.worker.listed(path, names, vouched=vouched)
         same = same and (not self._hidden or self._attributes_same(known[1], fd, names, stats))
+        here.moved = moved
         if same and self._visit_same(here, known[1], fd, path, names, stats, inside):
             return here
         here.names, here.row_stamps = names, row_stamps
@@ -187,7 +198,7 @@ class Scanner:
             return True
         below: list[tuple[int, Directory]] = []
         for i in dirs:
-            child = self._descend_checked(fd, path, names[i], stats[i], inside, still=True)
+            child = self._descend_checked(fd, path, names[i], stats[i], inside, moved=here.moved, still=True)
             if child is None:  # it vanished since the listing, or may not be read: no longer what the row says
                 return self._visit_again(here, names, stats, below)
             below.append((i, child))
@@ -232,6 +243,12 @@ class Scanner:
         inside: Any,
     ) -> None:
         old_stamps, old_entries = self._old(known)
+        here_now = set(names)
+        self._vanished += [
+            walk.relative(here.path, name)
+            for name, entry in old_entries.items()
+            if entry[1] == walk.DIR and name not in here_now
+        ]
         width = walk.STAMP.size
         kept_names: list[bytes] = []
         kept_stats: list[os.stat_result] = []
@@ -245,7 +262,8 @@ class Scanner:
             same = old_stamps.get(name) == piece
             old = old_entries.get(name)
             if kind == walk.DIR:
-                moved = old_stamps.get(name, b"")[:8] != piece[:8]
+                # What stands below a directory that came from elsewhere has no rows, but those of what was here before.
+                moved = here.moved or old_stamps.get(name, b"")[:8] != piece[:8]
                 child = here.visited.get(name) or self._descend_checked(
                     fd, here.path, name, st, inside, moved=moved, still=same
                 )
@@ -272,6 +290,8 @@ class Scanner:
             listed.append(name)
             if stored and (instead := stored.get(walk.relative(here.path, name))) is not None:
                 here.entries[-1][2], here.entries[-1][5] = instead
+                piece = racy.NO_STAMP
+            elif self.worker.busy and walk.relative(here.path, name) in self.worker.busy:
                 piece = racy.NO_STAMP
             pieces.append(racy.lasting(piece, st, self.moment_ns, slow_directories=not self.with_inode))
         if kept_names:

@@ -93,6 +93,10 @@ class Store:
             self._index = Index(path, readonly=not os.access(self.layout.jvs, os.W_OK))
         return self._index
 
+    def tree_key(self, name: str) -> str:
+        """Return under what the index keeps a worktree: its name may come again, and its file from elsewhere."""
+        return f"{name} {worktree.load(self.layout, name)['created_at']}"
+
     def engine(self, name: str, *, requested: str | None = None) -> Engine:
         """Return the engine for a worktree: the one that was asked for, or the best that works.
 

@@ -48,7 +48,10 @@ class Tree:
 class Directory:
     """A directory on its way to a digest: entries may still be waiting for their hash."""
 
-    __slots__ = ("changed", "counts", "digest", "entries", "names", "path", "row_stamps", "size", "subdirs", "visited")
+    __slots__ = (
+        *("changed", "counts", "digest", "entries", "moved", "names", "path", "row_stamps", "size", "subdirs"),
+        "visited",
+    )
 
     def __init__(self, path: bytes) -> None:
         self.path = path
@@ -56,6 +59,7 @@ class Directory:
         self.size = 0
         self.counts = [0, 0, 0, 0]
         self.changed = True
+        self.moved = False
         self.entries: list[Any] = []
         self.subdirs: list[tuple[int, Directory]] = []
         self.names: list[bytes] = []

@@ -85,20 +85,35 @@ def stamps(stats: list[os.stat_result], *, with_inode: bool) -> bytes:
     A directory's size, and on some filesystems its mtime, say nothing about what is below it; its own walk does.
     """
     pack = STAMP.pack
-    return b"".join(
-        [
-            pack(
-                st.st_ino if with_inode else 0,
-                st.st_mode,
-                st.st_uid,
-                st.st_gid,
-                0 if st.st_mode & 0o170000 == 0o040000 else st.st_size,
-                0 if st.st_mode & 0o170000 == 0o040000 else st.st_mtime_ns,
-                st.st_ctime_ns,
-            )
-            for st in stats
-        ]
-    )
+    try:
+        return b"".join(
+            [
+                pack(
+                    st.st_ino if with_inode else 0,
+                    st.st_mode,
+                    st.st_uid,
+                    st.st_gid,
+                    0 if st.st_mode & 0o170000 == 0o040000 else st.st_size,
+                    0 if st.st_mode & 0o170000 == 0o040000 else st.st_mtime_ns,
+                    st.st_ctime_ns,
+                )
+                for st in stats
+            ]
+        )
+    except struct.error:
+        return stamps([_Wrapped(st) for st in stats], with_inode=with_inode)  # type: ignore[misc]
+
+
+class _Wrapped:
+    """A stat whose times fit into 64 bits: nanoseconds before 1677 and after 2262 do not, and are taken modulo 2^64."""
+
+    def __init__(self, st: os.stat_result) -> None:
+        self.st_ino, self.st_mode, self.st_uid, self.st_gid, self.st_size = st[1], st[0], st[4], st[5], st[6]
+        self.st_mtime_ns, self.st_ctime_ns = _wrap(st.st_mtime_ns), _wrap(st.st_ctime_ns)
+
+
+def _wrap(time_ns: int) -> int:
+    return (time_ns + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 def allow_deep_trees() -> None:

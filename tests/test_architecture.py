@@ -15,7 +15,7 @@ LAYERS = (
     "observe terminal",
     "canon safepath layout walk template retention",
     "durable locks",
-    "tree hashing dirrows index treebuilder untouched sweep racy scan content originals fidelity records settings "
+    "tree content hashing dirrows index treebuilder untouched sweep racy scan originals fidelity records settings "
     "pathspec",
     "engine engine.btrfs engine.btrfs_cleaner engine.btrfs_search engine.completeness engine.control engine.copier "
     "engine.copy engine.hardlinks engine.juicefs engine.juicefs_attempt engine.juicefs_client engine.juicefs_mount "

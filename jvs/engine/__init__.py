@@ -254,6 +254,23 @@ def scan_flags(directory: str) -> tuple[bool, bool]:
     return not juicefs_mount.is_juicefs(directory), is_btrfs(directory)
 
 
+def commit_writes(directory: str) -> None:
+    """Let what processes of this host wrote to files that they hold open show, where it does not at once: on JuiceFS.
+
+    What cannot be committed is looked at as the mount tells it.
+    """
+    from jvs.engine import juicefs_mount
+    from jvs.errors import JvsError
+
+    if juicefs_mount.is_juicefs(directory):
+        from jvs.engine import writers
+
+        try:
+            writers.flush_open_files(directory)
+        except JvsError:
+            return
+
+
 def keeps_stamps(name: str) -> bool:
     """Answer whether a clone of this engine shows the stamps of its source, so that its rows describe both."""
     return name in (JUICEFS, BTRFS)

@@ -114,7 +114,9 @@ class Copier(scan.Worker):
                 if self._link_group(first, inside, name, path):
                     continue
             try:
-                if hardlinks.looks_like(os.lstat(name, dir_fd=inside.base), st):
+                base, key = os.lstat(name, dir_fd=inside.base), (st.st_dev, st.st_ino)
+                # Two files of the source must not become one, though they once were: each takes another of the base.
+                if hardlinks.looks_like(base, st) and self._base_used.setdefault(base.st_ino, key) == key:
                     os.link(name, name, src_dir_fd=inside.base, dst_dir_fd=inside.fd, follow_symlinks=False)
                 else:
                     self._keep_copy(inside, fd, name, st)
@@ -171,6 +173,7 @@ class Copier(scan.Worker):
             return self._copy_special(inside, fd, path, name, st)
         source = safepath.open_file(name, fd)
         try:
+            self.watch(source, path, st.st_size)
             if old is not None and inside.base >= 0 and self._hash:
                 taken = self._take_equal(inside, source, path, name, st, old)
                 if taken is not None:
@@ -229,6 +232,9 @@ class Copier(scan.Worker):
         """Copy the content; return the stat that belongs to it, its digest when that came for free, and its size."""
         before = os.fstat(source)
         if self.share and content.reflink(source, target):
+            after = os.fstat(source)
+            if not content.unchanged(before, after):  # written before the blocks were shared, or behind that
+                return after, None, os.fstat(target).st_size
             if self._hash and racy.is_settled(before, self._started_ns):
                 os.lseek(source, 0, os.SEEK_SET)
                 both = os.dup(source), os.dup(target)
@@ -276,6 +282,8 @@ class Copier(scan.Worker):
             if found is None:
                 return None
             digest, size, xattrs = found
+            if not content.unchanged(first.st, os.stat(name, dir_fd=fd, follow_symlinks=False)):
+                self.stale = True
         if not self._link_group(first, inside, name, path):
             return None
         if not content.unchanged(first.st, st):
@@ -339,6 +347,7 @@ def run(request: Request, *, engine_name: str, share: bool) -> Cloned:
     engine.check_target(request.target)
     with_inode, btrfs = engine.scan_flags(request.source)
     moment = clock.now_ns()
+    engine.commit_writes(request.source)
     if request.hash:
         racy.writeback(request.source)
     copier = Copier(request, share=share)
