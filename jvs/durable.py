@@ -11,13 +11,15 @@ import stat
 
 from jvs import safepath
 
+TMPFS = 0x01021994
+FUSE = 0x65735546
 _SYNCFS_FLUSHES = frozenset(
     {
         0xEF53,  # ext2, ext3, ext4
         0x58465342,  # XFS
         0x9123683E,  # btrfs
         0xF2F52010,  # f2fs
-        0x01021994,  # tmpfs: nothing to flush, and nothing survives a power cut anyway
+        TMPFS,  # nothing to flush, and nothing survives a power cut anyway
     }
 )
 _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -303,14 +305,19 @@ class Barrier:
     def __init__(self, directory: str, *, each: bool = False) -> None:
         self._fd = safepath.open_dir(directory)
         self._each = each
-        self._whole: bool | None = None
+        self._type: int | None = None
 
     @property
     def whole_filesystem(self) -> bool:
         """Whether one syncfs(2) flushes everything here."""
-        if self._whole is None:
-            self._whole = not self._each and filesystem_type(self._fd) in _SYNCFS_FLUSHES
-        return self._whole
+        return not self._each and self.filesystem_type in _SYNCFS_FLUSHES
+
+    @property
+    def filesystem_type(self) -> int:
+        """The f_type of fstatfs(2); 0 when the system does not say."""
+        if self._type is None:
+            self._type = filesystem_type(self._fd)
+        return self._type
 
     def flush(self) -> None:
         """Sync the whole filesystem. Durable: everything on it. Errors: OSError; never try again after one."""

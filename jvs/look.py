@@ -52,7 +52,7 @@ def walk_now(store: Store, name: str) -> scan.Tree:
     if found.taken < MUCH_READ or not store.settings.use_index:
         return found
     moment = clock.now_ns()
-    racy.writeback(directory)  # stores into mapped files change no time stamp while their page is dirty
+    moment = racy.writeback(directory, moment)  # stores into mapped files move no stamp while their page is dirty
     found = _walk(store, name, directory, moment_ns=moment)
     index, key = store.index(), store.tree_key(name)
     base, fresh = (index.base_id(key), found.digest), index.seen_checks(key) is None

@@ -52,7 +52,7 @@ class OriginalsWorker(Worker):
         """Hash a big file by its original, all others as they are."""
         if (
             walk.kind_of(st.st_mode) == walk.FILE
-            and st.st_size >= WATCHED_BYTES
+            and st.st_size >= min(WATCHED_BYTES, BIG_BYTES)
             and racy.is_settled(st, self._moment_ns)
         ):
             original = self._open_original(path, st)

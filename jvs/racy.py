@@ -17,6 +17,7 @@ RACY_NS = 20_000_000
 COARSE_RACY_NS = 2_020_000_000
 """For stamps of whole seconds, and for directories on JuiceFS: it does not move their times when something comes or
 goes within a tenth of a second of the last time it did (the mount option `--skip-dir-mtime`; see `engine.control`)."""
+NEVER_NS = 1
 NO_STAMP = bytes(walk.STAMP.size)
 """Stands for a stamp that was not kept; no entry has it."""
 
@@ -37,12 +38,17 @@ def is_settled(st: os.stat_result, moment_ns: int) -> bool:
     return max(st.st_ctime_ns, st.st_mtime_ns) < moment_ns - RACY_NS
 
 
-def writeback(directory: str) -> None:
+def writeback(directory: str, moment_ns: int) -> int:
     """Write back the dirty pages of a worktree's filesystem, so that later stores into mapped files show in ctime.
 
-    A store into a page that is already dirty changes no time stamp. On filesystems where syncfs does not flush
-    this does nothing: there the clone itself commits what it copies.
+    A store into a page that is already dirty changes no time stamp. Returns the moment before which stamps may be
+    kept: the one that was given, or one that no stamp is older than, on tmpfs, whose pages are never written back.
+    On FUSE syncfs flushes nothing, and this does nothing: there the clone itself commits what it copies.
     """
     with durable.Barrier(directory) as barrier:
-        if barrier.whole_filesystem:
+        kind = barrier.filesystem_type
+        if kind == durable.TMPFS:
+            return NEVER_NS
+        if kind != durable.FUSE:
             barrier.flush()
+    return moment_ns

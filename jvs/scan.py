@@ -114,7 +114,7 @@ class Scanner:
         if not self._vanished:
             return self._gone
         below = tuple(path + b"/" for path in self._vanished)
-        return [*self._gone, *self._vanished, *(path for path in self.rows if path.startswith(below))]
+        return {*self._gone, *self._vanished, *(path for path in self.rows if path.startswith(below))}
 
     def _sweep(self, fd: int) -> None:
         """Find out with all processors which directories have to be visited, where that is quicker."""

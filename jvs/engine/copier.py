@@ -348,15 +348,14 @@ def run(request: Request, *, engine_name: str, share: bool) -> Cloned:
     with_inode, btrfs = engine.scan_flags(request.source)
     moment = clock.now_ns()
     engine.commit_writes(request.source)
-    if request.hash:
-        racy.writeback(request.source)
+    lasting = racy.writeback(request.source, moment) if request.hash else moment
     copier = Copier(request, share=share)
     scanner = scan.Scanner(
         copier,
         rows=request.rows if request.hash else None,
         known=request.known,
         with_inode=with_inode,
-        moment_ns=moment,
+        moment_ns=lasting,
         btrfs=btrfs,
         only=pathspec.chosen_names(request.paths) if request.paths is not None else None,
     )
