@@ -195,3 +195,27 @@ def test_a_tree_of_many_processes_is_swept_by_a_command(store: Store, monkeypatc
     assert "M d7/f3" in done.stdout
     assert "D d9" in done.stdout
     assert len(done.stdout.splitlines()) == 7
+
+
+@pytest.mark.parametrize("where", ["d", ""])
+def test_a_directory_that_gets_attributes_while_it_is_copied_is_hashed_with_them(
+    xfs_dir: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    from jvs.engine.target import Target
+
+    store = making.make_store(xfs_dir)
+    main = making.main_of(store)
+    making.write(main, {"d/f": "f", "e/g": "g"})
+    snapshot(store)
+    real = Target.finish
+
+    def late(self: Target, inside: object, fd: int, st: os.stat_result) -> object:
+        if inside.path == where.encode():  # type: ignore[attr-defined]
+            os.setxattr(main / where, "user.late", b"1")
+        return real(self, inside, fd, st)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Target, "finish", late)
+    for change in ("one", "two"):
+        (main / "d/f").write_text(change)
+        os.removexattr(main / where, "user.late") if change == "two" else None
+        snapshot(store)

@@ -53,7 +53,7 @@ class Copier(scan.Worker):
     def leave(self, inside: Dir, fd: int, st: os.stat_result) -> None:
         """Give the directory its metadata now that it is complete."""
         kept = self._target.finish(inside, fd, st)
-        if kept.lost:
+        if kept.lost or os.fstat(fd).st_ctime_ns != st.st_ctime_ns:  # it may have got other attributes meanwhile
             self.stored[inside.path] = (kept.mode, kept.covered())
 
     def abandon(self, inside: Dir) -> None:
