@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 COLORS = ("#1b6ca8", "#c8553d", "#2e8b57", "#8a4fbf", "#b8860b")
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 460, 340, 62, 16, 40, 44
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 460, 340, 62, 30, 40, 44
 
 Series = dict[str, Sequence[tuple[float, float]]]
 """Shape: name of a line -> its points (x, seconds), with x and seconds above 0."""
