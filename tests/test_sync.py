@@ -122,6 +122,17 @@ def test_copying_again_brings_the_copy_up_to_date(store, target):
     assert making.violations(target) == []
 
 
+def test_a_file_that_changes_within_a_second_is_copied_again(store, target):
+    path = making.main_of(store) / "changing"
+    os.utime(path, ns=(0, 10**18 + 1))
+    assert sync(store.root, target).returncode == 0
+    size = path.stat().st_size
+    path.write_bytes(b"z" * size)
+    os.utime(path, ns=(0, 10**18 + 2))
+    assert sync(store.root, target).returncode == 0
+    assert (target / "main/changing").read_bytes() == b"z" * size
+
+
 def test_a_place_that_holds_something_else_is_refused_and_left_alone(store, tmp_path, target):
     making.write(target, {"mine": "m"})
     other = making.make_store(tmp_path / "other")
