@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import os
 
-from jvs import canon, durable, safepath
+from jvs import canon
+from jvs.fs import durable, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def remember(store: Store, seq: int, record_hash: str) -> None:
 
 def _load(path: str) -> tuple[int, str] | None:
     try:
-        value = canon.decode_object(safepath.read_file(path, 4096))
+        value = canon.decode_object(paths.read_file(path, 4096))
         return int(value["seq"]), str(value["hash"])
     except (OSError, canon.BadJSON, KeyError, ValueError, TypeError):
         return None

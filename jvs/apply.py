@@ -7,8 +7,9 @@ Source: jvs-protocol(7), Restore.
 
 from __future__ import annotations
 
-from jvs import observe, recovery, walk
+from jvs import progress, recovery
 from jvs.delta import COPY, MAKE, MOVE
+from jvs.fs import listing
 from jvs.switch import Switcher
 
 TYPE_CHECKING = False
@@ -28,7 +29,7 @@ class Applier:
     def __init__(
         self, delta: Delta, operation_id: str, target: str, keep: str, source: str | None, *, each: bool = False
     ) -> None:
-        walk.allow_deep_trees()
+        listing.allow_deep_trees()
         self.delta = delta
         self.work = Switcher(delta, operation_id, target, keep, source, each=each)
         self.losses = self.work.losses
@@ -71,9 +72,9 @@ class Applier:
     def _carry_out(self, left: Sequence[int], *, resumed: bool) -> None:
         try:
             if self.work.source is not None and any(self.delta.steps[i].how == COPY for i in left):
-                with observe.step("hard links"):
+                with progress.step("hard links"):
                     self.work.groups.find(self.work.source, self.delta)
-            with observe.step("make new entries"):
+            with progress.step("make new entries"):
                 self.work.make_room(left, resumed=resumed)
                 if any(self.delta.steps[i].how == MAKE for i in left):
                     self.work.sync_new()
@@ -84,14 +85,14 @@ class Applier:
                 for i in left:
                     if self.delta.steps[i].how in (COPY, MOVE):
                         self.work.build(i)
-                        observe.advance("restore", 1, len(self.delta.steps))
-            with observe.step("durable"):
+                        progress.advance("restore", 1, len(self.delta.steps))
+            with progress.step("durable"):
                 self.work.sync_new()
-            with observe.step("switch"):
+            with progress.step("switch"):
                 for i in left:
                     if self.delta.steps[i].how != MAKE:
                         self.work.switch(i)
-            with observe.step("durable"):
+            with progress.step("durable"):
                 self._finish()
         except BaseException:
             # What a dead process began is carried on, never taken back: which of the contents came later, by hand,
@@ -121,7 +122,7 @@ class Applier:
             try:
                 parent, name = self.work.target.parent(self.delta.steps[i].path, writable=True)
             except OSError as error:
-                if walk.is_vanished(error):
+                if listing.is_vanished(error):
                     continue
                 raise
             recovery.take_back(self.work, i, parent, name)

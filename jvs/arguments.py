@@ -176,7 +176,7 @@ def worktree_paths(store: Store, name: str, words: list[str]) -> list[bytes]:
     Inside the worktree they are read relative to the current directory, elsewhere relative to the worktree; an
     absolute path must lie in the worktree. Errors: E_PATH_ESCAPE.
     """
-    from jvs import safepath
+    from jvs.fs import paths
 
     base = os.path.realpath(store.layout.worktree_dir(name))
     current = os.path.realpath(here())
@@ -187,7 +187,7 @@ def worktree_paths(store: Store, name: str, words: list[str]) -> list[bytes]:
         if whole != base and not whole.startswith(base + "/"):
             raise PathEscape(f"path '{word}' is not in worktree '{name}'", hint=f"name paths below '{base}'")
         relative = os.path.relpath(whole, base)
-        found.append(b"/".join(safepath.split_relative(os.fsencode("" if relative == "." else relative))))
+        found.append(b"/".join(paths.split_relative(os.fsencode("" if relative == "." else relative))))
     return found
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 
-from jvs import canon, clock, durable, locks, safepath
+from jvs import canon, clock
 from jvs.errors import AuditChainBroken, from_oserror
+from jvs.fs import durable, locks, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class Log:
     def _last(self) -> tuple[dict[str, Any] | None, bytes]:
         """Return the last whole record, and the torn bytes behind it."""
         try:
-            fd = safepath.open_file(self.path)
+            fd = paths.open_file(self.path)
         except FileNotFoundError as error:
             if was_just_rotated(self.path):
                 return self._last_rotated(), b""
@@ -253,7 +254,7 @@ def _last_line(fd: int) -> tuple[bytes | None, bytes]:
 
 def _lines_backwards(path: str) -> Iterator[bytes]:
     """Yield the whole lines of a file, last first."""
-    fd = safepath.open_file(path)
+    fd = paths.open_file(path)
     try:
         position = os.fstat(fd).st_size
         rest = b""

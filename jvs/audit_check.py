@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import audit, canon, safepath
+from jvs import audit, canon
 from jvs.errors import AuditChainBroken, from_oserror
+from jvs.fs import paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def check(path: str, first_hash: str | None, *, keep: bool = False) -> ChainRepo
 
 def _read_segment(file: str) -> bytes:
     try:
-        return safepath.read_file(file)
+        return paths.read_file(file)
     except FileNotFoundError as error:
         raise AuditChainBroken(
             f"the log '{file}' is missing", hint="restore it from a copy: it is never begun anew in silence"

@@ -5,7 +5,8 @@ Source: jvs-diff(1), jvs-status(1).
 
 from __future__ import annotations
 
-from jvs import canon, walk
+from jvs import canon
+from jvs.fs import listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,14 +49,14 @@ class Change:
     @property
     def is_dir(self) -> bool:
         """Answer whether the path is, or was, a directory."""
-        return self.entry[1] == walk.DIR
+        return self.entry[1] == listing.DIR
 
     def how(self) -> list[str]:
         """Say what of a modified entry differs: kind, content, mode, xattrs."""
         if self.old is None or self.new is None:
             return []
         words = ["kind"] if self.old[1] != self.new[1] else []
-        if not words and self.old[1] != walk.DIR and self.old[4] != self.new[4]:
+        if not words and self.old[1] != listing.DIR and self.old[4] != self.new[4]:
             words.append("content")
         if self.old[2] != self.new[2] and "kind" not in words:
             words.append("mode")
@@ -70,7 +71,7 @@ class Change:
             value.update({f"old_{key}": text for key, text in canon.path_json(self.old_path).items()})
         entry = self.entry
         value.update(
-            kind=walk.KIND_NAMES[entry[1]],
+            kind=listing.KIND_NAMES[entry[1]],
             mode=show_mode(self.new),
             old_mode=show_mode(self.old),
             size=_size(self.new),
@@ -131,7 +132,7 @@ def pair_renames(changes: list[Change]) -> list[Change]:
 
 
 def _can_move(entry: Entry | None) -> bool:
-    return entry is not None and entry[1] == walk.FILE and entry[3] > 0
+    return entry is not None and entry[1] == listing.FILE and entry[3] > 0
 
 
 def _base(path: bytes) -> bytes:

@@ -120,15 +120,15 @@ def _change_directory(directory: str) -> None:
 
 def _observe(args: argparse.Namespace, prog: str) -> None:
     """Install the observer that fits: remarks always, a trace when asked for, bars on a terminal."""
-    from jvs import observe, terminal
+    from jvs import progress, terminal
 
     trace = args.debug or os.environ.get("JVS_TRACE", "") not in ("", "0")
     bars = not (args.no_progress or args.json or trace) and sys.stderr.isatty()
-    observe.set_observer(terminal.Reporter(prog, trace=trace, bars=bars, stream=sys.stderr))
+    progress.set_observer(terminal.Reporter(prog, trace=trace, bars=bars, stream=sys.stderr))
 
 
 def _finish_progress() -> None:
-    observe = sys.modules.get("jvs.observe")
+    observe = sys.modules.get("jvs.progress")
     if observe is not None:
         close = getattr(observe._observer, "close", None)
         if close is not None:
@@ -162,14 +162,14 @@ def open_store(args: argparse.Namespace, start: str | None = None) -> Store:
 
     Errors: E_NOT_A_REPOSITORY, E_PATH_ESCAPE, E_FORMAT_UNSUPPORTED.
     """
-    from jvs import observe
+    from jvs import progress
     from jvs.store import Store
 
     store = Store.open(start or here(), settings_of(args))
     if store.settings.get("output_format") == "json":
         args.json = True
     if not store.settings.get("progress_enabled"):
-        observe.quieten()
+        progress.quieten()
     return store
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import stat
 
-from jvs import audit, canon, clock, durable, engine, layout, locks, names, records, walk, worktree
+from jvs import audit, canon, clock, engine, layout, names, records, worktree
 from jvs.errors import Exists, IOFailure, NotARepository, PathEscape, UsageError, from_oserror
+from jvs.fs import durable, listing, locks
 from jvs.store import Store
 
 TYPE_CHECKING = False
@@ -172,7 +173,7 @@ def _build_main(staged: str, settings: Settings, source: str | None) -> list[Any
         os.chmod(target, 0o777 & ~_umask())
         engine.pick(requested, target, staged, **options)  # one that was asked for and does not work: now, not later
         return []
-    if walk.mount_points_below(source):
+    if listing.mount_points_below(source):
         raise IOFailure(f"something is mounted inside '{source}'", hint="unmount it, or begin with an empty repository")
     request = engine.Request(source, target)
     chosen = engine.pick_for_fork(requested, source, staged, **options)

@@ -7,8 +7,9 @@ Source: jvs-diff(1); jvs-format(5), Tree hash.
 
 from __future__ import annotations
 
-from jvs import canon, lineage, refs, tree, walk
+from jvs import canon, lineage, refs, tree
 from jvs.change import LETTERS, Change, is_below, pair_renames
+from jvs.fs import listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Comparer:
         mine, theirs = entries.get(parts[0]), _find(self.known.load(other), parts[0])
         if theirs is None:
             entries.pop(parts[0], None)
-        elif len(parts) == 1 or mine is None or mine[1] != walk.DIR or theirs[1] != walk.DIR:
+        elif len(parts) == 1 or mine is None or mine[1] != listing.DIR or theirs[1] != listing.DIR:
             entries[parts[0]] = theirs
         else:
             digest = self._graft(mine[4], theirs[4], parts[1:])
@@ -176,7 +177,7 @@ def tree_changes(load: Callable[[bytes], list[Entry]], before: tree.Root, after:
 
 
 def _compare(load: Callable[[bytes], list[Entry]], before: bytes | None, after: bytes | None) -> Iterator[Change]:
-    walk.allow_deep_trees()
+    listing.allow_deep_trees()
     for path, old, new in tree.compare(load, before, after):
         yield Change(path, old, new)
 
@@ -185,7 +186,7 @@ def _root_change(before: tree.Root | None, after: tree.Root | None) -> Iterator[
     """Yield a change of `.` when mode or attributes of the root itself differ: they are part of the root hash."""
     if before is None or after is None or before[:2] == after[:2]:
         return
-    old, new = ((b".", walk.DIR, root[0], 0, root[2], root[1]) for root in (before, after))
+    old, new = ((b".", listing.DIR, root[0], 0, root[2], root[1]) for root in (before, after))
     yield Change(b".", old, new)
 
 

@@ -5,8 +5,9 @@ Source: jvs-diff(1).
 
 from __future__ import annotations
 
-from jvs import history_text, terminal, walk
+from jvs import history_text, terminal
 from jvs.change import MODIFIED, RENAMED
+from jvs.fs import listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,8 +84,8 @@ def names(changes: list[Change], *, zero: bool, letters: bool) -> bytes:
 
 def touched(change: Change) -> dict[str, int]:
     """Return the bytes that a change added (`+`), removed (`-`) and wrote anew (`~`), as far as sizes tell."""
-    old = change.old[3] if change.old is not None and change.old[1] == walk.FILE else 0
-    new = change.new[3] if change.new is not None and change.new[1] == walk.FILE else 0
+    old = change.old[3] if change.old is not None and change.old[1] == listing.FILE else 0
+    new = change.new[3] if change.new is not None and change.new[1] == listing.FILE else 0
     same = change.old is not None and change.new is not None and change.old[4] == change.new[4]
     if change.is_dir or same:
         return {}
@@ -98,11 +99,11 @@ def show_sizes(change: Change) -> str:
         return "directory"
     if old is None or new is None:
         entry = change.entry
-        return terminal.size(entry[3]) if entry[1] == walk.FILE else walk.KIND_NAMES[entry[1]]
+        return terminal.size(entry[3]) if entry[1] == listing.FILE else listing.KIND_NAMES[entry[1]]
     how = change.how()
     if "kind" in how:
-        return f"{walk.KIND_NAMES[old[1]]} -> {walk.KIND_NAMES[new[1]]}"
-    if "content" in how and new[1] == walk.FILE:
+        return f"{listing.KIND_NAMES[old[1]]} -> {listing.KIND_NAMES[new[1]]}"
+    if "content" in how and new[1] == listing.FILE:
         sizes = [terminal.size(old[3]), terminal.size(new[3])]
         return sizes[1] if sizes[0] == sizes[1] else " -> ".join(sizes)
     if "mode" in how:

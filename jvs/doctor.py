@@ -15,7 +15,6 @@ from jvs import (
     audit_check,
     clock,
     consistency,
-    durable,
     findings,
     gc,
     gc_plan,
@@ -24,7 +23,6 @@ from jvs import (
     journal,
     layout,
     leftovers,
-    locks,
     names,
     settle,
     structure,
@@ -33,6 +31,7 @@ from jvs import (
 )
 from jvs.errors import AuditChainBroken, Busy, IOFailure, JvsError, UsageError, from_oserror
 from jvs.findings import Finding
+from jvs.fs import durable, locks
 from jvs.store import Store
 
 TYPE_CHECKING = False

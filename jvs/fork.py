@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import audit, clock, durable, engine, intent, lineage, observe, records, refs, register, signs, trees, worktree
+from jvs import audit, clock, engine, intent, lineage, progress, records, refs, register, signs, trees, worktree
 from jvs.errors import JvsError, NameInvalid, NotFound, PayloadHashMismatch, UsageError, from_oserror
+from jvs.fs import durable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,12 +114,12 @@ def _stage(store: Store, record: dict[str, Any] | None, staged: str) -> tuple[st
             search_path=store.settings.search_path,
         )
         request = engine.Request(payload, staged, jobs=os.cpu_count() or 1, hash=maker.name == engine.COPY, frozen=True)
-        with observe.step("fork"):
+        with progress.step("fork"):
             made = maker.fork(request)
         if made.tree is not None and made.tree.root_hash != record["payload_root_hash"]:
             _check_payload(record, payload)
         if not engine.is_committed(made.engine):
-            with observe.step("durable"):
+            with progress.step("durable"):
                 barrier.sync_trees([staged], [])
         return made.engine, made.degraded
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import os
 
-from jvs import audit, clock, durable, gc_plan, gc_take, intent, lineage, locks, observe, reach, tombstone
+from jvs import audit, clock, gc_plan, gc_take, intent, lineage, progress, reach, tombstone
 from jvs.engine import btrfs_cleaner
 from jvs.errors import Busy, GcPlanMismatch, IOFailure, JvsError, NotFound, from_oserror
+from jvs.fs import durable, locks
 from jvs.names import check_snapshot_id
 from jvs.retention import Policy
 
@@ -129,9 +130,9 @@ def _take_out_all(store: Store, plan: gc_plan.Plan, pending: dict[str, Any]) -> 
     """Mark and take out the candidates; on a full disk as many as could be marked, the rest in the next round."""
     stones = [gc_take.stone_of(plan, pending["plan_id"], i) for i in pending["candidates"]]
     try:
-        with observe.step("gc mark"):
+        with progress.step("gc mark"):
             marked = gc_take.mark(store, stones)
-        with observe.step("gc take out"):
+        with progress.step("gc take out"):
             gc_take.take_out(store.layout, marked)
     except BaseException as error:
         _give_up(store, pending)
@@ -156,14 +157,14 @@ def _finish(store: Store, pending: dict[str, Any]) -> list[str]:
     layout = store.layout
     out = [i for i in pending["candidates"] if gc_take.is_out(layout, i)]
     failure: JvsError | None = None
-    with observe.step("gc delete"):
+    with progress.step("gc delete"):
         for snapshot_id in out:
             try:
                 gc_take.delete_trash(store, snapshot_id)
             except JvsError as error:
                 failure = failure or error
                 gc_take.note_failure(store, snapshot_id, error)
-            observe.advance("gc", 1, len(out), "snapshots")
+            progress.advance("gc", 1, len(out), "snapshots")
         durable.fsync_dir(layout.trash)  # or a crash could bring trash back that a tombstone calls gone
         if out:
             btrfs_cleaner.wait_for_space(layout.trash)
@@ -233,7 +234,7 @@ def _settle_own(store: Store) -> None:
     """Settle dead runs ourselves, because we hold the lock that their handler would ask for."""
     for pending in intent.load_all(store.layout):
         if pending["operation"] == "gc_run":
-            observe.remark(_settle_locked(store, pending))
+            progress.remark(_settle_locked(store, pending))
 
 
 def sweep(store: Store) -> list[str]:

@@ -12,8 +12,9 @@ import hashlib
 import os
 import stat
 
-from jvs import canon, clock, descriptor, durable, intent, lineage, reach, records, tombstone, worktree
+from jvs import canon, clock, descriptor, intent, lineage, reach, records, tombstone, worktree
 from jvs.errors import IOFailure, JvsError, LineageBroken, NoSpace, NotFound, PathEscape, from_oserror
+from jvs.fs import durable
 from jvs.marks import HEAD, HEAD_FIELDS, INTENT, LINEAGE, PIN, RETENTION, UNDO, Marks, mark_always, mark_lines, texts_in
 from jvs.names import is_snapshot_id
 from jvs.retention import Policy

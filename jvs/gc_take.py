@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 import os
 
-from jvs import canon, clock, durable, engine, gc_plan, tombstone
+from jvs import canon, clock, engine, gc_plan, tombstone
 from jvs.errors import JvsError, NoSpace, from_oserror
+from jvs.fs import durable
 from jvs.names import check_snapshot_id, is_snapshot_id
 
 TYPE_CHECKING = False

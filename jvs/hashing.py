@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import content, safepath, tree, walk
+from jvs import tree
 from jvs.errors import IOFailure
+from jvs.fs import copyfile, listing, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,15 +78,15 @@ class Worker:
 
         Returns digest (or a future of it and the size), size, covered xattrs; None leaves the entry out.
         """
-        kind = walk.kind_of(st.st_mode)
+        kind = listing.kind_of(st.st_mode)
         try:
-            if kind != walk.FILE:
-                xattrs = None if kind == walk.SYMLINK else special_xattrs(fd, name)
-                size = st.st_size if kind == walk.SYMLINK else 0
+            if kind != listing.FILE:
+                xattrs = None if kind == listing.SYMLINK else special_xattrs(fd, name)
+                size = st.st_size if kind == listing.SYMLINK else 0
                 return tree.special_digest(kind, name, st, fd), size, xattrs
             if self.slow_calls and st.st_size < BIG_BYTES:
                 return self._put(fd, path[: -len(name)], name), st.st_size, None
-            file_fd = safepath.open_file(name, fd)
+            file_fd = paths.open_file(name, fd)
         except PermissionError as error:
             return self.refuse(path, error)
         self.watch(file_fd, path, st.st_size)
@@ -93,7 +94,7 @@ class Worker:
 
     def watch(self, file_fd: int, path: bytes, size: int) -> None:
         """Note a file that somebody may be writing just now: its stamp may be the same when that is done."""
-        if size >= WATCHED_BYTES and content.is_open_for_writing(file_fd):
+        if size >= WATCHED_BYTES and copyfile.is_open_for_writing(file_fd):
             self.busy.add(path)
 
     def hash_file(self, file_fd: int, size: int) -> tuple[Any, int, dict[bytes, bytes] | None]:
@@ -177,7 +178,7 @@ class _Batch:
 
     def _one(self, name: bytes) -> Hashed | OSError:
         try:
-            return _hash_and_close(safepath.open_file(name, self.fd))
+            return _hash_and_close(paths.open_file(name, self.fd))
         except OSError as error:
             return error
 
@@ -234,7 +235,7 @@ def has_attributes(fd: int) -> bool:
 
 def child_xattrs(fd: int, name: bytes) -> dict[bytes, bytes] | None:
     """Return the covered xattrs of a subdirectory."""
-    child = safepath.open_dir(name, fd)
+    child = paths.open_dir(name, fd)
     try:
         return tree.covered_xattrs(child)
     finally:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 
-from jvs import observe
+from jvs import progress
 from jvs.errors import Dirty
 
 TYPE_CHECKING = False
@@ -36,7 +36,7 @@ def find(store: Store, name: str) -> list[str]:
         if _is_ours(path) and _is_ours(os.path.dirname(path)):
             found.append(path)
         else:
-            observe.remark(f"hook '{path}' was not run: it, or its directory, can be changed by others")
+            progress.remark(f"hook '{path}' was not run: it, or its directory, can be changed by others")
     return found
 
 
@@ -87,4 +87,4 @@ def run(store: Store, name: str, worktree: str, environment: Mapping[str, str], 
                 hook=name,
             )
         if problem:
-            observe.remark(f"hook '{path}' failed: it {problem}; what it came after is done")
+            progress.remark(f"hook '{path}' failed: it {problem}; what it came after is done")

@@ -14,7 +14,8 @@ import os
 import stat
 import struct
 
-from jvs import dirrows, durable, tree
+from jvs import dirrows, tree
+from jvs.fs import durable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, clock, durable, locks, records
+from jvs import canon, clock, records
 from jvs.errors import Busy, PartialSnapshot, from_oserror
+from jvs.fs import durable, locks
 from jvs.names import is_operation_id
 
 TYPE_CHECKING = False

@@ -12,8 +12,9 @@ import errno
 import hashlib
 import os
 
-from jvs import clock, delta, durable, engine, intent, locks, observe, records, safepath
+from jvs import clock, delta, engine, intent, progress, records
 from jvs.errors import Busy, JvsError, PartialSnapshot
+from jvs.fs import durable, locks, paths
 from jvs.names import is_operation_id
 
 TYPE_CHECKING = False
@@ -128,7 +129,7 @@ def load_steps(layout: Layout, record: dict[str, Any]) -> delta.Delta:
     """Read the steps of an operation. Errors: E_PARTIAL_SNAPSHOT when they are damaged."""
     path = os.path.join(layout.undo_dir(record["operation_id"]), "delta.cbor")
     try:
-        data = safepath.read_file(path)
+        data = paths.read_file(path)
     except FileNotFoundError:
         data = b""
     if hashlib.sha256(data).hexdigest() != record["details"].get("delta_sha256"):
@@ -212,7 +213,7 @@ def prune(store: Store, name: str) -> int:
     if gone:
         from jvs.terminal import size
 
-        observe.remark(f"let go of {size(gone)} that operations kept longer ago than can be undone")
+        progress.remark(f"let go of {size(gone)} that operations kept longer ago than can be undone")
     return gone
 
 

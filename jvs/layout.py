@@ -190,10 +190,10 @@ def _check_directory(path: str) -> int:
 
 def check_format(layout: Layout) -> None:
     """Raise E_FORMAT_UNSUPPORTED unless the repository says that it has format 2."""
-    from jvs import safepath
+    from jvs.fs import paths
 
     try:
-        data = safepath.read_file(layout.format_version, limit=64)
+        data = paths.read_file(layout.format_version, limit=64)
     except FileNotFoundError as error:
         raise FormatUnsupported(
             f"'{layout.format_version}' is missing",

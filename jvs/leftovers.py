@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, gc, intent, journal, layout, locks, names, worktree
+from jvs import canon, gc, intent, journal, layout, names, worktree
 from jvs.errors import Busy, JvsError, PartialSnapshot
 from jvs.findings import CLEAN_INTENTS, CLEAN_TMP, ERROR, WARNING, Finding, pending
+from jvs.fs import locks
 from jvs.structure import kind_of, lock_is_free
 
 TYPE_CHECKING = False

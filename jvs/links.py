@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import stat
 
-from jvs import fidelity, safepath, walk
 from jvs.delta import COPY
 from jvs.engine import hardlinks
+from jvs.fs import listing, metadata
+from jvs.fs import paths as fs_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,11 +48,11 @@ class Groups:
                 if entry.is_dir(follow_symlinks=False):
                     below.append(name)
                 elif entry.inode() in wanted:
-                    self.paths.setdefault(entry.inode(), []).append(walk.relative(path, name))
+                    self.paths.setdefault(entry.inode(), []).append(listing.relative(path, name))
         for name in below:
-            child = safepath.open_dir(name, fd)
+            child = fs_paths.open_dir(name, fd)
             try:
-                self._walk(child, walk.relative(path, name), wanted)
+                self._walk(child, listing.relative(path, name), wanted)
             finally:
                 os.close(child)
 
@@ -61,11 +62,11 @@ def _linked_inodes(source: Place, path: bytes) -> set[int]:
     stack = [path]
     while stack:
         here = stack.pop()
-        fd = safepath.open_below(source.fd, safepath.split_relative(here))
+        fd = fs_paths.open_below(source.fd, fs_paths.split_relative(here))
         try:
-            for name, st in zip(*walk.list_dir(fd), strict=True):
+            for name, st in zip(*listing.list_dir(fd), strict=True):
                 if stat.S_ISDIR(st.st_mode):
-                    stack.append(walk.relative(here, name))
+                    stack.append(listing.relative(here, name))
                 elif st.st_nlink > 1:
                     found.add(st.st_ino)
         finally:
@@ -76,7 +77,7 @@ def _linked_inodes(source: Place, path: bytes) -> set[int]:
 class Links:
     """Copies entries to a place, and knows which inode of the source has which name there already."""
 
-    def __init__(self, place: Place, delta: Delta, losses: fidelity.Losses, groups: Groups | None = None) -> None:
+    def __init__(self, place: Place, delta: Delta, losses: metadata.Losses, groups: Groups | None = None) -> None:
         self.place = place
         self.delta = delta
         self.losses = losses
@@ -94,17 +95,17 @@ class Links:
                 first = self._other_name(st, physical)
                 if first is not None and self._link(first, parent, label, path):
                     return
-            fidelity.copy_entry(source, name, parent, st, path, self.losses, target_name=label)
+            metadata.copy_entry(source, name, parent, st, path, self.losses, target_name=label)
             return
-        fd = safepath.open_dir(name, source)
+        fd = fs_paths.open_dir(name, source)
         try:
-            made = fidelity.make_dir(label, parent)
+            made = metadata.make_dir(label, parent)
             try:
-                fidelity.drop_inherited(made)
-                for child in walk.list_dir(fd)[0]:
-                    below = walk.relative(path, child)
-                    self.copy(fd, child, made, child, below, walk.relative(physical, child))
-                fidelity.apply_dir(made, fd, st, path, self.losses)
+                metadata.drop_inherited(made)
+                for child in listing.list_dir(fd)[0]:
+                    below = listing.relative(path, child)
+                    self.copy(fd, child, made, child, below, listing.relative(physical, child))
+                metadata.apply_dir(made, fd, st, path, self.losses)
             finally:
                 os.close(made)
         finally:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, tree, walk
+from jvs import canon, tree
 from jvs.errors import NotARepository, NotFound
+from jvs.fs import listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def entries(load: Callable[[bytes], list[Entry]], digest: bytes, *, recursive: b
             continue
         yield pair
         path, entry = pair
-        if recursive and entry[1] == walk.DIR:
+        if recursive and entry[1] == listing.DIR:
             stack.append(iter([(path + b"/" + below[0], below) for below in load(entry[4])]))
 
 
@@ -87,7 +88,7 @@ def entry_json(path: bytes, entry: Entry) -> dict[str, Any]:
     """Return an entry for `--json`. Shape: mode is octal text, digest hex; xattrs, when there are, hex by name."""
     value: dict[str, Any] = {
         **canon.path_json(path),
-        "kind": walk.KIND_NAMES[entry[1]],
+        "kind": listing.KIND_NAMES[entry[1]],
         "mode": f"{entry[2]:04o}",
         "size": entry[3],
         "digest": entry[4].hex(),

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 
-from jvs import content, racy, safepath, tree, walk
+from jvs import racy, tree
+from jvs.fs import copyfile, listing, paths
 from jvs.hashing import BIG_BYTES, NOT_READ, WATCHED_BYTES, Worker
 
 TYPE_CHECKING = False
@@ -30,7 +31,7 @@ def hash_either(original: int, clone: int, before: os.stat_result, *, attributes
     """
     try:
         digest, size = tree.hash_open_file(original)
-        if not content.unchanged(before, os.fstat(original)):
+        if not copyfile.unchanged(before, os.fstat(original)):
             digest, size = tree.hash_open_file(clone)
         return digest, size, tree.covered_xattrs(clone) if attributes else NOT_READ
     finally:
@@ -44,14 +45,14 @@ class OriginalsWorker(Worker):
     def __init__(self, source: str, *, moment_ns: int, jobs: int, allow_unreadable: bool) -> None:
         super().__init__(jobs=jobs, allow_unreadable=allow_unreadable)
         self._moment_ns = moment_ns
-        self._source = safepath.open_dir(source)
+        self._source = paths.open_dir(source)
 
     def take(
         self, inside: Any, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
     ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
         """Hash a big file by its original, all others as they are."""
         if (
-            walk.kind_of(st.st_mode) == walk.FILE
+            listing.kind_of(st.st_mode) == listing.FILE
             and st.st_size >= min(WATCHED_BYTES, BIG_BYTES)
             and racy.is_settled(st, self._moment_ns)
         ):
@@ -62,7 +63,7 @@ class OriginalsWorker(Worker):
                     os.close(original)
                     return super().take(inside, fd, path, name, st, old)
                 try:
-                    clone = safepath.open_file(name, fd)
+                    clone = paths.open_file(name, fd)
                 except BaseException:
                     os.close(original)
                     raise
@@ -73,15 +74,15 @@ class OriginalsWorker(Worker):
         """Open the file of the same inode and stamps; -1 when it is not there any more, or not ours to read."""
         parts = path.split(b"/")
         try:
-            above = safepath.open_parent(self._source, parts)
+            above = paths.open_parent(self._source, parts)
             try:
-                fd = safepath.open_file(parts[-1], above)
+                fd = paths.open_file(parts[-1], above)
             finally:
                 os.close(above)
         except OSError:
             return -1
         now = os.fstat(fd)
-        if now.st_ino == st.st_ino and content.unchanged(st, now):
+        if now.st_ino == st.st_ino and copyfile.unchanged(st, now):
             return fd
         os.close(fd)
         return -1

@@ -158,7 +158,7 @@ def put(lines: Iterable[str], screen: Terminal) -> bytes:
 
     Through the pager on a terminal; else in pieces to stdout, and the last piece is returned.
     """
-    from jvs import durable
+    from jvs.fs import durable
 
     encoding = sys.stdout.encoding or "utf-8"
     chunks = _in_chunks(line.encode(encoding, "backslashreplace") for line in lines)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import diff_text, safepath, terminal, walk
+from jvs import diff_text, terminal
 from jvs.change import RENAMED
+from jvs.fs import listing, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def _content(entry: Entry | None, path: bytes, read: Callable[[bytes], bytes | N
     """Return what a patch can show of an entry: nothing for one that is not there, None for what is no small text."""
     if entry is None:
         return b""
-    if entry[1] != walk.FILE or entry[3] > PATCH_LIMIT_BYTES:
+    if entry[1] != listing.FILE or entry[3] > PATCH_LIMIT_BYTES:
         return None
     data = read(path)
     return None if data is None or b"\0" in data else data
@@ -98,12 +99,12 @@ def _reader_of(side: Side, limit: int) -> Callable[[bytes], bytes | None]:
     def read(path: bytes) -> bytes | None:
         for directory in side.bases:
             try:
-                fd = safepath.open_dir(directory)
+                fd = paths.open_dir(directory)
             except OSError:
                 continue
             try:
                 parts = path.split(b"/")
-                parent = safepath.open_parent(fd, parts)
+                parent = paths.open_parent(fd, parts)
                 try:
                     return _read_small(parts[-1], parent, limit)
                 finally:
@@ -118,7 +119,7 @@ def _reader_of(side: Side, limit: int) -> Callable[[bytes], bytes | None]:
 
 
 def _read_small(name: bytes, dir_fd: int, limit: int) -> bytes | None:
-    fd = safepath.open_file(name, dir_fd)
+    fd = paths.open_file(name, dir_fd)
     try:
         if os.fstat(fd).st_size > limit:
             return None

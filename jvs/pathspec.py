@@ -5,8 +5,10 @@ Source: jvs-restore(1).
 
 from __future__ import annotations
 
-from jvs import canon, safepath, walk
+from jvs import canon
 from jvs.errors import NotFound
+from jvs.fs import listing
+from jvs.fs import paths as fs_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def chosen_names(paths: list[bytes]) -> dict[bytes, set[bytes]]:
 
     A path that is named itself is taken whole; so a path below another one adds nothing.
     """
-    split = sorted((safepath.split_relative(path) for path in paths), key=len)
+    split = sorted((fs_paths.split_relative(path) for path in paths), key=len)
     only: dict[bytes, set[bytes]] = {b"": set()}
     whole: set[bytes] = set()
     for parts in split:
@@ -94,7 +96,7 @@ def find_entry(load: Callable[[bytes], list[Entry]], root: bytes, path: bytes) -
         found = next((entry for entry in load(digest) if entry[0] == part), None)
         if found is None:
             return None
-        digest = found[4] if found[1] == walk.DIR else None
+        digest = found[4] if found[1] == listing.DIR else None
     return found
 
 
@@ -105,8 +107,8 @@ def all_paths(load: Callable[[bytes], list[Entry]], root: bytes) -> list[bytes]:
     while stack:
         above, digest = stack.pop()
         for entry in load(digest):
-            path = walk.relative(above, entry[0])
+            path = listing.relative(above, entry[0])
             found.append(path)
-            if entry[1] == walk.DIR:
+            if entry[1] == listing.DIR:
                 stack.append((path, entry[4]))
     return found

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, descriptor, durable, engine, scan, tree, trees
+from jvs import canon, descriptor, engine, scan, tree, trees
 from jvs.dirrows import LazyRows
 from jvs.errors import CloneIncomplete, PartialSnapshot, PayloadHashMismatch
+from jvs.fs import durable
 from jvs.publish_record import Local, done, require
 
 TYPE_CHECKING = False

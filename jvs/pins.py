@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jvs import audit, clock, durable, intent, lineage, locks, records, retention
+from jvs import audit, clock, intent, lineage, records, retention
 from jvs.errors import Busy, NotFound, PartialSnapshot, UsageError, from_oserror
+from jvs.fs import durable, locks
 from jvs.names import check_snapshot_id, is_snapshot_id
 
 TYPE_CHECKING = False

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
-from jvs import fidelity, safepath, scan, tree, walk
+from jvs import scan, tree
+from jvs.fs import listing, metadata, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class Place:
     """A root below which entries are reached by relative paths, one component at a time, following no link."""
 
     def __init__(self, root: str) -> None:
-        self.fd = safepath.open_dir(root)
+        self.fd = paths.open_dir(root)
         self._open: dict[bytes, int] = {}
 
     def parent(self, path: bytes, *, make: bool = False, writable: bool = False) -> tuple[int, bytes]:
@@ -35,8 +36,8 @@ class Place:
         if fd is None:
             while len(self._open) >= _OPEN_DIRECTORIES:
                 os.close(self._open.pop(next(iter(self._open))))
-            parts = safepath.split_relative(above)
-            fd = self._make(parts) if make else safepath.open_below(self.fd, parts)
+            parts = paths.split_relative(above)
+            fd = self._make(parts) if make else paths.open_below(self.fd, parts)
             self._open[above] = fd
         if writable and os.geteuid() != 0 and os.fstat(fd).st_mode & 0o300 != 0o300:
             os.fchmod(fd, 0o700)  # the journal knows the mode; it is set again when everything inside is done
@@ -47,9 +48,9 @@ class Place:
         try:
             for part in parts:
                 try:
-                    child = safepath.open_dir(part, fd)
+                    child = paths.open_dir(part, fd)
                 except FileNotFoundError:
-                    child = fidelity.make_dir(part, fd)
+                    child = metadata.make_dir(part, fd)
                 os.close(fd)
                 fd = child
         except BaseException:
@@ -59,7 +60,7 @@ class Place:
 
     def lstat(self, path: bytes) -> os.stat_result | None:
         """Return the stat of a path, or None when it, or a directory on the way, is not there."""
-        return safepath.lstat_below(self.fd, safepath.split_relative(path))
+        return paths.lstat_below(self.fd, paths.split_relative(path))
 
     def forget(self) -> None:
         """Close the directories that were kept open."""
@@ -81,16 +82,16 @@ class Place:
 def meta_of(fd: int) -> Meta:
     """Return the metadata of an open directory."""
     st = os.fstat(fd)
-    xattrs = {os.fsencode(name): value for name, value in fidelity.read_xattrs(fd).items()}
+    xattrs = {os.fsencode(name): value for name, value in metadata.read_xattrs(fd).items()}
     return [stat.S_IMODE(st.st_mode), st.st_uid, st.st_gid, st.st_atime_ns, st.st_mtime_ns, xattrs]
 
 
 def meta_at(root: Place, path: bytes) -> Meta | None:
     """Return the metadata of a directory, or None when there is none of that name."""
     try:
-        fd = safepath.open_below(root.fd, safepath.split_relative(path))
+        fd = paths.open_below(root.fd, paths.split_relative(path))
     except OSError as error:
-        if walk.is_vanished(error):
+        if listing.is_vanished(error):
             return None
         raise
     try:
@@ -105,20 +106,20 @@ def entry_at(parent: int, name: bytes) -> Entry | None:
         st = os.lstat(name, dir_fd=parent)
     except FileNotFoundError:
         return None
-    kind = walk.kind_of(st.st_mode)
-    mode = 0 if kind == walk.SYMLINK else st.st_mode & 0o7777
-    if kind == walk.DIR:
-        fd = safepath.open_dir(name, parent)
+    kind = listing.kind_of(st.st_mode)
+    mode = 0 if kind == listing.SYMLINK else st.st_mode & 0o7777
+    if kind == listing.DIR:
+        fd = paths.open_dir(name, parent)
         try:
             found = scan.Scanner(scan.Worker(jobs=os.cpu_count() or 1)).run(b"/proc/self/fd/%d/." % fd)
         finally:
             os.close(fd)
         return name, kind, mode, found.bytes, found.digest, found.root[1]
-    if kind != walk.FILE:
-        xattrs = None if kind == walk.SYMLINK else fidelity.covered(fidelity.entry_xattrs(name, parent))
-        size = st.st_size if kind == walk.SYMLINK else 0
+    if kind != listing.FILE:
+        xattrs = None if kind == listing.SYMLINK else metadata.covered(metadata.entry_xattrs(name, parent))
+        size = st.st_size if kind == listing.SYMLINK else 0
         return name, kind, mode, size, tree.special_digest(kind, name, st, parent), xattrs
-    fd = safepath.open_file(name, parent)
+    fd = paths.open_file(name, parent)
     try:
         digest, size = tree.hash_open_file(fd)
         return name, kind, mode, size, digest, tree.covered_xattrs(fd)
@@ -157,10 +158,10 @@ class Movable:
         if st is not None and stat.S_ISDIR(st.st_mode) and st.st_mode & 0o200 == 0:
             self.mode = stat.S_IMODE(st.st_mode)
             try:
-                self.fd = safepath.open_dir(self.name, self.parent)
+                self.fd = paths.open_dir(self.name, self.parent)
             except PermissionError:
                 os.chmod(self.name, 0o700, dir_fd=self.parent)
-                self.fd = safepath.open_dir(self.name, self.parent)
+                self.fd = paths.open_dir(self.name, self.parent)
             os.fchmod(self.fd, self.mode | 0o700)
 
     def __exit__(self, *_: object) -> None:

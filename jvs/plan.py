@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, delta, fidelity, lineage, look, observe, pathspec, place, trees, walk
+from jvs import canon, delta, lineage, look, pathspec, place, progress, trees
 from jvs.errors import JvsError, NotFound, PayloadHashMismatch, from_oserror
+from jvs.fs import listing, metadata
 from jvs.tree import decode_node
 
 TYPE_CHECKING = False
@@ -108,7 +109,7 @@ class _Planner:
         direct = False
         for name in sorted(old.keys() | new.keys()):
             a, b = old.get(name), new.get(name)
-            if a != b and self._one(walk.relative(path, name), a, b):
+            if a != b and self._one(listing.relative(path, name), a, b):
                 direct = True
         if direct or (count == len(self.steps) and path in self.dirs):
             self.dirs[path] = here
@@ -118,8 +119,8 @@ class _Planner:
         chosen = self.chosen(path)
         if not chosen and not self.leads(path):
             return False
-        a_dir = a[4] if a is not None and a[1] == walk.DIR else None
-        b_dir = b[4] if b is not None and b[1] == walk.DIR else None
+        a_dir = a[4] if a is not None and a[1] == listing.DIR else None
+        b_dir = b[4] if b is not None and b[1] == listing.DIR else None
         if a_dir is not None and b_dir is not None:
             assert a is not None and b is not None
             if a_dir != b_dir:
@@ -146,14 +147,14 @@ def make(store: Store, name: str, target: Target, known: trees.Trees) -> Plan:
 
     Errors: E_PAYLOAD_HASH_MISMATCH when the snapshot's files are not what was published; E_NOT_FOUND for paths.
     """
-    with observe.step("look at the worktree"):
+    with progress.step("look at the worktree"):
         found = look.walk_now(store, name)
     known.add(found)
     wanted = target.paths
     if wanted is not None:
         wanted = pathspec.match_paths(known.load, [target.root[2], found.digest], wanted)
     planner = _Planner(known.load, wanted)
-    root_entry: Entry = (b"", walk.DIR, target.root[0], 0, target.root[2], target.root[1])
+    root_entry: Entry = (b"", listing.DIR, target.root[0], 0, target.root[2], target.root[1])
     whole = planner.chosen(b"")
     if found.digest != target.root[2]:
         planner.compare(b"", found.digest, target.root[2], root_entry if whole else None)
@@ -164,7 +165,7 @@ def make(store: Store, name: str, target: Target, known: trees.Trees) -> Plan:
     directory = store.layout.worktree_dir(name)
     try:
         with place.Place(directory) as here, place.Place(store.layout.payload(target.snapshot_id)) as payload:
-            with observe.step("check the snapshot"):
+            with progress.step("check the snapshot"):
                 _check_sources(made, payload, target.snapshot_id)
             _add_directories(made, planner.dirs, here, payload, target)
             for step in made.steps:
@@ -183,12 +184,12 @@ def _check_sources(made: delta.Delta, payload: place.Place, snapshot_id: str) ->
         try:
             have = place.entry_at(*payload.parent(step.path))
         except OSError as error:
-            if not walk.is_vanished(error):
+            if not listing.is_vanished(error):
                 raise
             have = None
         if not place.same_entry(have, step.new):
             raise _mismatch(snapshot_id, step.path)
-        observe.advance("check", 1, len(made.steps))
+        progress.advance("check", 1, len(made.steps))
 
 
 def _mismatch(snapshot_id: str, path: bytes) -> PayloadHashMismatch:
@@ -211,7 +212,7 @@ def _add_directories(
             raise _mismatch(target.snapshot_id, path)
         if entry is not None and after is not None:
             attributes = {os.fsdecode(name): value for name, value in after[5].items()}
-            if after[0] != entry[2] or fidelity.covered(attributes) != (entry[5] or None):
+            if after[0] != entry[2] or metadata.covered(attributes) != (entry[5] or None):
                 raise _mismatch(target.snapshot_id, path)
         before = place.meta_at(here, path) or after
         if before is not None:
@@ -228,7 +229,7 @@ def between(source: str, target: str) -> delta.Delta:
     known = {**here.nodes, **wanted.nodes}
     goal = Target("", wanted.root, None)
     planner = _Planner(lambda digest: decode_node(known[digest]), None)
-    root_entry: Entry = (b"", walk.DIR, wanted.root[0], 0, wanted.digest, wanted.root[1])
+    root_entry: Entry = (b"", listing.DIR, wanted.root[0], 0, wanted.digest, wanted.root[1])
     if here.digest != wanted.digest:
         planner.compare(b"", here.digest, wanted.digest, root_entry)
     if here.root[:2] != wanted.root[:2]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 
-from jvs import audit, canon, clock, descriptor, durable, engine, intent, names, observe, safepath, tree, worktree
+from jvs import audit, canon, clock, descriptor, engine, intent, names, progress, tree, worktree
 from jvs.errors import DescriptorCorrupt, Detached, NotFound, StaleHead
+from jvs.fs import durable
+from jvs.fs import paths as fs_paths
 from jvs.payload import clone_payload, hash_payload, remember, sync_payload
 from jvs.publish_record import Local, done, require
 
@@ -60,12 +62,12 @@ def begin(store: Store, name: str, *, paths: list[bytes] | None = None) -> dict[
 
 def _check_paths(directory: str, head: str | None, paths: list[bytes]) -> None:
     """Refuse a path that is neither in the worktree nor in its head; one that was removed since may be named."""
-    here = safepath.open_dir(directory)
-    before = safepath.open_dir(head) if head is not None and os.path.isdir(head) else -1
+    here = fs_paths.open_dir(directory)
+    before = fs_paths.open_dir(head) if head is not None and os.path.isdir(head) else -1
     try:
         for path in paths:
-            parts = safepath.split_relative(path)
-            if any(fd >= 0 and safepath.lstat_below(fd, parts) is not None for fd in (here, before)):
+            parts = fs_paths.split_relative(path)
+            if any(fd >= 0 and fs_paths.lstat_below(fd, parts) is not None for fd in (here, before)):
                 continue
             shown = path.decode("utf-8", "backslashreplace")
             raise NotFound(f"there is no '{shown}' in the worktree", hint="name files and directories that are there")
@@ -277,13 +279,13 @@ def publish(
         roll_back(store, record["snapshot_id"])
         raise
     assert local.tree is not None
-    with observe.step("index"):
+    with progress.step("index"):
         remember(store, record, local.tree)
     return record["descriptor"]
 
 
 def _timed(name: str, step: Callable[..., dict[str, Any]], *args: Any, **more: Any) -> dict[str, Any]:
-    with observe.step(name):
+    with progress.step(name):
         return step(*args, **more)
 
 

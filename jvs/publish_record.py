@@ -12,7 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs import durable, scan
+    from jvs import scan
+    from jvs.fs import durable
 
 STEPS = (
     "check-worktree",

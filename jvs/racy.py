@@ -7,7 +7,7 @@ Source: jvs-format(5), Index; jvs-engines(7), Speed.
 
 from __future__ import annotations
 
-from jvs import durable, walk
+from jvs.fs import durable, listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ COARSE_RACY_NS = 2_020_000_000
 """For stamps of whole seconds, and for directories on JuiceFS: it does not move their times when something comes or
 goes within a tenth of a second of the last time it did (the mount option `--skip-dir-mtime`; see `engine.control`)."""
 NEVER_NS = 1
-NO_STAMP = bytes(walk.STAMP.size)
+NO_STAMP = bytes(listing.STAMP.size)
 """Stands for a stamp that was not kept; no entry has it."""
 
 
@@ -29,7 +29,7 @@ def lasting(stamp: bytes, st: os.stat_result, moment_ns: int, *, slow_directorie
     """
     newest = max(st.st_ctime_ns, st.st_mtime_ns)
     coarse = st.st_ctime_ns % 1_000_000_000 == 0 and st.st_mtime_ns % 1_000_000_000 == 0
-    slow = coarse or (slow_directories and walk.kind_of(st.st_mode) == walk.DIR)
+    slow = coarse or (slow_directories and listing.kind_of(st.st_mode) == listing.DIR)
     return NO_STAMP if newest >= moment_ns - (COARSE_RACY_NS if slow else RACY_NS) else stamp
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jvs import records, tree, trees, walk, worktree
+from jvs import records, tree, trees, worktree
+from jvs.fs import listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ class Reach:
                 return
             self.nodes.add(digest)
             for entry in tree.decode_node(data):
-                if entry[1] == walk.DIR:
+                if entry[1] == listing.DIR:
                     stack.append(entry[4])
-                elif entry[1] == walk.FILE:
+                elif entry[1] == listing.FILE:
                     self.files[entry[4]] = entry[3]
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, durable, safepath
+from jvs import canon
 from jvs.errors import JvsError, from_oserror
+from jvs.fs import durable, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def read(path: str) -> bytes:
     the directory brings it back. Errors: FileNotFoundError; OSError.
     """
     try:
-        return safepath.read_file(path, MAX_BYTES)
+        return paths.read_file(path, MAX_BYTES)
     except FileNotFoundError:
         directory, name = os.path.split(path)
         try:
@@ -114,7 +115,7 @@ def read(path: str) -> bytes:
             present = False
         if not present:
             raise
-        return safepath.read_file(path, MAX_BYTES)
+        return paths.read_file(path, MAX_BYTES)
 
 
 def parse(data: bytes, path: str, fields: dict[str, Callable[[Any], bool]], error: type[JvsError]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import errno
 import os
 import stat
 
-from jvs import durable, safepath, walk
 from jvs.delta import DROP, MAKE, MOVE
+from jvs.fs import durable, listing, paths
 from jvs.place import Movable, entry_at, lstat_at, same_entry
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ def was_done(work: Switcher, i: int) -> bool:
     try:
         parent, name = work.target.parent(step.path, writable=True)
     except OSError as error:
-        if walk.is_vanished(error):  # the directory around it comes with another step, or is gone by now
+        if listing.is_vanished(error):  # the directory around it comes with another step, or is gone by now
             return step.how == DROP
         raise
     label = work.temporary(i).rpartition(b"/")[2]
@@ -148,12 +148,12 @@ def keeps_anything(work: Switcher) -> bool:
             stack = [os.fsencode(name)]
             while stack:
                 path = stack.pop()
-                fd = safepath.open_below(work.keep.fd, safepath.split_relative(path))
+                fd = paths.open_below(work.keep.fd, paths.split_relative(path))
                 try:
-                    for child, st in zip(*walk.list_dir(fd), strict=True):
+                    for child, st in zip(*listing.list_dir(fd), strict=True):
                         if not stat.S_ISDIR(st.st_mode):
                             return True
-                        stack.append(walk.relative(path, child))
+                        stack.append(listing.relative(path, child))
                 finally:
                     os.close(fd)
     return False

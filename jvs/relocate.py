@@ -8,21 +8,9 @@ from __future__ import annotations
 import errno
 import os
 
-from jvs import (
-    audit,
-    clock,
-    durable,
-    engine,
-    intent,
-    journal,
-    locks,
-    look,
-    records,
-    register,
-    trees,
-    worktree,
-)
+from jvs import audit, clock, engine, intent, journal, look, records, register, trees, worktree
 from jvs.errors import JvsError, UsageError, from_oserror
+from jvs.fs import durable, locks
 from jvs.layout import MAIN
 from jvs.names import check_worktree_name
 

@@ -322,6 +322,6 @@ def _settings(environment: Mapping[str, str] | None, options: dict[str, Any]) ->
 
 def _bytes(path: Path | bytes) -> bytes:
     """Return a path below a worktree as bytes. Errors: E_PATH_ESCAPE."""
-    from jvs import safepath
+    from jvs.fs import paths as fs_paths
 
-    return b"/".join(safepath.split_relative(os.fsencode(path)))
+    return b"/".join(fs_paths.split_relative(os.fsencode(path)))

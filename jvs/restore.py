@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from jvs import apply, audit, canon, clock, intent, journal, observe, plan, trees, worktree
+from jvs import apply, audit, canon, clock, intent, journal, plan, progress, trees, worktree
 from jvs.errors import StaleHead, from_oserror
 
 TYPE_CHECKING = False
@@ -180,7 +180,7 @@ def _finish(store: Store, pending: dict[str, Any], record: dict[str, Any]) -> di
             )
         except StaleHead:
             # Somebody moved it without the lock, by plumbing: the files are restored, and the head is theirs.
-            observe.remark(f"the head of '{name}' was moved meanwhile, and stays where it is")
+            progress.remark(f"the head of '{name}' was moved meanwhile, and stays where it is")
     store.log().append(pending["audit"], after_seq=pending["audit_seq"])
     if record["of"] is not None:
         try:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import errno
 import os
 
-from jvs import dirrows, observe, racy, safepath, sweep, tree, walk
+from jvs import dirrows, progress, racy, sweep, tree
 from jvs.errors import from_oserror
+from jvs.fs import listing, paths
 from jvs.hashing import BIG_BYTES, Worker, child_xattrs, has_attributes, special_xattrs
 from jvs.treebuilder import Directory, Tree, TreeBuilder
 from jvs.untouched import Untouched
@@ -71,9 +72,9 @@ class Scanner:
 
     def run(self, directory: str | bytes) -> Tree:
         """Walk the directory. Errors: E_IO, E_CLONE_INCOMPLETE for mounts inside, and what the worker raises."""
-        walk.allow_deep_trees()
+        listing.allow_deep_trees()
         try:
-            fd = safepath.open_dir(directory)
+            fd = paths.open_dir(directory)
         except OSError as error:
             raise from_oserror(error, f"opening '{os.fsdecode(directory)}'") from error
         try:
@@ -125,7 +126,7 @@ class Scanner:
         sweeper = sweep.Sweeper(fd, self.rows, with_inode=self.with_inode)
         if sweeper.pays():
             found = sweeper.run()
-            observe.advance("scan", found.entries)
+            progress.advance("scan", found.entries)
             self._gone = found.gone
             self._untouched = Untouched(found.touched | self.worker.must_visit, self.rows, self.known)
             self._untouched.preload()
@@ -137,7 +138,7 @@ class Scanner:
                 return self._pass_through(*passage, fd, inside)
             except FileNotFoundError:  # a directory went away since it was found touched
                 pass
-        names, stats = walk.list_dir(fd)
+        names, stats = listing.list_dir(fd)
         if self.skip and not path:
             kept = [i for i, name in enumerate(names) if name not in self.skip]
             names, stats = [names[i] for i in kept], [stats[i] for i in kept]
@@ -147,10 +148,10 @@ class Scanner:
             names, stats = [names[i] for i in kept], [stats[i] for i in kept]
         self._seen.add(path)
         here = Directory(path)
-        row_stamps = walk.stamps(stats, with_inode=self.with_inode)
+        row_stamps = listing.stamps(stats, with_inode=self.with_inode)
         known = self.rows.get(path)
         same = known is not None and known[0] == dirrows.pack(names, row_stamps)
-        vouched = still and known is not None and (same or dirrows.has_names(known[0], names, walk.STAMP.size))
+        vouched = still and known is not None and (same or dirrows.has_names(known[0], names, listing.STAMP.size))
         self.worker.listed(path, names, vouched=vouched)
         same = same and (not self._hidden or self._attributes_same(known[1], fd, names, stats))
         here.moved = moved
@@ -170,12 +171,12 @@ class Scanner:
 
     def _has_still(self, fd: int, name: bytes, old: Entry) -> bool:
         """Answer whether an entry whose stamp is the old one has its old attributes as well."""
-        if not self._hidden or old[1] == walk.SYMLINK:
+        if not self._hidden or old[1] == listing.SYMLINK:
             return True
         try:
             return special_xattrs(fd, name) == old[5]
         except OSError as error:
-            if walk.is_vanished(error) or error.errno == errno.EACCES:
+            if listing.is_vanished(error) or error.errno == errno.EACCES:
                 return False
             raise
 
@@ -191,7 +192,7 @@ class Scanner:
     ) -> bool:
         """Handle a directory whose own entries are as the row says; its subdirectories have yet to show."""
         dirs = here.count(stats)
-        observe.advance("scan", len(stats))
+        progress.advance("scan", len(stats))
         if not dirs:
             self.worker.keep(inside, fd, names, stats)
             here.digest, here.changed = digest, False
@@ -203,7 +204,7 @@ class Scanner:
                 return self._visit_again(here, names, stats, below)
             below.append((i, child))
         same = all(not child.changed for _, child in below)
-        lost = self.worker.stored and any(walk.relative(path, names[i]) in self.worker.stored for i in dirs)
+        lost = self.worker.stored and any(listing.relative(path, names[i]) in self.worker.stored for i in dirs)
         data = None if same or lost else self.known.node(digest)
         if lost or (data is None and not same):  # the node was lost: hash the files of this directory again
             return self._visit_again(here, names, stats, below)
@@ -216,7 +217,7 @@ class Scanner:
             here.digest, here.changed = digest, False
             return True
         here.entries = [list(entry) for entry in tree.decode_node(data)]
-        here.names, here.row_stamps = names, walk.stamps(stats, with_inode=self.with_inode)
+        here.names, here.row_stamps = names, listing.stamps(stats, with_inode=self.with_inode)
         here.subdirs = below
         self._builder.settle(here)
         return True
@@ -245,11 +246,11 @@ class Scanner:
         old_stamps, old_entries = self._old(known)
         here_now = set(names)
         self._vanished += [
-            walk.relative(here.path, name)
+            listing.relative(here.path, name)
             for name, entry in old_entries.items()
-            if entry[1] == walk.DIR and name not in here_now
+            if entry[1] == listing.DIR and name not in here_now
         ]
-        width = walk.STAMP.size
+        width = listing.STAMP.size
         kept_names: list[bytes] = []
         kept_stats: list[os.stat_result] = []
         listed: list[bytes] = []
@@ -257,11 +258,11 @@ class Scanner:
         stored = self.worker.stored
         for i, (name, st) in enumerate(zip(names, stats, strict=True)):
             mode = st.st_mode
-            kind = walk.kind_of(mode)
+            kind = listing.kind_of(mode)
             piece = here.row_stamps[i * width : (i + 1) * width]
             same = old_stamps.get(name) == piece
             old = old_entries.get(name)
-            if kind == walk.DIR:
+            if kind == listing.DIR:
                 # What stands below a directory that came from elsewhere has no rows, but those of what was here before.
                 moved = here.moved or old_stamps.get(name, b"")[:8] != piece[:8]
                 child = here.visited.get(name) or self._descend_checked(
@@ -281,22 +282,22 @@ class Scanner:
                 here.count_one(kind, old[3])
             else:
                 self._builder.tree.taken += 1
-                taken = self._take(inside, fd, walk.relative(here.path, name), name, st, old)
+                taken = self._take(inside, fd, listing.relative(here.path, name), name, st, old)
                 if taken is None:
                     continue
                 digest, size, xattrs = taken
-                here.entries.append([name, kind, 0 if kind == walk.SYMLINK else mode & 0o7777, size, digest, xattrs])
+                here.entries.append([name, kind, 0 if kind == listing.SYMLINK else mode & 0o7777, size, digest, xattrs])
                 here.count_one(kind, size)
             listed.append(name)
-            if stored and (instead := stored.get(walk.relative(here.path, name))) is not None:
+            if stored and (instead := stored.get(listing.relative(here.path, name))) is not None:
                 here.entries[-1][2], here.entries[-1][5] = instead
                 piece = racy.NO_STAMP
-            elif self.worker.busy and walk.relative(here.path, name) in self.worker.busy:
+            elif self.worker.busy and listing.relative(here.path, name) in self.worker.busy:
                 piece = racy.NO_STAMP
             pieces.append(racy.lasting(piece, st, self.moment_ns, slow_directories=not self.with_inode))
         if kept_names:
             self.worker.keep(inside, fd, kept_names, kept_stats)
-        observe.advance("scan", len(listed))
+        progress.advance("scan", len(listed))
         here.names, here.row_stamps = listed, b"".join(pieces)
         self._builder.settle(here)
 
@@ -306,7 +307,7 @@ class Scanner:
         try:
             return self.worker.take(inside, fd, path, name, st, old)
         except OSError as error:
-            if walk.is_vanished(error):
+            if listing.is_vanished(error):
                 return None
             raise from_oserror(error, f"reading '{path.decode('utf-8', 'backslashreplace')}'") from error
 
@@ -316,10 +317,10 @@ class Scanner:
         try:
             return self._descend(fd, path, name, st, inside, **facts)
         except OSError as error:
-            if walk.is_vanished(error):
+            if listing.is_vanished(error):
                 return None
             if error.errno == errno.EACCES:
-                self.worker.refuse(walk.relative(path, name), error)
+                self.worker.refuse(listing.relative(path, name), error)
                 return None
             raise
 
@@ -338,12 +339,12 @@ class Scanner:
 
         `moved` says that another directory (inode) stood under this name before; `still` that its stamp is the old one.
         """
-        below = walk.relative(path, name)
+        below = listing.relative(path, name)
         known = None if moved else self._untouched.whole(below)
         if known is not None:
             return known
-        walk.check_same_device(st, self._device, below, btrfs=self.btrfs)
-        child_fd = safepath.open_dir(name, fd)
+        listing.check_same_device(st, self._device, below, btrfs=self.btrfs)
+        child_fd = paths.open_dir(name, fd)
         try:
             deeper = self.worker.enter(inside, name, below, child_fd, st)
             try:
@@ -372,6 +373,6 @@ class Scanner:
         if data is None:
             return {}, {}
         try:
-            return dirrows.unpack(known[0], walk.STAMP.size), {entry[0]: entry for entry in tree.decode_node(data)}
+            return dirrows.unpack(known[0], listing.STAMP.size), {entry[0]: entry for entry in tree.decode_node(data)}
         except ValueError:
             return {}, {}

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import safepath
 from jvs.errors import UsageError, from_oserror
-from jvs.locks import DEFAULT_WAIT_SECONDS
+from jvs.fs import paths
+from jvs.fs.locks import DEFAULT_WAIT_SECONDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def read_file(path: str, *, follow: bool = True) -> dict[str, Any]:
     Errors: E_USAGE naming the file and, where TOML says it, the line; E_IO.
     """
     try:
-        data = safepath.read_file(os.path.realpath(path) if follow else path)
+        data = paths.read_file(os.path.realpath(path) if follow else path)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:

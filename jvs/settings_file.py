@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 
-from jvs import audit, clock, durable, intent, locks
+from jvs import audit, clock, intent
 from jvs.errors import Busy, UsageError, from_oserror
+from jvs.fs import durable, locks
 from jvs.settings import check_key, check_value
 
 TYPE_CHECKING = False

@@ -10,8 +10,9 @@ from __future__ import annotations
 import importlib
 import os
 
-from jvs import durable, intent, locks
+from jvs import intent
 from jvs.errors import Busy, NoSpace, PartialSnapshot, from_oserror
+from jvs.fs import durable, locks
 from jvs.names import check_worktree_name
 
 TYPE_CHECKING = False

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import engine, safepath, tree, trees, walk
+from jvs import engine, tree, trees
 from jvs.errors import JvsError
+from jvs.fs import listing, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def is_untouched(store: Store, record: dict[str, Any]) -> bool:
     # JuiceFS clones carry the source's ctimes; elsewhere ctimes move when a later snapshot links the same file.
     keeps_ctime = not engine.scan_flags(payload)[0]
     try:
-        fd = safepath.open_dir(payload)
+        fd = paths.open_dir(payload)
     except OSError:
         return False
     try:
@@ -58,16 +59,16 @@ def _same(known: trees.Trees, digest: bytes, fd: int, ready: int, keeps_ctime: b
     if data is None:
         return False
     entries = tree.decode_node(data)
-    names, stats = walk.list_dir(fd)
+    names, stats = listing.list_dir(fd)
     if names != [entry[0] for entry in entries]:
         return False
-    known.preload({entry[4] for entry in entries if entry[1] == walk.DIR})
+    known.preload({entry[4] for entry in entries if entry[1] == listing.DIR})
     for entry, st in zip(entries, stats, strict=True):
         newest = max(st.st_mtime_ns, st.st_ctime_ns) if keeps_ctime else st.st_mtime_ns
         if newest >= ready or not _fits(entry, st):  # the same tick of a coarse clock may be before or after
             return False
-        if entry[1] == walk.DIR:
-            child = safepath.open_dir(entry[0], fd)
+        if entry[1] == listing.DIR:
+            child = paths.open_dir(entry[0], fd)
             try:
                 if not _same(known, entry[4], child, ready, keeps_ctime):
                     return False
@@ -77,9 +78,9 @@ def _same(known: trees.Trees, digest: bytes, fd: int, ready: int, keeps_ctime: b
 
 
 def _fits(entry: Entry, st: os.stat_result) -> bool:
-    kind = walk.kind_of(st.st_mode)
+    kind = listing.kind_of(st.st_mode)
     if kind != entry[1]:
         return False
-    if kind != walk.SYMLINK and st.st_mode & 0o7777 != entry[2]:
+    if kind != listing.SYMLINK and st.st_mode & 0o7777 != entry[2]:
         return False
-    return kind not in (walk.FILE, walk.SYMLINK) or st.st_size == entry[3]
+    return kind not in (listing.FILE, listing.SYMLINK) or st.st_size == entry[3]

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jvs import audit, intent, layout, locks, observe, safepath, worktree
+from jvs import audit, intent, layout, progress, worktree
 from jvs.errors import FormatUnsupported, NotFound, from_oserror
+from jvs.fs import locks, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Store:
         """The UUID of the repository."""
         if self._repo_id is None:
             try:
-                text = safepath.read_file(self.layout.repo_id, 128).decode("ascii", "replace")
+                text = paths.read_file(self.layout.repo_id, 128).decode("ascii", "replace")
             except OSError as error:
                 raise FormatUnsupported(
                     f"'{self.layout.repo_id}' cannot be read: {error.strerror}",
@@ -161,7 +162,7 @@ class Store:
 
         done = settle.settle_all(self, held)
         for sentence in done:
-            observe.remark(sentence)
+            progress.remark(sentence)
         return done
 
     def record(self, operation: str, **details: Any) -> dict[str, Any]:
@@ -175,7 +176,7 @@ class Store:
         worktree.load(self.layout, name)
         path = self.layout.worktree_dir(name)
         try:
-            os.close(safepath.open_dir(path))
+            os.close(paths.open_dir(path))
         except FileNotFoundError as error:
             raise NotFound(
                 f"the directory of worktree '{name}' is missing: '{path}'",

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import stat
 
-from jvs import layout, locks, safepath
+from jvs import layout
 from jvs.errors import Busy, IOFailure, JvsError, PartialSnapshot, PathEscape, from_oserror
 from jvs.findings import CLEAN_TMP, REBUILD_INDEX, WARNING, Finding, pending
+from jvs.fs import locks, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def find_in_index(store: Store) -> list[Finding]:
 
 
 def _is_database(path: str) -> bool:
-    fd = safepath.open_file(path)
+    fd = paths.open_file(path)
     try:
         header, size = os.pread(fd, 100, 0), os.fstat(fd).st_size
     finally:
@@ -148,4 +149,4 @@ def _is_database(path: str) -> bool:
 
 def read_bytes(path: str) -> bytes:
     """Return what a damaged control file holds, to be kept aside. Errors: OSError."""
-    return safepath.read_file(path)
+    return paths.read_file(path)

@@ -12,7 +12,9 @@ import marshal
 import os
 import sys
 
-from jvs import dirrows, safepath, walk
+from jvs import dirrows
+from jvs.fs import listing
+from jvs.fs import paths as fs_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +106,7 @@ class Sweeper:
                     self._compare(way.open(path), path, found)
                 except OSError as error:
                     above = path.rpartition(b"/")[0]
-                    if walk.is_vanished(error):
+                    if listing.is_vanished(error):
                         found.gone.add(path)
                         found.touched.add(above)  # the walk must not be led through it to what is gone
                     found.touched.add(path)
@@ -117,21 +119,21 @@ class Sweeper:
         if st.st_dev != self._device:  # a mount point: the walk refuses it in its own words
             found.touched.add(path)
             return
-        names, stats = walk.list_dir(fd)
+        names, stats = listing.list_dir(fd)
         found.entries += len(names)
-        stamps = walk.stamps(stats, with_inode=self._with_inode)
+        stamps = listing.stamps(stats, with_inode=self._with_inode)
         row = self._rows[path][0]
         below = [i for i, st in enumerate(stats) if st.st_mode & 0o170000 == 0o040000]
         # The index may have lost a row: nobody looks into that directory, and the row above does not show its content.
-        found.touched.update(child for i in below if (child := walk.relative(path, names[i])) not in self._rows)
+        found.touched.update(child for i in below if (child := listing.relative(path, names[i])) not in self._rows)
         if row == dirrows.pack(names, stamps):
             return
         found.touched.add(path)
-        known = dirrows.unpack(row, walk.STAMP.size)
-        width = walk.STAMP.size
+        known = dirrows.unpack(row, listing.STAMP.size)
+        width = listing.STAMP.size
         for i in below:
             if known.get(names[i]) != stamps[i * width : (i + 1) * width]:
-                found.touched.add(walk.relative(path, names[i]))
+                found.touched.add(listing.relative(path, names[i]))
 
 
 def has_threads() -> bool:
@@ -156,7 +158,7 @@ class _Way:
             same += 1
         self._shorten(same)
         for part in parts[same:]:
-            fd = safepath.open_dir(part, self._fds[-1] if self._fds else self._root)
+            fd = fs_paths.open_dir(part, self._fds[-1] if self._fds else self._root)
             self._fds.append(fd)
             self._parts.append(part)
         return self._fds[-1] if self._fds else self._root

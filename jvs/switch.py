@@ -11,8 +11,9 @@ import errno
 import os
 import stat
 
-from jvs import durable, fidelity, safepath, walk
 from jvs.delta import COPY, DROP, MAKE, MOVE
+from jvs.fs import durable, listing, metadata
+from jvs.fs import paths as fs_paths
 from jvs.links import Groups, Links
 from jvs.place import Movable, Place, lstat_at
 
@@ -40,7 +41,7 @@ class Switcher:
         self.target = Place(target)
         self.keep = Place(keep)
         self.source = Place(source) if source is not None else None
-        self.losses = fidelity.Losses()
+        self.losses = metadata.Losses()
         self.displaced_bytes = 0
         self.kept_aside = False
         """Whether taking back found something that nobody else holds; it is in the operation's directory."""
@@ -85,7 +86,7 @@ class Switcher:
             self.sync()
             self.drop_leftovers()
         if step.how == MAKE:
-            os.close(fidelity.make_dir(label, parent))
+            os.close(metadata.make_dir(label, parent))
             return
         if step.how == MOVE and not self.crosses:
             return
@@ -94,9 +95,9 @@ class Switcher:
         self._links[step.how].copy(source, name, parent, label, step.path, self.temporary(i))
         self.unsynced = True
         if not self.barrier.whole_filesystem:
-            if step.new is not None and step.new[1] == walk.DIR:
+            if step.new is not None and step.new[1] == listing.DIR:
                 durable.sync_tree(label, parent)
-            elif step.new is None or step.new[1] == walk.FILE:
+            elif step.new is None or step.new[1] == listing.FILE:
                 _sync_file(label, parent)
 
     def make_room(self, steps: Sequence[int], *, resumed: bool) -> None:
@@ -109,11 +110,11 @@ class Switcher:
         for i in steps:
             step = self.delta.steps[i]
             if not resumed and step.old is not None:
-                rooms.add(walk.relative(b"files", step.path).rpartition(b"/")[0])
+                rooms.add(listing.relative(b"files", step.path).rpartition(b"/")[0])
             elif resumed and self._is_taken(step.path):
                 rooms.add(self.slot(step.path).rpartition(b"/")[0])
         for room in rooms - {b"files"}:  # that one came with the journal
-            self.keep.parent(walk.relative(room, b"displaced"), make=True)
+            self.keep.parent(listing.relative(room, b"displaced"), make=True)
             self.kept.add(room)
             self.unsynced = True
 
@@ -121,7 +122,7 @@ class Switcher:
         try:
             parent, name = self.target.parent(path)
         except OSError as error:
-            if walk.is_vanished(error):
+            if listing.is_vanished(error):
                 return False
             raise
         return lstat_at(name, parent) is not None
@@ -149,7 +150,7 @@ class Switcher:
         try:
             parent, name = self.target.parent(step.path, writable=True)
         except OSError as error:
-            if step.how == DROP and walk.is_vanished(error):
+            if step.how == DROP and listing.is_vanished(error):
                 return
             raise
         while True:
@@ -230,7 +231,7 @@ class Switcher:
         there, last = self.keep.parent(slot, make=True)
         half = b".jvs-half"
         durable.remove_tree(half, dir_fd=there)
-        physical = walk.relative(slot.rpartition(b"/")[0], half)
+        physical = listing.relative(slot.rpartition(b"/")[0], half)
         links = self._links[DROP]
         links.copy(parent, name, there, half, path, physical)
         durable.rename(half, last, source_fd=there, target_fd=there)
@@ -253,7 +254,7 @@ class Switcher:
         """
         number = 0
         while True:
-            slot = walk.relative(b"files" if number == 0 else b"files.%d" % number, path)
+            slot = listing.relative(b"files" if number == 0 else b"files.%d" % number, path)
             try:
                 parent, name = self.keep.parent(slot, make=True)
                 if lstat_at(name, parent) is None:
@@ -273,9 +274,9 @@ class Switcher:
         ):
             meta = (wanted or before) if after else before
             try:
-                fd = safepath.open_below(self.target.fd, safepath.split_relative(path))
+                fd = fs_paths.open_below(self.target.fd, fs_paths.split_relative(path))
             except OSError as error:
-                if walk.is_vanished(error):
+                if listing.is_vanished(error):
                     continue
                 raise
             try:
@@ -284,7 +285,7 @@ class Switcher:
                         os.fchmod(fd, before[0])
                     continue
                 xattrs = {os.fsdecode(name): value for name, value in (meta[5] or {}).items()}
-                fidelity.apply_metadata(fd, _Stat(meta), xattrs, path, self.losses)  # type: ignore[arg-type]
+                metadata.apply_metadata(fd, _Stat(meta), xattrs, path, self.losses)  # type: ignore[arg-type]
                 self.touched.add(path)
             finally:
                 os.close(fd)
@@ -299,12 +300,12 @@ class Switcher:
 
     def _sync_names(self, place: Place, paths: set[bytes]) -> None:
         for path in sorted(paths, key=len, reverse=True):
-            parts = safepath.split_relative(path)
+            parts = fs_paths.split_relative(path)
             for depth in range(len(parts), -1, -1) if place is self.keep else (len(parts),):
                 try:
-                    fd = safepath.open_below(place.fd, parts[:depth])
+                    fd = fs_paths.open_below(place.fd, parts[:depth])
                 except OSError as error:
-                    if walk.is_vanished(error):
+                    if listing.is_vanished(error):
                         continue
                     raise
                 try:

@@ -6,7 +6,7 @@ Source: jvs(1), NO_COLOR.
 from __future__ import annotations
 
 from jvs import clock
-from jvs.observe import Observer
+from jvs.progress import Observer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

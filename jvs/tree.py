@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 
-from jvs import canon, walk
+from jvs import canon
+from jvs.fs import listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,9 +140,9 @@ def hash_open_file(fd: int) -> tuple[bytes, int]:
 
 def special_digest(kind: int, name: bytes, st: os.stat_result, dir_fd: int) -> bytes:
     """Return the digest of what is neither a regular file nor a directory. Errors: OSError."""
-    if kind == walk.SYMLINK:
+    if kind == listing.SYMLINK:
         return hashlib.sha256(os.readlink(name, dir_fd=dir_fd)).digest()
-    if kind in (walk.CHAR, walk.BLOCK):
+    if kind in (listing.CHAR, listing.BLOCK):
         return hashlib.sha256(b"%d:%d" % (os.major(st.st_rdev), os.minor(st.st_rdev))).digest()
     return hashlib.sha256(b"").digest()
 
@@ -171,9 +172,9 @@ def _compare(
         a, b = old.get(name), new.get(name)
         if a == b:
             continue
-        here = walk.relative(path, name)
-        a_dir = a[4] if a is not None and a[1] == walk.DIR else None
-        b_dir = b[4] if b is not None and b[1] == walk.DIR else None
+        here = listing.relative(path, name)
+        a_dir = a[4] if a is not None and a[1] == listing.DIR else None
+        b_dir = b[4] if b is not None and b[1] == listing.DIR else None
         if a is None or b is None or a_dir is None or b_dir is None or (a[2], a[5]) != (b[2], b[5]):
             yield here, a, b
         if a_dir is not None or b_dir is not None:

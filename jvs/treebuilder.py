@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import errno
 
-from jvs import dirrows, tree, walk
+from jvs import dirrows, tree
 from jvs.errors import from_oserror
+from jvs.fs import listing
 from jvs.hashing import NOT_READ, Worker
 
 TYPE_CHECKING = False
@@ -96,9 +97,9 @@ class Directory:
 
     def count_one(self, kind: int, size: int) -> None:
         """Count one entry that is no directory."""
-        if kind == walk.FILE:
+        if kind == listing.FILE:
             self.size += size
-        self.counts[0 if kind == walk.FILE else 2 if kind == walk.SYMLINK else 3] += 1
+        self.counts[0 if kind == listing.FILE else 2 if kind == listing.SYMLINK else 3] += 1
 
 
 class TreeBuilder:
@@ -145,11 +146,11 @@ class TreeBuilder:
 
     def _resolve(self, here: Directory, entry: list[Any]) -> bool:
         """Wait for the hash of an entry; False when the file is gone or is to be left out."""
-        path = walk.relative(here.path, entry[0])
+        path = listing.relative(here.path, entry[0])
         try:
             entry[4], read, xattrs = entry[4].result()
         except OSError as error:
-            if walk.is_vanished(error) or error.errno == errno.EACCES:
+            if listing.is_vanished(error) or error.errno == errno.EACCES:
                 if error.errno == errno.EACCES:
                     self._worker.refuse(path, error)
                 here.counts[0] -= 1

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import audit, clock, delta, journal, place, restore, walk, worktree
+from jvs import audit, clock, delta, journal, place, restore, worktree
 from jvs.errors import Busy, NotFound, from_oserror
+from jvs.fs import listing
 from jvs.plan import Plan, Target
 
 TYPE_CHECKING = False
@@ -208,7 +209,7 @@ def _make_way(made: delta.Delta, path: bytes, here: place.Place) -> None:
     for depth in range(1, len(parts)):
         above = b"/".join(parts[:depth])
         st = here.lstat(above)
-        if st is not None and walk.kind_of(st.st_mode) == walk.DIR:
+        if st is not None and listing.kind_of(st.st_mode) == listing.DIR:
             continue
         if all(step.path != above for step in made.steps):
             entry = None if st is None else _rough(above, st)
@@ -217,8 +218,8 @@ def _make_way(made: delta.Delta, path: bytes, here: place.Place) -> None:
 
 def _rough(path: bytes, st: os.stat_result) -> tuple[bytes, int, int, int, bytes, None]:
     """Return an entry that says kind and size only: what somebody put there since was never hashed."""
-    kind = walk.kind_of(st.st_mode)
-    size = st.st_size if kind == walk.FILE else 0
+    kind = listing.kind_of(st.st_mode)
+    size = st.st_size if kind == listing.FILE else 0
     return path.rpartition(b"/")[2], kind, st.st_mode & 0o7777, size, bytes(32), None
 
 

@@ -5,7 +5,8 @@ Source: jvs-protocol(7), Speed; jvs-engines(7), btrfs.
 
 from __future__ import annotations
 
-from jvs import dirrows, tree, walk
+from jvs import dirrows, tree
+from jvs.fs import listing
 from jvs.treebuilder import Directory
 
 TYPE_CHECKING = False
@@ -63,10 +64,10 @@ class Untouched:
         if row is None or data is None or total is None:
             return None
         here = Directory(path)
-        here.names, here.row_stamps = dirrows.split(row[0], walk.STAMP.size)
+        here.names, here.row_stamps = dirrows.split(row[0], listing.STAMP.size)
         here.entries = [list(entry) for entry in tree.decode_node(data)]
         here.counts, here.size = list(total[:4]), total[4]
-        places = {entry[0]: i for i, entry in enumerate(here.entries) if entry[1] == walk.DIR}
+        places = {entry[0]: i for i, entry in enumerate(here.entries) if entry[1] == listing.DIR}
         onward: list[tuple[int, bytes]] = []
         for name in self._ways.get(path, ()):
             below = self._known.total(here.entries[places[name]][4]) if name in places else None

@@ -8,22 +8,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import (
-    anchor,
-    audit,
-    audit_check,
-    canon,
-    descriptor,
-    intent,
-    lineage,
-    observe,
-    scan,
-    tree,
-    trees,
-    walk,
-    worktree,
-)
+from jvs import anchor, audit, audit_check, canon, descriptor, intent, lineage, progress, scan, tree, trees, worktree
 from jvs.errors import AuditChainBroken, JvsError, LineageBroken, NotFound, PartialSnapshot, PayloadHashMismatch
+from jvs.fs import listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,8 +120,8 @@ def describe(old: tree.Entry | None, new: tree.Entry | None) -> str:
     if new is None:
         return "removed"
     if old[1] != new[1]:
-        return f"kind ({walk.KIND_NAMES[old[1]]} to {walk.KIND_NAMES[new[1]]})"
-    if old[1] != walk.DIR and old[4] != new[4]:
+        return f"kind ({listing.KIND_NAMES[old[1]]} to {listing.KIND_NAMES[new[1]]})"
+    if old[1] != listing.DIR and old[4] != new[4]:
         return "content"
     return "mode" if old[2] != new[2] else "xattrs"
 
@@ -146,9 +133,9 @@ def check_all(
     ids = candidates(store.layout)
     reports = []
     for snapshot_id in ids:
-        with observe.step(f"verify {snapshot_id}"):
+        with progress.step(f"verify {snapshot_id}"):
             reports.append(check_snapshot(store, snapshot_id, payload=payload, jobs=jobs))
-        observe.advance("verify", 1, len(ids), "snapshots")
+        progress.advance("verify", 1, len(ids), "snapshots")
     problems = check_lines(store)
     chain, chain_problems = check_chain(store)
     return reports, problems + chain_problems, chain

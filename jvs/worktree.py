@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import clock, locks, records
+from jvs import clock, records
 from jvs.errors import LineageBroken, NameInvalid, NotFound, StaleHead
+from jvs.fs import locks
 from jvs.layout import MAIN
 from jvs.names import check_worktree_name
 

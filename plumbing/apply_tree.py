@@ -33,8 +33,9 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Apply."""
     import os
 
-    from jvs import clock, durable, observe, restore
+    from jvs import clock, progress, restore
     from jvs.engine import check_target
+    from jvs.fs import durable
     from jvs.plan import Plan, Target
     from jvs.terminal import show_path
 
@@ -48,7 +49,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     if args.keep is None:
         durable.remove_tree(keep)
         if size:
-            observe.remark(f"discarded {size} bytes")
+            progress.remark(f"discarded {size} bytes")
     changes = Plan(Target("", (0, None, b""), None), made, "").changes()
     lines = []
     for step, change in zip(made.steps, changes, strict=True):

@@ -50,7 +50,7 @@ def _describe(store: Store, record: dict[str, Any]) -> dict[str, Any]:
 
 def _is_free(store: Store, operation: str, name: str | None) -> bool:
     """Answer whether nobody holds the lock of an operation, which tells that an owner who held it is dead."""
-    from jvs import locks
+    from jvs.fs import locks
     from jvs.names import check_worktree_name
 
     wanted = _LOCKS.get(operation, "repo") if name is None else f"worktree-{check_worktree_name(name)}"

@@ -37,13 +37,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """List one tree."""
-    from jvs import listing, walk
+    from jvs import listing
+    from jvs.fs import listing as fs_listing
 
     forest = listing.Forest(lambda: cli.open_store(args))
     root = forest.find(args.what)
     found = list(listing.entries(forest.load, root[2], recursive=args.recursive or args.sha256sum))
     if args.sha256sum:
-        found = [(path, entry) for path, entry in found if entry[1] == walk.FILE]
+        found = [(path, entry) for path, entry in found if entry[1] == fs_listing.FILE]
         text = b"".join(listing.sha256sum_line(path, entry[4], zero=args.zero) for path, entry in found)
     else:
         text = b"".join(_line(path, entry, args.zero) for path, entry in found)
@@ -54,9 +55,10 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _line(path: bytes, entry: Entry, zero: bool) -> bytes:
-    from jvs import terminal, walk
+    from jvs import terminal
+    from jvs.fs import listing as fs_listing
 
-    fields = f"{entry[2]:04o}\t{walk.KIND_NAMES[entry[1]]}\t{entry[4].hex()}\t{entry[3]}\t".encode()
+    fields = f"{entry[2]:04o}\t{fs_listing.KIND_NAMES[entry[1]]}\t{entry[4].hex()}\t{entry[3]}\t".encode()
     return fields + (path + b"\0" if zero else terminal.quote_path(path).encode("utf-8") + b"\n")
 
 

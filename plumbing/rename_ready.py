@@ -43,7 +43,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         raise NotFound(f"'{args.source}' is not there", hint="name what is to be published")
     if os.path.lexists(target):
         raise Exists(f"'{args.target}' is already there", hint="move it away first: nothing is replaced")
-    from jvs import durable
+    from jvs.fs import durable
 
     with durable.Barrier(os.path.dirname(source)) as barrier:
         is_dir = os.path.isdir(source) and not os.path.islink(source)

@@ -34,7 +34,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         return pipeline.record_step(args, publish.sync_payload)
     if args.dir is None:
         raise UsageError("name a directory, or use --record", hint="jvs-sync-tree DIR")
-    from jvs import durable
+    from jvs.fs import durable
 
     directory = os.path.abspath(args.dir)
     with durable.Barrier(directory) as barrier:

@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Make the plan and store it."""
-    from jvs import gc_plan, observe, retention
+    from jvs import gc_plan, progress, retention
 
     store = cli.open_store(args)
     policy = retention.Policy.of(store.settings, retention.given(args))
@@ -50,7 +50,7 @@ def work(args: argparse.Namespace) -> cli.Result:
             value = gc_plan.save(store, plan)
         except NoSpace:
             value = plan.as_json()
-            observe.remark("plan not stored (disk full): give 'jvs gc run' these options too")
+            progress.remark("plan not stored (disk full): give 'jvs gc run' these options too")
     return cli.Result(value, lambda terminal: _text(value, terminal))
 
 

@@ -12,10 +12,10 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     "errors commands",
     "names clock",
-    "observe terminal",
-    "canon safepath layout walk template retention",
-    "durable locks",
-    "tree content hashing dirrows index treebuilder untouched sweep racy scan originals fidelity records settings "
+    "progress terminal",
+    "canon fs.paths layout fs.listing template retention",
+    "fs.durable fs.locks",
+    "tree fs.copyfile hashing dirrows index treebuilder untouched sweep racy scan originals fs.metadata records settings "
     "pathspec",
     "engine engine.btrfs engine.btrfs_cleaner engine.btrfs_search engine.completeness engine.control engine.copier "
     "engine.copy engine.hardlinks engine.juicefs engine.juicefs_attempt engine.juicefs_client engine.juicefs_mount "
@@ -43,7 +43,7 @@ def modules() -> dict[str, Path]:
     for path in sorted((ROOT / "jvs").rglob("*.py")):
         parts = path.relative_to(ROOT / "jvs").with_suffix("").parts
         name = ".".join(part for part in parts if part != "__init__")
-        if name:
+        if name and path.stat().st_size > 0:  # the __init__ of a package is empty
             found[name] = path
     return found
 
@@ -182,7 +182,7 @@ SPEAKS = {
     *("os.environ", "os.environb", "os.getenv", "os.putenv", "os.get_terminal_size"),
 }
 ALLOWED = {
-    "what removes, renames and syncs": (REMOVES, {"durable"}),
+    "what removes, renames and syncs": (REMOVES, {"fs.durable"}),
     "what reads time and randomness": (READS_TIME, {"clock", "engine.control"}),
     "what starts processes": (PROCESSES, {"engine.juicefs_client", "hooks", "dispatch", "sweep", "terminal"}),
     "what prints, exits and reads the environment": (SPEAKS, {"cli", "output", "dispatch", "engine.control", "sweep"}),

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from jvs import create, engine, publish, scan, walk
+from jvs import create, engine, publish, scan
 from jvs.engine import btrfs, btrfs_search
+from jvs.fs import listing
 from jvs.settings import Settings
 from jvs.store import Store
 
@@ -135,9 +136,11 @@ def test_what_only_leads_to_a_change_is_not_listed(store: Store, monkeypatch: py
     (Path(store.root) / "main" / "d2" / "inner" / "f2").write_text("changed")
     (Path(store.root) / "main" / "d3" / "inner" / "f3").write_text("longer than before")
     listed: list[str] = []
-    list_dir = walk.list_dir
+    list_dir = listing.list_dir
     monkeypatch.setattr(
-        walk, "list_dir", lambda fd: listed.append(os.readlink(f"/proc/self/fd/{fd}").split(".tmp")[1]) or list_dir(fd)
+        listing,
+        "list_dir",
+        lambda fd: listed.append(os.readlink(f"/proc/self/fd/{fd}").split(".tmp")[1]) or list_dir(fd),
     )
     record = take(store)
     assert sorted(listed) == ["/d2/inner", "/d3/inner"]

@@ -12,7 +12,8 @@ import making
 import pytest
 import zoo
 
-from jvs import create, durable, layout
+from jvs import create, layout
+from jvs.fs import durable
 
 
 def test_it_says_where_and_makes_three_directories(tmp_path, monkeypatch):

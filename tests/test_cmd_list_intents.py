@@ -5,7 +5,8 @@ from __future__ import annotations
 import making
 import pytest
 
-from jvs import audit, intent, locks
+from jvs import audit, intent
+from jvs.fs import locks
 
 
 @pytest.fixture

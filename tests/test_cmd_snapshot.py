@@ -16,7 +16,8 @@ import making
 import pytest
 import zoo
 
-from jvs import intent, lineage, safepath, worktree
+from jvs import intent, lineage, worktree
+from jvs.fs import paths
 
 JVS = [sys.executable, "-c", "import sys; from jvs.cli import main; sys.exit(main())"]
 
@@ -289,7 +290,7 @@ def test_fifty_looks_that_find_no_change_leave_nothing(store):
 def test_no_daily_command_reads_more_files_in_a_longer_history(store, monkeypatch, words):
     making.write(making.main_of(store), {"a": "1"})
     counts = []
-    read_file = safepath.read_file
+    read_file = paths.read_file
     for length in (3, 20):
         for number in range(length):
             making.write(making.main_of(store), {"a": f"{length} {number}"})
@@ -300,9 +301,9 @@ def test_no_daily_command_reads_more_files_in_a_longer_history(store, monkeypatc
             read.append(path)
             return read_file(path, limit)
 
-        monkeypatch.setattr(safepath, "read_file", counting)
+        monkeypatch.setattr(paths, "read_file", counting)
         assert making.run(*words).exit == 0
-        monkeypatch.setattr(safepath, "read_file", read_file)
+        monkeypatch.setattr(paths, "read_file", read_file)
         counts.append(len(read))
     assert counts[0] == counts[1] > 0
 

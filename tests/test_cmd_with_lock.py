@@ -8,8 +8,9 @@ import sys
 import making
 import pytest
 
-from jvs import intent, locks
+from jvs import intent
 from jvs.errors import Busy
+from jvs.fs import locks
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from making import main_of, make_store, open_store, run, settings, snapshot, violations, write
 
-from jvs import audit, clock, doctor, durable, intent, locks, records, restore, structure, worktree
+from jvs import audit, clock, doctor, intent, records, restore, structure, worktree
 from jvs.errors import NotARepository, PathEscape, UsageError
+from jvs.fs import durable, locks
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from jvs import durable
+from jvs.fs import durable
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ import making
 import pytest
 from treefacts import describe_tree, diff_trees
 
-from jvs import content, engine, pathspec, scan
+from jvs import engine, pathspec, scan
 from jvs.engine import copy as copy_engine
 from jvs.errors import CloneIncomplete, IOFailure, NoSpace, PathEscape
+from jvs.fs import copyfile
 
 OTHER = 1234
 
@@ -206,7 +207,7 @@ def test_allocated_bytes_counts_a_file_with_two_names_once(store: Store):
 def test_torn_file_is_named_and_the_hash_is_that_of_the_copy(store: Store, monkeypatch: pytest.MonkeyPatch):
     store.fill()
     path = store.worktree / "dir" / "file1"
-    copied = content.copy_data
+    copied = copyfile.copy_data
 
     def busy(source: int, target: int, st: os.stat_result, digest: object = None) -> None:
         copied(source, target, st, digest)
@@ -214,7 +215,7 @@ def test_torn_file_is_named_and_the_hash_is_that_of_the_copy(store: Store, monke
             with open(path, "ab") as file:
                 file.write(b"more")
 
-    monkeypatch.setattr(content, "copy_data", busy)
+    monkeypatch.setattr(copyfile, "copy_data", busy)
     cloned = store.clone("one")
     assert [(loss["path"], loss["what"]) for loss in cloned.degraded] == [("dir/file1", "torn")]
     fresh = scan.Scanner(scan.Worker()).run(str(store.root / "one"))

@@ -13,8 +13,9 @@ import pytest
 from treefacts import describe_tree, diff_trees
 from zoo import ACL, CAPABILITY, make_zoo
 
-from jvs import canon, content, fidelity, safepath, walk
-from jvs.fidelity import Losses
+from jvs import canon
+from jvs.fs import copyfile, listing, metadata, paths
+from jvs.fs.metadata import Losses
 
 OTHER = 1234
 
@@ -56,11 +57,11 @@ def not_root(plain: tuple[Path, Path]) -> Iterator[None]:
 def copy_all(source: Path, target: Path, *, share: bool = True) -> Losses:
     """Copy every entry of one directory to another."""
     losses = Losses()
-    src, dst = safepath.open_dir(str(source)), safepath.open_dir(str(target))
+    src, dst = paths.open_dir(str(source)), paths.open_dir(str(target))
     try:
-        for name, st in zip(*walk.list_dir(src), strict=True):
+        for name, st in zip(*listing.list_dir(src), strict=True):
             if not stat.S_ISDIR(st.st_mode):
-                fidelity.copy_entry(src, name, dst, st, name, losses, share=share)
+                metadata.copy_entry(src, name, dst, st, name, losses, share=share)
     finally:
         os.close(src)
         os.close(dst)
@@ -91,7 +92,7 @@ def test_copy_under_another_name(plain: tuple[Path, Path]):
     losses = Losses()
     src, dst = os.open(plain[0], os.O_RDONLY), os.open(plain[1], os.O_RDONLY)
     st = os.lstat(plain[0] / "a")
-    kept = fidelity.copy_entry(src, b"a", dst, st, b"a", losses, target_name=b".jvs-tmp-1")
+    kept = metadata.copy_entry(src, b"a", dst, st, b"a", losses, target_name=b".jvs-tmp-1")
     os.close(src)
     os.close(dst)
     assert kept is not None and not kept.lost
@@ -172,7 +173,7 @@ def test_digest_on_the_way_counts_holes_as_zeros(plain: tuple[Path, Path]):
         file.truncate(5 << 20)
     digest = hashlib.sha256()
     with open(plain[0] / "sparse", "rb") as source, open(plain[1] / "copy", "w+b") as target:
-        content.copy_data(source.fileno(), target.fileno(), os.fstat(source.fileno()), digest)
+        copyfile.copy_data(source.fileno(), target.fileno(), os.fstat(source.fileno()), digest)
     whole = (plain[0] / "sparse").read_bytes()
     assert (plain[1] / "copy").read_bytes() == whole
     assert digest.digest() == hashlib.sha256(whole).digest()
@@ -187,21 +188,21 @@ def test_source_that_shrinks_ends_the_copy(plain: tuple[Path, Path]):
     promised = os.stat(path)
     os.truncate(path, 50_000)
     with open(path, "rb") as source, open(plain[1] / "copy", "w+b") as target:
-        content.copy_data(source.fileno(), target.fileno(), promised)
+        copyfile.copy_data(source.fileno(), target.fileno(), promised)
     assert (plain[1] / "copy").read_bytes() == b"x" * 50_000
 
 
 def test_file_that_never_holds_still_is_torn(plain: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch):
     path = plain[0] / "log"
     path.write_bytes(b"x")
-    copied = content.copy_data
+    copied = copyfile.copy_data
 
     def busy(source: int, target: int, st: os.stat_result, digest: object = None) -> None:
         copied(source, target, st, digest)
         with open(path, "ab") as file:
             file.write(b"x")
 
-    monkeypatch.setattr(content, "copy_data", busy)
+    monkeypatch.setattr(copyfile, "copy_data", busy)
     losses = copy_all(*plain, share=False)
     assert [(loss["path"], loss["what"]) for loss in losses.as_json()] == [("log", "torn")]
     assert (plain[1] / "log").read_bytes().startswith(b"xx")
@@ -210,7 +211,7 @@ def test_file_that_never_holds_still_is_torn(plain: tuple[Path, Path], monkeypat
 def test_file_that_changed_once_is_copied_again(plain: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch):
     path = plain[0] / "log"
     path.write_bytes(b"first, and longer")
-    copied = content.copy_data
+    copied = copyfile.copy_data
     calls = []
 
     def once(source: int, target: int, st: os.stat_result, digest: object = None) -> None:
@@ -219,7 +220,7 @@ def test_file_that_changed_once_is_copied_again(plain: tuple[Path, Path], monkey
         if len(calls) == 1:
             path.write_bytes(b"second")
 
-    monkeypatch.setattr(content, "copy_data", once)
+    monkeypatch.setattr(copyfile, "copy_data", once)
     assert copy_all(*plain, share=False).as_json() == []
     assert (plain[1] / "log").read_bytes() == b"second"
 

@@ -18,14 +18,12 @@ from jvs import (
     audit,
     clock,
     doctor,
-    durable,
     engine,
     gc,
     gc_plan,
     gc_take,
     intent,
     lineage,
-    locks,
     pins,
     reach,
     records,
@@ -37,6 +35,7 @@ from jvs import (
 )
 from jvs import store as store_module
 from jvs.errors import GcPlanMismatch, IOFailure, JvsError, LineageBroken, NoSpace, NotFound
+from jvs.fs import durable, locks
 
 Policy = retention.Policy
 KEEP_ONE = {"keep_last": 1}

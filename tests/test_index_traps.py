@@ -13,7 +13,8 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import content, publish, racy, scan, sweep, walk
+from jvs import publish, racy, scan, sweep
+from jvs.fs import copyfile, listing
 from jvs.store import Store
 
 TICK_SECONDS = 0.06
@@ -104,11 +105,11 @@ def test_times_outside_of_64_bits_make_stamps_of_their_own() -> None:
         def __getitem__(self, i: int) -> int:
             return (self.st_mode, self.st_ino, 0, 0, self.st_uid, self.st_gid, self.st_size)[i]
 
-    stamp = walk.stamps([Late()], with_inode=True)  # type: ignore[list-item]
-    assert walk.STAMP.unpack(stamp) == (1, 0o100644, 0, 0, 5, -(1 << 63), 7)
-    assert walk._wrap(1 << 63) == -(1 << 63)
-    assert walk._wrap(-(1 << 63)) == -(1 << 63)
-    assert walk._wrap(5) == 5
+    stamp = listing.stamps([Late()], with_inode=True)  # type: ignore[list-item]
+    assert listing.STAMP.unpack(stamp) == (1, 0o100644, 0, 0, 5, -(1 << 63), 7)
+    assert listing._wrap(1 << 63) == -(1 << 63)
+    assert listing._wrap(-(1 << 63)) == -(1 << 63)
+    assert listing._wrap(5) == 5
 
 
 @pytest.mark.parametrize("suffix", ["", "-journal", "-wal"])
@@ -136,7 +137,7 @@ def test_a_file_that_is_open_for_writing_keeps_no_stamp(store: Store, monkeypatc
     with open(main / "d/held", "r+b"):
         snapshot(store)
     key = store.tree_key("main")
-    width = walk.STAMP.size
+    width = listing.STAMP.size
     row = store.index().rows(key)[b"d"][0]
     assert row[8 : 8 + width] != racy.NO_STAMP
     assert row[8 + width : 8 + 2 * width] == racy.NO_STAMP
@@ -150,11 +151,11 @@ def test_a_lease_tells_who_writes(ext4_dir: Path) -> None:
     path.write_bytes(b"x")
     fd = os.open(path, os.O_RDONLY)
     try:
-        assert not content.is_open_for_writing(fd)
+        assert not copyfile.is_open_for_writing(fd)
         with path.open("r+b"):
-            assert content.is_open_for_writing(fd)
+            assert copyfile.is_open_for_writing(fd)
         with path.open("rb"):
-            assert not content.is_open_for_writing(fd)
+            assert not copyfile.is_open_for_writing(fd)
         path.write_bytes(b"y")  # the lease was given back: nobody waits for it
     finally:
         os.close(fd)

@@ -11,8 +11,9 @@ import threading
 import making
 import pytest
 
-from jvs import clock, locks
+from jvs import clock
 from jvs.errors import Busy, IOFailure
+from jvs.fs import locks
 
 HOLD = """
 import sys

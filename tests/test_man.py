@@ -19,7 +19,6 @@ from jvs import (
     commands,
     descriptor,
     errors,
-    fidelity,
     hooks,
     intent,
     journal,
@@ -31,6 +30,7 @@ from jvs import (
     tombstone,
     worktree,
 )
+from jvs.fs import metadata
 
 MAN = Path(__file__).resolve().parent.parent / "man"
 PAGES = sorted(path for section in (1, 5, 7) for path in (MAN / f"man{section}").glob(f"*.{section}"))
@@ -319,7 +319,7 @@ def test_the_page_of_settings_names_every_hook() -> None:
 def test_the_page_of_engines_names_every_engine_and_loss() -> None:
     text = (MAN / "man7" / "jvs-engines.7").read_text()
     assert [name for name in settings.ENGINES if f".Ss {name}\n" not in text] == []
-    losses = re.findall(r"`what` is (.*?)\.", fidelity.Losses.add.__doc__ or "")[0]
+    losses = re.findall(r"`what` is (.*?)\.", metadata.Losses.add.__doc__ or "")[0]
     assert [what for what in re.split(r", | or ", losses) if f".It Sy {what}\n" not in text] == []
 
 

@@ -8,20 +8,7 @@ import threading
 import making
 import pytest
 
-from jvs import (
-    audit,
-    audit_check,
-    clock,
-    descriptor,
-    durable,
-    engine,
-    intent,
-    lineage,
-    locks,
-    publish,
-    settle,
-    worktree,
-)
+from jvs import audit, audit_check, clock, descriptor, engine, intent, lineage, publish, settle, worktree
 from jvs.errors import (
     Busy,
     DescriptorCorrupt,
@@ -32,6 +19,7 @@ from jvs.errors import (
     PartialSnapshot,
     StaleHead,
 )
+from jvs.fs import durable, locks
 
 
 @pytest.fixture

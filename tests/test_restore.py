@@ -10,7 +10,8 @@ import pytest
 from making import main_of, make_store, open_store, plumb, run, snapshot, violations, write
 from zoo import describe_tree, diff_trees, make_zoo
 
-from jvs import durable, errors, fidelity, journal, place, restore, switch, undo
+from jvs import errors, journal, place, restore, switch, undo
+from jvs.fs import durable, metadata
 from jvs.store import Store
 
 
@@ -312,7 +313,7 @@ def test_an_error_while_copying_puts_everything_back(pair, monkeypatch: pytest.M
     store, first, _ = pair
     before = describe_tree(main_of(store))
     calls = []
-    real = fidelity.copy_entry
+    real = metadata.copy_entry
 
     def failing(*args, **more):
         calls.append(1)
@@ -320,7 +321,7 @@ def test_an_error_while_copying_puts_everything_back(pair, monkeypatch: pytest.M
             raise OSError(28, "No space left on device")
         return real(*args, **more)
 
-    monkeypatch.setattr(fidelity, "copy_entry", failing)
+    monkeypatch.setattr(metadata, "copy_entry", failing)
     with pytest.raises(errors.NoSpace):
         go(store, first)
     assert diff_trees(before, describe_tree(main_of(store))) == []

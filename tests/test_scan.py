@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from jvs import dirrows, look, racy, scan, verify, walk
+from jvs import dirrows, look, racy, scan, verify
 from jvs.errors import CloneIncomplete, IOFailure
+from jvs.fs import listing
 
 NAMES = ("a", "b", "sub/a", "sub/b", "sub/deep/a", "other/x")
 DIRS = ("sub", "sub/deep", "other", "empty")
@@ -253,11 +254,11 @@ def test_fresh_stamps_are_not_kept(tmp_path):
 
     found = scan.Scanner(Counting(), moment_ns=clock.now_ns()).run(str(tmp_path / "t"))
     ((_, row, _),) = found.rows
-    assert dirrows.unpack(row, walk.STAMP.size) == {b"a": bytes(walk.STAMP.size)}
+    assert dirrows.unpack(row, listing.STAMP.size) == {b"a": bytes(listing.STAMP.size)}
 
 
 def test_whole_second_stamps_are_racy_for_two_seconds():
-    piece = b"x" * walk.STAMP.size
+    piece = b"x" * listing.STAMP.size
     file = SimpleNamespace(st_ctime_ns=10**10, st_mtime_ns=10**10, st_mode=0o100644)
     for seconds, kept in ((11, False), (12, False), (13, True)):
         found = racy.lasting(piece, file, seconds * 10**9, slow_directories=False)
@@ -265,7 +266,7 @@ def test_whole_second_stamps_are_racy_for_two_seconds():
 
 
 def test_stamps_of_directories_are_racy_for_two_seconds_where_their_times_lag():
-    piece = b"x" * walk.STAMP.size
+    piece = b"x" * listing.STAMP.size
     for mode, lag, kept in ((0o040755, True, False), (0o100644, True, True), (0o040755, False, True)):
         info = SimpleNamespace(st_ctime_ns=10**10 + 1, st_mtime_ns=10**10 + 1, st_mode=mode)
         found = racy.lasting(piece, info, 11 * 10**9, slow_directories=lag)

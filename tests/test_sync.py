@@ -12,7 +12,8 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import clock, gc, gc_plan, intent, locks, retention
+from jvs import clock, gc, gc_plan, intent, retention
+from jvs.fs import locks
 from jvs.store import Store
 
 SYNC = Path(__file__).resolve().parent.parent / "contrib" / "jvs-sync"

@@ -13,7 +13,8 @@ import zoo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jvs import tree, verify, walk
+from jvs import tree, verify
+from jvs.fs import listing
 
 D = hashlib.sha256(b"x").digest()
 
@@ -185,10 +186,10 @@ class Nodes:
         for name in sorted(value):
             item = value[name]
             if isinstance(item, dict):
-                entries.append((name, walk.DIR, 0o755, 0, self.build(item), None))
+                entries.append((name, listing.DIR, 0o755, 0, self.build(item), None))
             else:
                 digest = hashlib.sha256(item[1]).digest()
-                entries.append((name, walk.FILE, 0o644, len(item[1]), digest, None))
+                entries.append((name, listing.FILE, 0o644, len(item[1]), digest, None))
         data = tree.encode_node(entries)
         digest = tree.node_digest(data)
         self.nodes[digest] = tree.decode_node(data)
@@ -202,7 +203,7 @@ class Nodes:
 def flat(value, path=b""):
     found = {}
     for name, item in value.items():
-        here = walk.relative(path, name)
+        here = listing.relative(path, name)
         found[here] = "dir" if isinstance(item, dict) else item
         if isinstance(item, dict):
             found |= flat(item, here)
@@ -238,7 +239,7 @@ def test_comparing_loads_only_what_differs():
 def test_a_directory_that_only_changed_its_mode_is_named():
     nodes = Nodes()
     inner = nodes.build({})
-    a, b = (tree.encode_node([(b"d", walk.DIR, mode, 0, inner, None)]) for mode in (0o755, 0o700))
+    a, b = (tree.encode_node([(b"d", listing.DIR, mode, 0, inner, None)]) for mode in (0o755, 0o700))
     for data in (a, b):
         nodes.nodes[tree.node_digest(data)] = tree.decode_node(data)
     found = list(tree.compare(nodes.load, tree.node_digest(a), tree.node_digest(b)))

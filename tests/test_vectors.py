@@ -16,10 +16,11 @@ from typing import Any
 import making
 import pytest
 
-from jvs import audit, audit_check, canon, descriptor, names, tree, verify, walk
+from jvs import audit, audit_check, canon, descriptor, names, tree, verify
+from jvs.fs import listing
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
-KINDS = {name: number for number, name in enumerate(walk.KIND_NAMES)}
+KINDS = {name: number for number, name in enumerate(listing.KIND_NAMES)}
 
 
 def load(name: str) -> Any:

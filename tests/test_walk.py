@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from jvs import walk
 from jvs.errors import CloneIncomplete
+from jvs.fs import listing
 
 NAMES = st.binary(min_size=1, max_size=40).filter(lambda n: b"/" not in n and b"\0" not in n and n not in (b".", b".."))
 
@@ -20,7 +20,7 @@ NAMES = st.binary(min_size=1, max_size=40).filter(lambda n: b"/" not in n and b"
 def listed(path):
     fd = os.open(path, os.O_RDONLY)
     try:
-        return walk.list_dir(fd)
+        return listing.list_dir(fd)
     finally:
         os.close(fd)
 
@@ -47,13 +47,13 @@ def test_links_are_looked_at_and_not_followed(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "dir").symlink_to("/")
     _, stats = listed(tmp_path)
-    assert [walk.kind_of(info.st_mode) for info in stats] == [walk.SYMLINK, walk.SYMLINK]
+    assert [listing.kind_of(info.st_mode) for info in stats] == [listing.SYMLINK, listing.SYMLINK]
 
 
 def test_every_kind_of_file_has_its_number():
     kinds = [stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK]
-    assert [walk.kind_of(kind | 0o644) for kind in kinds] == list(range(7))
-    assert walk.KIND_NAMES == ("file", "dir", "symlink", "fifo", "socket", "char", "block")
+    assert [listing.kind_of(kind | 0o644) for kind in kinds] == list(range(7))
+    assert listing.KIND_NAMES == ("file", "dir", "symlink", "fifo", "socket", "char", "block")
 
 
 def test_the_zoo_is_listed_whole_on_every_filesystem(fs_dir):
@@ -71,7 +71,7 @@ def test_a_stamp_shows_every_change_that_the_kernel_shows(tmp_path):
 
     def look():
         _, stats = listed(tmp_path)
-        seen.add(walk.stamps(stats, with_inode=True))
+        seen.add(listing.stamps(stats, with_inode=True))
 
     look()
     os.utime(path, ns=(0, 1))
@@ -91,19 +91,19 @@ def test_stamps_without_inode_numbers_are_the_same_for_two_files_alike(tmp_path)
     (tmp_path / "a").write_bytes(b"x")
     os.link(tmp_path / "a", tmp_path / "b")
     _, stats = listed(tmp_path)
-    width = walk.STAMP.size
+    width = listing.STAMP.size
     assert width == 44
-    with_inode = walk.stamps(stats, with_inode=True)
-    without = walk.stamps(stats, with_inode=False)
+    with_inode = listing.stamps(stats, with_inode=True)
+    without = listing.stamps(stats, with_inode=False)
     assert len(with_inode) == len(without) == 2 * width
     assert without[:width] == without[width:]
-    assert walk.STAMP.unpack(without[:width])[0] == 0
+    assert listing.STAMP.unpack(without[:width])[0] == 0
 
 
 def test_what_is_mounted_below_is_found(ext4_dir):
     above = ext4_dir.parent.parent
-    assert str(ext4_dir.parent) in walk.mount_points_below(str(above))
-    assert walk.mount_points_below(str(ext4_dir)) == []
+    assert str(ext4_dir.parent) in listing.mount_points_below(str(above))
+    assert listing.mount_points_below(str(ext4_dir)) == []
 
 
 def test_mount_points_with_blanks_and_backslashes_are_read_as_they_are(monkeypatch, tmp_path):
@@ -113,17 +113,17 @@ def test_mount_points_with_blanks_and_backslashes_are_read_as_they_are(monkeypat
 
     real = builtins.open
     monkeypatch.setattr(builtins, "open", lambda p, *a, **k: real(table if p == "/proc/self/mountinfo" else p, *a, **k))
-    assert list(walk._mount_points()) == ["/a b\\040c", "/a\t\n"]
+    assert list(listing._mount_points()) == ["/a b\\040c", "/a\t\n"]
 
 
 def test_another_device_is_refused_by_name(tmp_path):
     info = os.lstat(tmp_path)
-    walk.check_same_device(info, info.st_dev, b"sub", btrfs=False)
+    listing.check_same_device(info, info.st_dev, b"sub", btrfs=False)
     with pytest.raises(CloneIncomplete, match="sub\\\\xff") as caught:
-        walk.check_same_device(info, info.st_dev + 1, b"sub\xff", btrfs=False)
+        listing.check_same_device(info, info.st_dev + 1, b"sub\xff", btrfs=False)
     assert caught.value.hint
 
 
 def test_joining_relative_names():
-    assert walk.relative(b"", b"a") == b"a"
-    assert walk.relative(b"a/b", b"c") == b"a/b/c"
+    assert listing.relative(b"", b"a") == b"a"
+    assert listing.relative(b"a/b", b"c") == b"a/b/c"

@@ -307,8 +307,8 @@ def remove_any(
 
 def remove_plain(path: str) -> None:
     """Remove a tree entry by entry. Errors: E_IO."""
-    from jvs import durable
     from jvs.errors import from_oserror
+    from jvs.fs import durable
 
     try:
         durable.remove_tree(path)

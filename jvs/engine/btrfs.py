@@ -13,9 +13,10 @@ import os
 import stat
 import struct
 
-from jvs import clock, durable, engine, safepath, walk
+from jvs import clock, engine
 from jvs.engine import Cloned, Engine, Probe, Request
 from jvs.errors import CloneIncomplete, JvsError, from_oserror
+from jvs.fs import durable, listing, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,12 +137,12 @@ class BtrfsEngine(Engine):
 
         rows = request.rows.all() if isinstance(request.rows, dirrows.LazyRows) else request.rows
         request.rows = rows
-        source = safepath.open_dir(request.source)
+        source = paths.open_dir(request.source)
         try:
             found = sweep.Sweeper(source, rows, with_inode=True).run()
         finally:
             os.close(source)
-        if b"" not in rows or not dirrows.has_names(rows[b""][0], _names(request.target), walk.STAMP.size):
+        if b"" not in rows or not dirrows.has_names(rows[b""][0], _names(request.target), listing.STAMP.size):
             found.touched.add(b"")
         return found.touched, found.gone
 
@@ -149,12 +150,12 @@ class BtrfsEngine(Engine):
         """Take what could not be hashed out of the snapshot, so that it holds exactly what its hash says."""
         if not tree.unreadable:
             return []
-        from jvs import fidelity
+        from jvs.fs import metadata
 
-        losses = fidelity.Losses()
+        losses = metadata.Losses()
         try:
             set_flags(target, 0)
-            root = safepath.open_dir(target)
+            root = paths.open_dir(target)
             try:
                 for path, why in tree.unreadable:
                     losses.add(path, "unreadable", why)
@@ -194,7 +195,7 @@ class BtrfsEngine(Engine):
 
 def _names(directory: str) -> list[bytes]:
     """Return the sorted names in a directory, whose inodes are not read."""
-    fd = safepath.open_dir(directory)
+    fd = paths.open_dir(directory)
     try:
         return sorted(os.fsencode(name) for name in os.listdir(fd))
     finally:
@@ -203,8 +204,8 @@ def _names(directory: str) -> list[bytes]:
 
 def remove_keeping_times(root: int, path: bytes) -> None:
     """Remove an entry below an open directory and put the times of the directory that held it back."""
-    parts = safepath.split_relative(path)
-    above = safepath.open_parent(root, parts)
+    parts = paths.split_relative(path)
+    above = paths.open_parent(root, parts)
     try:
         st = os.fstat(above)
         durable.remove_tree(parts[-1], dir_fd=above)
@@ -232,7 +233,7 @@ def is_subvolume(path: str) -> bool:
 def filesystem_id(directory: str) -> bytes | None:
     """Return the 16 bytes that identify a btrfs filesystem, or None when it is another one."""
     try:
-        fd = safepath.open_dir(directory)
+        fd = paths.open_dir(directory)
     except OSError:
         return None
     try:
@@ -247,12 +248,12 @@ def filesystem_id(directory: str) -> bytes | None:
 
 def _parent_and_name(path: str) -> tuple[int, bytes]:
     absolute = os.fsencode(os.path.abspath(path))
-    return safepath.open_dir(os.path.dirname(absolute)), os.path.basename(absolute)
+    return paths.open_dir(os.path.dirname(absolute)), os.path.basename(absolute)
 
 
 def snapshot(source: str, target: str, flags: int) -> None:
     """Snapshot a subvolume under a new name, in one ioctl. Durable: yes, the ioctl ends with a commit."""
-    source_fd = safepath.open_dir(source)
+    source_fd = paths.open_dir(source)
     try:
         parent, name = _parent_and_name(target)
         try:
@@ -290,7 +291,7 @@ def destroy(path: str) -> bool:
 
 def get_flags(path: str) -> int:
     """Return the flags of a subvolume."""
-    fd = safepath.open_dir(path)
+    fd = paths.open_dir(path)
     try:
         data = bytearray(8)
         _ioctl(fd, SUBVOL_GETFLAGS, data)
@@ -301,7 +302,7 @@ def get_flags(path: str) -> int:
 
 def set_flags(path: str, flags: int) -> None:
     """Set the flags of a subvolume: `RDONLY`, or 0 to open it up. Its owner may do that."""
-    fd = safepath.open_dir(path)
+    fd = paths.open_dir(path)
     try:
         _ioctl(fd, SUBVOL_SETFLAGS, flags.to_bytes(8, "little"))
     finally:
@@ -310,11 +311,11 @@ def set_flags(path: str, flags: int) -> None:
 
 def nested(directory: str) -> str:
     """Return a subvolume or mount point inside a subvolume, or nothing. Costs O(1) and needs no privilege."""
-    below = walk.mount_points_below(directory)
+    below = listing.mount_points_below(directory)
     if below:
         return below[0]
     try:
-        fd = safepath.open_dir(directory)
+        fd = paths.open_dir(directory)
     except OSError:
         return ""
     try:

@@ -11,7 +11,8 @@ import fcntl
 import os
 import struct
 
-from jvs import clock, engine, safepath
+from jvs import clock, engine
+from jvs.fs import paths
 
 SYNC = 0x9408  # _IO(0x94, 8); commits, and wakes the thread that cleans up
 SUBVOL_SYNC_WAIT = 0x40109441  # _IOW(0x94, 65, struct btrfs_ioctl_subvol_wait), 16 bytes; since Linux 6.13
@@ -27,7 +28,7 @@ def wait_for_space(directory: str) -> None:
     """
     if not engine.is_btrfs(directory):
         return
-    fd = safepath.open_dir(directory)
+    fd = paths.open_dir(directory)
     try:
         deadline = clock.monotonic() + MOST_SECONDS
         fcntl.ioctl(fd, SYNC)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import struct
 
-from jvs import safepath
+from jvs.fs import paths as fs_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def never_changed(snapshot: str) -> bool:
     from jvs.engine import btrfs
 
     try:
-        fd = safepath.open_dir(snapshot)
+        fd = fs_paths.open_dir(snapshot)
     except OSError:
         return False
     try:
@@ -75,11 +75,11 @@ def changed_directories(snapshot: str, base: str) -> frozenset[bytes] | None:
     paths; the root is the empty one. Too many are named rather than too few.
     """
     try:
-        new, old = safepath.open_dir(snapshot), -1
+        new, old = fs_paths.open_dir(snapshot), -1
     except OSError:
         return None
     try:
-        old = safepath.open_dir(base)
+        old = fs_paths.open_dir(base)
         after, before = info(new), info(old)
         if after.parent_uuid != before.parent_uuid or not any(after.parent_uuid) or before.born >= after.born:
             return None

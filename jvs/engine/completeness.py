@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import stat
 
-from jvs import hashing, safepath, walk
+from jvs import hashing
+from jvs.fs import listing, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Vouched(hashing.Worker):
 
     def __init__(self, request: Request) -> None:
         super().__init__(jobs=request.jobs, allow_unreadable=request.allow_unreadable, slow_calls=True)
-        self._source = safepath.open_dir(request.source)
+        self._source = paths.open_dir(request.source)
 
     def listed(self, path: bytes, names: list[bytes], *, vouched: bool) -> None:
         """Compare with the source as it is now, unless the rows vouch. Errors: Unproved."""
@@ -66,9 +67,9 @@ class Vouched(hashing.Worker):
             raise Unproved
 
     def _list_source(self, path: bytes) -> tuple[list[bytes], list[os.stat_result]]:
-        fd = safepath.open_below(self._source, safepath.split_relative(path))
+        fd = paths.open_below(self._source, paths.split_relative(path))
         try:
-            return walk.list_dir(fd)
+            return listing.list_dir(fd)
         finally:
             os.close(fd)
 

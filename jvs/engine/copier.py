@@ -11,10 +11,11 @@ import hashlib
 import os
 import stat
 
-from jvs import clock, content, engine, fidelity, originals, pathspec, racy, safepath, scan, tree, walk
+from jvs import clock, engine, originals, pathspec, racy, scan, tree
 from jvs.engine import Cloned, Request, hardlinks
 from jvs.engine.hardlinks import Linked
 from jvs.engine.target import Dir, Target
+from jvs.fs import copyfile, listing, metadata, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Copier(scan.Worker):
         super().__init__(jobs=request.jobs, allow_unreadable=request.allow_unreadable)
         self.request = request
         self.share = share
-        self.losses = fidelity.Losses()
+        self.losses = metadata.Losses()
         self.stale = False
         """Whether a file changed in a way that makes the tree of this walk untrue; it is to be hashed again then."""
         self._hash = request.hash
@@ -94,7 +95,7 @@ class Copier(scan.Worker):
         self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result]
     ) -> tuple[list[bytes], list[os.stat_result]]:
         """Copy what somebody changed in the base payload, so that its damage ends there; return the others."""
-        there = dict(zip(*walk.list_dir(inside.base), strict=True))
+        there = dict(zip(*listing.list_dir(inside.base), strict=True))
         damaged = [i for i, name in enumerate(names) if not hardlinks.looks_like(there.get(name), stats[i])]
         if not damaged:
             return names, stats
@@ -107,9 +108,9 @@ class Copier(scan.Worker):
     def _keep_groups(self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
         """Link unchanged entries one by one, because some of them have other names that may lie elsewhere."""
         for name, st in zip(names, stats, strict=True):
-            path = walk.relative(inside.path, name)
+            path = listing.relative(inside.path, name)
             if st.st_nlink > 1 and (first := self._groups.get(st)) is not None:
-                if not content.unchanged(first.st, st):
+                if not copyfile.unchanged(first.st, st):
                     self.stale = True
                 if self._link_group(first, inside, name, path):
                     continue
@@ -129,11 +130,11 @@ class Copier(scan.Worker):
     def _check_link_error(self, error: OSError, inside: Dir, name: bytes) -> None:
         """Raise what is more than a reason to copy instead of linking."""
         if error.errno not in hardlinks.COPY_INSTEAD:
-            raise self._failed(error, walk.relative(inside.path, name))
+            raise self._failed(error, listing.relative(inside.path, name))
 
     def _keep_copy(self, inside: Dir, fd: int, name: bytes, st: os.stat_result) -> None:
         """Copy what could have been linked: its digest is known, if it is still the same file."""
-        path = walk.relative(inside.path, name)
+        path = listing.relative(inside.path, name)
         if st.st_nlink > 1:
             first = self._groups.get(st)
             if first is not None and self._link_group(first, inside, name, path):
@@ -171,7 +172,7 @@ class Copier(scan.Worker):
                 return taken
         if not stat.S_ISREG(st.st_mode):
             return self._copy_special(inside, fd, path, name, st)
-        source = safepath.open_file(name, fd)
+        source = paths.open_file(name, fd)
         try:
             self.watch(source, path, st.st_size)
             if old is not None and inside.base >= 0 and self._hash:
@@ -185,11 +186,11 @@ class Copier(scan.Worker):
     def _copy_special(
         self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result
     ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
-        kind = walk.kind_of(st.st_mode)
+        kind = listing.kind_of(st.st_mode)
         digest = tree.special_digest(kind, name, st, fd)
         try:
-            kept = fidelity.copy_special(fd, name, inside.fd, st, path, self.losses)
-            if kept is not None and kind == walk.SYMLINK:
+            kept = metadata.copy_special(fd, name, inside.fd, st, path, self.losses)
+            if kept is not None and kind == listing.SYMLINK:
                 link = os.readlink(name, dir_fd=inside.fd)
                 digest, size = hashlib.sha256(link).digest(), len(link)
             else:
@@ -200,7 +201,7 @@ class Copier(scan.Worker):
             raise self._failed(error, path) from error
         if kept is None:
             return None
-        xattrs = None if kind == walk.SYMLINK else kept.covered()
+        xattrs = None if kind == listing.SYMLINK else kept.covered()
         if kept.lost:
             self.stored[path] = (kept.mode, xattrs)
         if st.st_nlink > 1:
@@ -211,10 +212,10 @@ class Copier(scan.Worker):
         self, inside: Dir, source: int, path: bytes, name: bytes, st: os.stat_result
     ) -> tuple[Any, int, dict[bytes, bytes] | None]:
         try:
-            target = fidelity.new_file(name, inside.fd)
+            target = metadata.new_file(name, inside.fd)
             try:
                 final, digest, size = self._content(source, target, path)
-                kept = fidelity.apply_metadata(target, final, fidelity.read_xattrs(source), path, self.losses)
+                kept = metadata.apply_metadata(target, final, metadata.read_xattrs(source), path, self.losses)
                 if digest is None and self._hash:
                     digest, size = self._hash_target(target, final.st_size)
             finally:
@@ -222,7 +223,7 @@ class Copier(scan.Worker):
         except OSError as error:
             raise self._failed(error, path) from error
         xattrs = kept.covered()
-        if kept.lost or final.st_mode != st.st_mode or not content.unchanged(st, final) or st.st_ino != final.st_ino:
+        if kept.lost or final.st_mode != st.st_mode or not copyfile.unchanged(st, final) or st.st_ino != final.st_ino:
             self.stored[path] = (kept.mode, xattrs)
         if st.st_nlink > 1:
             self._groups.add(st, Linked(path, final, digest, size, xattrs))
@@ -231,9 +232,9 @@ class Copier(scan.Worker):
     def _content(self, source: int, target: int, path: bytes) -> tuple[os.stat_result, Any, int]:
         """Copy the content; return the stat that belongs to it, its digest when that came for free, and its size."""
         before = os.fstat(source)
-        if self.share and content.reflink(source, target):
+        if self.share and copyfile.reflink(source, target):
             after = os.fstat(source)
-            if not content.unchanged(before, after):  # written before the blocks were shared, or behind that
+            if not copyfile.unchanged(before, after):  # written before the blocks were shared, or behind that
                 return after, None, os.fstat(target).st_size
             if self._hash and racy.is_settled(before, self._started_ns):
                 os.lseek(source, 0, os.SEEK_SET)
@@ -244,19 +245,19 @@ class Copier(scan.Worker):
                 return before, digest, size
             return before, None, os.fstat(target).st_size
         if not self._hash or before.st_size >= scan.BIG_BYTES:
-            final = content.copy_content(source, target, path, self.losses, share=False)
+            final = copyfile.copy_content(source, target, path, self.losses, share=False)
             return final, None, os.fstat(target).st_size
-        for attempt in range(1, content.TRIES + 1):
+        for attempt in range(1, copyfile.TRIES + 1):
             digest = hashlib.sha256()
-            content.copy_data(source, target, before, digest)
+            copyfile.copy_data(source, target, before, digest)
             after = os.fstat(source)
-            if content.unchanged(before, after):
+            if copyfile.unchanged(before, after):
                 break
             before = after
-            if attempt < content.TRIES:
+            if attempt < copyfile.TRIES:
                 os.ftruncate(target, 0)
         else:
-            why = f"the file changed during each of {content.TRIES} attempts to copy it"
+            why = f"the file changed during each of {copyfile.TRIES} attempts to copy it"
             self.losses.add(path, "torn", why)
         return before, digest.digest(), os.fstat(target).st_size
 
@@ -282,11 +283,11 @@ class Copier(scan.Worker):
             if found is None:
                 return None
             digest, size, xattrs = found
-            if not content.unchanged(first.st, os.stat(name, dir_fd=fd, follow_symlinks=False)):
+            if not copyfile.unchanged(first.st, os.stat(name, dir_fd=fd, follow_symlinks=False)):
                 self.stale = True
         if not self._link_group(first, inside, name, path):
             return None
-        if not content.unchanged(first.st, st):
+        if not copyfile.unchanged(first.st, st):
             self.stored[path] = (self.stored.get(first.path) or (stat.S_IMODE(first.st.st_mode), xattrs))[:2]
         elif first.path in self.stored:
             self.stored[path] = self.stored[first.path]
@@ -311,32 +312,32 @@ class Copier(scan.Worker):
         except OSError:
             return None
         before = os.fstat(source)
-        if not hardlinks.looks_like(base, before) or old[1] != walk.FILE:
+        if not hardlinks.looks_like(base, before) or old[1] != listing.FILE:
             return None
         key = (before.st_dev, before.st_ino)
         if self._base_used.setdefault(base.st_ino, key) != key:  # two files of the source never become one
             return None
         digest, size = tree.hash_open_file(source)
         os.lseek(source, 0, os.SEEK_SET)
-        if digest != old[4] or not content.unchanged(before, os.fstat(source)):
+        if digest != old[4] or not copyfile.unchanged(before, os.fstat(source)):
             return None
-        if fidelity.read_xattrs(source) != _xattrs_at(name, inside.base):
+        if metadata.read_xattrs(source) != _xattrs_at(name, inside.base):
             return None
         try:
             os.link(name, name, src_dir_fd=inside.base, dst_dir_fd=inside.fd, follow_symlinks=False)
         except OSError as error:
             self._check_link_error(error, inside, name)
             return None
-        if before.st_mode != st.st_mode or not content.unchanged(st, before) or st.st_ino != before.st_ino:
+        if before.st_mode != st.st_mode or not copyfile.unchanged(st, before) or st.st_ino != before.st_ino:
             self.stored[path] = (stat.S_IMODE(before.st_mode), old[5])
         if st.st_nlink > 1:
             self._groups.add(st, Linked(path, before, digest, size, old[5]))
         return digest, size, old[5]
 
 
-def _xattrs_at(name: bytes, dir_fd: int) -> fidelity.Attributes | None:
+def _xattrs_at(name: bytes, dir_fd: int) -> metadata.Attributes | None:
     try:
-        return fidelity.entry_xattrs(name, dir_fd)
+        return metadata.entry_xattrs(name, dir_fd)
     except OSError:
         return None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 
-from jvs import safepath
+from jvs.fs import paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ def link(root: int, path: bytes, dir_fd: int, name: bytes) -> str:
 
     Errors: OSError for a full disk or broken storage; E_PATH_ESCAPE.
     """
-    parts = safepath.split_relative(path)
+    parts = paths.split_relative(path)
     try:
-        above = safepath.open_parent(root, parts)
+        above = paths.open_parent(root, parts)
         try:
             os.link(parts[-1], name, src_dir_fd=above, dst_dir_fd=dir_fd, follow_symlinks=False)
         finally:

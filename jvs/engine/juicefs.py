@@ -13,12 +13,13 @@ from __future__ import annotations
 import os
 import stat
 
-from jvs import durable, engine, fidelity, safepath, walk
+from jvs import engine
 from jvs.engine import Cloned, Engine, Probe, Request, juicefs_mount, writers
 from jvs.engine.completeness import Unproved
 from jvs.engine.juicefs_attempt import SurveyedAttempt, VouchedAttempt
 from jvs.engine.juicefs_client import Incomplete, Running
 from jvs.errors import IOFailure, JvsError, from_oserror
+from jvs.fs import durable, listing, metadata, paths
 
 TRIES = 3
 _CONTROL, _CLIENT = "control", "client"
@@ -178,19 +179,19 @@ class JuiceFSEngine(Engine):
 
 def _empty_attribute(source: str) -> JvsError | None:
     """Look for what makes a clone on SQL metadata fail with EIO for good: an extended attribute without a value."""
-    stack = [(safepath.open_dir(source), b"")]
+    stack = [(paths.open_dir(source), b"")]
     try:
         while stack:
             fd, path = stack.pop()
             try:
-                names, stats = walk.list_dir(fd)
+                names, stats = listing.list_dir(fd)
                 for name, st in zip(names, stats, strict=True):
-                    here = walk.relative(path, name)
-                    empty = [label for label, value in fidelity.entry_xattrs(name, fd).items() if not value]
+                    here = listing.relative(path, name)
+                    empty = [label for label, value in metadata.entry_xattrs(name, fd).items() if not value]
                     if empty:
                         return _cannot_clone_empty(here, empty[0])
                     if stat.S_ISDIR(st.st_mode):
-                        stack.append((safepath.open_dir(name, fd), here))
+                        stack.append((paths.open_dir(name, fd), here))
             except OSError:  # gone meanwhile, or not ours to read
                 pass
             finally:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 
-from jvs import clock, fidelity, safepath, scan
+from jvs import clock, scan
 from jvs.engine import Cloned, Request, control, mend
 from jvs.engine.completeness import Surveyed, Unproved, Vouched
 from jvs.engine.juicefs_client import Incomplete
 from jvs.engine.survey import Survey
 from jvs.errors import CloneIncomplete, IOFailure, from_oserror
+from jvs.fs import metadata, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Attempt:
         self.owner = owner
         self.request = request
         self.temporary = f"{request.target}.{clock.random_hex(8)}"
-        self.losses = fidelity.Losses()
+        self.losses = metadata.Losses()
 
     def start(self) -> bytes:
         """Clone, and wait until the clone is seen; return what the program that did it printed."""
@@ -113,9 +114,9 @@ class SurveyedAttempt(Attempt):
         lost = [path for path in self.missing if path not in self.absent]
         if not lost:
             return
-        source = safepath.open_dir(self.request.source)
+        source = paths.open_dir(self.request.source)
         try:
-            lost = [path for path in lost if safepath.lstat_below(source, path.split(b"/")) is not None]
+            lost = [path for path in lost if paths.lstat_below(source, path.split(b"/")) is not None]
         finally:
             os.close(source)
         if lost:

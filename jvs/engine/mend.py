@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 
-from jvs import content, durable, fidelity, safepath
+from jvs.fs import copyfile, durable, metadata
+from jvs.fs import paths as fs_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.engine.survey import Survey
 
 
-def specials(source: str, clone: str, before: Survey, losses: fidelity.Losses) -> set[bytes]:
+def specials(source: str, clone: str, before: Survey, losses: metadata.Losses) -> set[bytes]:
     """Make the fifos, sockets and devices that Redis metadata drops; return the paths that cannot be made here.
 
     `before` is what was in the source. Errors: OSError.
@@ -23,7 +24,7 @@ def specials(source: str, clone: str, before: Survey, losses: fidelity.Losses) -
     refused: set[bytes] = set()
     if not before.specials:
         return refused
-    origin, target = safepath.open_dir(source), safepath.open_dir(clone)
+    origin, target = fs_paths.open_dir(source), fs_paths.open_dir(clone)
     try:
         for path, st in before.specials:
             if not _mend_special(origin, target, path, st, losses):
@@ -34,10 +35,10 @@ def specials(source: str, clone: str, before: Survey, losses: fidelity.Losses) -
     return refused
 
 
-def _mend_special(source: int, target: int, path: bytes, st: os.stat_result, losses: fidelity.Losses) -> bool:
+def _mend_special(source: int, target: int, path: bytes, st: os.stat_result, losses: metadata.Losses) -> bool:
     """Make one special file when the clone lacks it; False when the system does not let us."""
-    parts = safepath.split_relative(path)
-    if safepath.lstat_below(target, parts) is not None or safepath.lstat_below(source, parts) is None:
+    parts = fs_paths.split_relative(path)
+    if fs_paths.lstat_below(target, parts) is not None or fs_paths.lstat_below(source, parts) is None:
         return True
     above = _open_or_none(target, parts)
     beside = _open_or_none(source, parts)
@@ -45,21 +46,21 @@ def _mend_special(source: int, target: int, path: bytes, st: os.stat_result, los
         if above is None or beside is None:  # the directory itself is missing, which the check will see
             return True
         with _Times(above):
-            return fidelity.copy_special(beside, parts[-1], above, st, path, losses) is not None
+            return metadata.copy_special(beside, parts[-1], above, st, path, losses) is not None
     finally:
         for fd in (above, beside):
             if fd is not None:
                 os.close(fd)
 
 
-def links(clone: str, before: Survey, losses: fidelity.Losses) -> None:
+def links(clone: str, before: Survey, losses: metadata.Losses) -> None:
     """Make the names of each hard-link group one file again. Errors: OSError."""
     if not before.groups:
         return
-    target = safepath.open_dir(clone)
+    target = fs_paths.open_dir(clone)
     try:
         for paths in before.groups.values():
-            first = safepath.lstat_below(target, paths[0].split(b"/"))
+            first = fs_paths.lstat_below(target, paths[0].split(b"/"))
             if first is not None:  # else it was deleted meanwhile, or the check would have said
                 for path in paths[1:]:
                     _mend_link(target, paths[0].split(b"/"), first, path, losses)
@@ -67,16 +68,16 @@ def links(clone: str, before: Survey, losses: fidelity.Losses) -> None:
         os.close(target)
 
 
-def _mend_link(target: int, first: list[bytes], wanted: os.stat_result, path: bytes, losses: fidelity.Losses) -> None:
+def _mend_link(target: int, first: list[bytes], wanted: os.stat_result, path: bytes, losses: metadata.Losses) -> None:
     """Replace a name by a link to the first one. Both were hashed already, and are equal when the stats are."""
     parts = path.split(b"/")
-    other = safepath.lstat_below(target, parts)
+    other = fs_paths.lstat_below(target, parts)
     if other is None:
         return
-    if wanted.st_mode != other.st_mode or not content.unchanged(wanted, other):
+    if wanted.st_mode != other.st_mode or not copyfile.unchanged(wanted, other):
         losses.add(path, "hardlink", "its names were cloned at different moments")
         return
-    source_fd, above = safepath.open_parent(target, first), safepath.open_parent(target, parts)
+    source_fd, above = fs_paths.open_parent(target, first), fs_paths.open_parent(target, parts)
     try:
         with _Times(above):
             durable.unlink(parts[-1], dir_fd=above)  # the clone is ours alone until it gets its name
@@ -101,6 +102,6 @@ class _Times:
 
 def _open_or_none(root: int, parts: list[bytes]) -> int | None:
     try:
-        return safepath.open_parent(root, parts)
+        return fs_paths.open_parent(root, parts)
     except OSError:
         return None

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import content, engine
+from jvs import engine
 from jvs.engine import Cloned, Engine, Probe, Request
+from jvs.fs import copyfile
 
 
 class ReflinkEngine(Engine):
@@ -53,7 +54,7 @@ def _try(directory: str) -> str:
     try:
         target = os.open(directory, flags, 0o600)
         try:
-            if content.reflink(source, target):
+            if copyfile.reflink(source, target):
                 return ""
             return "this filesystem cannot share blocks between files"
         except OSError as error:

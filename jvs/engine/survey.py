@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 
-from jvs import safepath, walk
+from jvs.fs import listing
+from jvs.fs import paths as fs_paths
 
 
 class Survey:
@@ -24,8 +25,8 @@ class Survey:
 
     def take(self, directory: str) -> Survey:
         """Walk a tree. What vanishes meanwhile or may not be listed is left out. Errors: OSError for its root."""
-        walk.allow_deep_trees()
-        fd = safepath.open_dir(directory)
+        listing.allow_deep_trees()
+        fd = fs_paths.open_dir(directory)
         try:
             self._visit(fd, b"")
         finally:
@@ -34,15 +35,15 @@ class Survey:
         return self
 
     def _visit(self, fd: int, path: bytes) -> None:
-        names, stats = walk.list_dir(fd)
+        names, stats = listing.list_dir(fd)
         self.names[path] = names
         self.entries += len(names)
         for name, st in zip(names, stats, strict=True):
             form = st.st_mode & 0o170000
             if form == 0o040000:
-                below = walk.relative(path, name)
+                below = listing.relative(path, name)
                 try:
-                    child = safepath.open_dir(name, fd)
+                    child = fs_paths.open_dir(name, fd)
                 except OSError:
                     continue
                 try:
@@ -53,9 +54,9 @@ class Survey:
                     os.close(child)
                 continue
             if form not in (0o100000, 0o120000):
-                self.specials.append((walk.relative(path, name), st))
+                self.specials.append((listing.relative(path, name), st))
             if st.st_nlink > 1:
-                self.groups.setdefault(st.st_ino, []).append(walk.relative(path, name))
+                self.groups.setdefault(st.st_ino, []).append(listing.relative(path, name))
 
     @property
     def is_plain(self) -> bool:
@@ -72,4 +73,4 @@ class Survey:
         if known is None or known == names:
             return []
         have = set(names)
-        return [walk.relative(path, name) for name in known if name not in have]
+        return [listing.relative(path, name) for name in known if name not in have]

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 
-from jvs import durable, engine, fidelity, safepath
+from jvs import engine
 from jvs.engine import Request
 from jvs.errors import JvsError, from_oserror
+from jvs.fs import durable, metadata, paths
 
 
 class Dir:
@@ -28,7 +29,7 @@ class Dir:
 class Target:
     """The directories that are open, from the root of the target to where the walk is."""
 
-    def __init__(self, request: Request, losses: fidelity.Losses) -> None:
+    def __init__(self, request: Request, losses: metadata.Losses) -> None:
         self.request = request
         self.losses = losses
         self._open: list[Dir] = []
@@ -43,7 +44,7 @@ class Target:
         try:
             if above is None:
                 return self._begin_root()
-            here = Dir(fidelity.make_dir(name, above.fd), -1, path)
+            here = Dir(metadata.make_dir(name, above.fd), -1, path)
             self._open.append(here)
             if above.base >= 0:
                 here.base = _open_if_there(name, above.base)
@@ -53,26 +54,26 @@ class Target:
 
     def _begin_root(self) -> Dir:
         target = os.fsencode(self.request.target)
-        parent = safepath.open_dir(os.path.dirname(target) or b".")
+        parent = paths.open_dir(os.path.dirname(target) or b".")
         try:
             name = os.path.basename(target)
             if self.request.as_worktree:
                 engine.best_for(os.path.dirname(self.request.target)).make_worktree(self.request.target)
-                here = Dir(safepath.open_dir(name, parent), -1, b"")
+                here = Dir(paths.open_dir(name, parent), -1, b"")
             else:
-                here = Dir(fidelity.make_dir(name, parent), -1, b"")
+                here = Dir(metadata.make_dir(name, parent), -1, b"")
         finally:
             os.close(parent)
         self._open.append(here)
-        fidelity.drop_inherited(here.fd)
+        metadata.drop_inherited(here.fd)
         if self.request.base_payload is not None:
             here.base = _open_if_there(os.fsencode(self.request.base_payload), None)
         return here
 
-    def finish(self, inside: Dir, fd: int, st: os.stat_result) -> fidelity.Kept:
+    def finish(self, inside: Dir, fd: int, st: os.stat_result) -> metadata.Kept:
         """Give a complete directory the metadata of its source, and close it. Errors: as `failed`."""
         try:
-            kept = fidelity.apply_dir(inside.fd, fd, st, inside.path, self.losses)
+            kept = metadata.apply_dir(inside.fd, fd, st, inside.path, self.losses)
         except OSError as error:
             raise self.failed(error, inside.path) from error
         self._shut(inside)
@@ -110,6 +111,6 @@ class Target:
 def _open_if_there(name: bytes, dir_fd: int | None) -> int:
     """Open a directory of the base payload; -1 when it is not there, and everything below is copied."""
     try:
-        return safepath.open_dir(name, dir_fd)
+        return paths.open_dir(name, dir_fd)
     except OSError:
         return -1

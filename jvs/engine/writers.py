@@ -8,8 +8,8 @@ from __future__ import annotations
 import errno
 import os
 
-from jvs import durable
 from jvs.errors import from_oserror
+from jvs.fs import durable
 
 
 def flush_open_files(source: str) -> int:

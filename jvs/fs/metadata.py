@@ -11,7 +11,8 @@ import errno
 import os
 import stat
 
-from jvs import canon, content, safepath, walk
+from jvs import canon
+from jvs.fs import copyfile, listing, paths
 
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SETID = stat.S_ISUID | stat.S_ISGID
@@ -239,11 +240,11 @@ def copy_entry(
     """
     new = name if target_name is None else target_name
     if stat.S_ISREG(st.st_mode):
-        source = safepath.open_file(name, src_fd)
+        source = paths.open_file(name, src_fd)
         try:
             target = new_file(new, dst_fd)
             try:
-                final = content.copy_content(source, target, path, losses, share=share)
+                final = copyfile.copy_content(source, target, path, losses, share=share)
                 return apply_metadata(target, final, read_xattrs(source), path, losses)
             finally:
                 os.close(target)
@@ -278,13 +279,13 @@ def copy_special(
 
 def make_special(name: bytes, dst_fd: int, st: os.stat_result, path: bytes, losses: Losses) -> bool:
     """Make a fifo, socket or device; False, and a loss, when the system does not let us."""
-    kind = walk.kind_of(st.st_mode)
+    kind = listing.kind_of(st.st_mode)
     try:
         os.mknod(name, stat.S_IFMT(st.st_mode) | 0o600, st.st_rdev, dir_fd=dst_fd)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS):
             raise  # EPERM: devices need CAP_MKNOD; the others: filesystems without special files
-        losses.add(path, "special", f"a {walk.KIND_NAMES[kind]} cannot be made here: {error.strerror}")
+        losses.add(path, "special", f"a {listing.KIND_NAMES[kind]} cannot be made here: {error.strerror}")
         return False
     return True
 
@@ -292,7 +293,7 @@ def make_special(name: bytes, dst_fd: int, st: os.stat_result, path: bytes, loss
 def make_dir(name: bytes, dir_fd: int) -> int:
     """Make a directory that only we can enter, without what it inherits, and open it. Errors: OSError."""
     os.mkdir(name, 0o700, dir_fd=dir_fd)
-    return os.open(name, safepath.DIR_FLAGS, dir_fd=dir_fd)
+    return os.open(name, paths.DIR_FLAGS, dir_fd=dir_fd)
 
 
 def drop_inherited(fd: int) -> None:

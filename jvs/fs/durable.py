@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 
-from jvs import safepath
+from jvs.fs import paths
 
 TMPFS = 0x01021994
 FUSE = 0x65735546
@@ -101,7 +101,7 @@ def truncate(path: str, size: int) -> None:
 
 def fsync_dir(path: str | bytes, dir_fd: Where = None) -> None:
     """Make the names in a directory durable. A no-op on JuiceFS, whose metadata engine commits each change."""
-    fd = safepath.open_dir(path, dir_fd)
+    fd = paths.open_dir(path, dir_fd)
     try:
         os.fsync(fd)
     finally:
@@ -110,7 +110,7 @@ def fsync_dir(path: str | bytes, dir_fd: Where = None) -> None:
 
 def fsync_file(path: str | bytes, dir_fd: Where = None) -> None:
     """Make the content of a file durable."""
-    fd = safepath.open_file(path, dir_fd)
+    fd = paths.open_file(path, dir_fd)
     try:
         os.fsync(fd)
     finally:
@@ -228,7 +228,7 @@ def remove_tree(path: str | bytes, *, missing_ok: bool = True, dir_fd: Where = N
     if not stat.S_ISDIR(info.st_mode):
         unlink(path, missing_ok=missing_ok, dir_fd=dir_fd)
         return
-    parent = os.dup(dir_fd) if dir_fd is not None else safepath.open_dir(os.path.dirname(os.fspath(path)) or ".")
+    parent = os.dup(dir_fd) if dir_fd is not None else paths.open_dir(os.path.dirname(os.fspath(path)) or ".")
     try:
         _remove_dir(parent, os.fsencode(os.path.basename(os.fspath(path)) if dir_fd is None else path))
     finally:
@@ -269,10 +269,10 @@ def _remove_files(fd: int) -> list[bytes]:
 def _open_for_removal(parent: int, name: bytes) -> int:
     """Open a directory that is about to go, giving ourselves the rights that its owner may take."""
     try:
-        fd = safepath.open_dir(name, parent)
+        fd = paths.open_dir(name, parent)
     except PermissionError:
         os.chmod(name, 0o700, dir_fd=parent)  # chmod(2) on a real directory: lstat said so, and it is ours to delete
-        fd = safepath.open_dir(name, parent)
+        fd = paths.open_dir(name, parent)
     if os.geteuid() != 0 and stat.S_IMODE(os.fstat(fd).st_mode) & 0o700 != 0o700:
         os.fchmod(fd, 0o700)
     return fd
@@ -303,7 +303,7 @@ class Barrier:
     """
 
     def __init__(self, directory: str, *, each: bool = False) -> None:
-        self._fd = safepath.open_dir(directory)
+        self._fd = paths.open_dir(directory)
         self._each = each
         self._type: int | None = None
 
@@ -355,7 +355,7 @@ def sync_tree(path: str | bytes, dir_fd: Where = None, *, skip: str | None = Non
 
     Durable: the whole tree.
     """
-    fd = safepath.open_dir(path, dir_fd)
+    fd = paths.open_dir(path, dir_fd)
     try:
         with os.scandir(fd) as entries:
             listing = [
