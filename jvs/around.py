@@ -5,7 +5,8 @@ Source: jvs-run(1).
 
 from __future__ import annotations
 
-from jvs import canon, descriptor, journal, look, publish, restore, terminal, tree, trees
+from jvs import canon, descriptor, journal, look, publish, restore, terminal, trees
+from jvs.tree import node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def changes(store: Store, name: str, before: str) -> list[dict[str, Any]]:
     changed: list[dict[str, Any]] = []
     if root[:2] != found.root[:2]:
         changed.append({"path": ".", "change": "modified"})
-    for path, old, new in tree.compare(known.load, root[2], found.digest):
+    for path, old, new in node.compare(known.load, root[2], found.digest):
         word = "added" if old is None else "removed" if new is None else "modified"
         changed.append({**canon.path_json(path), "change": word})
     return changed

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from jvs.tree import Entry
+    from jvs.tree.node import Entry
 
 ADDED, REMOVED, MODIFIED, RENAMED = "added", "removed", "modified", "renamed"
 LETTERS = {ADDED: "A", REMOVED: "D", MODIFIED: "M", RENAMED: "R"}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jvs.place import Meta
-    from jvs.tree import Entry
+    from jvs.tree.node import Entry
 
 COPY, MOVE, MAKE, DROP = range(4)
 """How the new entry comes: copied from a payload, moved out of `undo/`, as an empty directory, or not at all."""

@@ -7,18 +7,19 @@ Source: jvs-diff(1); jvs-format(5), Tree hash.
 
 from __future__ import annotations
 
-from jvs import canon, lineage, refs, tree
+from jvs import canon, lineage, refs
 from jvs.change import LETTERS, Change, is_below, pair_renames
 from jvs.fs import listing
+from jvs.tree import node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from jvs.scan import Tree
     from jvs.store import Store
-    from jvs.tree import Entry
+    from jvs.tree.node import Entry
+    from jvs.tree.scan import Tree
     from jvs.trees import Trees
 
 
@@ -33,7 +34,7 @@ class Side:
         self.digest = digest
         self.directory = directory
         self.time = time
-        self.root: tree.Root | None = None
+        self.root: node.Root | None = None
         self.bases: list[str] = [directory] if directory is not None else []
 
     @property
@@ -149,14 +150,14 @@ class Comparer:
             digest = self._graft(mine[4], theirs[4], parts[1:])
             size = sum(entry[3] for entry in self.known.load(digest))
             entries[parts[0]] = (theirs[0], theirs[1], theirs[2], size, digest, theirs[5])
-        data = tree.encode_node([entries[name] for name in sorted(entries)])
+        data = node.encode_node([entries[name] for name in sorted(entries)])
         return self._remember(data)
 
     def _remember(self, data: bytes) -> bytes:
-        from jvs import scan
+        from jvs.tree import scan
 
         made = scan.Tree()
-        digest = tree.node_digest(data)
+        digest = node.node_digest(data)
         made.nodes[digest] = data
         self.known.add(made)
         return digest
@@ -171,18 +172,18 @@ class Comparer:
         return pair_renames(found) if renames else found
 
 
-def tree_changes(load: Callable[[bytes], list[Entry]], before: tree.Root, after: tree.Root) -> list[Change]:
+def tree_changes(load: Callable[[bytes], list[Entry]], before: node.Root, after: node.Root) -> list[Change]:
     """Return what differs between two trees, without looking for renames."""
     return [*_root_change(before, after), *_compare(load, before[2], after[2])]
 
 
 def _compare(load: Callable[[bytes], list[Entry]], before: bytes | None, after: bytes | None) -> Iterator[Change]:
     listing.allow_deep_trees()
-    for path, old, new in tree.compare(load, before, after):
+    for path, old, new in node.compare(load, before, after):
         yield Change(path, old, new)
 
 
-def _root_change(before: tree.Root | None, after: tree.Root | None) -> Iterator[Change]:
+def _root_change(before: node.Root | None, after: node.Root | None) -> Iterator[Change]:
     """Yield a change of `.` when mode or attributes of the root itself differ: they are part of the root hash."""
     if before is None or after is None or before[:2] == after[:2]:
         return

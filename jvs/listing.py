@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, tree
+from jvs import canon
 from jvs.errors import NotARepository, NotFound
 from jvs.fs import listing
+from jvs.tree import node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jvs.store import Store
-    from jvs.tree import Entry
+    from jvs.tree.node import Entry
 
 
 class Forest:
@@ -29,7 +30,7 @@ class Forest:
         self._known: Any = None
         self._nodes: dict[bytes, bytes] = {}
 
-    def find(self, word: str) -> tree.Root:
+    def find(self, word: str) -> node.Root:
         """Return the root of a snapshot or of a directory, whose every byte is read.
 
         A word with a slash, `.` and `..` are directories; others are snapshots when one answers to them.
@@ -43,7 +44,7 @@ class Forest:
                     raise
         return self._directory(word)
 
-    def _snapshot(self, word: str) -> tree.Root:
+    def _snapshot(self, word: str) -> node.Root:
         from jvs import lineage, refs, trees
 
         if self._store is None:
@@ -53,7 +54,7 @@ class Forest:
         assert root is not None
         return root
 
-    def _directory(self, path: str) -> tree.Root:
+    def _directory(self, path: str) -> node.Root:
         from jvs import trees
 
         if not os.path.isdir(path):
@@ -66,7 +67,7 @@ class Forest:
         """Return the entries of a directory that lies below what was found."""
         data = self._nodes.get(digest)
         if data is not None:
-            return tree.decode_node(data)
+            return node.decode_node(data)
         return self._known.load(digest)
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import clock, descriptor, engine, racy, scan, tree, trees
-from jvs.dirrows import seen
+from jvs import clock, descriptor, engine, trees
+from jvs.tree import node, racy, scan
+from jvs.tree.rows import seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def unchanged_since(store: Store, name: str, paths: list[bytes] | None = None) -
     root = known.root(record)
     assert root is not None
     wanted = [path.strip(b"/") for path in paths]
-    for path, _, _ in tree.compare(known.load, root[2], found.digest):
+    for path, _, _ in node.compare(known.load, root[2], found.digest):
         if any(path == w or path.startswith(w + b"/") or w in (b"", b".") for w in wanted):
             return None
     return head

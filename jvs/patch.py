@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jvs.change import Change
     from jvs.diff import Diff, Side
     from jvs.terminal import Terminal
-    from jvs.tree import Entry
+    from jvs.tree.node import Entry
 
 PATCH_LIMIT_BYTES = 512 << 10
 _LINE_COLORS = {b"+": "green", b"-": "red", b"@": "cyan"}

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, descriptor, engine, scan, tree, trees
-from jvs.dirrows import LazyRows
+from jvs import canon, descriptor, engine, trees
 from jvs.errors import CloneIncomplete, PartialSnapshot, PayloadHashMismatch
 from jvs.fs import durable
 from jvs.publish_record import Local, done, require
+from jvs.tree import node, scan
+from jvs.tree.rows import LazyRows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def _changes(store: Store, record: dict[str, Any], found: scan.Tree) -> dict[str
     counts = {"added": 0, "removed": 0, "modified": 0, "bytes": 0}
     try:
         with store.index().at_once():
-            for _, old, new in tree.compare(known.load, before, found.digest):
+            for _, old, new in node.compare(known.load, before, found.digest):
                 counts["added" if old is None else "removed" if new is None else "modified"] += 1
                 if new is not None and new[1] == 0 and (old is None or old[4] != new[4]):
                     counts["bytes"] += new[3]

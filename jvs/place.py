@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import stat
 
-from jvs import scan, tree
 from jvs.fs import listing, metadata, paths
+from jvs.tree import node, scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.tree import Entry
+    from jvs.tree.node import Entry
 
 _OPEN_DIRECTORIES = 16
 
@@ -118,11 +118,11 @@ def entry_at(parent: int, name: bytes) -> Entry | None:
     if kind != listing.FILE:
         xattrs = None if kind == listing.SYMLINK else metadata.covered(metadata.entry_xattrs(name, parent))
         size = st.st_size if kind == listing.SYMLINK else 0
-        return name, kind, mode, size, tree.special_digest(kind, name, st, parent), xattrs
+        return name, kind, mode, size, node.special_digest(kind, name, st, parent), xattrs
     fd = paths.open_file(name, parent)
     try:
-        digest, size = tree.hash_open_file(fd)
-        return name, kind, mode, size, digest, tree.covered_xattrs(fd)
+        digest, size = node.hash_open_file(fd)
+        return name, kind, mode, size, digest, node.covered_xattrs(fd)
     finally:
         os.close(fd)
 

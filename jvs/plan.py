@@ -7,25 +7,26 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, delta, lineage, look, pathspec, place, progress, trees
+from jvs import canon, delta, lineage, look, place, progress, trees
 from jvs.errors import JvsError, NotFound, PayloadHashMismatch, from_oserror
 from jvs.fs import listing, metadata
-from jvs.tree import decode_node
+from jvs.tree import path_filter
+from jvs.tree.node import decode_node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from jvs import tree
     from jvs.store import Store
-    from jvs.tree import Entry
+    from jvs.tree import node
+    from jvs.tree.node import Entry
 
 
 class Target:
     """What to restore: a snapshot's record, its tree, and which of its paths count (None: all)."""
 
-    def __init__(self, snapshot_id: str, root: tree.Root, paths: list[bytes] | None, *, forced: bool = False) -> None:
+    def __init__(self, snapshot_id: str, root: node.Root, paths: list[bytes] | None, *, forced: bool = False) -> None:
         self.snapshot_id = snapshot_id
         self.root = root
         self.paths = paths
@@ -78,8 +79,8 @@ def find_target(
             known.add(found)
             return Target(snapshot_id, found.root, paths, forced=True)
     if record["partial_paths"] is not None:
-        own = [pathspec.stored_path(path) for path in record["partial_paths"]]
-        paths = own if paths is None else pathspec.within(paths, own)
+        own = [path_filter.stored_path(path) for path in record["partial_paths"]]
+        paths = own if paths is None else path_filter.within(paths, own)
     return Target(snapshot_id, root, paths)
 
 
@@ -95,7 +96,7 @@ class _Planner:
 
     def chosen(self, path: bytes) -> bool:
         """Answer whether a path is to become like the target."""
-        return self.wanted is None or any(pathspec.covers(want, path) for want in self.wanted)
+        return self.wanted is None or any(path_filter.covers(want, path) for want in self.wanted)
 
     def leads(self, path: bytes) -> bool:
         """Answer whether something below a path is chosen."""
@@ -152,7 +153,7 @@ def make(store: Store, name: str, target: Target, known: trees.Trees) -> Plan:
     known.add(found)
     wanted = target.paths
     if wanted is not None:
-        wanted = pathspec.match_paths(known.load, [target.root[2], found.digest], wanted)
+        wanted = path_filter.match_paths(known.load, [target.root[2], found.digest], wanted)
     planner = _Planner(known.load, wanted)
     root_entry: Entry = (b"", listing.DIR, target.root[0], 0, target.root[2], target.root[1])
     whole = planner.chosen(b"")

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 
-from jvs import audit, canon, clock, descriptor, engine, intent, names, progress, tree, worktree
+from jvs import audit, canon, clock, descriptor, engine, intent, names, progress, worktree
 from jvs.errors import DescriptorCorrupt, Detached, NotFound, StaleHead
 from jvs.fs import durable
 from jvs.fs import paths as fs_paths
 from jvs.payload import clone_payload, hash_payload, remember, sync_payload
 from jvs.publish_record import Local, done, require
+from jvs.tree import node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def write_descriptor(
         "note": names.check_note(note if note is not None else record.get("note", "")),
         "tags": list(dict.fromkeys(names.check_tag(tag) for tag in all_tags)),
         "engine": record["engine"],
-        "hash_algorithm": tree.ALGORITHM,
+        "hash_algorithm": node.ALGORITHM,
         "payload_root_hash": record["payload_root_hash"],
         "payload": record["payload"],
         "changes": record["changes"],

@@ -12,8 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs import scan
     from jvs.fs import durable
+    from jvs.tree import scan
 
 STEPS = (
     "check-worktree",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from jvs import records, tree, trees, worktree
+from jvs import records, trees, worktree
 from jvs.fs import listing
+from jvs.tree import node as tree_node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Reach:
                 self.unknown.append(record)
                 return
             self.nodes.add(digest)
-            for entry in tree.decode_node(data):
+            for entry in tree_node.decode_node(data):
                 if entry[1] == listing.DIR:
                     stack.append(entry[4])
                 elif entry[1] == listing.FILE:

@@ -81,7 +81,8 @@ def count_changes(store: Store, name: str) -> tuple[int | None, int]:
 
     None when that cannot be found out; removing keeps everything in any case.
     """
-    from jvs import descriptor, tree
+    from jvs import descriptor
+    from jvs.tree import node as tree_node
 
     try:
         found = look.walk_now(store, name)
@@ -89,9 +90,9 @@ def count_changes(store: Store, name: str) -> tuple[int | None, int]:
         known = trees.Trees(store)
         known.add(found)
         root = known.root(descriptor.load(store.layout, head)) if head is not None else None
-        before = root[2] if root is not None else tree.EMPTY_DIGEST
-        known._nodes.setdefault(tree.EMPTY_DIGEST, b"\x80")
-        return sum(1 for _ in tree.compare(known.load, before, found.digest)), found.bytes
+        before = root[2] if root is not None else tree_node.EMPTY_DIGEST
+        known._nodes.setdefault(tree_node.EMPTY_DIGEST, b"\x80")
+        return sum(1 for _ in tree_node.compare(known.load, before, found.digest)), found.bytes
     except JvsError:
         return None, 0
 

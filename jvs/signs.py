@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import os
 
-from jvs import engine, tree, trees
+from jvs import engine, trees
 from jvs.errors import JvsError
 from jvs.fs import listing, paths
+from jvs.tree import node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from jvs.store import Store
-    from jvs.tree import Entry
+    from jvs.tree.node import Entry
 
 
 def is_untouched(store: Store, record: dict[str, Any]) -> bool:
@@ -58,7 +59,7 @@ def _same(known: trees.Trees, digest: bytes, fd: int, ready: int, keeps_ctime: b
     data = known.data(digest)
     if data is None:
         return False
-    entries = tree.decode_node(data)
+    entries = node.decode_node(data)
     names, stats = listing.list_dir(fd)
     if names != [entry[0] for entry in entries]:
         return False

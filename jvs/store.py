@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jvs.engine import Engine
-    from jvs.index import Index
     from jvs.settings import Settings
+    from jvs.tree.index import Index
 
 
 class Store:
@@ -88,7 +88,7 @@ class Store:
     def index(self) -> Index:
         """Return the index, opened on first use; an absent one when it is switched off or cannot be used."""
         if self._index is None:
-            from jvs.index import Index
+            from jvs.tree.index import Index
 
             path = self.layout.index if self.settings.use_index else None
             self._index = Index(path, readonly=not os.access(self.layout.jvs, os.W_OK))

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 
-from jvs import engine, scan, tree
+from jvs import engine
 from jvs.errors import PayloadHashMismatch
+from jvs.tree import node, scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from jvs.store import Store
-    from jvs.tree import Entry
+    from jvs.tree.node import Entry
 
 
 class Trees:
@@ -25,7 +26,7 @@ class Trees:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._nodes: dict[bytes, bytes] = {}
-        self._roots: dict[str, tree.Root] = {}
+        self._roots: dict[str, node.Root] = {}
         self._sources: dict[bytes, dict[str, Any]] = {}
 
     def add(self, found: scan.Tree) -> None:
@@ -33,7 +34,7 @@ class Trees:
         self._nodes.update(found.nodes)
         self._roots[found.root_hash] = found.root
 
-    def root(self, record: dict[str, Any], *, rebuild: bool = True) -> tree.Root | None:
+    def root(self, record: dict[str, Any], *, rebuild: bool = True) -> node.Root | None:
         """Return the root of a snapshot; None when the index does not know it and `rebuild` is off.
 
         Errors: E_PAYLOAD_HASH_MISMATCH when the payload had to be read and is not what was published; E_IO.
@@ -50,7 +51,7 @@ class Trees:
         self._sources[root[2]] = record
         return root
 
-    def rebuild(self, record: dict[str, Any]) -> tree.Root:
+    def rebuild(self, record: dict[str, Any]) -> node.Root:
         """Hash a snapshot's payload and give its nodes to the index. Errors: E_PAYLOAD_HASH_MISMATCH, E_IO."""
         snapshot_id = record["snapshot_id"]
         found = hash_payload(self.store.layout.payload(snapshot_id), jobs=os.cpu_count() or 1)
@@ -91,12 +92,12 @@ class Trees:
                 "a directory of a snapshot is not known any more",
                 hint="delete '.jvs/index.sqlite' (it is rebuilt) and run the command again",
             )
-        return tree.decode_node(data)
+        return node.decode_node(data)
 
 
 def with_root(found: scan.Tree) -> dict[bytes, bytes]:
     """Return the nodes of a tree and its root, as the index keeps them."""
-    return {**found.nodes, bytes.fromhex(found.root_hash): tree.encode_root(found.root)}
+    return {**found.nodes, bytes.fromhex(found.root_hash): node.encode_root(found.root)}
 
 
 def hash_payload(path: str, *, jobs: int = 1) -> scan.Tree:

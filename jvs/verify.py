@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 
-from jvs import anchor, audit, audit_check, canon, descriptor, intent, lineage, progress, scan, tree, trees, worktree
+from jvs import anchor, audit, audit_check, canon, descriptor, intent, lineage, progress, trees, worktree
 from jvs.errors import AuditChainBroken, JvsError, LineageBroken, NotFound, PartialSnapshot, PayloadHashMismatch
 from jvs.fs import listing
+from jvs.tree import node, scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _differences(store: Store, record: dict[str, Any], found: scan.Tree) -> list
     if root[:2] != found.root[:2]:
         named.append({"path": ".", "what": "mode" if root[0] != found.root[0] else "xattrs"})
     try:
-        for path, old, new in tree.compare(known.load, root[2], found.digest):
+        for path, old, new in node.compare(known.load, root[2], found.digest):
             named.append({**canon.path_json(path), "what": describe(old, new)})
             if len(named) >= MAX_DIFFERENCES:
                 break
@@ -113,7 +114,7 @@ def _differences(store: Store, record: dict[str, Any], found: scan.Tree) -> list
     return named
 
 
-def describe(old: tree.Entry | None, new: tree.Entry | None) -> str:
+def describe(old: node.Entry | None, new: node.Entry | None) -> str:
     """Say in a word how an entry differs: added, removed, kind, content, mode or xattrs."""
     if old is None:
         return "added"

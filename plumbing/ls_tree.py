@@ -15,7 +15,7 @@ from jvs.errors import NAMING, PayloadHashMismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.tree import Entry
+    from jvs.tree.node import Entry
 
 RAISES = (*NAMING, PayloadHashMismatch)
 SEE_ALSO = ("jvs-diff-tree(1)", "jvs-hash-tree(1)", "jvs-resolve(1)", "sha256sum(1)")

@@ -13,14 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jvs import cli, commands, create, dirrows, publish
+from jvs import cli, commands, create, publish
 from jvs.settings import Settings
 from jvs.store import Store
+from jvs.tree import rows
 
 CONFORMANCE = Path(__file__).resolve().parent.parent / "conformance"
 
 
-class Known(dirrows.Known):
+class Known(rows.Known):
     """Nodes and totals at hand, as an index has them."""
 
     def __init__(self, nodes: dict, totals: dict | None = None) -> None:
@@ -30,7 +31,7 @@ class Known(dirrows.Known):
     def node(self, digest: bytes) -> bytes | None:
         return self.nodes.get(digest)
 
-    def total(self, node: bytes) -> dirrows.Total | None:
+    def total(self, node: bytes) -> rows.Total | None:
         return self.totals.get(node)
 
 

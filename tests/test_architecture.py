@@ -15,8 +15,8 @@ LAYERS = (
     "progress terminal",
     "canon fs.paths layout fs.listing template retention",
     "fs.durable fs.locks",
-    "tree fs.copyfile hashing dirrows index treebuilder untouched sweep racy scan originals fs.metadata records settings "
-    "pathspec",
+    "tree.node fs.copyfile tree.hasher tree.rows tree.index tree.builder tree.prune tree.parallel tree.racy tree.scan tree.hash_source fs.metadata records settings "
+    "tree.path_filter",
     "engine engine.btrfs engine.btrfs_cleaner engine.btrfs_search engine.completeness engine.control engine.copier "
     "engine.copy engine.hardlinks engine.juicefs engine.juicefs_attempt engine.juicefs_client engine.juicefs_mount "
     "engine.mend engine.reflink engine.survey engine.target engine.writers",
@@ -184,11 +184,14 @@ SPEAKS = {
 ALLOWED = {
     "what removes, renames and syncs": (REMOVES, {"fs.durable"}),
     "what reads time and randomness": (READS_TIME, {"clock", "engine.control"}),
-    "what starts processes": (PROCESSES, {"engine.juicefs_client", "hooks", "dispatch", "sweep", "terminal"}),
-    "what prints, exits and reads the environment": (SPEAKS, {"cli", "output", "dispatch", "engine.control", "sweep"}),
+    "what starts processes": (PROCESSES, {"engine.juicefs_client", "hooks", "dispatch", "tree.parallel", "terminal"}),
+    "what prints, exits and reads the environment": (
+        SPEAKS,
+        {"cli", "output", "dispatch", "engine.control", "tree.parallel"},
+    ),
 }
 """Rule -> names, modules of the library that may use them. `dispatch` hands an unknown word to a program on PATH;
-`terminal` runs the pager for a command; `sweep` forks helpers, which end themselves; `engine.control` is run as a
+`terminal` runs the pager for a command; `tree.parallel` forks helpers, which end themselves; `engine.control` is run as a
 program of its own, which imports nothing of jvs by then."""
 
 

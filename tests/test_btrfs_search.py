@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from jvs import create, engine, publish, scan
+from jvs import create, engine, publish
 from jvs.engine import btrfs, btrfs_search
 from jvs.fs import listing
 from jvs.settings import Settings
 from jvs.store import Store
+from jvs.tree import scan
 
 
 @pytest.fixture

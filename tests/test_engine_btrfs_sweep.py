@@ -11,8 +11,9 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import engine, scan
+from jvs import engine
 from jvs.engine.btrfs import BtrfsEngine
+from jvs.tree import scan
 
 
 class Line:

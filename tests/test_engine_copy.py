@@ -11,10 +11,11 @@ import making
 import pytest
 from treefacts import describe_tree, diff_trees
 
-from jvs import engine, pathspec, scan
+from jvs import engine
 from jvs.engine import copy as copy_engine
 from jvs.errors import CloneIncomplete, IOFailure, NoSpace, PathEscape
 from jvs.fs import copyfile
+from jvs.tree import path_filter, scan
 
 OTHER = 1234
 
@@ -295,15 +296,15 @@ def test_no_descriptor_stays_open(store: Store):
 
 
 def test_chosen_names_of_nested_and_repeated_paths():
-    assert pathspec.chosen_names([b"a/b/c", b"a/b", b"x", b"x"]) == {b"": {b"a", b"x"}, b"a": {b"b"}}
-    assert pathspec.chosen_names([b"a", b"a/b"]) == {b"": {b"a"}}
-    assert pathspec.chosen_names([b"."]) == {}
+    assert path_filter.chosen_names([b"a/b/c", b"a/b", b"x", b"x"]) == {b"": {b"a", b"x"}, b"a": {b"b"}}
+    assert path_filter.chosen_names([b"a", b"a/b"]) == {b"": {b"a"}}
+    assert path_filter.chosen_names([b"."]) == {}
 
 
 @pytest.mark.parametrize("path", [b"../x", b"/etc", b"a/../../b"])
 def test_chosen_names_refuse_to_leave(path: bytes):
     with pytest.raises(PathEscape):
-        pathspec.chosen_names([path])
+        path_filter.chosen_names([path])
 
 
 def test_store_into_a_mapped_page_is_seen_by_the_next_clone(ext4_dir: Path):

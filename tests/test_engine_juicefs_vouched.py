@@ -13,11 +13,12 @@ import pytest
 from conftest import FsAt
 from treefacts import describe_tree, diff_trees
 
-from jvs import clock, engine, racy, scan
+from jvs import clock, engine
 from jvs.engine import control, juicefs
 from jvs.engine.completeness import Vouched
 from jvs.engine.survey import Survey
 from jvs.errors import CloneIncomplete
+from jvs.tree import racy, scan
 
 pytestmark = pytest.mark.xdist_group("juicefs-sqlite")
 RACY_NS = 300_000_000

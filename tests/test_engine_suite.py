@@ -12,8 +12,9 @@ from conftest import FsAt
 from treefacts import describe_tree, diff_trees, opened
 from zoo import make_zoo
 
-from jvs import engine, scan
+from jvs import engine
 from jvs.errors import Exists, NotFound
+from jvs.tree import scan
 
 group = pytest.mark.xdist_group
 PLACES = [

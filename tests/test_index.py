@@ -10,12 +10,14 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import dirrows, index, tree
+from jvs.tree import index
+from jvs.tree import node as tree_node
+from jvs.tree import rows as tree_rows
 
 EMPTY = b"\x80"
-DATA = tree.encode_node([(b"a", 0, 0o644, 1, b"\1" * 32, None)])
-DIGEST = tree.node_digest(DATA)
-ROW = dirrows.pack([b"a"], b"s" * 44)
+DATA = tree_node.encode_node([(b"a", 0, 0o644, 1, b"\1" * 32, None)])
+DIGEST = tree_node.node_digest(DATA)
+ROW = tree_rows.pack([b"a"], b"s" * 44)
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def test_the_file_is_private(path):
 
 
 def test_the_empty_directory_is_always_known():
-    assert index.Index(None).node(tree.EMPTY_DIGEST) == EMPTY
+    assert index.Index(None).node(tree_node.EMPTY_DIGEST) == EMPTY
 
 
 def test_an_absent_index_knows_and_keeps_nothing():
@@ -83,10 +85,10 @@ def test_nodes_of_collected_snapshots_are_forgotten(path):
 
 def test_a_root_is_proved_by_its_hash(path):
     root = (0o755, None, DIGEST)
-    data = tree.encode_root(root)
+    data = tree_node.encode_root(root)
     with filled(path) as cache:
-        cache.store(None, nodes={bytes.fromhex(tree.root_hash(root)): data, b"\5" * 32: data})
-        assert cache.root(tree.root_hash(root)) == root
+        cache.store(None, nodes={bytes.fromhex(tree_node.root_hash(root)): data, b"\5" * 32: data})
+        assert cache.root(tree_node.root_hash(root)) == root
         assert cache.root("05" * 32) is None
 
 
@@ -142,10 +144,10 @@ def test_a_row_that_the_base_was_not_bound_to_is_not_used(path):
         assert bound is not None
         checks = bound[2]
         assert set(cache.rows("main", checks)) == {b"", b"sub"}
-        assert dirrows.LazyRows(cache, "main", checks).get(b"sub") is not None
+        assert tree_rows.LazyRows(cache, "main", checks).get(b"sub") is not None
         check = cache.checked_row("main", b"sub")[2]
         assert set(cache.rows("main", checks - {check})) == {b""}
-        assert dirrows.LazyRows(cache, "main", checks - {check}).get(b"sub") is None
+        assert tree_rows.LazyRows(cache, "main", checks - {check}).get(b"sub") is None
 
 
 def test_rows_that_are_kept_without_a_base_have_none(path):
@@ -246,9 +248,9 @@ def test_a_directory_in_its_place_is_no_error(path):
 def test_rows_survive_packing():
     names = [b"a", b"b\xff", b"c"]
     stamps = b"1" * 44 + b"2" * 44 + b"\0" * 44
-    unpacked = dirrows.unpack(dirrows.pack(names, stamps), 44)
+    unpacked = tree_rows.unpack(tree_rows.pack(names, stamps), 44)
     assert unpacked == {b"a": b"1" * 44, b"b\xff": b"2" * 44, b"c": b"\0" * 44}
-    assert dirrows.unpack(dirrows.pack([], b""), 44) == {}
+    assert tree_rows.unpack(tree_rows.pack([], b""), 44) == {}
 
 
 def test_a_snapshot_succeeds_whatever_stands_in_the_place_of_the_index(tmp_path):
@@ -331,10 +333,10 @@ def test_rows_without_a_base_are_not_used(path):
 
 
 def test_what_a_look_found_is_laid_over_the_rows_that_it_had(path):
-    other = dirrows.pack([b"b"], b"t" * 44)
+    other = tree_rows.pack([b"b"], b"t" * 44)
     with filled(path) as cache:
         assert cache.seen_checks("main") is None
-        cache.store(dirrows.seen("main"), rows=[(b"", other, DIGEST)], base=("ID", DIGEST))
+        cache.store(tree_rows.seen("main"), rows=[(b"", other, DIGEST)], base=("ID", DIGEST))
         assert cache.seen_rows("main") == {b"": (other, DIGEST), b"sub": (ROW, DIGEST)}
         assert cache.rows("main")[b""] == (ROW, DIGEST)
     forge(path, "UPDATE base SET snapshot='ID2' WHERE tree='main/seen'", ())
@@ -344,7 +346,7 @@ def test_what_a_look_found_is_laid_over_the_rows_that_it_had(path):
 
 def test_a_look_before_the_first_snapshot_is_remembered(path):
     with index.Index(path) as cache:
-        cache.store(dirrows.seen("main"), rows=[(b"", ROW, DIGEST)], base=("", DIGEST))
+        cache.store(tree_rows.seen("main"), rows=[(b"", ROW, DIGEST)], base=("", DIGEST))
         assert cache.seen_rows("main") == {b"": (ROW, DIGEST)}
         cache.store("main", rows=[(b"sub", ROW, DIGEST)], base=("ID", DIGEST))
         assert cache.seen_rows("main") == {b"sub": (ROW, DIGEST)}
@@ -387,7 +389,7 @@ def test_whether_a_base_is_plain_is_bound_to_it(path, plain):
 
 def test_new_rows_are_laid_only_over_those_that_they_were_made_from(path, tmp_path):
     """An old copy of the file that is put back meanwhile has rows of another snapshot, each whole in itself."""
-    later = dirrows.pack([b"later"], b"t" * 44)
+    later = tree_rows.pack([b"later"], b"t" * 44)
     filled(path).close()
     old = Path(path).read_bytes()
     with index.Index(path) as cache:
@@ -404,7 +406,7 @@ def test_new_rows_are_laid_only_over_those_that_they_were_made_from(path, tmp_pa
 
 
 def test_a_store_follows_another_store_and_a_reading(path):
-    later = dirrows.pack([b"later"], b"t" * 44)
+    later = tree_rows.pack([b"later"], b"t" * 44)
     with index.Index(path) as cache:
         for number, row in enumerate((ROW, later)):
             cache.store("main", rows=[(b"%d" % number, row, DIGEST)], base=(f"ID{number}", b"root"))

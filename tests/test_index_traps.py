@@ -13,9 +13,10 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import publish, racy, scan, sweep
+from jvs import publish
 from jvs.fs import copyfile, listing
 from jvs.store import Store
+from jvs.tree import parallel, racy, scan
 
 TICK_SECONDS = 0.06
 
@@ -130,8 +131,8 @@ def test_nobody_waits_for_what_stands_in_the_place_of_the_index(store: Store, su
 
 def test_a_file_that_is_open_for_writing_keeps_no_stamp(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """One long write moves the times only when it begins: in its middle the stamp is that of its end."""
-    monkeypatch.setattr("jvs.hashing.WATCHED_BYTES", 1)
-    monkeypatch.setattr("jvs.originals.WATCHED_BYTES", 1)
+    monkeypatch.setattr("jvs.tree.hasher.WATCHED_BYTES", 1)
+    monkeypatch.setattr("jvs.tree.hash_source.WATCHED_BYTES", 1)
     main = making.main_of(store)
     making.write(main, {"d/held": "held", "d/free": "free"})
     with open(main / "d/held", "r+b"):
@@ -182,7 +183,7 @@ def test_what_is_written_to_an_open_file_on_juicefs_is_seen(juicefs_dir: Path, w
 
 def test_a_tree_of_many_processes_is_swept_by_a_command(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole way: a program that forks finds what changed, and what it says is true."""
-    monkeypatch.setattr(sweep, "LEAST_ENTRIES", 1)
+    monkeypatch.setattr(parallel, "LEAST_ENTRIES", 1)
     main = making.main_of(store)
     making.write(main, {f"d{i}/f{j}": f"{i}{j}" for i in range(20) for j in range(5)})
     snapshot(store)

@@ -11,8 +11,9 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import clock, hashing, originals, publish, racy, scan, tree
+from jvs import clock, publish
 from jvs.store import Store
+from jvs.tree import hash_source, hasher, node, racy, scan
 
 OLD_NS = 1_600_000_000_000_000_000
 
@@ -33,7 +34,7 @@ def test_an_original_that_held_still_is_read_instead_of_its_clone(pair: tuple[Pa
     original, clone = pair
     before = original.stat()
     clone.write_bytes(b"never read")
-    digest, size, _ = originals.hash_either(opened(original), opened(clone), before)
+    digest, size, _ = hash_source.hash_either(opened(original), opened(clone), before)
     assert (digest, size) == (hashlib.sha256(b"content" * 1000).digest(), 7000)
 
 
@@ -44,7 +45,7 @@ def test_the_clone_is_read_when_the_original_changed(pair: tuple[Path, Path], ch
     clock.sleep(0.05)
     original.write_bytes(change)
     os.utime(original, ns=(before.st_atime_ns, before.st_mtime_ns))
-    digest, size, _ = originals.hash_either(opened(original), opened(clone), before)
+    digest, size, _ = hash_source.hash_either(opened(original), opened(clone), before)
     assert (digest, size) == (hashlib.sha256(b"content" * 1000).digest(), 7000)
 
 
@@ -52,7 +53,7 @@ def test_a_change_while_it_is_hashed_is_noticed(pair: tuple[Path, Path], monkeyp
     original, clone = pair
     before = original.stat()
     clock.sleep(0.05)
-    real = tree.hash_open_file
+    real = node.hash_open_file
     calls: list[int] = []
 
     def hash_and_disturb(fd: int) -> tuple[bytes, int]:
@@ -62,9 +63,9 @@ def test_a_change_while_it_is_hashed_is_noticed(pair: tuple[Path, Path], monkeyp
             original.write_bytes(b"later")
         return found
 
-    monkeypatch.setattr(tree, "hash_open_file", hash_and_disturb)
+    monkeypatch.setattr(node, "hash_open_file", hash_and_disturb)
     original.write_bytes(b"already")
-    digest, _, _ = originals.hash_either(opened(original), opened(clone), before)
+    digest, _, _ = hash_source.hash_either(opened(original), opened(clone), before)
     assert digest == hashlib.sha256(b"content" * 1000).digest()
     assert len(calls) == 2
 
@@ -73,7 +74,7 @@ def test_descriptors_are_closed_also_after_an_error(pair: tuple[Path, Path]) -> 
     original, clone = pair
     one, other = os.open(original, os.O_WRONLY), opened(clone)
     with pytest.raises(OSError):
-        originals.hash_either(one, other, original.stat())
+        hash_source.hash_either(one, other, original.stat())
     for fd in (one, other):
         with pytest.raises(OSError):
             os.fstat(fd)
@@ -89,8 +90,8 @@ def test_a_young_stamp_is_not_settled(tmp_path: Path) -> None:
 
 @pytest.fixture(params=["btrfs_dir", "xfs_dir"])
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(hashing, "BIG_BYTES", 1 << 16)
-    monkeypatch.setattr(originals, "BIG_BYTES", 1 << 16)
+    monkeypatch.setattr(hasher, "BIG_BYTES", 1 << 16)
+    monkeypatch.setattr(hash_source, "BIG_BYTES", 1 << 16)
     monkeypatch.setattr(scan, "BIG_BYTES", 1 << 16)
     return making.make_store(request.getfixturevalue(request.param))
 
@@ -111,8 +112,8 @@ def test_snapshots_of_big_files_are_what_their_hash_says(store: Store, monkeypat
         (main / "dir" / f"big{number}").write_bytes(os.urandom(1 << 17))
     clock.sleep(0.1)
     used: list[bool] = []
-    real = originals.hash_either
-    monkeypatch.setattr(originals, "hash_either", lambda *a, **k: used.append(True) or real(*a, **k))
+    real = hash_source.hash_either
+    monkeypatch.setattr(hash_source, "hash_either", lambda *a, **k: used.append(True) or real(*a, **k))
     first = take(store)
     assert len(used) == 4
     assert fresh(store, first) == first["payload_root_hash"]
@@ -132,12 +133,12 @@ def test_a_store_into_a_mapped_file_is_either_in_the_snapshot_or_not(
         view[0] = 1
         clock.sleep(0.1)
         view[1] = 1
-        real = originals.hash_either
+        real = hash_source.hash_either
 
         def store_and_hash(*args: object, **more: object) -> object:
             view[2] = 1
             return real(*args, **more)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(originals, "hash_either", store_and_hash)
+        monkeypatch.setattr(hash_source, "hash_either", store_and_hash)
         record = take(store)
     assert fresh(store, record) == record["payload_root_hash"]

@@ -16,9 +16,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from jvs import dirrows, look, racy, scan, verify
+from jvs import look, verify
 from jvs.errors import CloneIncomplete, IOFailure
 from jvs.fs import listing
+from jvs.tree import racy, scan
+from jvs.tree import rows as tree_rows
 
 NAMES = ("a", "b", "sub/a", "sub/b", "sub/deep/a", "other/x")
 DIRS = ("sub", "sub/deep", "other", "empty")
@@ -254,7 +256,7 @@ def test_fresh_stamps_are_not_kept(tmp_path):
 
     found = scan.Scanner(Counting(), moment_ns=clock.now_ns()).run(str(tmp_path / "t"))
     ((_, row, _),) = found.rows
-    assert dirrows.unpack(row, listing.STAMP.size) == {b"a": bytes(listing.STAMP.size)}
+    assert tree_rows.unpack(row, listing.STAMP.size) == {b"a": bytes(listing.STAMP.size)}
 
 
 def test_whole_second_stamps_are_racy_for_two_seconds():

@@ -102,7 +102,15 @@ def test_a_plumbing_command_imports_only_the_parser_until_it_works(name):
 def test_help_of_a_porcelain_command_loads_no_repository_code(name):
     done, modules = started([*name.split(" "), "--help"])
     assert done.returncode == 0, done.stderr
-    assert not modules & {"jvs.store", "jvs.publish", "jvs.engine", "jvs.index", "jvs.scan", "jvs.restore", "jvs.gc"}
+    assert not modules & {
+        "jvs.store",
+        "jvs.publish",
+        "jvs.engine",
+        "jvs.tree.index",
+        "jvs.tree.scan",
+        "jvs.restore",
+        "jvs.gc",
+    }
     assert not modules & ({"sqlite3", "cbor2", "tqdm"} - loaded_at_start())
 
 

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jvs import clock, scan, sweep, verify
+from jvs import clock, verify
+from jvs.tree import parallel, scan
 
 FUTURE_NS = 10**12
 
@@ -64,9 +65,9 @@ def forced(monkeypatch):
 
 
 def force(monkeypatch, processes=3):
-    monkeypatch.setattr(sweep, "LEAST_ENTRIES", 1)
-    monkeypatch.setattr(sweep, "has_threads", lambda: False)
-    monkeypatch.setattr(sweep.Sweeper, "processes", processes)
+    monkeypatch.setattr(parallel, "LEAST_ENTRIES", 1)
+    monkeypatch.setattr(parallel, "has_threads", lambda: False)
+    monkeypatch.setattr(parallel.Sweeper, "processes", processes)
 
 
 def tree_of(root: Path) -> Looked:
@@ -126,14 +127,14 @@ def test_a_link_in_the_place_of_a_directory_is_not_followed(tmp_path, forced):
 def test_a_directory_that_vanishes_between_sweep_and_walk_is_gone(tmp_path, forced):
     tree = tree_of(tmp_path / "t")
     making.write(tree.root, {"b/c/d/new": "new"})
-    real = sweep.Sweeper.run
+    real = parallel.Sweeper.run
 
     def run(self):
         found = real(self)
         shutil.rmtree(tree.root / "b")
         return found
 
-    forced.setattr(sweep.Sweeper, "run", run)
+    forced.setattr(parallel.Sweeper, "run", run)
     found = tree.walk()
     assert found.root_hash == verify.hash_directory(str(tree.root)).root_hash
 
@@ -143,17 +144,17 @@ def test_a_process_that_fails_leaves_its_share_to_the_walk(tmp_path, forced, how
     tree = tree_of(tmp_path / "t")
     (tree.root / "e/g/f1").write_text("changed")
     parent = os.getpid()
-    real = sweep.Sweeper.look
+    real = parallel.Sweeper.look
 
     def look(self, paths):
         if os.getpid() != parent:
             if how == "garbage":
                 os.write(1, b"")
-                return sweep.Swept([b"x"], entries=object())  # type: ignore[arg-type]
+                return parallel.Swept([b"x"], entries=object())  # type: ignore[arg-type]
             os._exit(1)
         return real(self, paths)
 
-    forced.setattr(sweep.Sweeper, "look", look)
+    forced.setattr(parallel.Sweeper, "look", look)
     found = tree.walk()
     assert found.root_hash == verify.hash_directory(str(tree.root)).root_hash
     assert tree.worker.read == [b"e/g/f1"]
@@ -187,7 +188,7 @@ def test_an_interrupt_ends_the_processes(tmp_path, forced):
             raise KeyboardInterrupt
         time.sleep(60)
 
-    forced.setattr(sweep.Sweeper, "look", look)
+    forced.setattr(parallel.Sweeper, "look", look)
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         tree.walk()
@@ -200,15 +201,15 @@ def test_it_is_left_alone_where_it_does_not_pay(tmp_path, monkeypatch):
     tree = tree_of(tmp_path / "t")
     fd = os.open(tree.root, os.O_RDONLY)
     try:
-        sweeper = sweep.Sweeper(fd, tree.rows, with_inode=True)
+        sweeper = parallel.Sweeper(fd, tree.rows, with_inode=True)
         force(monkeypatch, processes=2)
         assert sweeper.pays()
-        monkeypatch.setattr(sweep, "has_threads", lambda: True)
+        monkeypatch.setattr(parallel, "has_threads", lambda: True)
         assert not sweeper.pays()
         force(monkeypatch, processes=1)
         assert not sweeper.pays()
         force(monkeypatch, processes=2)
-        monkeypatch.setattr(sweep, "LEAST_ENTRIES", 1000)
+        monkeypatch.setattr(parallel, "LEAST_ENTRIES", 1000)
         assert not sweeper.pays()
         assert not sweeper.run().touched
     finally:
@@ -220,7 +221,7 @@ def test_a_process_with_threads_is_not_forked(tmp_path):
     thread = threading.Thread(target=done.wait)
     thread.start()
     try:
-        assert sweep.has_threads()
+        assert parallel.has_threads()
     finally:
         done.set()
         thread.join()

@@ -13,8 +13,9 @@ import zoo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jvs import tree, verify
+from jvs import verify
 from jvs.fs import listing
+from jvs.tree import node
 
 D = hashlib.sha256(b"x").digest()
 
@@ -24,13 +25,13 @@ def root_hash(path) -> str:
 
 
 def test_the_empty_directory_has_the_known_digest():
-    assert hashlib.sha256(b"jvs-tree-1\0\x80").digest() == tree.EMPTY_DIGEST
+    assert hashlib.sha256(b"jvs-tree-1\0\x80").digest() == node.EMPTY_DIGEST
 
 
 def test_the_root_hash_covers_mode_xattrs_and_the_directory(tmp_path):
     os.chmod(tmp_path, 0o755)
-    expected = hashlib.sha256(b"jvs-root-1\0" + b"\x83\x19\x01\xed\xf6\x58\x20" + tree.EMPTY_DIGEST).hexdigest()
-    assert root_hash(tmp_path) == expected == tree.root_hash((0o755, None, tree.EMPTY_DIGEST))
+    expected = hashlib.sha256(b"jvs-root-1\0" + b"\x83\x19\x01\xed\xf6\x58\x20" + node.EMPTY_DIGEST).hexdigest()
+    assert root_hash(tmp_path) == expected == node.root_hash((0o755, None, node.EMPTY_DIGEST))
 
 
 def test_the_independent_reader_gives_the_zoo_the_same_hash(fs_dir):
@@ -156,15 +157,15 @@ def test_a_stored_node_that_is_no_node_is_a_value_error(value):
     import cbor2
 
     with pytest.raises(ValueError):
-        tree.decode_node(cbor2.dumps(value))
+        node.decode_node(cbor2.dumps(value))
 
 
 def test_a_node_survives_its_encoding():
-    entries = [(b"a", 0, 0o644, 3, D, {b"user.x": b"1"}), (b"b\xff", 1, 0o755, 0, tree.EMPTY_DIGEST, None)]
-    assert tree.decode_node(tree.encode_node(entries)) == entries
-    assert tree.decode_root(tree.encode_root((0o755, None, D))) == (0o755, None, D)
+    entries = [(b"a", 0, 0o644, 3, D, {b"user.x": b"1"}), (b"b\xff", 1, 0o755, 0, node.EMPTY_DIGEST, None)]
+    assert node.decode_node(node.encode_node(entries)) == entries
+    assert node.decode_root(node.encode_root((0o755, None, D))) == (0o755, None, D)
     with pytest.raises(ValueError):
-        tree.decode_root(b"\x80")
+        node.decode_root(b"\x80")
 
 
 TREES = st.recursive(
@@ -190,9 +191,9 @@ class Nodes:
             else:
                 digest = hashlib.sha256(item[1]).digest()
                 entries.append((name, listing.FILE, 0o644, len(item[1]), digest, None))
-        data = tree.encode_node(entries)
-        digest = tree.node_digest(data)
-        self.nodes[digest] = tree.decode_node(data)
+        data = node.encode_node(entries)
+        digest = node.node_digest(data)
+        self.nodes[digest] = node.decode_node(data)
         return digest
 
     def load(self, digest):
@@ -213,7 +214,7 @@ def flat(value, path=b""):
 @given(TREES, TREES)
 def test_comparing_finds_exactly_what_differs_in_order(before, after):
     nodes = Nodes()
-    found = list(tree.compare(nodes.load, nodes.build(before), nodes.build(after)))
+    found = list(node.compare(nodes.load, nodes.build(before), nodes.build(after)))
     old, new = flat(before), flat(after)
     differing = {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)}
     assert {path for path, _, _ in found} == differing
@@ -230,23 +231,23 @@ def test_comparing_loads_only_what_differs():
     same = {bytes([c]): {b"x": ("file", b"")} for c in b"abcdefgh"}
     before = nodes.build({b"big": same, b"other": {b"y": ("file", b"1")}})
     after = nodes.build({b"big": same, b"other": {b"y": ("file", b"2")}})
-    assert [path for path, _, _ in tree.compare(nodes.load, before, after)] == [b"other/y"]
+    assert [path for path, _, _ in node.compare(nodes.load, before, after)] == [b"other/y"]
     assert nodes.loads == 4
-    assert list(tree.compare(nodes.load, before, before)) == []
+    assert list(node.compare(nodes.load, before, before)) == []
     assert nodes.loads == 4
 
 
 def test_a_directory_that_only_changed_its_mode_is_named():
     nodes = Nodes()
     inner = nodes.build({})
-    a, b = (tree.encode_node([(b"d", listing.DIR, mode, 0, inner, None)]) for mode in (0o755, 0o700))
+    a, b = (node.encode_node([(b"d", listing.DIR, mode, 0, inner, None)]) for mode in (0o755, 0o700))
     for data in (a, b):
-        nodes.nodes[tree.node_digest(data)] = tree.decode_node(data)
-    found = list(tree.compare(nodes.load, tree.node_digest(a), tree.node_digest(b)))
+        nodes.nodes[node.node_digest(data)] = node.decode_node(data)
+    found = list(node.compare(nodes.load, node.node_digest(a), node.node_digest(b)))
     assert [path for path, _, _ in found] == [b"d"]
 
 
 def test_only_the_promised_attributes_are_covered():
     covered = ("user.x", "user.", "system.posix_acl_access", "system.posix_acl_default", "security.capability")
-    assert all(tree.is_covered(name) for name in covered)
-    assert not any(tree.is_covered(name) for name in ("security.selinux", "trusted.x", "system.other", "usernot.x"))
+    assert all(node.is_covered(name) for name in covered)
+    assert not any(node.is_covered(name) for name in ("security.selinux", "trusted.x", "system.other", "usernot.x"))

@@ -16,8 +16,9 @@ from typing import Any
 import making
 import pytest
 
-from jvs import audit, audit_check, canon, descriptor, names, tree, verify
+from jvs import audit, audit_check, canon, descriptor, names, verify
 from jvs.fs import listing
+from jvs.tree import node
 
 VECTORS = Path(__file__).resolve().parent / "vectors"
 KINDS = {name: number for number, name in enumerate(listing.KIND_NAMES)}
@@ -80,8 +81,8 @@ def test_directory_nodes(case):
         data = encode(entries)
         assert data.hex() == case["cbor"]
         assert hashlib.sha256(b"jvs-tree-1\0" + data).hexdigest() == case["digest"]
-    assert tree.node_digest(bytes.fromhex(case["cbor"])).hex() == case["digest"]
-    assert tree.decode_node(bytes.fromhex(case["cbor"])) == [tuple(entry) for entry in entries]
+    assert node.node_digest(bytes.fromhex(case["cbor"])).hex() == case["digest"]
+    assert node.decode_node(bytes.fromhex(case["cbor"])) == [tuple(entry) for entry in entries]
 
 
 @pytest.mark.parametrize("case", cases("nodes", "roots"))
@@ -90,8 +91,8 @@ def test_roots(case):
     if attributes is not None:
         attributes = {raw(item, "name"): raw(item, "value") for item in attributes}
     root = (int(case["mode"], 8), attributes, bytes.fromhex(case["digest"]))
-    assert tree.encode_root(root).hex() == case["cbor"]
-    assert tree.root_hash(root) == case["root_hash"]
+    assert node.encode_root(root).hex() == case["cbor"]
+    assert node.root_hash(root) == case["root_hash"]
     theirs = making.oracle_module("canonical").cbor_encode(list(root))
     assert hashlib.sha256(b"jvs-root-1\0" + theirs).hexdigest() == case["root_hash"]
 
@@ -99,7 +100,7 @@ def test_roots(case):
 @pytest.mark.parametrize("case", cases("nodes", "refused"))
 def test_refused_nodes(case):
     with pytest.raises(ValueError):
-        tree.decode_node(bytes.fromhex(case["cbor"]))
+        node.decode_node(bytes.fromhex(case["cbor"]))
 
 
 def build(path: bytes, case: dict[str, Any]) -> None:

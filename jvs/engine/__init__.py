@@ -15,7 +15,8 @@ from jvs.errors import IOFailure, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs import dirrows, scan
+    from jvs.tree import rows as tree_rows
+    from jvs.tree import scan
 
 JUICEFS, BTRFS, REFLINK, COPY = "juicefs-clone", "btrfs-snapshot", "reflink-copy", "copy"
 NAMES = (JUICEFS, BTRFS, REFLINK, COPY)
@@ -39,8 +40,8 @@ class Request:
         source: str,
         target: str,
         *,
-        rows: dirrows.Rows | dirrows.LazyRows | None = None,
-        known: dirrows.Known | None = None,
+        rows: tree_rows.Rows | tree_rows.LazyRows | None = None,
+        known: tree_rows.Known | None = None,
         base_payload: str | None = None,
         jobs: int = 1,
         allow_unreadable: bool = False,

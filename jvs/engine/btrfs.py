@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Set
 
-    from jvs import scan
+    from jvs.tree import scan
 
 ROOT_INODE = 256  # BTRFS_FIRST_FREE_OBJECTID: the inode of every subvolume's root, and of nothing else
 SNAP_DESTROY = 0x5000940F  # _IOW(0x94, 15, struct btrfs_ioctl_vol_args), 4096 bytes
@@ -98,9 +98,9 @@ class BtrfsEngine(Engine):
 
     def _hash(self, request: Request, moment: int) -> scan.Tree:
         """Hash the snapshot: it is frozen and keeps inodes and ctimes, so the rows of the worktree fit it."""
-        from jvs import originals, scan
+        from jvs.tree import hash_source, scan
 
-        worker = originals.OriginalsWorker(
+        worker = hash_source.OriginalsWorker(
             request.source, moment_ns=moment, jobs=request.jobs, allow_unreadable=request.allow_unreadable
         )
         touched, gone = self._touched(request)
@@ -133,16 +133,17 @@ class BtrfsEngine(Engine):
                 return touched, frozenset()
         if not self.sweep:
             return None, frozenset()
-        from jvs import dirrows, sweep
+        from jvs.tree import parallel
+        from jvs.tree import rows as tree_rows
 
-        rows = request.rows.all() if isinstance(request.rows, dirrows.LazyRows) else request.rows
+        rows = request.rows.all() if isinstance(request.rows, tree_rows.LazyRows) else request.rows
         request.rows = rows
         source = paths.open_dir(request.source)
         try:
-            found = sweep.Sweeper(source, rows, with_inode=True).run()
+            found = parallel.Sweeper(source, rows, with_inode=True).run()
         finally:
             os.close(source)
-        if b"" not in rows or not dirrows.has_names(rows[b""][0], _names(request.target), listing.STAMP.size):
+        if b"" not in rows or not tree_rows.has_names(rows[b""][0], _names(request.target), listing.STAMP.size):
             found.touched.add(b"")
         return found.touched, found.gone
 

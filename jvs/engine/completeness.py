@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 import stat
 
-from jvs import hashing
 from jvs.fs import listing, paths
+from jvs.tree import hasher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Unproved(Exception):
     """The quick proof did not come about: the clone may be complete or not, or has to be mended."""
 
 
-class Surveyed(hashing.Worker):
+class Surveyed(hasher.Worker):
     """Hashes a clone and notes in `missing` the paths that the survey has and the clone has not."""
 
     must_visit = None
@@ -40,7 +40,7 @@ class Surveyed(hashing.Worker):
         self.missing.extend(self._before.missing(path, names))
 
 
-class Vouched(hashing.Worker):
+class Vouched(hasher.Worker):
     """Hashes a clone and looks into the source only where the rows of a proved snapshot do not vouch for the names.
 
     A name is made, removed or renamed by moving the times of its directory, but JuiceFS leaves out what comes within

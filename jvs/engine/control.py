@@ -50,7 +50,7 @@ def moves_directory_times(directory: str) -> bool:
 
     It leaves them alone within `--skip-dir-mtime` of the last move (0.1 s unless it was mounted otherwise).
     """
-    from jvs import racy
+    from jvs.tree import racy
 
     meta = (mount_config(directory) or {}).get("Meta")
     skipped_ns = meta.get("SkipDirMtime") if isinstance(meta, dict) else None

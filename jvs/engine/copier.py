@@ -11,17 +11,18 @@ import hashlib
 import os
 import stat
 
-from jvs import clock, engine, originals, pathspec, racy, scan, tree
+from jvs import clock, engine
 from jvs.engine import Cloned, Request, hardlinks
 from jvs.engine.hardlinks import Linked
 from jvs.engine.target import Dir, Target
 from jvs.fs import copyfile, listing, metadata, paths
+from jvs.tree import hash_source, node, path_filter, racy, scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.tree import Entry
+    from jvs.tree.node import Entry
 
 _NOTHING = bytes(32)
 
@@ -187,7 +188,7 @@ class Copier(scan.Worker):
         self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result
     ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
         kind = listing.kind_of(st.st_mode)
-        digest = tree.special_digest(kind, name, st, fd)
+        digest = node.special_digest(kind, name, st, fd)
         try:
             kept = metadata.copy_special(fd, name, inside.fd, st, path, self.losses)
             if kept is not None and kind == listing.SYMLINK:
@@ -240,8 +241,8 @@ class Copier(scan.Worker):
                 os.lseek(source, 0, os.SEEK_SET)
                 both = os.dup(source), os.dup(target)
                 if before.st_size >= scan.BIG_BYTES and self.jobs > 1:
-                    return before, self._run(self.jobs, originals.hash_either, *both, before), before.st_size
-                digest, size, _ = originals.hash_either(*both, before)
+                    return before, self._run(self.jobs, hash_source.hash_either, *both, before), before.st_size
+                digest, size, _ = hash_source.hash_either(*both, before)
                 return before, digest, size
             return before, None, os.fstat(target).st_size
         if not self._hash or before.st_size >= scan.BIG_BYTES:
@@ -266,7 +267,7 @@ class Copier(scan.Worker):
         os.lseek(target, 0, os.SEEK_SET)
         if size >= scan.BIG_BYTES and self.jobs > 1:
             return self._submit(os.dup(target), attributes=False), size
-        return tree.hash_open_file(target)
+        return node.hash_open_file(target)
 
     # Links
 
@@ -317,7 +318,7 @@ class Copier(scan.Worker):
         key = (before.st_dev, before.st_ino)
         if self._base_used.setdefault(base.st_ino, key) != key:  # two files of the source never become one
             return None
-        digest, size = tree.hash_open_file(source)
+        digest, size = node.hash_open_file(source)
         os.lseek(source, 0, os.SEEK_SET)
         if digest != old[4] or not copyfile.unchanged(before, os.fstat(source)):
             return None
@@ -358,7 +359,7 @@ def run(request: Request, *, engine_name: str, share: bool) -> Cloned:
         with_inode=with_inode,
         moment_ns=lasting,
         btrfs=btrfs,
-        only=pathspec.chosen_names(request.paths) if request.paths is not None else None,
+        only=path_filter.chosen_names(request.paths) if request.paths is not None else None,
     )
     found: scan.Tree | None = scanner.run(request.source)
     assert found is not None

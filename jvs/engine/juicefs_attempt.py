@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 
-from jvs import clock, scan
+from jvs import clock
 from jvs.engine import Cloned, Request, control, mend
 from jvs.engine.completeness import Surveyed, Unproved, Vouched
 from jvs.engine.juicefs_client import Incomplete
 from jvs.engine.survey import Survey
 from jvs.errors import CloneIncomplete, IOFailure, from_oserror
 from jvs.fs import metadata, paths
+from jvs.tree import scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -56,9 +56,9 @@ class Kept:
 
 def covered(xattrs: Attributes) -> dict[bytes, bytes] | None:
     """Return those of some attributes that the tree hash covers, or None."""
-    from jvs import tree
+    from jvs.tree import node
 
-    return {os.fsencode(name): value for name, value in xattrs.items() if tree.is_covered(name)} or None
+    return {os.fsencode(name): value for name, value in xattrs.items() if node.is_covered(name)} or None
 
 
 def read_xattrs(target: int | bytes) -> Attributes:

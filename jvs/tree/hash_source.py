@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import os
 
-from jvs import racy, tree
 from jvs.fs import copyfile, listing, paths
-from jvs.hashing import BIG_BYTES, NOT_READ, WATCHED_BYTES, Worker
+from jvs.tree import node, racy
+from jvs.tree.hasher import BIG_BYTES, NOT_READ, WATCHED_BYTES, Worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.hashing import Hashed
-    from jvs.tree import Entry
+    from jvs.tree.hasher import Hashed
+    from jvs.tree.node import Entry
 
 
 def hash_either(original: int, clone: int, before: os.stat_result, *, attributes: bool = False) -> Hashed:
@@ -30,10 +30,10 @@ def hash_either(original: int, clone: int, before: os.stat_result, *, attributes
     reads the covered xattrs of the clone as well. Errors: OSError.
     """
     try:
-        digest, size = tree.hash_open_file(original)
+        digest, size = node.hash_open_file(original)
         if not copyfile.unchanged(before, os.fstat(original)):
-            digest, size = tree.hash_open_file(clone)
-        return digest, size, tree.covered_xattrs(clone) if attributes else NOT_READ
+            digest, size = node.hash_open_file(clone)
+        return digest, size, node.covered_xattrs(clone) if attributes else NOT_READ
     finally:
         os.close(original)
         os.close(clone)

@@ -12,9 +12,9 @@ import marshal
 import os
 import sys
 
-from jvs import dirrows
 from jvs.fs import listing
 from jvs.fs import paths as fs_paths
+from jvs.tree import rows as tree_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Sweeper:
     processes = 0
     """How many processes work, this one included; 0: one for each processor. The answer is the same."""
 
-    def __init__(self, root: int, rows: dirrows.Rows, *, with_inode: bool) -> None:
+    def __init__(self, root: int, rows: tree_rows.Rows, *, with_inode: bool) -> None:
         self._root = root
         self._rows = rows
         self._device = os.fstat(root).st_dev
@@ -62,7 +62,7 @@ class Sweeper:
 
     def _processes(self) -> int:
         """Return how many processes share the work; a process with threads must not fork."""
-        if has_threads() or sum(dirrows.count(row) for row, _ in self._rows.values()) < LEAST_ENTRIES:
+        if has_threads() or sum(tree_rows.count(row) for row, _ in self._rows.values()) < LEAST_ENTRIES:
             return 1
         return self.processes or min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
 
@@ -85,7 +85,7 @@ class Sweeper:
         A process opens a directory from the one above it, which it has open already when they follow each other.
         """
         paths = sorted(self._rows, key=lambda path: path.replace(b"/", b"\0"))
-        counts = [dirrows.count(self._rows[path][0]) + 1 for path in paths]
+        counts = [tree_rows.count(self._rows[path][0]) + 1 for path in paths]
         size = sum(counts) / self._processes() or 1
         shares: list[list[bytes]] = [[]]
         filled = 0
@@ -126,10 +126,10 @@ class Sweeper:
         below = [i for i, st in enumerate(stats) if st.st_mode & 0o170000 == 0o040000]
         # The index may have lost a row: nobody looks into that directory, and the row above does not show its content.
         found.touched.update(child for i in below if (child := listing.relative(path, names[i])) not in self._rows)
-        if row == dirrows.pack(names, stamps):
+        if row == tree_rows.pack(names, stamps):
             return
         found.touched.add(path)
-        known = dirrows.unpack(row, listing.STAMP.size)
+        known = tree_rows.unpack(row, listing.STAMP.size)
         width = listing.STAMP.size
         for i in below:
             if known.get(names[i]) != stamps[i * width : (i + 1) * width]:

@@ -5,9 +5,10 @@ Source: jvs-protocol(7), Speed; jvs-engines(7), btrfs.
 
 from __future__ import annotations
 
-from jvs import dirrows, tree
 from jvs.fs import listing
-from jvs.treebuilder import Directory
+from jvs.tree import node
+from jvs.tree import rows as tree_rows
+from jvs.tree.builder import Directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Untouched:
     from the index.
     """
 
-    def __init__(self, touched: Set[bytes] | None, rows: Any, known: dirrows.Known) -> None:
+    def __init__(self, touched: Set[bytes] | None, rows: Any, known: tree_rows.Known) -> None:
         self._touched = touched
         self._rows = rows
         self._known = known
@@ -64,8 +65,8 @@ class Untouched:
         if row is None or data is None or total is None:
             return None
         here = Directory(path)
-        here.names, here.row_stamps = dirrows.split(row[0], listing.STAMP.size)
-        here.entries = [list(entry) for entry in tree.decode_node(data)]
+        here.names, here.row_stamps = tree_rows.split(row[0], listing.STAMP.size)
+        here.entries = [list(entry) for entry in node.decode_node(data)]
         here.counts, here.size = list(total[:4]), total[4]
         places = {entry[0]: i for i, entry in enumerate(here.entries) if entry[1] == listing.DIR}
         onward: list[tuple[int, bytes]] = []

@@ -11,19 +11,21 @@ from __future__ import annotations
 import errno
 import os
 
-from jvs import dirrows, progress, racy, sweep, tree
+from jvs import progress
 from jvs.errors import from_oserror
 from jvs.fs import listing, paths
-from jvs.hashing import BIG_BYTES, Worker, child_xattrs, has_attributes, special_xattrs
-from jvs.treebuilder import Directory, Tree, TreeBuilder
-from jvs.untouched import Untouched
+from jvs.tree import node, parallel, racy
+from jvs.tree import rows as tree_rows
+from jvs.tree.builder import Directory, Tree, TreeBuilder
+from jvs.tree.hasher import BIG_BYTES, Worker, child_xattrs, has_attributes, special_xattrs
+from jvs.tree.prune import Untouched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Set
     from typing import Any
 
-    from jvs.tree import Entry
+    from jvs.tree.node import Entry
 
 __all__ = ["BIG_BYTES", "Scanner", "Tree", "Worker"]
 
@@ -43,8 +45,8 @@ class Scanner:
         self,
         worker: Worker,
         *,
-        rows: dirrows.Rows | dirrows.LazyRows | None = None,
-        known: dirrows.Known | None = None,
+        rows: tree_rows.Rows | tree_rows.LazyRows | None = None,
+        known: tree_rows.Known | None = None,
         with_inode: bool = True,
         moment_ns: int = 0,
         btrfs: bool = False,
@@ -55,7 +57,7 @@ class Scanner:
     ) -> None:
         self.worker = worker
         self.rows: Any = {} if rows is None else rows
-        self.known = known or dirrows.Known()
+        self.known = known or tree_rows.Known()
         self._untouched = Untouched(touched, self.rows, self.known)
         self._gone = None if touched is None else gone
         self.with_inode = with_inode
@@ -99,9 +101,9 @@ class Scanner:
         assert root.digest is not None
         found = self._builder.tree
         found.digest = root.digest
-        mode, xattrs = self.worker.stored.get(b"") or (st.st_mode & 0o7777, tree.covered_xattrs(fd))
+        mode, xattrs = self.worker.stored.get(b"") or (st.st_mode & 0o7777, node.covered_xattrs(fd))
         found.root = (mode, xattrs, root.digest)
-        found.root_hash = tree.root_hash(found.root)
+        found.root_hash = node.root_hash(found.root)
         found.files, found.dirs, found.symlinks, found.others = root.counts
         found.bytes = root.size
         found.gone = [path for path in self._paths_gone() if path not in self._seen]
@@ -121,9 +123,9 @@ class Scanner:
         """Find out with all processors which directories have to be visited, where that is quicker."""
         if self.worker.must_visit is None:
             return
-        if isinstance(self.rows, dirrows.LazyRows):
+        if isinstance(self.rows, tree_rows.LazyRows):
             self.rows = self.rows.all()
-        sweeper = sweep.Sweeper(fd, self.rows, with_inode=self.with_inode)
+        sweeper = parallel.Sweeper(fd, self.rows, with_inode=self.with_inode)
         if sweeper.pays():
             found = sweeper.run()
             progress.advance("scan", found.entries)
@@ -150,8 +152,8 @@ class Scanner:
         here = Directory(path)
         row_stamps = listing.stamps(stats, with_inode=self.with_inode)
         known = self.rows.get(path)
-        same = known is not None and known[0] == dirrows.pack(names, row_stamps)
-        vouched = still and known is not None and (same or dirrows.has_names(known[0], names, listing.STAMP.size))
+        same = known is not None and known[0] == tree_rows.pack(names, row_stamps)
+        vouched = still and known is not None and (same or tree_rows.has_names(known[0], names, listing.STAMP.size))
         self.worker.listed(path, names, vouched=vouched)
         same = same and (not self._hidden or self._attributes_same(known[1], fd, names, stats))
         here.moved = moved
@@ -166,7 +168,7 @@ class Scanner:
         data = self.known.node(digest)
         if data is None:
             return False
-        entries = tree.decode_node(data)
+        entries = node.decode_node(data)
         return len(entries) == len(names) and all(map(self._has_still, [fd] * len(names), names, entries))
 
     def _has_still(self, fd: int, name: bytes, old: Entry) -> bool:
@@ -216,7 +218,7 @@ class Scanner:
             here.gather(below)
             here.digest, here.changed = digest, False
             return True
-        here.entries = [list(entry) for entry in tree.decode_node(data)]
+        here.entries = [list(entry) for entry in node.decode_node(data)]
         here.names, here.row_stamps = names, listing.stamps(stats, with_inode=self.with_inode)
         here.subdirs = below
         self._builder.settle(here)
@@ -373,6 +375,6 @@ class Scanner:
         if data is None:
             return {}, {}
         try:
-            return dirrows.unpack(known[0], listing.STAMP.size), {entry[0]: entry for entry in tree.decode_node(data)}
+            return tree_rows.unpack(known[0], listing.STAMP.size), {entry[0]: entry for entry in node.decode_node(data)}
         except ValueError:
             return {}, {}

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import os
 
-from jvs import tree
 from jvs.errors import IOFailure
 from jvs.fs import copyfile, listing, paths
+from jvs.tree import node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
     from typing import Any
 
-    from jvs.tree import Entry
+    from jvs.tree.node import Entry
 
     Hashed = tuple[bytes, int, dict[bytes, bytes] | None]
 
@@ -83,7 +83,7 @@ class Worker:
             if kind != listing.FILE:
                 xattrs = None if kind == listing.SYMLINK else special_xattrs(fd, name)
                 size = st.st_size if kind == listing.SYMLINK else 0
-                return tree.special_digest(kind, name, st, fd), size, xattrs
+                return node.special_digest(kind, name, st, fd), size, xattrs
             if self.slow_calls and st.st_size < BIG_BYTES:
                 return self._put(fd, path[: -len(name)], name), st.st_size, None
             file_fd = paths.open_file(name, fd)
@@ -104,8 +104,8 @@ class Worker:
                 future = self._submit(file_fd)
                 file_fd = -1
                 return future, size, None
-            digest, read = tree.hash_open_file(file_fd)
-            return digest, read, tree.covered_xattrs(file_fd)
+            digest, read = node.hash_open_file(file_fd)
+            return digest, read, node.covered_xattrs(file_fd)
         finally:
             if file_fd >= 0:
                 os.close(file_fd)
@@ -207,8 +207,8 @@ class _Promise:
 
 def _hash_and_close(fd: int, attributes: bool = True) -> Hashed:
     try:
-        digest, size = tree.hash_open_file(fd)
-        return digest, size, tree.covered_xattrs(fd) if attributes else NOT_READ
+        digest, size = node.hash_open_file(fd)
+        return digest, size, node.covered_xattrs(fd) if attributes else NOT_READ
     finally:
         os.close(fd)
 
@@ -217,7 +217,7 @@ def special_xattrs(fd: int, name: bytes) -> dict[bytes, bytes] | None:
     """Return the covered xattrs (ACLs, in practice) of a fifo, socket or device without opening it."""
     handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
     try:
-        return tree.covered_xattrs(b"/proc/self/fd/%d" % handle)
+        return node.covered_xattrs(b"/proc/self/fd/%d" % handle)
     except FileNotFoundError:  # no /proc mounted
         return None
     finally:
@@ -237,6 +237,6 @@ def child_xattrs(fd: int, name: bytes) -> dict[bytes, bytes] | None:
     """Return the covered xattrs of a subdirectory."""
     child = paths.open_dir(name, fd)
     try:
-        return tree.covered_xattrs(child)
+        return node.covered_xattrs(child)
     finally:
         os.close(child)

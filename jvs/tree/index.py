@@ -14,8 +14,9 @@ import os
 import stat
 import struct
 
-from jvs import dirrows, tree
 from jvs.fs import durable
+from jvs.tree import node as tree_node
+from jvs.tree import rows as tree_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ MOST_PRELOADED = 2_000
 """More nodes and totals than that are not kept in memory."""
 
 
-class Index(dirrows.Known):
+class Index(tree_rows.Known):
     """An open index, or an absent one that knows nothing and keeps nothing (`Index(None)`)."""
 
     def __init__(self, path: str | None, *, readonly: bool = False) -> None:
@@ -167,7 +168,7 @@ class Index(dirrows.Known):
             with _Asking(self):
                 self.take_back()
 
-    def rows(self, name: str, checks: frozenset[bytes] | None = None) -> dirrows.Rows:
+    def rows(self, name: str, checks: frozenset[bytes] | None = None) -> tree_rows.Rows:
         """Return the rows of one worktree whose checksum is right, and one of those that its base was bound to."""
         if self._db is None:
             return {}
@@ -176,11 +177,11 @@ class Index(dirrows.Known):
             return {
                 path: (row, node)
                 for path, row, node, check in query
-                if dirrows.check_of(name, path, row, node) == check and (checks is None or check in checks)
+                if tree_rows.check_of(name, path, row, node) == check and (checks is None or check in checks)
             }
         return {}
 
-    def bound_rows(self, name: str) -> dirrows.Rows:
+    def bound_rows(self, name: str) -> tree_rows.Rows:
         """Return the rows of one worktree if its base vouches for all of them, else none.
 
         A row alone is true of the stamps in it, but its node also says what is below: the row above a directory must
@@ -190,7 +191,7 @@ class Index(dirrows.Known):
             base = self.bound_base(name)
             return self.rows(name, base[2]) if base is not None else {}
 
-    def seen_rows(self, name: str) -> dirrows.Rows:
+    def seen_rows(self, name: str) -> tree_rows.Rows:
         """Return the rows of one worktree with those of later looks before them, for looking only.
 
         What a look found has the right digests, but says nothing of what any payload holds: no link may rest on it.
@@ -198,11 +199,11 @@ class Index(dirrows.Known):
         with self.at_once():
             rows = self.bound_rows(name)
             checks = self.seen_checks(name)
-            return {**rows, **self.rows(dirrows.seen(name), checks)} if checks is not None else rows
+            return {**rows, **self.rows(tree_rows.seen(name), checks)} if checks is not None else rows
 
     def seen_checks(self, name: str) -> frozenset[bytes] | None:
         """Return the checksums of the rows of later looks; None when they were laid over other rows than those now."""
-        seen = self.bound_base(dirrows.seen(name))
+        seen = self.bound_base(tree_rows.seen(name))
         return seen[2] if seen is not None and seen[0] == self.base_id(name) else None
 
     def base_id(self, name: str) -> str:
@@ -213,7 +214,7 @@ class Index(dirrows.Known):
     def checked_row(self, name: str, path: bytes) -> tuple[bytes, bytes, bytes] | None:
         """Return one row of a worktree and its checksum, when that is right."""
         found = self._one("SELECT stamps, node, chk FROM dir WHERE tree=? AND path=?", name, path)
-        if found is None or not _are_bytes(found) or dirrows.check_of(name, path, found[0], found[1]) != found[2]:
+        if found is None or not _are_bytes(found) or tree_rows.check_of(name, path, found[0], found[1]) != found[2]:
             return None
         return found[0], found[1], found[2]
 
@@ -225,10 +226,10 @@ class Index(dirrows.Known):
             return [path for (path,) in self._db.execute("SELECT path FROM dir WHERE tree=?", (name,))]
         return []
 
-    def total(self, node: bytes) -> dirrows.Total | None:
+    def total(self, node: bytes) -> tree_rows.Total | None:
         """Return what a directory with this node holds in all, when it is known."""
         found = self._fetch(_TOTAL, node)
-        if found is None or not _are_bytes(found) or dirrows.check_of("total", node, found[0], b"") != found[1]:
+        if found is None or not _are_bytes(found) or tree_rows.check_of("total", node, found[0], b"") != found[1]:
             return None
         return struct.unpack("<5Q", found[0]) if len(found[0]) == 40 else None
 
@@ -259,7 +260,7 @@ class Index(dirrows.Known):
                 return None
             snapshot, root, plain, bound = row
             checks = self._checks_of(name)
-            if dirrows.sum_of(checks, snapshot, root, plain == 1) == bound:
+            if tree_rows.sum_of(checks, snapshot, root, plain == 1) == bound:
                 return (snapshot, root, frozenset(checks), plain == 1), bound
         return None
 
@@ -275,19 +276,19 @@ class Index(dirrows.Known):
 
     def node(self, digest: bytes) -> bytes | None:
         """Return the bytes of a node, proved by its digest, or None."""
-        if digest == tree.EMPTY_DIGEST:
+        if digest == tree_node.EMPTY_DIGEST:
             return b"\x80"
         found = self._fetch(_NODE, digest)
-        if found is None or not _are_bytes(found) or tree.node_digest(found[0]) != digest:
+        if found is None or not _are_bytes(found) or tree_node.node_digest(found[0]) != digest:
             return None
         return found[0]
 
-    def root(self, root_hash: str) -> tree.Root | None:
+    def root(self, root_hash: str) -> tree_node.Root | None:
         """Return the root that a root hash stands for, proved by it, or None."""
         found = self._fetch(_NODE, bytes.fromhex(root_hash))
-        if found is None or not _are_bytes(found) or tree.hash_of_root(found[0]) != root_hash:
+        if found is None or not _are_bytes(found) or tree_node.hash_of_root(found[0]) != root_hash:
             return None
-        return tree.decode_root(found[0])
+        return tree_node.decode_root(found[0])
 
     def store(
         self,
@@ -296,7 +297,7 @@ class Index(dirrows.Known):
         rows: Iterable[tuple[bytes, bytes, bytes]] = (),
         gone: Iterable[bytes] = (),
         nodes: dict[bytes, bytes] | None = None,
-        totals: dict[bytes, dirrows.Total] | None = None,
+        totals: dict[bytes, tree_rows.Total] | None = None,
         base: tuple[str, bytes] | None = None,
         plain: bool = False,
         replace: bool = False,
@@ -318,11 +319,11 @@ class Index(dirrows.Known):
                 packed = [(node, struct.pack("<5Q", *counts)) for node, counts in totals.items()]
                 self._db.executemany(
                     "INSERT OR IGNORE INTO total VALUES (?,?,?)",
-                    [(node, counts, dirrows.check_of("total", node, counts, b"")) for node, counts in packed],
+                    [(node, counts, tree_rows.check_of("total", node, counts, b"")) for node, counts in packed],
                 )
             if name is not None:
                 if base is not None:  # a snapshot knows better than the looks before it
-                    self._db.execute("DELETE FROM dir WHERE tree=?", (dirrows.seen(name),))
+                    self._db.execute("DELETE FROM dir WHERE tree=?", (tree_rows.seen(name),))
                 # New rows may be laid only over those that they were made from: another program may have put an old
                 # copy of the file back meanwhile, or dropped it.
                 if replace or (base is not None and not self._is_as_read(name)):
@@ -330,10 +331,10 @@ class Index(dirrows.Known):
                 self._db.executemany("DELETE FROM dir WHERE tree=? AND path=?", [(name, path) for path in gone])
                 self._db.executemany(
                     "INSERT OR REPLACE INTO dir VALUES (?,?,?,?,?)",
-                    [(name, path, row, node, dirrows.check_of(name, path, row, node)) for path, row, node in rows],
+                    [(name, path, row, node, tree_rows.check_of(name, path, row, node)) for path, row, node in rows],
                 )
                 if base is not None:
-                    bound = dirrows.sum_of(self._checks_of(name), *base, plain)
+                    bound = tree_rows.sum_of(self._checks_of(name), *base, plain)
                     values = (name, *base, int(plain), bound)
                     self._db.execute("INSERT OR REPLACE INTO base VALUES (?,?,?,?,?)", values)
                     self._read[name] = bound

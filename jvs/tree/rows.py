@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from jvs.index import Index
+    from jvs.tree.index import Index
 
 Total = tuple[int, int, int, int, int]
 """Shape: files, dirs, symlinks, others and bytes below a directory."""

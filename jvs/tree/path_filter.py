@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from jvs.tree import Entry
+    from jvs.tree.node import Entry
 
 
 def stored_path(value: Any) -> bytes:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import errno
 
-from jvs import dirrows, tree
 from jvs.errors import from_oserror
 from jvs.fs import listing
-from jvs.hashing import NOT_READ, Worker
+from jvs.tree import node, rows
+from jvs.tree.hasher import NOT_READ, Worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ class Tree:
     def __init__(self) -> None:
         self.root_hash = ""
         self.digest = b""
-        self.root: tree.Root = (0, None, b"")
+        self.root: node.Root = (0, None, b"")
         self.files = self.dirs = self.symlinks = self.others = self.bytes = 0
         self.nodes: dict[bytes, bytes] = {}
         self.rows: list[tuple[bytes, bytes, bytes]] = []
         self.gone: list[bytes] = []
-        self.totals: dict[bytes, dirrows.Total] = {}
+        self.totals: dict[bytes, rows.Total] = {}
         self.taken = 0  # entries that the rows did not answer for
         self.unreadable: list[tuple[bytes, str]] = []
         self.plain = False  # known to have neither hard-link groups nor special files
@@ -135,12 +135,12 @@ class TreeBuilder:
         if vanished:  # it went away while it was waiting to be hashed, so the row of the directory cannot be kept
             here.entries = [entry for entry in here.entries if entry not in vanished]
         here.gather(here.subdirs)
-        data = tree.encode_node(here.entries)
-        here.digest = tree.node_digest(data)
+        data = node.encode_node(here.entries)
+        here.digest = node.node_digest(data)
         self.tree.nodes[here.digest] = data
         self.tree.totals[here.digest] = (*here.counts, here.size)  # type: ignore[assignment]
         if self._with_rows and not vanished:
-            self.tree.rows.append((here.path, dirrows.pack(here.names, here.row_stamps), here.digest))
+            self.tree.rows.append((here.path, rows.pack(here.names, here.row_stamps), here.digest))
         here.entries = []
         here.row_stamps = b""
 
