@@ -5,7 +5,8 @@ Source: jvs-info(1).
 
 from __future__ import annotations
 
-from jvs import engine, history_text, intent, layout, lineage, terminal, worktree
+from jvs import history_text, intent, layout, lineage, terminal, worktree
+from jvs.engine import base as engine
 from jvs.errors import JvsError
 
 TYPE_CHECKING = False

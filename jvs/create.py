@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import stat
 
-from jvs import audit, canon, clock, engine, layout, names, records, worktree
+from jvs import audit, canon, clock, layout, names, records, worktree
+from jvs.engine import base as engine
 from jvs.errors import Exists, IOFailure, NotARepository, PathEscape, UsageError, from_oserror
 from jvs.fs import durable, listing, locks
 from jvs.store import Store

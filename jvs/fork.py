@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 
-from jvs import audit, clock, engine, intent, lineage, progress, records, refs, register, signs, trees, worktree
+from jvs import audit, clock, intent, lineage, progress, records, refs, register, signs, trees, worktree
+from jvs.engine import base as engine
 from jvs.errors import JvsError, NameInvalid, NotFound, PayloadHashMismatch, UsageError, from_oserror
 from jvs.fs import durable
 

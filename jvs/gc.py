@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from jvs import audit, clock, gc_plan, gc_take, intent, lineage, progress, reach, tombstone
-from jvs.engine import btrfs_cleaner
+from jvs.engine.btrfs import cleaner as btrfs_cleaner
 from jvs.errors import Busy, GcPlanMismatch, IOFailure, JvsError, NotFound, from_oserror
 from jvs.fs import durable, locks
 from jvs.names import check_snapshot_id

@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import os
 
-from jvs import canon, clock, engine, gc_plan, tombstone
+from jvs import canon, clock, gc_plan, tombstone
+from jvs.engine import base as engine
 from jvs.errors import JvsError, NoSpace, from_oserror
 from jvs.fs import durable
 from jvs.names import check_snapshot_id, is_snapshot_id
@@ -124,7 +125,7 @@ def _move_payload(layout: Layout, snapshot_id: str) -> None:
 
 
 def _open_up(path: str) -> None:
-    from jvs.engine import btrfs
+    from jvs.engine.btrfs import engine as btrfs
 
     if btrfs.is_subvolume(path):
         btrfs.set_flags(path, 0)

@@ -12,7 +12,8 @@ import errno
 import hashlib
 import os
 
-from jvs import clock, delta, engine, intent, progress, records
+from jvs import clock, delta, intent, progress, records
+from jvs.engine import base as engine
 from jvs.errors import Busy, JvsError, PartialSnapshot
 from jvs.fs import durable, locks, paths
 from jvs.names import is_operation_id

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 
-from jvs import clock, descriptor, engine, trees
+from jvs import clock, descriptor, trees
+from jvs.engine import base as engine
 from jvs.tree import node, racy, scan
 from jvs.tree.rows import seen
 

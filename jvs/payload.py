@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, descriptor, engine, trees
+from jvs import canon, descriptor, trees
+from jvs.engine import base as engine
 from jvs.errors import CloneIncomplete, PartialSnapshot, PayloadHashMismatch
 from jvs.fs import durable
 from jvs.publish_record import Local, done, require

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 
-from jvs import audit, canon, clock, descriptor, engine, intent, names, progress, worktree
+from jvs import audit, canon, clock, descriptor, intent, names, progress, worktree
+from jvs.engine import base as engine
 from jvs.errors import DescriptorCorrupt, Detached, NotFound, StaleHead
 from jvs.fs import durable
 from jvs.fs import paths as fs_paths

@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 import os
 
-from jvs import audit, clock, engine, intent, journal, look, records, register, trees, worktree
+from jvs import audit, clock, intent, journal, look, records, register, trees, worktree
+from jvs.engine import base as engine
 from jvs.errors import JvsError, UsageError, from_oserror
 from jvs.fs import durable, locks
 from jvs.layout import MAIN

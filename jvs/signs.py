@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 
-from jvs import engine, trees
+from jvs import trees
+from jvs.engine import base as engine
 from jvs.errors import JvsError
 from jvs.fs import listing, paths
 from jvs.tree import node
@@ -28,7 +29,7 @@ def is_untouched(store: Store, record: dict[str, Any]) -> bool:
     """Answer whether a payload shows no sign of having been changed; False when there is no telling."""
     payload = store.layout.payload(record["snapshot_id"])
     if record["engine"] == engine.BTRFS and engine.is_btrfs(payload):
-        from jvs.engine import btrfs_search
+        from jvs.engine.btrfs import search as btrfs_search
 
         return btrfs_search.never_changed(payload)
     known = trees.Trees(store)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from jvs.engine import Engine
+    from jvs.engine.base import Engine
     from jvs.settings import Settings
     from jvs.tree.index import Index
 
@@ -103,7 +103,7 @@ class Store:
 
         Errors: E_USAGE for an unknown engine, E_IO when one was asked for that does not work here.
         """
-        from jvs import engine
+        from jvs.engine import base as engine
 
         chosen = requested or self.settings.get("default_engine")
         return engine.pick(

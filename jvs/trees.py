@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from jvs import engine
+from jvs.engine import base as engine
 from jvs.errors import PayloadHashMismatch
 from jvs.tree import node, scan
 

@@ -34,7 +34,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     import os
 
     from jvs import clock, progress, restore
-    from jvs.engine import check_target
+    from jvs.engine.base import check_target
     from jvs.fs import durable
     from jvs.plan import Plan, Target
     from jvs.terminal import show_path

@@ -40,7 +40,8 @@ def work(args: argparse.Namespace) -> cli.Result:
         )
     if args.source is None or args.target is None:
         raise UsageError("name a source and a target, or use --record", hint="jvs-clone-tree SRC DST")
-    from jvs import clock, engine
+    from jvs import clock
+    from jvs.engine import base as engine
     from jvs.fs import durable
 
     if os.path.lexists(args.target):

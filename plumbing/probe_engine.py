@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Ask every engine."""
-    from jvs import engine
+    from jvs.engine import base as engine
 
     if args.dir is None:
         store = cli.open_store(args)

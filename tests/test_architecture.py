@@ -17,9 +17,9 @@ LAYERS = (
     "fs.durable fs.locks",
     "tree.node fs.copyfile tree.hasher tree.rows tree.index tree.builder tree.prune tree.parallel tree.racy tree.scan tree.hash_source fs.metadata records settings "
     "tree.path_filter",
-    "engine engine.btrfs engine.btrfs_cleaner engine.btrfs_search engine.completeness engine.control engine.copier "
-    "engine.copy engine.hardlinks engine.juicefs engine.juicefs_attempt engine.juicefs_client engine.juicefs_mount "
-    "engine.mend engine.reflink engine.survey engine.target engine.writers",
+    "engine.base engine.btrfs.engine engine.btrfs.cleaner engine.btrfs.search engine.juicefs.completeness engine.juicefs.control engine.copier "
+    "engine.copy engine.hardlinks engine.juicefs.engine engine.juicefs.attempt engine.juicefs.client engine.juicefs.mount "
+    "engine.juicefs.repair engine.reflink engine.juicefs.survey engine.target engine.juicefs.writers",
     "delta place links switch recovery apply",
     "descriptor worktree intent audit audit_check anchor",
     "settle store settings_file",
@@ -183,15 +183,15 @@ SPEAKS = {
 }
 ALLOWED = {
     "what removes, renames and syncs": (REMOVES, {"fs.durable"}),
-    "what reads time and randomness": (READS_TIME, {"clock", "engine.control"}),
-    "what starts processes": (PROCESSES, {"engine.juicefs_client", "hooks", "dispatch", "tree.parallel", "terminal"}),
+    "what reads time and randomness": (READS_TIME, {"clock", "engine.juicefs.control"}),
+    "what starts processes": (PROCESSES, {"engine.juicefs.client", "hooks", "dispatch", "tree.parallel", "terminal"}),
     "what prints, exits and reads the environment": (
         SPEAKS,
-        {"cli", "output", "dispatch", "engine.control", "tree.parallel"},
+        {"cli", "output", "dispatch", "engine.juicefs.control", "tree.parallel"},
     ),
 }
 """Rule -> names, modules of the library that may use them. `dispatch` hands an unknown word to a program on PATH;
-`terminal` runs the pager for a command; `tree.parallel` forks helpers, which end themselves; `engine.control` is run as a
+`terminal` runs the pager for a command; `tree.parallel` forks helpers, which end themselves; `engine.juicefs.control` is run as a
 program of its own, which imports nothing of jvs by then."""
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from jvs import create, engine, publish
-from jvs.engine import btrfs, btrfs_search
+from jvs import create, publish
+from jvs.engine import base as engine
+from jvs.engine.btrfs import engine as btrfs
+from jvs.engine.btrfs import search as btrfs_search
 from jvs.fs import listing
 from jvs.settings import Settings
 from jvs.store import Store

@@ -9,7 +9,8 @@ import making
 import pytest
 import zoo
 
-from jvs import audit, audit_check, engine, intent, worktree
+from jvs import audit, audit_check, intent, worktree
+from jvs.engine import base as engine
 from jvs.fs import metadata
 
 

@@ -13,9 +13,10 @@ import making
 import pytest
 from treefacts import describe_tree, diff_trees
 
-from jvs import engine
-from jvs.engine import btrfs, reflink
-from jvs.engine.btrfs import BtrfsEngine
+from jvs.engine import base as engine
+from jvs.engine import reflink
+from jvs.engine.btrfs import engine as btrfs
+from jvs.engine.btrfs.engine import BtrfsEngine
 from jvs.errors import CloneIncomplete
 
 OTHER = 1234

@@ -11,8 +11,8 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import engine
-from jvs.engine.btrfs import BtrfsEngine
+from jvs.engine import base as engine
+from jvs.engine.btrfs.engine import BtrfsEngine
 from jvs.tree import scan
 
 

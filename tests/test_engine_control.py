@@ -11,9 +11,9 @@ import pytest
 from conftest import FsAt
 from treefacts import describe_tree, diff_trees
 
-from jvs import engine
-from jvs.engine import control
-from jvs.engine.juicefs import JuiceFSEngine
+from jvs.engine import base as engine
+from jvs.engine.juicefs import control
+from jvs.engine.juicefs.engine import JuiceFSEngine
 
 pytestmark = pytest.mark.xdist_group("juicefs-sqlite")
 

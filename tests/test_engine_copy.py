@@ -11,7 +11,7 @@ import making
 import pytest
 from treefacts import describe_tree, diff_trees
 
-from jvs import engine
+from jvs.engine import base as engine
 from jvs.engine import copy as copy_engine
 from jvs.errors import CloneIncomplete, IOFailure, NoSpace, PathEscape
 from jvs.fs import copyfile

@@ -12,10 +12,12 @@ import pytest
 from conftest import FsAt
 from treefacts import describe_tree, diff_trees
 
-from jvs import clock, engine
-from jvs.engine import juicefs_mount, writers
-from jvs.engine.juicefs import JuiceFSEngine
-from jvs.engine.survey import Survey
+from jvs import clock
+from jvs.engine import base as engine
+from jvs.engine.juicefs import mount as juicefs_mount
+from jvs.engine.juicefs import writers
+from jvs.engine.juicefs.engine import JuiceFSEngine
+from jvs.engine.juicefs.survey import Survey
 from jvs.errors import CloneIncomplete, IOFailure, NoSpace
 
 pytestmark = pytest.mark.xdist_group("juicefs-sqlite")

@@ -13,10 +13,12 @@ import pytest
 from conftest import FsAt
 from treefacts import describe_tree, diff_trees
 
-from jvs import clock, engine
-from jvs.engine import control, juicefs
-from jvs.engine.completeness import Vouched
-from jvs.engine.survey import Survey
+from jvs import clock
+from jvs.engine import base as engine
+from jvs.engine.juicefs import control
+from jvs.engine.juicefs import engine as juicefs
+from jvs.engine.juicefs.completeness import Vouched
+from jvs.engine.juicefs.survey import Survey
 from jvs.errors import CloneIncomplete
 from jvs.tree import racy, scan
 

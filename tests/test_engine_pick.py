@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import FsAt
 
-from jvs import engine
+from jvs.engine import base as engine
 from jvs.errors import IOFailure, UsageError
 
 

@@ -12,7 +12,7 @@ from conftest import FsAt
 from treefacts import describe_tree, diff_trees, opened
 from zoo import make_zoo
 
-from jvs import engine
+from jvs.engine import base as engine
 from jvs.errors import Exists, NotFound
 from jvs.tree import scan
 

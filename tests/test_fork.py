@@ -9,7 +9,8 @@ import pytest
 from making import main_of, make_store, run, snapshot, violations, write
 from zoo import describe_tree, diff_trees, make_zoo
 
-from jvs import engine, errors, fork
+from jvs import errors, fork
+from jvs.engine import base as engine
 from jvs.fs import durable
 from jvs.store import Store
 

@@ -18,7 +18,6 @@ from jvs import (
     audit,
     clock,
     doctor,
-    engine,
     gc,
     gc_plan,
     gc_take,
@@ -34,6 +33,7 @@ from jvs import (
     worktree,
 )
 from jvs import store as store_module
+from jvs.engine import base as engine
 from jvs.errors import GcPlanMismatch, IOFailure, JvsError, LineageBroken, NoSpace, NotFound
 from jvs.fs import durable, locks
 

@@ -33,7 +33,7 @@ def snapshot(store: Store, name: str = "main") -> dict:
 
 
 def making_flags(store: Store) -> tuple[bool, bool]:
-    from jvs import engine
+    from jvs.engine import base as engine
 
     return engine.scan_flags(store.layout.snapshots)
 

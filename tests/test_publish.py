@@ -8,7 +8,8 @@ import threading
 import making
 import pytest
 
-from jvs import audit, audit_check, clock, descriptor, engine, intent, lineage, publish, settle, worktree
+from jvs import audit, audit_check, clock, descriptor, intent, lineage, publish, settle, worktree
+from jvs.engine import base as engine
 from jvs.errors import (
     Busy,
     DescriptorCorrupt,

@@ -8,8 +8,9 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import engine, fork, signs
-from jvs.engine import btrfs
+from jvs import fork, signs
+from jvs.engine import base as engine
+from jvs.engine.btrfs import engine as btrfs
 from jvs.errors import PayloadHashMismatch
 from jvs.store import Store
 

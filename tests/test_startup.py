@@ -105,7 +105,7 @@ def test_help_of_a_porcelain_command_loads_no_repository_code(name):
     assert not modules & {
         "jvs.store",
         "jvs.publish",
-        "jvs.engine",
+        "jvs.engine.base",
         "jvs.tree.index",
         "jvs.tree.scan",
         "jvs.restore",

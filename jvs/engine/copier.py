@@ -11,8 +11,10 @@ import hashlib
 import os
 import stat
 
-from jvs import clock, engine
-from jvs.engine import Cloned, Request, hardlinks
+from jvs import clock
+from jvs.engine import base as engine
+from jvs.engine import hardlinks
+from jvs.engine.base import Cloned, Request
 from jvs.engine.hardlinks import Linked
 from jvs.engine.target import Dir, Target
 from jvs.fs import copyfile, listing, metadata, paths

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
-from jvs import engine
-from jvs.engine import Cloned, Engine, Probe, Request
+from jvs.engine import base as engine
+from jvs.engine.base import Cloned, Engine, Probe, Request
 
 
 class CopyEngine(Engine):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
-from jvs import engine
-from jvs.engine import Cloned, Engine, Probe, Request
+from jvs.engine import base as engine
+from jvs.engine.base import Cloned, Engine, Probe, Request
 from jvs.fs import copyfile
 
 
@@ -38,7 +38,7 @@ def same_filesystem(one: str, other: str) -> bool:
     """Answer whether two directories are on one filesystem; subvolumes of one btrfs are, for all their devices."""
     if os.stat(one).st_dev == os.stat(other).st_dev:
         return True
-    from jvs.engine import btrfs
+    from jvs.engine.btrfs import engine as btrfs
 
     fsid = btrfs.filesystem_id(one)
     return fsid is not None and fsid == btrfs.filesystem_id(other)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 
-from jvs import engine
-from jvs.engine import Request
+from jvs.engine import base as engine
+from jvs.engine.base import Request
 from jvs.errors import JvsError, from_oserror
 from jvs.fs import durable, metadata, paths
 

@@ -11,7 +11,8 @@ import fcntl
 import os
 import struct
 
-from jvs import clock, engine
+from jvs import clock
+from jvs.engine import base as engine
 from jvs.fs import paths
 
 SYNC = 0x9408  # _IO(0x94, 8); commits, and wakes the thread that cleans up

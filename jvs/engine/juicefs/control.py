@@ -30,7 +30,7 @@ _PROGRESS_BYTES = 17  # the mark, then two u64: done and total
 
 def why_not(directory: str, versions: tuple[tuple[int, int], ...] = KNOWN) -> str:
     """Return why the control file of a directory cannot be used, or nothing. Writes nothing."""
-    from jvs.engine import juicefs_mount
+    from jvs.engine.juicefs import mount as juicefs_mount
 
     path = juicefs_mount.control_file(directory)
     if path is None or not os.access(path, os.R_OK | os.W_OK):
@@ -69,7 +69,7 @@ def mount_config(directory: str) -> dict[str, Any] | None:
     """Return what `.config` at the root of the mount says, also when we stand in a bind mount of a part of it."""
     import json
 
-    from jvs.engine import juicefs_mount
+    from jvs.engine.juicefs import mount as juicefs_mount
 
     above = juicefs_mount.mount_root(directory)
     for root in [above] if above is not None else roots_of_device(os.stat(directory).st_dev):

@@ -13,11 +13,13 @@ from __future__ import annotations
 import os
 import stat
 
-from jvs import engine
-from jvs.engine import Cloned, Engine, Probe, Request, juicefs_mount, writers
-from jvs.engine.completeness import Unproved
-from jvs.engine.juicefs_attempt import SurveyedAttempt, VouchedAttempt
-from jvs.engine.juicefs_client import Incomplete, Running
+from jvs.engine import base as engine
+from jvs.engine.base import Cloned, Engine, Probe, Request
+from jvs.engine.juicefs import mount as juicefs_mount
+from jvs.engine.juicefs import writers
+from jvs.engine.juicefs.attempt import SurveyedAttempt, VouchedAttempt
+from jvs.engine.juicefs.client import Incomplete, Running
+from jvs.engine.juicefs.completeness import Unproved
 from jvs.errors import IOFailure, JvsError, from_oserror
 from jvs.fs import durable, listing, metadata, paths
 
@@ -55,7 +57,7 @@ class JuiceFSEngine(Engine):
         start of the client, and the client's long pauses between two looks whether it is done. Returns an empty
         way with the reason when neither works.
         """
-        from jvs.engine import control
+        from jvs.engine.juicefs import control
 
         if self.control == "auto" and not control.why_not(directory, versions=control.PROVED):
             return _CONTROL, ""
@@ -131,7 +133,7 @@ class JuiceFSEngine(Engine):
         """
         if not (self.vouch and request.hash and request.base_payload is not None and request.base_is_plain):
             return False
-        from jvs.engine import control
+        from jvs.engine.juicefs import control
 
         return self._way(request.source)[0] == _CONTROL and control.moves_directory_times(request.source)
 
@@ -141,7 +143,7 @@ class JuiceFSEngine(Engine):
 
     def run_clone(self, source: str, target: str) -> Running:
         """Start cloning, with the client or over the control file. Errors: E_IO when neither works."""
-        from jvs.engine import control
+        from jvs.engine.juicefs import control
 
         way, why = self._way(source)
         if way == _CONTROL:
@@ -169,7 +171,7 @@ class JuiceFSEngine(Engine):
 
     def _run_remove(self, path: str) -> Running | None:
         """Start the removal, or return None when there is no way to talk to the mount."""
-        from jvs.engine import control
+        from jvs.engine.juicefs import control
 
         way, _ = self._way(os.path.dirname(path))
         if way == _CONTROL:

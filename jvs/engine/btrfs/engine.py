@@ -13,8 +13,9 @@ import os
 import stat
 import struct
 
-from jvs import clock, engine
-from jvs.engine import Cloned, Engine, Probe, Request
+from jvs import clock
+from jvs.engine import base as engine
+from jvs.engine.base import Cloned, Engine, Probe, Request
 from jvs.errors import CloneIncomplete, JvsError, from_oserror
 from jvs.fs import durable, listing, paths
 
@@ -126,7 +127,7 @@ class BtrfsEngine(Engine):
         if request.known is None or not request.rows:
             return None, frozenset()
         if request.base_payload is not None and self.search:
-            from jvs.engine import btrfs_search
+            from jvs.engine.btrfs import search as btrfs_search
 
             touched = btrfs_search.changed_directories(request.target, request.base_payload)
             if touched is not None:

@@ -13,7 +13,7 @@ from jvs.fs import paths as fs_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.engine.survey import Survey
+    from jvs.engine.juicefs.survey import Survey
 
 
 def specials(source: str, clone: str, before: Survey, losses: metadata.Losses) -> set[bytes]:

@@ -17,8 +17,8 @@ from jvs.tree import hasher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.engine import Request
-    from jvs.engine.survey import Survey
+    from jvs.engine.base import Request
+    from jvs.engine.juicefs.survey import Survey
 
 
 class Unproved(Exception):

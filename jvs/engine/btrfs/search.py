@@ -51,7 +51,7 @@ def info(fd: int) -> SubvolumeInfo:
 
 def never_changed(snapshot: str) -> bool:
     """Answer whether a read-only snapshot is as it was made; needs no privilege. False when it is not read-only."""
-    from jvs.engine import btrfs
+    from jvs.engine.btrfs import engine as btrfs
 
     try:
         fd = fs_paths.open_dir(snapshot)

@@ -8,17 +8,18 @@ from __future__ import annotations
 import os
 
 from jvs import clock
-from jvs.engine import Cloned, Request, control, mend
-from jvs.engine.completeness import Surveyed, Unproved, Vouched
-from jvs.engine.juicefs_client import Incomplete
-from jvs.engine.survey import Survey
+from jvs.engine.base import Cloned, Request
+from jvs.engine.juicefs import control, repair
+from jvs.engine.juicefs.client import Incomplete
+from jvs.engine.juicefs.completeness import Surveyed, Unproved, Vouched
+from jvs.engine.juicefs.survey import Survey
 from jvs.errors import CloneIncomplete, IOFailure, from_oserror
 from jvs.fs import metadata, paths
 from jvs.tree import scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.engine.juicefs import JuiceFSEngine
+    from jvs.engine.juicefs.engine import JuiceFSEngine
 
 _APPEAR_SECONDS = 10.0
 
@@ -84,12 +85,12 @@ class SurveyedAttempt(Attempt):
             raise from_oserror(error, f"reading '{self.request.source}'") from error
         printed = self.start()
         try:
-            self.absent = mend.specials(self.request.source, self.temporary, self.before, self.losses)
+            self.absent = repair.specials(self.request.source, self.temporary, self.before, self.losses)
             tree = None
             if not self._count_is_proof(printed):
                 tree = self._look(moment)
                 self._check()
-            mend.links(self.temporary, self.before, self.losses)
+            repair.links(self.temporary, self.before, self.losses)
         except OSError as error:
             raise from_oserror(error, f"completing the clone of '{self.request.source}'") from error
         return self.cloned(tree, moment)

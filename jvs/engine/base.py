@@ -1,0 +1,365 @@
+"""Engines: the ways to clone a directory tree, from the cheapest to the one that always works.
+
+All engines keep what the source has (names, content, mode, owner, times, xattrs, ACLs, hard-link groups, holes,
+special files) or say in `Cloned.degraded` what they could not keep. Which one was used is never a secret: an engine
+that was asked for and does not work here is an error, not another engine.
+Source: jvs-engines(7).
+"""
+
+from __future__ import annotations
+
+import abc
+import os
+
+from jvs.errors import IOFailure, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.tree import rows as tree_rows
+    from jvs.tree import scan
+
+JUICEFS, BTRFS, REFLINK, COPY = "juicefs-clone", "btrfs-snapshot", "reflink-copy", "copy"
+NAMES = (JUICEFS, BTRFS, REFLINK, COPY)
+"""In order of preference."""
+CONTROLS = ("auto", "never", "always")
+
+
+class Request:
+    """What to clone, and what is known already.
+
+    `target` must not exist; its parent must. `rows` and `known` come from the index; `base_payload` is the
+    payload that the rows describe, or None; `base_is_plain` says that it has neither hard-link groups nor special
+    files. `paths` limits a snapshot to some paths and the directories that lead
+    to them. `hash` asks for the tree hash on the way, where that is cheaper than a walk afterwards. `as_worktree` makes
+    the target's root what a worktree's root is on that filesystem: a subvolume on btrfs. `frozen` says that nothing
+    writes to the source: it is a payload.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        target: str,
+        *,
+        rows: tree_rows.Rows | tree_rows.LazyRows | None = None,
+        known: tree_rows.Known | None = None,
+        base_payload: str | None = None,
+        jobs: int = 1,
+        allow_unreadable: bool = False,
+        hash: bool = True,
+        paths: list[bytes] | None = None,
+        control: str | None = None,
+        as_worktree: bool = False,
+        frozen: bool = False,
+    ) -> None:
+        self.source = source
+        self.target = target
+        self.rows = rows
+        self.known = known
+        self.base_payload = base_payload
+        self.base_is_plain = False
+        self.jobs = jobs
+        self.allow_unreadable = allow_unreadable
+        self.hash = hash
+        self.paths = paths
+        self.control = control
+        self.as_worktree = as_worktree
+        self.frozen = frozen
+
+
+class Cloned:
+    """What came of a clone.
+
+    `engine` is the one that did the work. `tree` is the hash of the target when it was taken on the way, else None.
+    `moment_ns` and `with_inode` tell `scan.Scanner` how the stamps of the tree relate to those of the source.
+    """
+
+    def __init__(
+        self,
+        engine: str,
+        degraded: list[dict[str, str]],
+        tree: scan.Tree | None,
+        moment_ns: int,
+        *,
+        with_inode: bool = True,
+    ) -> None:
+        self.engine = engine
+        self.degraded = degraded
+        self.tree = tree
+        self.moment_ns = moment_ns
+        self.with_inode = with_inode
+
+
+class Probe:
+    """Whether an engine works between two places, and what it costs there: O(1), O(entries) or O(bytes)."""
+
+    def __init__(self, engine: str, works: bool, why: str, cost: str, note: str = "") -> None:
+        self.engine = engine
+        self.works = works
+        self.why = why
+        self.cost = cost
+        self.note = note
+
+
+class Engine(abc.ABC):
+    """The base of all engines."""
+
+    name = ""
+    cost = ""
+
+    def __init__(self) -> None:
+        self.configure()
+
+    def configure(
+        self, *, binary: str | None = None, control: str | None = None, search_path: str | None = None
+    ) -> Engine:
+        """Take over settings: the JuiceFS client's path, when to use the control file, where to look for programs.
+
+        The library reads no environment: without `search_path` programs are looked for where the system keeps them.
+        Errors: E_USAGE.
+        """
+        if control is not None and control not in CONTROLS:
+            raise UsageError(
+                f"'{control}' is no way to use the control file", hint=f"choose one of: {', '.join(CONTROLS)}"
+            )
+        self.binary = binary or None
+        self.control = control or "auto"
+        self.search_path = search_path
+        return self
+
+    @abc.abstractmethod
+    def probe(self, source_dir: str, store_dir: str) -> Probe:
+        """Find out whether this engine can clone from one directory to a new one in another.
+
+        A directory that does not exist yet is judged by its parent. Writes nothing that has a name.
+        """
+
+    @abc.abstractmethod
+    def clone(self, request: Request) -> Cloned:
+        """Clone the source to the target. Errors: E_IO, E_NO_SPACE, E_EXISTS, E_CLONE_INCOMPLETE.
+
+        On an error the target may be half there; the caller removes it.
+        """
+
+    def fork(self, request: Request) -> Cloned:
+        """Clone to a target that can be worked in. Errors: as `clone`."""
+        request.as_worktree = True
+        return self.clone(request)
+
+    def remove(self, path: str) -> None:
+        """Remove a payload or worktree that this engine made, in the fastest way. Errors: E_IO."""
+        remove_plain(path)
+
+    def make_worktree(self, path: str) -> None:
+        """Make an empty worktree. Errors: OSError."""
+        os.mkdir(path)
+
+    def _answer(self, works: bool, why: str, note: str = "") -> Probe:
+        return Probe(self.name, works, why, self.cost, note)
+
+
+def get(name: str) -> Engine:
+    """Return an engine by its name. Errors: E_USAGE."""
+    if name == JUICEFS:
+        from jvs.engine.juicefs.engine import JuiceFSEngine
+
+        return JuiceFSEngine()
+    if name == BTRFS:
+        from jvs.engine.btrfs.engine import BtrfsEngine
+
+        return BtrfsEngine()
+    if name == REFLINK:
+        from jvs.engine.reflink import ReflinkEngine
+
+        return ReflinkEngine()
+    if name == COPY:
+        from jvs.engine.copy import CopyEngine
+
+        return CopyEngine()
+    raise UsageError(f"there is no engine '{name}'", hint=f"choose one of: {', '.join(NAMES)}")
+
+
+def probe_all(
+    source_dir: str,
+    store_dir: str,
+    *,
+    binary: str | None = None,
+    control: str | None = None,
+    search_path: str | None = None,
+) -> list[Probe]:
+    """Ask all engines, in order of preference."""
+    return [
+        get(name).configure(binary=binary, control=control, search_path=search_path).probe(source_dir, store_dir)
+        for name in NAMES
+    ]
+
+
+def pick(
+    requested: str | None,
+    source_dir: str,
+    store_dir: str,
+    *,
+    binary: str | None = None,
+    control: str | None = None,
+    search_path: str | None = None,
+) -> Engine:
+    """Return the best engine that works, or the one that was asked for.
+
+    Errors: E_USAGE for an unknown name; E_IO when the one that was asked for does not work here.
+    """
+    from jvs.engine.juicefs import mount as juicefs_mount
+
+    names = NAMES if requested in (None, "", "auto") else (requested,)
+    reason = ""
+    for name in names:
+        assert name is not None
+        if name == JUICEFS and len(names) > 1 and not juicefs_mount.is_juicefs(nearest(source_dir)):
+            continue
+        engine = get(name).configure(binary=binary, control=control, search_path=search_path)
+        answer = engine.probe(source_dir, store_dir)
+        if answer.works:
+            return engine
+        reason = answer.why
+    raise IOFailure(
+        f"the engine '{names[0]}' does not work here: {reason}",
+        hint="run 'jvs info' to see which engines do, or leave the choice to jvs ('jvs config unset default_engine')",
+        engine=names[0],
+        reason=reason,
+    )
+
+
+def nearest(path: str) -> str:
+    """Return the path itself, or the nearest directory above it that exists."""
+    while not os.path.isdir(path):
+        above = os.path.dirname(os.path.abspath(path))
+        if above == path:
+            break
+        path = above
+    return path
+
+
+def is_btrfs(directory: str) -> bool:
+    """Answer whether a directory lies on btrfs, which alone knows this ioctl: asking for its id costs no ctypes."""
+    from jvs.engine.btrfs import engine as btrfs
+
+    return btrfs.filesystem_id(directory) is not None
+
+
+def scan_flags(directory: str) -> tuple[bool, bool]:
+    """Return (with_inode, btrfs) for walking a tree with `scan.Scanner`.
+
+    On JuiceFS a clone has inode numbers of its own but the source's ctimes; on btrfs a snapshot keeps both, and
+    shows a nested subvolume as an empty directory that must not be taken for one.
+    """
+    from jvs.engine.juicefs import mount as juicefs_mount
+
+    return not juicefs_mount.is_juicefs(directory), is_btrfs(directory)
+
+
+def commit_writes(directory: str) -> None:
+    """Let what processes of this host wrote to files that they hold open show, where it does not at once: on JuiceFS.
+
+    What cannot be committed is looked at as the mount tells it.
+    """
+    from jvs.engine.juicefs import mount as juicefs_mount
+    from jvs.errors import JvsError
+
+    if juicefs_mount.is_juicefs(directory):
+        from jvs.engine.juicefs import writers
+
+        try:
+            writers.flush_open_files(directory)
+        except JvsError:
+            return
+
+
+def keeps_stamps(name: str) -> bool:
+    """Answer whether a clone of this engine shows the stamps of its source, so that its rows describe both."""
+    return name in (JUICEFS, BTRFS)
+
+
+def is_committed(name: str) -> bool:
+    """Answer whether a clone of this engine is durable as soon as it is there.
+
+    The metadata engine of JuiceFS commits a clone in transactions; the btrfs ioctl ends with a commit of its own.
+    """
+    return name in (JUICEFS, BTRFS)
+
+
+def remove_any(
+    path: str, *, binary: str | None = None, control: str | None = None, search_path: str | None = None
+) -> None:
+    """Remove a payload, a worktree, or anything else that jvs put aside, in the fastest way that fits what it is.
+
+    Nothing there is success. Errors: E_IO.
+    """
+    from jvs.engine.juicefs import mount as juicefs_mount
+
+    if not os.path.lexists(path):
+        return
+    if os.path.isdir(path) and not os.path.islink(path):
+        if juicefs_mount.is_juicefs(path):
+            name = JUICEFS
+        else:
+            name = BTRFS if is_btrfs(path) else COPY
+        get(name).configure(binary=binary, control=control, search_path=search_path).remove(path)
+    else:
+        remove_plain(path)
+
+
+def remove_plain(path: str) -> None:
+    """Remove a tree entry by entry. Errors: E_IO."""
+    from jvs.errors import from_oserror
+    from jvs.fs import durable
+
+    try:
+        durable.remove_tree(path)
+    except OSError as error:
+        raise from_oserror(error, f"removing '{path}'") from error
+
+
+def check_target(target: str) -> None:
+    """Refuse a target that is there already. Errors: E_EXISTS."""
+    if os.path.lexists(target):
+        from jvs.errors import Exists
+
+        raise Exists(
+            f"'{target}' is there already", hint="choose a path that is free: a clone never overwrites", path=target
+        )
+
+
+def check_source(source: str) -> None:
+    """Refuse a source that is no directory. Errors: E_NOT_FOUND."""
+    if not os.path.isdir(source) or os.path.islink(source):
+        from jvs.errors import NotFound
+
+        raise NotFound(f"'{source}' is no directory", hint="name an existing directory as the source", path=source)
+
+
+def pick_for_fork(
+    requested: str | None,
+    source_dir: str,
+    parent: str,
+    *,
+    binary: str | None = None,
+    control: str | None = None,
+    search_path: str | None = None,
+) -> Engine:
+    """Return the engine that makes a worktree below `parent` out of a directory; errors as for `pick`.
+
+    A directory that is not a subvolume cannot be snapshotted by btrfs, even where that engine was asked for: its
+    files are shared block by block, and the worktree that comes of it is a subvolume.
+    """
+    options = {"binary": binary, "control": control, "search_path": search_path}
+    if requested == BTRFS and is_btrfs(parent) and not get(BTRFS).probe(source_dir, parent).works:
+        requested = REFLINK
+    return pick(requested, source_dir, parent, **options)
+
+
+def best_for(parent: str, requested: str | None = None) -> Engine:
+    """Return the engine that makes empty worktrees below a directory: subvolumes where that is btrfs.
+
+    Errors: E_USAGE for an unknown name.
+    """
+    if requested not in (None, "", "auto"):
+        get(str(requested))
+    return get(BTRFS if is_btrfs(parent) else COPY)
