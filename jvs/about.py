@@ -5,15 +5,16 @@ Source: jvs-info(1).
 
 from __future__ import annotations
 
-from jvs import history_text, intent, layout, lineage, terminal, worktree
+from jvs import history_text, terminal
 from jvs.engine import base as engine
 from jvs.errors import JvsError
+from jvs.store import intent, layout, lineage, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
     from jvs.terminal import Terminal
 
 _COSTS = {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import argparse
     from typing import Any, NoReturn
 
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 _PLAIN = "\0"
 """Stands before a word that is no option, whatever it looks like; no word of a command line can hold it."""

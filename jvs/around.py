@@ -5,14 +5,15 @@ Source: jvs-run(1).
 
 from __future__ import annotations
 
-from jvs import canon, descriptor, journal, look, publish, restore, terminal, trees
+from jvs import canon, journal, publish, restore, terminal
+from jvs.store import descriptor, node_store, worktree_scan
 from jvs.tree import node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
     from jvs.terminal import Terminal
 
 LISTED = 20
@@ -21,7 +22,7 @@ _SIGNS = {"added": "+", "modified": "~", "removed": "-"}
 
 def snapshot(store: Store, name: str, note: str, tags: list[str]) -> tuple[str, bool]:
     """Return the snapshot that holds the files as they are, and whether it had to be taken. Errors: as publishing."""
-    same = look.unchanged_since(store, name)
+    same = worktree_scan.unchanged_since(store, name)
     if same is not None:
         return same, False
     with store.changing(name):
@@ -30,8 +31,8 @@ def snapshot(store: Store, name: str, note: str, tags: list[str]) -> tuple[str, 
 
 def changes(store: Store, name: str, before: str) -> list[dict[str, Any]]:
     """Return what differs from the snapshot now, path by path."""
-    found = look.walk_now(store, name)
-    known = trees.Trees(store)
+    found = worktree_scan.walk_now(store, name)
+    known = node_store.Trees(store)
     known.add(found)
     record = descriptor.load(store.layout, before)
     if found.root_hash == record["payload_root_hash"]:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from jvs.settings import Settings
-    from jvs.store import Store
+    from jvs.store.settings import Settings
+    from jvs.store.store import Store
 
 
 class Terminated(BaseException):
@@ -143,7 +143,7 @@ def _fail(error: JvsError, prog: str, as_json: bool) -> int:
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """Return the settings for the library from the options and the environment; the only place that reads both."""
-    from jvs.settings import Settings
+    from jvs.store.settings import Settings
 
     if args.wait is not None and args.wait != args.wait:
         raise UsageError("--wait must be a number of seconds, not nan", hint="'--wait 0' fails at once when busy")
@@ -163,7 +163,7 @@ def open_store(args: argparse.Namespace, start: str | None = None) -> Store:
     Errors: E_NOT_A_REPOSITORY, E_PATH_ESCAPE, E_FORMAT_UNSUPPORTED.
     """
     from jvs import progress
-    from jvs.store import Store
+    from jvs.store.store import Store
 
     store = Store.open(start or here(), settings_of(args))
     if store.settings.get("output_format") == "json":

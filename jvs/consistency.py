@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 
-from jvs import descriptor, gc_plan, intent, layout, lineage, marks, names, pins, retention, tombstone, verify, worktree
+from jvs import gc_plan, marks, names, pins, retention, tombstone, verify
 from jvs.errors import IOFailure, JvsError, LineageBroken, NotFound, PartialSnapshot
 from jvs.findings import ADVANCE_HEAD, AUDIT_REPAIR, CLEAN_TMP, ERROR, WARNING, Finding, guarded, pending
+from jvs.store import descriptor, intent, layout, lineage, worktree
 from jvs.structure import kind_of, lock_is_free
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.audit import ChainReport
-    from jvs.store import Store
+    from jvs.store.audit import ChainReport
+    from jvs.store.store import Store
 
 _HEAD_MOVERS = ("snapshot", "restore", "undo", "worktree_create", "worktree_fork", "worktree_rename", "worktree_remove")
 

@@ -7,9 +7,10 @@ Source: jvs-diff(1); jvs-format(5), Tree hash.
 
 from __future__ import annotations
 
-from jvs import canon, lineage, refs
+from jvs import canon
 from jvs.change import LETTERS, Change, is_below, pair_renames
 from jvs.fs import listing
+from jvs.store import lineage, refs
 from jvs.tree import node
 
 TYPE_CHECKING = False
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.node_store import Trees
+    from jvs.store.store import Store
     from jvs.tree.node import Entry
     from jvs.tree.scan import Tree
-    from jvs.trees import Trees
 
 
 class Side:
@@ -95,10 +96,10 @@ class Comparer:
     """Compares the trees of one repository."""
 
     def __init__(self, store: Store) -> None:
-        from jvs import trees
+        from jvs.store import node_store
 
         self.store = store
-        self.known: Trees = trees.Trees(store)
+        self.known: Trees = node_store.Trees(store)
 
     def snapshot(self, snapshot_id: str | None) -> Side:
         """Return the side of a snapshot; None is the nothing before the first one."""
@@ -112,9 +113,9 @@ class Comparer:
 
     def files(self, name: str) -> tuple[Side, Tree]:
         """Return the side of a worktree's files as they are now. Writes nothing."""
-        from jvs import look
+        from jvs.store import worktree_scan
 
-        found = look.walk_now(self.store, name)
+        found = worktree_scan.walk_now(self.store, name)
         self.known.add(found)
         side = Side(None, found.digest, self.store.layout.worktree_dir(name), "")
         side.root = found.root

@@ -10,36 +10,19 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jvs import (
-    audit,
-    audit_check,
-    clock,
-    consistency,
-    findings,
-    gc,
-    gc_plan,
-    gc_take,
-    intent,
-    journal,
-    layout,
-    leftovers,
-    names,
-    settle,
-    structure,
-    verify,
-    worktree,
-)
+from jvs import clock, consistency, findings, gc, gc_plan, gc_take, journal, leftovers, names, structure, verify
 from jvs.errors import AuditChainBroken, Busy, IOFailure, JvsError, UsageError, from_oserror
 from jvs.findings import Finding
 from jvs.fs import durable, locks
-from jvs.store import Store
+from jvs.store import audit, audit_check, intent, layout, recovery, worktree
+from jvs.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from jvs.settings import Settings
+    from jvs.store.settings import Settings
 
 ACTIONS: dict[str, str] = {
     findings.CLEAN_TMP: "remove what dead operations left, and make missing runtime directories again",
@@ -244,7 +227,7 @@ def _clean_intents(store: Store) -> list[str]:
                 raise
             done.append(_set_aside(store, here.intent(operation_id)))
     intent.sweep(here)
-    done += settle.settle_all(store, None)
+    done += recovery.settle_all(store, None)
     return done
 
 

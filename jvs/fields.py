@@ -5,15 +5,16 @@ Source: jvs-history(1), jvs-list-snapshots(1).
 
 from __future__ import annotations
 
-from jvs import refs, terminal
+from jvs import terminal
 from jvs.history_text import first_line, show_age
+from jvs.store import refs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 FIELDS: dict[str, str] = {
     "id": "the full id",

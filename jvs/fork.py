@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import os
 
-from jvs import audit, clock, intent, lineage, progress, records, refs, register, signs, trees, worktree
+from jvs import clock, progress, register
 from jvs.engine import base as engine
 from jvs.errors import JvsError, NameInvalid, NotFound, PayloadHashMismatch, UsageError, from_oserror
 from jvs.fs import durable
+from jvs.store import audit, intent, lineage, node_store, records, refs, tamper_check, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 
 def choose(store: Store, words: list[str], at: str | None, name: str) -> tuple[str, str]:
@@ -74,8 +75,8 @@ def fork(store: Store, snapshot_id: str, name: str, *, verify: bool = False) -> 
 def _make(store: Store, name: str, snapshot_id: str | None, operation: str, *, verify: bool) -> dict[str, Any]:
     name = register.check_free(store, name)
     record = lineage.load_visible(store, snapshot_id) if snapshot_id is not None else None
-    if record is not None and (verify or not signs.is_untouched(store, record)):
-        trees.Trees(store).rebuild(record)
+    if record is not None and (verify or not tamper_check.is_untouched(store, record)):
+        node_store.Trees(store).rebuild(record)
     event = audit.event(operation, store.actor, target=snapshot_id, worktree=name)
     operation_id = clock.new_operation_id()
     config = worktree.new_config(name, snapshot_id, event["event_id"])
@@ -127,7 +128,7 @@ def _stage(store: Store, record: dict[str, Any] | None, staged: str) -> tuple[st
 
 def _check_payload(record: dict[str, Any], payload: str) -> None:
     """Tell a snapshot that was tampered with from a copy that could not keep everything."""
-    if trees.hash_payload(payload, jobs=os.cpu_count() or 1).root_hash != record["payload_root_hash"]:
+    if node_store.hash_payload(payload, jobs=os.cpu_count() or 1).root_hash != record["payload_root_hash"]:
         snapshot_id = record["snapshot_id"]
         raise PayloadHashMismatch(
             f"the files of snapshot '{snapshot_id}' are not what was published; no worktree was made",

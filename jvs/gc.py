@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import os
 
-from jvs import audit, clock, gc_plan, gc_take, intent, lineage, progress, reach, tombstone
+from jvs import clock, gc_plan, gc_take, progress, reach, tombstone
 from jvs.engine.btrfs import cleaner as btrfs_cleaner
 from jvs.errors import Busy, GcPlanMismatch, IOFailure, JvsError, NotFound, from_oserror
 from jvs.fs import durable, locks
 from jvs.names import check_snapshot_id
 from jvs.retention import Policy
+from jvs.store import audit, intent, lineage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 CHEAP_ENTRIES = 2000
 """Settling deletes trash of up to so many files at once; more is left to `gc run` and `doctor`."""

@@ -12,20 +12,21 @@ import hashlib
 import os
 import stat
 
-from jvs import canon, clock, descriptor, intent, lineage, reach, records, tombstone, worktree
+from jvs import canon, clock, reach, tombstone
 from jvs.errors import IOFailure, JvsError, LineageBroken, NoSpace, NotFound, PathEscape, from_oserror
 from jvs.fs import durable
 from jvs.marks import HEAD, HEAD_FIELDS, INTENT, LINEAGE, PIN, RETENTION, UNDO, Marks, mark_always, mark_lines, texts_in
 from jvs.names import is_snapshot_id
 from jvs.retention import Policy
+from jvs.store import descriptor, intent, lineage, records, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from jvs.layout import Layout
-    from jvs.store import Store
+    from jvs.store.layout import Layout
+    from jvs.store.store import Store
 
 PLAN_ID_DIGITS = 32
 MAX_PLANS = 50
@@ -286,6 +287,6 @@ def load(store: Store, plan_id: str) -> Stored | None:
 
 
 def _checked_rules(rules: dict[str, Any]) -> dict[str, Any]:
-    from jvs.settings import check_value
+    from jvs.store.settings import check_value
 
     return {key: check_value(f"retention.{key}", value, "plan") for key, value in rules.items()}

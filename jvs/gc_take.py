@@ -20,8 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.layout import Layout
-    from jvs.store import Store
+    from jvs.store.layout import Layout
+    from jvs.store.store import Store
 
 
 def stone_of(plan: gc_plan.Plan, plan_id: str, snapshot_id: str) -> dict[str, Any]:

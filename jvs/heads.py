@@ -5,13 +5,14 @@ Source: jvs-protocol(7), Publish, step 11.
 
 from __future__ import annotations
 
-from jvs import audit, clock, intent, worktree
+from jvs import clock
+from jvs.store import audit, intent, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 
 def set_head(store: Store, name: str, new: str, old: str | None) -> dict[str, Any]:

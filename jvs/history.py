@@ -6,8 +6,8 @@ Source: jvs-history(1); jvs-protocol(7), Lineage.
 
 from __future__ import annotations
 
-from jvs import lineage, worktree
 from jvs.errors import JvsError, UsageError
+from jvs.store import lineage, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 
 class Marks:

@@ -5,7 +5,8 @@ Source: jvs-history(1).
 
 from __future__ import annotations
 
-from jvs import clock, graph, history, refs, terminal
+from jvs import clock, graph, history, terminal
+from jvs.store import refs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jvs.history import Choice, Marks
-    from jvs.store import Store
+    from jvs.store.store import Store
     from jvs.terminal import Terminal
 
     Piece = tuple[str, tuple[str, ...]]

@@ -12,18 +12,19 @@ import errno
 import hashlib
 import os
 
-from jvs import clock, delta, intent, progress, records
+from jvs import clock, delta, progress
 from jvs.engine import base as engine
 from jvs.errors import Busy, JvsError, PartialSnapshot
 from jvs.fs import durable, locks, paths
 from jvs.names import is_operation_id
+from jvs.store import intent, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.layout import Layout
-    from jvs.store import Store
+    from jvs.store.layout import Layout
+    from jvs.store.store import Store
 
 FIELDS = {
     "version": records.is_count,

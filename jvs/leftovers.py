@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, gc, intent, journal, layout, names, worktree
+from jvs import canon, gc, journal, names
 from jvs.errors import Busy, JvsError, PartialSnapshot
 from jvs.findings import CLEAN_INTENTS, CLEAN_TMP, ERROR, WARNING, Finding, pending
 from jvs.fs import locks
+from jvs.store import intent, layout, worktree
 from jvs.structure import kind_of, lock_is_free
 
 TYPE_CHECKING = False
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 
 def is_live(store: Store, record: dict[str, Any]) -> bool:

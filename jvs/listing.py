@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
     from jvs.tree.node import Entry
 
 
@@ -45,21 +45,21 @@ class Forest:
         return self._directory(word)
 
     def _snapshot(self, word: str) -> node.Root:
-        from jvs import lineage, refs, trees
+        from jvs.store import lineage, node_store, refs
 
         if self._store is None:
             self._store = self._open_store()
-            self._known = trees.Trees(self._store)
+            self._known = node_store.Trees(self._store)
         root = self._known.root(lineage.load_visible(self._store, refs.resolve(self._store, word)))
         assert root is not None
         return root
 
     def _directory(self, path: str) -> node.Root:
-        from jvs import trees
+        from jvs.store import node_store
 
         if not os.path.isdir(path):
             raise NotFound(f"'{path}' is not a directory", hint="name a snapshot, or a directory that is there")
-        found = trees.hash_payload(os.path.realpath(path), jobs=os.cpu_count() or 1)
+        found = node_store.hash_payload(os.path.realpath(path), jobs=os.cpu_count() or 1)
         self._nodes.update(found.nodes)
         return found.root
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 
-from jvs import clock, intent, lineage, pins, records
+from jvs import clock, pins
 from jvs.errors import LineageBroken, PartialSnapshot, from_oserror
 from jvs.names import is_operation_id, is_snapshot_id
+from jvs.store import intent, lineage, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from jvs.layout import Layout
-    from jvs.store import Store
+    from jvs.store.layout import Layout
+    from jvs.store.store import Store
 
 
 HEAD, LINEAGE, PIN, INTENT, UNDO, RETENTION = "head", "lineage", "pin", "intent", "undo", "retention"

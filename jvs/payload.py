@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, descriptor, trees
+from jvs import canon
 from jvs.engine import base as engine
 from jvs.errors import CloneIncomplete, PartialSnapshot, PayloadHashMismatch
 from jvs.fs import durable
 from jvs.publish_record import Local, done, require
+from jvs.store import descriptor, node_store
 from jvs.tree import node, scan
 from jvs.tree.rows import LazyRows
 
@@ -19,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 
 def clone_payload(
@@ -121,13 +122,13 @@ def remember(store: Store, record: dict[str, Any], found: scan.Tree) -> None:
             store.tree_key(record["worktree"]),
             rows=found.rows,
             gone=found.gone,
-            nodes=trees.with_root(found),
+            nodes=node_store.with_root(found),
             totals=found.totals,
             base=base,
             plain=found.plain,
         )
     else:
-        store.index().store(None, nodes=trees.with_root(found))
+        store.index().store(None, nodes=node_store.with_root(found))
 
 
 def _changes(store: Store, record: dict[str, Any], found: scan.Tree) -> dict[str, int] | None:
@@ -138,7 +139,7 @@ def _changes(store: Store, record: dict[str, Any], found: scan.Tree) -> dict[str
     if record["partial_paths"] is not None:
         return None
     before: bytes | None = None
-    known = trees.Trees(store)
+    known = node_store.Trees(store)
     known.add(found)
     if record["parent_id"] is not None:
         parent = descriptor.load(store.layout, record["parent_id"])

@@ -9,18 +9,19 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jvs import audit, clock, intent, lineage, records, retention
+from jvs import clock, retention
 from jvs.errors import Busy, NotFound, PartialSnapshot, UsageError, from_oserror
 from jvs.fs import durable, locks
 from jvs.names import check_snapshot_id, is_snapshot_id
+from jvs.store import audit, intent, lineage, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from jvs.layout import Layout
-    from jvs.store import Store
+    from jvs.store.layout import Layout
+    from jvs.store.store import Store
 
 FIELDS = {
     "snapshot_id": records.is_id,

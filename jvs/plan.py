@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, delta, lineage, look, place, progress, trees
+from jvs import canon, delta, place, progress
 from jvs.errors import JvsError, NotFound, PayloadHashMismatch, from_oserror
 from jvs.fs import listing, metadata
+from jvs.store import lineage, node_store, worktree_scan
 from jvs.tree import path_filter
 from jvs.tree.node import decode_node
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
     from jvs.tree import node
     from jvs.tree.node import Entry
 
@@ -52,7 +53,7 @@ class Plan:
 
 
 def find_target(
-    store: Store, snapshot_id: str, known: trees.Trees, *, paths: list[bytes] | None = None, forced: bool = False
+    store: Store, snapshot_id: str, known: node_store.Trees, *, paths: list[bytes] | None = None, forced: bool = False
 ) -> Target:
     """Check a snapshot and find its tree.
 
@@ -69,12 +70,12 @@ def find_target(
         payload = store.layout.payload(snapshot_id)
         if not forced or not os.path.isdir(payload):
             raise
-        found = trees.hash_payload(payload, jobs=os.cpu_count() or 1)
+        found = node_store.hash_payload(payload, jobs=os.cpu_count() or 1)
         known.add(found)
         return Target(snapshot_id, found.root, paths, forced=True)
     assert root is not None
     if forced:
-        found = trees.hash_payload(store.layout.payload(snapshot_id), jobs=os.cpu_count() or 1)
+        found = node_store.hash_payload(store.layout.payload(snapshot_id), jobs=os.cpu_count() or 1)
         if found.root_hash != record["payload_root_hash"]:
             known.add(found)
             return Target(snapshot_id, found.root, paths, forced=True)
@@ -143,13 +144,13 @@ class _Planner:
         return False
 
 
-def make(store: Store, name: str, target: Target, known: trees.Trees) -> Plan:
+def make(store: Store, name: str, target: Target, known: node_store.Trees) -> Plan:
     """Find out what has to change, and check in the payload all that will be copied. Changes nothing.
 
     Errors: E_PAYLOAD_HASH_MISMATCH when the snapshot's files are not what was published; E_NOT_FOUND for paths.
     """
     with progress.step("look at the worktree"):
-        found = look.walk_now(store, name)
+        found = worktree_scan.walk_now(store, name)
     known.add(found)
     wanted = target.paths
     if wanted is not None:
@@ -226,7 +227,7 @@ def between(source: str, target: str) -> delta.Delta:
     Errors: OSError, E_IO.
     """
     jobs = os.cpu_count() or 1
-    here, wanted = trees.hash_payload(target, jobs=jobs), trees.hash_payload(source, jobs=jobs)
+    here, wanted = node_store.hash_payload(target, jobs=jobs), node_store.hash_payload(source, jobs=jobs)
     known = {**here.nodes, **wanted.nodes}
     goal = Target("", wanted.root, None)
     planner = _Planner(lambda digest: decode_node(known[digest]), None)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 
-from jvs import audit, canon, clock, descriptor, intent, names, progress, worktree
+from jvs import canon, clock, names, progress
 from jvs.engine import base as engine
 from jvs.errors import DescriptorCorrupt, Detached, NotFound, StaleHead
 from jvs.fs import durable
 from jvs.fs import paths as fs_paths
 from jvs.payload import clone_payload, hash_payload, remember, sync_payload
 from jvs.publish_record import Local, done, require
+from jvs.store import audit, descriptor, intent, worktree
 from jvs.tree import node
 
 TYPE_CHECKING = False
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 
 def begin(store: Store, name: str, *, paths: list[bytes] | None = None) -> dict[str, Any]:

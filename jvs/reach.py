@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from jvs import records, trees, worktree
 from jvs.fs import listing
+from jvs.store import node_store, records, worktree
 from jvs.tree import node as tree_node
 
 TYPE_CHECKING = False
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 
 class Reach:
     """The nodes and file contents that trees hold; a tree that the index does not know makes it incomplete."""
 
     def __init__(self, store: Store) -> None:
-        self._trees = trees.Trees(store)
+        self._trees = node_store.Trees(store)
         self.nodes: set[bytes] = set()
         self.files: dict[bytes, int] = {}
         self.unknown: list[dict[str, Any]] = []

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import os
 
-from jvs import intent, journal
+from jvs import journal
 from jvs.errors import Exists
-from jvs.layout import MAIN
 from jvs.names import check_worktree_name
+from jvs.store import intent
+from jvs.store.layout import MAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 
 def check_free(store: Store, name: str) -> str:

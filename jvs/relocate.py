@@ -8,18 +8,19 @@ from __future__ import annotations
 import errno
 import os
 
-from jvs import audit, clock, intent, journal, look, records, register, trees, worktree
+from jvs import clock, journal, register
 from jvs.engine import base as engine
 from jvs.errors import JvsError, UsageError, from_oserror
 from jvs.fs import durable, locks
-from jvs.layout import MAIN
 from jvs.names import check_worktree_name
+from jvs.store import audit, intent, node_store, records, worktree, worktree_scan
+from jvs.store.layout import MAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 
 # Renaming
@@ -82,13 +83,13 @@ def count_changes(store: Store, name: str) -> tuple[int | None, int]:
 
     None when that cannot be found out; removing keeps everything in any case.
     """
-    from jvs import descriptor
+    from jvs.store import descriptor
     from jvs.tree import node as tree_node
 
     try:
-        found = look.walk_now(store, name)
+        found = worktree_scan.walk_now(store, name)
         head = worktree.load(store.layout, name)["head_snapshot_id"]
-        known = trees.Trees(store)
+        known = node_store.Trees(store)
         known.add(found)
         root = known.root(descriptor.load(store.layout, head)) if head is not None else None
         before = root[2] if root is not None else tree_node.EMPTY_DIGEST

@@ -16,8 +16,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jvs.settings import Settings
-from jvs.store import Store
+from jvs.store.settings import Settings
+from jvs.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ class Repository:
         `options` are settings with `_` for `.`, and `wait` (seconds): `Repository.init("lab", durability="each")`.
         Durable: yes. Errors: E_EXISTS, E_USAGE, E_NAME_INVALID, E_PATH_ESCAPE, E_IO, E_NO_SPACE.
         """
-        from jvs import create
+        from jvs.store import init as store_init
 
         settings = _settings(environment, options)
-        create.create(os.fspath(path), settings, source=None if source is None else os.fspath(source))
+        store_init.create(os.fspath(path), settings, source=None if source is None else os.fspath(source))
         return cls.open(path, environment=environment, **options)
 
     @classmethod
@@ -94,7 +94,7 @@ class Repository:
 
     def worktrees(self) -> list[str]:
         """Return the names of all worktrees, main first."""
-        from jvs import worktree
+        from jvs.store import worktree
 
         return worktree.names(self._store.layout)
 
@@ -108,7 +108,7 @@ class Repository:
 
     def resolve(self, target: str, worktree: str | None = None) -> str:
         """Return the id of the snapshot that a target names. Errors: E_NOT_FOUND, E_AMBIGUOUS."""
-        from jvs import refs
+        from jvs.store import refs
 
         return refs.resolve(self._store, target, worktree)
 
@@ -127,14 +127,15 @@ class Repository:
         `paths` are relative to the worktree. Durable: yes.
         Errors: E_BUSY, E_DETACHED, E_NAME_INVALID, E_CLONE_INCOMPLETE, E_NO_SPACE, E_IO.
         """
-        from jvs import descriptor, look, publish
+        from jvs import publish
+        from jvs.store import descriptor, worktree_scan
 
         name = self._store.worktree_name(worktree)
         chosen = None if paths is None else [_bytes(path) for path in paths]
         self._store.require_worktree(name)
         with self._store.changing(name):
             if if_changed:
-                same = look.unchanged_since(self._store, name, chosen)
+                same = worktree_scan.unchanged_since(self._store, name, chosen)
                 if same is not None:
                     return descriptor.load(self._store.layout, same)
             return publish.publish(
@@ -154,7 +155,8 @@ class Repository:
         `paths` are relative to the worktree and may be patterns. Durable: yes.
         Errors: E_NOT_FOUND, E_AMBIGUOUS, E_BUSY, E_PAYLOAD_HASH_MISMATCH, E_NO_SPACE, E_IO.
         """
-        from jvs import journal, refs, restore
+        from jvs import journal, restore
+        from jvs.store import refs
 
         name = self._store.worktree_name(worktree)
         chosen = None if paths is None else [_bytes(path) for path in paths]
@@ -188,7 +190,8 @@ class Repository:
 
         Durable: yes. Errors: E_NOT_FOUND, E_AMBIGUOUS, E_EXISTS, E_NAME_INVALID, E_PAYLOAD_HASH_MISMATCH, E_IO.
         """
-        from jvs import fork, names, refs
+        from jvs import fork, names
+        from jvs.store import refs
 
         name = names.check_worktree_name(name)
         with self._store.changing(name):
@@ -226,7 +229,7 @@ class Repository:
         """Return the descriptors of a worktree's line, newest first; collected ones have `collected` set."""
         from itertools import islice
 
-        from jvs import lineage
+        from jvs.store import lineage
 
         latest = self._store.head_of(self._store.worktree_name(worktree))[1]
         return list(islice(lineage.line(self._store.layout, latest), limit))
@@ -309,7 +312,7 @@ class Repository:
 
 
 def _settings(environment: Mapping[str, str] | None, options: dict[str, Any]) -> Settings:
-    from jvs import settings
+    from jvs.store import settings
 
     wait = options.pop("wait", None)
     keys = {key.replace(".", "_"): key for key in settings.KEYS}

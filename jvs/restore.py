@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import apply, audit, canon, clock, intent, journal, plan, progress, trees, worktree
+from jvs import apply, canon, clock, journal, plan, progress
 from jvs.errors import StaleHead, from_oserror
+from jvs.store import audit, intent, node_store, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from jvs.delta import Delta
     from jvs.plan import Plan
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 
 class Done:
@@ -55,7 +56,7 @@ def restore(
     before, or the next command carries on.
     """
     store.require_worktree(name)
-    known = trees.Trees(store)
+    known = node_store.Trees(store)
     target = plan.find_target(store, snapshot_id, known, paths=paths, forced=forced is not None)
     planned = plan.make(store, name, target, known)
     before = worktree.load(store.layout, name)

@@ -5,8 +5,9 @@ Source: jvs-restore(1), jvs-undo(1).
 
 from __future__ import annotations
 
-from jvs import clock, history_text, lineage, refs, terminal
+from jvs import clock, history_text, terminal
 from jvs.errors import Ambiguous
+from jvs.store import lineage, refs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from jvs.plan import Plan
     from jvs.restore import Done
-    from jvs.store import Store
+    from jvs.store.store import Store
     from jvs.terminal import Terminal
 
 LISTED = 20

@@ -5,7 +5,8 @@ Source: jvs-show(1); jvs-format(5), Descriptor.
 
 from __future__ import annotations
 
-from jvs import descriptor, history_text, terminal
+from jvs import history_text, terminal
+from jvs.store import descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jvs.diff import Diff
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 
 class Status:

@@ -5,13 +5,14 @@ Source: jvs-status(1).
 
 from __future__ import annotations
 
-from jvs import change, diff_text, history_text, lineage, refs, terminal
+from jvs import change, diff_text, history_text, terminal
+from jvs.store import lineage, refs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.change import Folded
-    from jvs.layout import Layout
     from jvs.status import Status
+    from jvs.store.layout import Layout
     from jvs.terminal import Terminal
 
 _FIRST_ROWS = 12

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import stat
 
-from jvs import layout
 from jvs.errors import Busy, IOFailure, JvsError, PartialSnapshot, PathEscape, from_oserror
 from jvs.findings import CLEAN_TMP, REBUILD_INDEX, WARNING, Finding, pending
 from jvs.fs import locks, paths
+from jvs.store import layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 RUNTIME_DIRECTORIES = ("locks", "intents", "gc/plans", "gc/trash")
 """Those that hold nothing that counts when nobody is at work, so that they can be made again."""

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import os
 
-from jvs import descriptor, records
 from jvs.errors import JvsError, LineageBroken, from_oserror
 from jvs.names import is_snapshot_id
+from jvs.store import descriptor, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.layout import Layout
+    from jvs.store.layout import Layout
 
 
 FIELDS = {

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import os
 
-from jvs import audit, clock, delta, journal, place, restore, worktree
+from jvs import clock, delta, journal, place, restore
 from jvs.errors import Busy, NotFound, from_oserror
 from jvs.fs import listing
 from jvs.plan import Plan, Target
+from jvs.store import audit, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 VERBS = {"restore": "restore", "worktree_rename": "rename", "worktree_remove": "removal"}
 

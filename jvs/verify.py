@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 
-from jvs import anchor, audit, audit_check, canon, descriptor, intent, lineage, progress, trees, worktree
+from jvs import canon, progress
 from jvs.errors import AuditChainBroken, JvsError, LineageBroken, NotFound, PartialSnapshot, PayloadHashMismatch
 from jvs.fs import listing
+from jvs.store import anchor, audit, audit_check, descriptor, intent, lineage, node_store, worktree
 from jvs.tree import node, scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.layout import Layout
-    from jvs.store import Store
+    from jvs.store.layout import Layout
+    from jvs.store.store import Store
 
 MAX_DIFFERENCES = 1000
 
@@ -53,7 +54,7 @@ class SnapshotReport:
 
 def hash_directory(path: str, *, jobs: int = 0) -> scan.Tree:
     """Hash any directory, reading every byte. `jobs` threads for big files; 0 means one per core. Errors: E_IO."""
-    return trees.hash_payload(path, jobs=jobs or os.cpu_count() or 1)
+    return node_store.hash_payload(path, jobs=jobs or os.cpu_count() or 1)
 
 
 def check_snapshot(store: Store, snapshot_id: str, *, payload: bool = True, jobs: int = 0) -> SnapshotReport:
@@ -96,7 +97,7 @@ def _check_payload(store: Store, record: dict[str, Any], report: SnapshotReport,
 
 def _differences(store: Store, record: dict[str, Any], found: scan.Tree) -> list[dict[str, Any]]:
     """Name what differs, as far as the index still knows the tree that was published."""
-    known = trees.Trees(store)
+    known = node_store.Trees(store)
     known.add(found)
     root = known.root(record, rebuild=False)
     if root is None:

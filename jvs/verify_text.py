@@ -10,7 +10,7 @@ from jvs.errors import AuditChainBroken, JvsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.audit import ChainReport
+    from jvs.store.audit import ChainReport
     from jvs.terminal import Terminal
     from jvs.verify import SnapshotReport
 

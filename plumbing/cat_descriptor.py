@@ -29,7 +29,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Read one descriptor, or the marker beside its payload."""
-    from jvs import canon, descriptor, lineage, refs
+    from jvs import canon
+    from jvs.store import descriptor, lineage, refs
 
     store = cli.open_store(args)
     found = refs.resolve(store, args.target)

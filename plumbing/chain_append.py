@@ -39,8 +39,9 @@ def work(args: argparse.Namespace) -> cli.Result:
         return pipeline.record_step(args, publish.append_audit)
     if args.log is None or args.operation is None:
         raise UsageError("name a log and an operation, or use --record", hint="jvs-chain-append --log FILE OPERATION")
-    from jvs import audit, canon, records
+    from jvs import canon
     from jvs.fs import durable
+    from jvs.store import audit, records
 
     if not records.is_hash(args.first_hash):
         raise UsageError(f"--first-hash '{args.first_hash}' is no hash", hint="give 64 lowercase hex digits")

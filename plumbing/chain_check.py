@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Check one chain."""
-    from jvs import audit_check
+    from jvs.store import audit_check
 
     if args.file is not None:
         report = audit_check.check(os.path.abspath(args.file), args.first_hash)

@@ -32,7 +32,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         return pipeline.record_step(args, publish.clear_intent)
     if args.operation is None:
         raise UsageError("name an operation, or use --record", hint="'jvs-list-intents' lists them")
-    from jvs import intent
+    from jvs.store import intent
 
     intent.clear(cli.open_store(args).layout, args.operation)
     return cli.Result({"operation_id": args.operation})

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 RAISES = (*OPENING, PartialSnapshot)
 SEE_ALSO = ("jvs-write-intent(1)", "jvs-clear-intent(1)", "jvs-doctor(1)", "jvs-protocol(7)")
@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Read all intents and ask for each whether its owner lives."""
-    from jvs import intent
+    from jvs.store import intent
 
     store = cli.open_store(args)
     found = [_describe(store, record) for record in intent.load_all(store.layout)]
@@ -40,7 +40,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _describe(store: Store, record: dict[str, Any]) -> dict[str, Any]:
-    from jvs import intent
+    from jvs.store import intent
 
     alive = intent.is_alive(record, lock_held=_is_free(store, record["operation"], record["worktree"]))
     owner = {key: record["owner"].get(key) for key in ("pid", "host", "locked")}

@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Resolve one name."""
-    from jvs import refs
+    from jvs.store import refs
 
     if args.head and args.target is not None:
         raise UsageError("--head and a target exclude each other", hint="leave one of them out")

@@ -35,7 +35,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         return pipeline.record_step(args, publish.update_head)
     if args.worktree is None or args.new is None:
         raise UsageError("name a worktree and a snapshot, or use --record", hint="jvs-update-head NAME NEW [OLD]")
-    from jvs import refs
+    from jvs.store import refs
 
     store = cli.open_store(args)
     new = refs.resolve(store, args.new, args.worktree)

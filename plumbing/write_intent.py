@@ -28,7 +28,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Do step 2."""
-    from jvs import intent, pipeline, publish
+    from jvs import pipeline, publish
+    from jvs.store import intent
 
     owner = intent.owner(args.owner_pid or os.getppid(), locked=False)
     return pipeline.record_step(args, publish.write_intent, owner=owner)

@@ -13,7 +13,7 @@ from jvs.errors import OPENING, NotARepository
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.settings import Settings
+    from jvs.store.settings import Settings
 
 RAISES = OPENING
 SEE_ALSO = ("jvs-config-set(1)", "jvs-config-list(1)", "jvs-config(5)")
@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Look one setting up."""
-    from jvs import settings
+    from jvs.store import settings
 
     found = settings_here(args)
     settings.check_key(args.key, "command line")

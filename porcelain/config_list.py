@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.settings import Settings
+    from jvs.store.settings import Settings
     from jvs.terminal import Terminal
 
 RAISES = OPENING
@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Look every setting up."""
-    from jvs import settings
+    from jvs.store import settings
 
     try:
         found: Settings = cli.open_store(args).settings

@@ -31,7 +31,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Check and write one setting."""
-    from jvs import settings, settings_file, terminal
+    from jvs import terminal
+    from jvs.store import settings, settings_file
 
     settings.check_key(args.key, "command line")
     if len(args.value) > 1 and settings.KEYS[args.key][0] != "list":

@@ -26,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Take one setting out of one file."""
-    from jvs import settings, settings_file
+    from jvs.store import settings, settings_file
 
     settings.check_key(args.key, "command line")
     if args.user:

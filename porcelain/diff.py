@@ -16,7 +16,7 @@ from jvs.errors import NAMING, PayloadHashMismatch
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.diff import Diff
-    from jvs.store import Store
+    from jvs.store.store import Store
     from jvs.terminal import Terminal
 
 RAISES = (*NAMING, PayloadHashMismatch)
@@ -60,7 +60,8 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _compare(store: Store, args: argparse.Namespace) -> Diff:
-    from jvs import diff, refs
+    from jvs import diff
+    from jvs.store import refs
 
     name = store.worktree_name(args.worktree)
     words = [*args.paths, *args.path]
@@ -75,7 +76,8 @@ def _compare(store: Store, args: argparse.Namespace) -> Diff:
 
 
 def _text(store: Store, found: Diff, args: argparse.Namespace, screen: Terminal) -> str | bytes:
-    from jvs import diff_text, patch, refs
+    from jvs import diff_text, patch
+    from jvs.store import refs
 
     if args.patch:
         return b"".join(patch.patch_chunks(found, screen))

@@ -31,7 +31,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Pin the snapshot."""
-    from jvs import names, pins, refs
+    from jvs import names, pins
+    from jvs.store import refs
 
     expires_at = None if args.expires is None else pins.parse_expiry(args.expires)
     reason = None if args.reason is None else names.check_note(args.reason)

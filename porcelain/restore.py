@@ -19,7 +19,7 @@ from jvs.errors import CHANGING, Ambiguous, Dirty, PayloadHashMismatch, UsageErr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 RAISES = (*CHANGING, Ambiguous, Dirty, PayloadHashMismatch)
 SEE_ALSO = ("jvs-undo(1)", "jvs-history(1)", "jvs-diff(1)", "jvs-worktree-fork(1)", "jvs-protocol(7)")
@@ -49,7 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Restore, or show what would change."""
-    from jvs import hooks, journal, refs, restore, restore_text
+    from jvs import journal, restore, restore_text
+    from jvs.store import hooks, refs
 
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)
@@ -78,7 +79,8 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 def _resolve(store: Store, target: str, name: str, *, forced: bool) -> str:
     """Return the snapshot; with `forced` a full id is taken as it is, whatever its checks say."""
-    from jvs import names, refs
+    from jvs import names
+    from jvs.store import refs
 
     if forced and names.is_snapshot_id(target):
         return target
@@ -86,11 +88,12 @@ def _resolve(store: Store, target: str, name: str, *, forced: bool) -> str:
 
 
 def _dry_run(store: Store, name: str, target: str, paths: list[bytes] | None) -> cli.Result:
-    from jvs import plan, refs, restore_text, trees
+    from jvs import plan, restore_text
+    from jvs.store import node_store, refs
 
     with store.reading():
         snapshot_id = refs.resolve(store, target, name)
-        known = trees.Trees(store)
+        known = node_store.Trees(store)
         planned = plan.make(store, name, plan.find_target(store, snapshot_id, known, paths=paths), known)
     value = {"snapshot_id": snapshot_id, "worktree": name, "dry_run": True, **planned.delta.counts()}
     value["changes"] = planned.changes()

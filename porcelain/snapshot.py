@@ -42,7 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Publish, or say that nothing changed."""
-    from jvs import hooks, look, publish, show_text
+    from jvs import publish, show_text
+    from jvs.store import hooks, worktree_scan
 
     if args.path:
         raise UsageError(
@@ -54,7 +55,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     paths = cli.worktree_paths(store, name, args.paths) if args.paths else None
     store.require_worktree(name)
     if args.if_changed:
-        same = look.unchanged_since(store, name, paths)
+        same = worktree_scan.unchanged_since(store, name, paths)
         if same is not None:
             return cli.Result({"snapshot_id": same, "changed": False}, f"No changes since {same}\n")
     hooks.run(store, "pre-snapshot", name, os.environ, note=note)

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 RAISES = (*CHANGING, Exists)
 SEE_ALSO = ("jvs-restore(1)", "jvs-worktree-remove(1)", "jvs-history(1)", "jvs-protocol(7)")
@@ -41,7 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Undo, redo or list."""
-    from jvs import restore_text, undo, worktree
+    from jvs import restore_text, undo
+    from jvs.store import worktree
 
     if args.redo and args.operation is not None:
         raise UsageError("--redo takes no OPERATION", hint="an operation is named alone: 'jvs undo OPERATION'")

@@ -15,7 +15,7 @@ from jvs.errors import NAMING, AuditChainBroken, PayloadHashMismatch, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 RAISES = (*NAMING, PayloadHashMismatch, AuditChainBroken)
 SEE_ALSO = ("jvs-doctor(1)", "jvs-verify-snapshot(1)", "jvs-chain-check(1)", "jvs-threats(7)")
@@ -49,7 +49,8 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _one(store: Store, args: argparse.Namespace) -> cli.Result:
-    from jvs import refs, verify, verify_text
+    from jvs import verify, verify_text
+    from jvs.store import refs
 
     name = store.worktree_name(args.worktree)
     if args.target is None:

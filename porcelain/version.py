@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Say it."""
-    from jvs import layout
+    from jvs.store import layout
 
     value = {
         "version": __version__,

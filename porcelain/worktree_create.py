@@ -30,7 +30,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Make it."""
-    from jvs import fork, names, refs
+    from jvs import fork, names
+    from jvs.store import refs
 
     store = cli.open_store(args)
     name = names.check_worktree_name(args.name)

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
     from jvs.terminal import Terminal
 
 RAISES = READING
@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """List."""
-    from jvs import worktree
+    from jvs.store import worktree
 
     store = cli.open_store(args)
     items = [_item(store, name) for name in worktree.names(store.layout)]
@@ -42,7 +42,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 def _item(store: Store, name: str) -> dict[str, Any]:
     import os
 
-    from jvs import worktree
+    from jvs.store import worktree
 
     config = worktree.load(store.layout, name)
     head, latest = store.head_of(name)
@@ -61,7 +61,8 @@ def _item(store: Store, name: str) -> dict[str, Any]:
 
 
 def _table(screen: Terminal, store: Store, items: list[dict[str, Any]]) -> str:
-    from jvs import refs, terminal
+    from jvs import terminal
+    from jvs.store import refs
 
     short = refs.ShortIds.among_all(store.layout)
     width = max((len(item["name"]) for item in items), default=0)

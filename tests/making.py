@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jvs import cli, commands, create, publish
-from jvs.settings import Settings
-from jvs.store import Store
+from jvs import cli, commands, publish
+from jvs.store import init
+from jvs.store.settings import Settings
+from jvs.store.store import Store
 from jvs.tree import rows
 
 CONFORMANCE = Path(__file__).resolve().parent.parent / "conformance"
@@ -108,7 +109,7 @@ def settings(*overrides: str, **more: Any) -> Settings:
 
 def make_store(root: str | Path, *overrides: str, **more: Any) -> Store:
     """Make a repository and open it."""
-    create.create(str(root), settings(*overrides, **more))
+    init.create(str(root), settings(*overrides, **more))
     return open_store(root, *overrides, **more)
 
 

@@ -13,18 +13,18 @@ LAYERS = (
     "errors commands",
     "names clock",
     "progress terminal",
-    "canon fs.paths layout fs.listing template retention",
+    "canon fs.paths store.layout fs.listing template retention",
     "fs.durable fs.locks",
-    "tree.node fs.copyfile tree.hasher tree.rows tree.index tree.builder tree.prune tree.parallel tree.racy tree.scan tree.hash_source fs.metadata records settings "
+    "tree.node fs.copyfile tree.hasher tree.rows tree.index tree.builder tree.prune tree.parallel tree.racy tree.scan tree.hash_source fs.metadata store.records store.settings "
     "tree.path_filter",
     "engine.base engine.btrfs.engine engine.btrfs.cleaner engine.btrfs.search engine.juicefs.completeness engine.juicefs.control engine.copier "
     "engine.copy engine.hardlinks engine.juicefs.engine engine.juicefs.attempt engine.juicefs.client engine.juicefs.mount "
     "engine.juicefs.repair engine.reflink engine.juicefs.survey engine.target engine.juicefs.writers",
     "delta place links switch recovery apply",
-    "descriptor worktree intent audit audit_check anchor",
-    "settle store settings_file",
-    "lineage refs trees pins create journal listing look register tombstone reach marks",
-    "publish publish_record payload heads verify change diff status gc_plan history graph hooks plan signs",
+    "store.descriptor store.worktree store.intent store.audit store.audit_check store.anchor",
+    "store.recovery store.store store.settings_file",
+    "store.lineage store.refs store.node_store pins store.init journal listing store.worktree_scan register tombstone reach marks",
+    "publish publish_record payload heads verify change diff status gc_plan history graph store.hooks plan store.tamper_check",
     "restore fork relocate gc gc_take around",
     "undo findings structure leftovers consistency",
     "history_text fields diff_text patch status_text restore_text show_text verify_text about manual",
@@ -138,7 +138,15 @@ def test_a_command_never_imports_a_command(name):
 
 def test_engines_and_records_never_import_each_other():
     known = set(modules())
-    records = {"records", "descriptor", "intent", "worktree", "audit", "lineage", "refs"}
+    records = {
+        "store.records",
+        "store.descriptor",
+        "store.intent",
+        "store.worktree",
+        "store.audit",
+        "store.lineage",
+        "store.refs",
+    }
     for name, path in modules().items():
         used = imported(running(parsed(path)), known)
         if name == "engine" or name.startswith("engine."):
@@ -184,7 +192,10 @@ SPEAKS = {
 ALLOWED = {
     "what removes, renames and syncs": (REMOVES, {"fs.durable"}),
     "what reads time and randomness": (READS_TIME, {"clock", "engine.juicefs.control"}),
-    "what starts processes": (PROCESSES, {"engine.juicefs.client", "hooks", "dispatch", "tree.parallel", "terminal"}),
+    "what starts processes": (
+        PROCESSES,
+        {"engine.juicefs.client", "store.hooks", "dispatch", "tree.parallel", "terminal"},
+    ),
     "what prints, exits and reads the environment": (
         SPEAKS,
         {"cli", "output", "dispatch", "engine.juicefs.control", "tree.parallel"},

@@ -9,8 +9,9 @@ import os
 import making
 import pytest
 
-from jvs import audit, audit_check, canon, clock
+from jvs import canon, clock
 from jvs.errors import AuditChainBroken, JvsError
+from jvs.store import audit, audit_check
 
 ZERO = "0" * 64
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from jvs import create, publish
+from jvs import publish
 from jvs.engine import base as engine
 from jvs.engine.btrfs import engine as btrfs
 from jvs.engine.btrfs import search as btrfs_search
 from jvs.fs import listing
-from jvs.settings import Settings
-from jvs.store import Store
+from jvs.store import init
+from jvs.store.settings import Settings
+from jvs.store.store import Store
 from jvs.tree import scan
 
 
@@ -23,7 +24,7 @@ from jvs.tree import scan
 def store(btrfs_dir: Path) -> Store:
     settings = Settings.from_environment({})
     root = str(btrfs_dir / "repo")
-    create.create(root, settings)
+    init.create(root, settings)
     made = Store.open(root, settings)
     fill(Path(root) / "main")
     return made

@@ -14,7 +14,7 @@ def store(tmp_path, monkeypatch):
 
 
 def test_every_key_with_value_and_origin(store):
-    from jvs.settings import KEYS
+    from jvs.store.settings import KEYS
 
     making.run("config", "set", "durability", "each")
     value = making.run("config", "list", "--json").json

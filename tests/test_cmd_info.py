@@ -5,7 +5,7 @@ from __future__ import annotations
 import making
 import pytest
 
-from jvs import descriptor
+from jvs.store import descriptor
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import making
 import pytest
 import zoo
 
-from jvs import create, layout
 from jvs.fs import durable
+from jvs.store import init, layout
 
 
 def test_it_says_where_and_makes_three_directories(tmp_path, monkeypatch):
@@ -143,7 +143,7 @@ def test_a_crash_at_any_point_leaves_none_or_a_whole_one(tmp_path, stop):
     pid = os.fork()
     if pid == 0:
         _die_before(stop)
-        create.create(str(root), making.settings())
+        init.create(str(root), making.settings())
         os._exit(0)
     os.waitpid(pid, 0)
     if (root / ".jvs").exists():
@@ -210,6 +210,6 @@ def test_the_stage_is_durable_before_main_leaves_it(tmp_path, monkeypatch):
             return _real(*args, **more)
 
         monkeypatch.setattr(durable, call, noting)
-    create.create(str(tmp_path / "lab"), making.settings())
+    init.create(str(tmp_path / "lab"), making.settings())
     moved = said.index(("publish", "main"))
     assert ("fsync_dir", "lab") in said[:moved]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import making
 import pytest
 
-from jvs import audit, intent
 from jvs.fs import locks
+from jvs.store import audit, intent
 
 
 @pytest.fixture

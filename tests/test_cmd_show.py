@@ -28,7 +28,7 @@ def test_every_field_is_there(store):
 
 
 def test_unknown_fields_are_shown(store, monkeypatch):
-    from jvs import lineage
+    from jvs.store import lineage
 
     making.write(making.main_of(store), {"a": "1"})
     made = making.snapshot(store)

@@ -16,8 +16,8 @@ import making
 import pytest
 import zoo
 
-from jvs import intent, lineage, worktree
 from jvs.fs import paths
+from jvs.store import intent, lineage, worktree
 
 JVS = [sys.executable, "-c", "import sys; from jvs.cli import main; sys.exit(main())"]
 

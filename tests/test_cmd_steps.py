@@ -9,9 +9,9 @@ import making
 import pytest
 import zoo
 
-from jvs import audit, audit_check, intent, worktree
 from jvs.engine import base as engine
 from jvs.fs import metadata
+from jvs.store import audit, audit_check, intent, worktree
 
 
 @pytest.fixture

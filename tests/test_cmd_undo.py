@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from making import main_of, make_store, run, snapshot, violations, write
 
-from jvs.store import Store
+from jvs.store.store import Store
 
 
 @pytest.fixture

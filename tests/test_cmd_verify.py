@@ -9,7 +9,8 @@ import making
 import pytest
 import zoo
 
-from jvs import audit_check, canon, descriptor
+from jvs import canon
+from jvs.store import audit_check, descriptor
 
 
 @pytest.fixture

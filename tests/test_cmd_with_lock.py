@@ -8,9 +8,9 @@ import sys
 import making
 import pytest
 
-from jvs import intent
 from jvs.errors import Busy
 from jvs.fs import locks
+from jvs.store import intent
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from making import main_of, make_store, open_store, run, snapshot, violations, write
 
-from jvs import worktree
-from jvs.store import Store
+from jvs.store import worktree
+from jvs.store.store import Store
 
 
 @pytest.fixture

@@ -161,20 +161,20 @@ def test_the_index_changes_no_answer(store, main):
 
 
 def test_unreadable_paths_leave_the_changes(store, main, monkeypatch):
-    from jvs import look
+    from jvs.store import worktree_scan
 
     making.write(main, {"a": "1", "b": "1"})
     first = making.snapshot(store)["snapshot_id"]
     (main / "a").unlink()
     (main / "b").unlink()
-    real = look.walk_now
+    real = worktree_scan.walk_now
 
     def partly(*args):
         found = real(*args)
         found.unreadable = [(b"a", "Permission denied")]
         return found
 
-    monkeypatch.setattr(look, "walk_now", partly)
+    monkeypatch.setattr(worktree_scan, "walk_now", partly)
     found = diff.against_files(store, first, "main")
     assert (shown(found.changes), found.unreadable) == ([("D", "b")], [b"a"])
 

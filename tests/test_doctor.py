@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from making import main_of, make_store, open_store, run, settings, snapshot, violations, write
 
-from jvs import audit, clock, doctor, intent, records, restore, structure, worktree
+from jvs import clock, doctor, restore, structure
 from jvs.errors import NotARepository, PathEscape, UsageError
 from jvs.fs import durable, locks
+from jvs.store import audit, intent, records, worktree
 
 
 @pytest.fixture

@@ -324,12 +324,13 @@ def test_store_into_a_mapped_page_is_seen_by_the_next_clone(ext4_dir: Path):
 
 
 def test_damage_in_the_store_does_not_spread_to_the_next_snapshot(tmp_path: Path) -> None:
-    from jvs import create, publish, verify
-    from jvs.settings import Settings
-    from jvs.store import Store
+    from jvs import publish, verify
+    from jvs.store import init
+    from jvs.store.settings import Settings
+    from jvs.store.store import Store
 
     settings = Settings.from_environment({"JVS_SNAPSHOT_ENGINE": "copy"})
-    create.create(str(tmp_path / "lab"), settings)
+    init.create(str(tmp_path / "lab"), settings)
     store = Store.open(str(tmp_path / "lab"), settings)
     for name in ("a", "b"):
         (tmp_path / "lab" / "main" / name).write_text("as it was")

@@ -12,7 +12,7 @@ from zoo import describe_tree, diff_trees, make_zoo
 from jvs import errors, fork
 from jvs.engine import base as engine
 from jvs.fs import durable
-from jvs.store import Store
+from jvs.store.store import Store
 
 
 @pytest.fixture

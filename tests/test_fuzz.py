@@ -12,11 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jvs import audit, audit_check, canon, cli, create, descriptor, intent, names, refs, worktree
-from jvs import settings as jvs_settings
+from jvs import canon, cli, names
 from jvs.errors import JvsError
-from jvs.settings import Settings
-from jvs.store import Store
+from jvs.store import audit, audit_check, descriptor, init, intent, refs, worktree
+from jvs.store import settings as jvs_settings
+from jvs.store.settings import Settings
+from jvs.store.store import Store
 
 QUICK = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -32,7 +33,7 @@ ID = "1700000000000-0a1b2c3d"
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     chosen = Settings.from_environment({"JVS_SNAPSHOT_ENGINE": "copy"})
-    create.create(str(tmp_path / "lab"), chosen)
+    init.create(str(tmp_path / "lab"), chosen)
     monkeypatch.chdir(tmp_path / "lab" / "main")
     return Store.open(str(tmp_path / "lab"), chosen)
 

@@ -14,28 +14,12 @@ from pathlib import Path
 import pytest
 from making import main_of, make_store, open_store, run, settings, snapshot, violations, write
 
-from jvs import (
-    audit,
-    clock,
-    doctor,
-    gc,
-    gc_plan,
-    gc_take,
-    intent,
-    lineage,
-    pins,
-    reach,
-    records,
-    restore,
-    retention,
-    tombstone,
-    verify,
-    worktree,
-)
-from jvs import store as store_module
+from jvs import clock, doctor, gc, gc_plan, gc_take, pins, reach, restore, retention, tombstone, verify
 from jvs.engine import base as engine
 from jvs.errors import GcPlanMismatch, IOFailure, JvsError, LineageBroken, NoSpace, NotFound
 from jvs.fs import durable, locks
+from jvs.store import audit, intent, lineage, records, worktree
+from jvs.store import store as store_module
 
 Policy = retention.Policy
 KEEP_ONE = {"keep_last": 1}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import making
 import pytest
 
-from jvs import descriptor, fields, graph, history, history_text, lineage, template
+from jvs import fields, graph, history, history_text, template
 from jvs.errors import UsageError
+from jvs.store import descriptor, lineage
 
 
 def record(snapshot_id, parent, **more):
@@ -177,7 +178,7 @@ def test_every_format_field_has_a_value(store):
 
 
 def test_short_ids_are_those_of_refs(store):
-    from jvs import refs
+    from jvs.store import refs
 
     ids = [
         f"17000000000{n:02d}-{tail}"

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from making import main_of, make_store, open_store, run, settings, snapshot, write
 
-from jvs import canon, descriptor, doctor, gc_plan, intent, layout, lineage, pins, records, retention, verify, worktree
+from jvs import canon, doctor, gc_plan, pins, retention, verify
 from jvs.errors import DescriptorCorrupt, JvsError, NameInvalid, PathEscape
-from jvs.store import Store
+from jvs.store import descriptor, intent, layout, lineage, records, worktree
+from jvs.store.store import Store
 
 ESCAPES = ["../../../etc/passwd", "/etc/passwd", "..", ".", "", "1700000000000-0a1b2c3d/../x", "1700000000000-0A1B2C3D"]
 DEEP = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"

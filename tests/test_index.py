@@ -291,15 +291,16 @@ def test_lost_nodes_do_not_make_a_snapshot_read_its_parent_or_fail(tmp_path):
 def test_a_look_that_read_much_is_quick_the_next_time_and_no_link_rests_on_it(tmp_path) -> None:
     import os
 
-    from jvs import create, look, publish, verify
-    from jvs.settings import Settings
-    from jvs.store import Store
+    from jvs import publish, verify
+    from jvs.store import init, worktree_scan
+    from jvs.store.settings import Settings
+    from jvs.store.store import Store
 
     settings = Settings.from_environment({"JVS_SNAPSHOT_ENGINE": "copy"})
-    create.create(str(tmp_path / "lab"), settings)
+    init.create(str(tmp_path / "lab"), settings)
     store = Store.open(str(tmp_path / "lab"), settings)
     main = tmp_path / "lab" / "main"
-    for number in range(look.MUCH_READ + 50):
+    for number in range(worktree_scan.MUCH_READ + 50):
         (main / f"f{number}").write_text(f"{number:06}")
         os.utime(main / f"f{number}", ns=(10**18, 10**18))
 
@@ -312,11 +313,11 @@ def test_a_look_that_read_much_is_quick_the_next_time_and_no_link_rests_on_it(tm
         path.write_text(path.read_text()[::-1])
         os.utime(path, ns=(10**18, 10**18))
     os.sync()
-    look.clock.sleep(0.05)
-    seen = look.walk_now(store, "main")
-    assert seen.taken > look.MUCH_READ
-    assert look.walk_now(store, "main").taken == 0
-    assert look.walk_now(store, "main").root_hash == seen.root_hash != first["payload_root_hash"]
+    worktree_scan.clock.sleep(0.05)
+    seen = worktree_scan.walk_now(store, "main")
+    assert seen.taken > worktree_scan.MUCH_READ
+    assert worktree_scan.walk_now(store, "main").taken == 0
+    assert worktree_scan.walk_now(store, "main").root_hash == seen.root_hash != first["payload_root_hash"]
     second = take()
     assert second["payload_root_hash"] == seen.root_hash
     assert verify.check_snapshot(store, second["snapshot_id"]).error is None

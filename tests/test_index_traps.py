@@ -15,7 +15,7 @@ import pytest
 
 from jvs import publish
 from jvs.fs import copyfile, listing
-from jvs.store import Store
+from jvs.store.store import Store
 from jvs.tree import parallel, racy, scan
 
 TICK_SECONDS = 0.06

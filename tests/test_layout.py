@@ -8,8 +8,8 @@ import hostile
 import making
 import pytest
 
-from jvs import layout
 from jvs.errors import FormatUnsupported, JvsError, NameInvalid, NotARepository, PathEscape
+from jvs.store import layout
 
 ID = "1700000000000-0a1b2c3d"
 

@@ -14,23 +14,9 @@ from types import ModuleType
 
 import pytest
 
-from jvs import (
-    audit,
-    commands,
-    descriptor,
-    errors,
-    hooks,
-    intent,
-    journal,
-    layout,
-    pins,
-    publish_record,
-    settings,
-    settle,
-    tombstone,
-    worktree,
-)
+from jvs import commands, errors, journal, pins, publish_record, tombstone
 from jvs.fs import metadata
+from jvs.store import audit, descriptor, hooks, intent, layout, recovery, settings, worktree
 
 MAN = Path(__file__).resolve().parent.parent / "man"
 PAGES = sorted(path for section in (1, 5, 7) for path in (MAN / f"man{section}").glob(f"*.{section}"))
@@ -302,7 +288,7 @@ def test_the_page_of_the_log_names_every_field_and_operation() -> None:
     text = (MAN / "man5" / "jvs-audit.5").read_text()
     assert [key for key in audit._KEYS if f".It Sy {key}\n" not in text] == []
     named = set(re.findall(r"\w+", " ".join(re.findall(r"^\.It Sy (.*)$", text, re.M))))
-    assert set(settle.HANDLERS) - named == set()
+    assert set(recovery.HANDLERS) - named == set()
 
 
 def test_the_page_of_the_protocol_names_every_step() -> None:

@@ -19,8 +19,9 @@ from making import main_of, make_store, open_store, snapshot, violations, write
 from treefacts import remove_tree
 from zoo import describe_tree, diff_trees
 
-from jvs import errors, fork, relocate, restore, undo, worktree
-from jvs.store import Store
+from jvs import errors, fork, relocate, restore, undo
+from jvs.store import worktree
+from jvs.store.store import Store
 
 
 def everything(store: Store) -> set[bytes]:
@@ -72,7 +73,7 @@ class Machine(RuleBasedStateMachine):
         return data.draw(st.sampled_from(worktree.names(self.store.layout)))
 
     def target(self, data: st.DataObject) -> str | None:
-        from jvs import lineage
+        from jvs.store import lineage
 
         ids = lineage.visible_ids(self.store.layout)
         return data.draw(st.sampled_from(ids)) if ids else None

@@ -12,7 +12,7 @@ import making
 import pytest
 
 from jvs import clock, publish
-from jvs.store import Store
+from jvs.store.store import Store
 from jvs.tree import hash_source, hasher, node, racy, scan
 
 OLD_NS = 1_600_000_000_000_000_000

@@ -13,7 +13,8 @@ import making
 import pytest
 import zoo
 
-from jvs import intent, publish_record
+from jvs import publish_record
+from jvs.store import intent
 
 PIPELINE = """
 jvs-check-worktree --record main | jvs-write-intent --record | jvs-clone-tree --record | jvs-hash-tree --record |

@@ -8,7 +8,7 @@ import threading
 import making
 import pytest
 
-from jvs import audit, audit_check, clock, descriptor, intent, lineage, publish, settle, worktree
+from jvs import clock, publish
 from jvs.engine import base as engine
 from jvs.errors import (
     Busy,
@@ -21,6 +21,7 @@ from jvs.errors import (
     StaleHead,
 )
 from jvs.fs import durable, locks
+from jvs.store import audit, audit_check, descriptor, intent, lineage, recovery, worktree
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def test_an_owner_that_held_the_lock_is_dead_when_we_have_it(store):
     record = publish.begin(store, "main")
     publish.write_intent(store, record, owner=intent.owner(locked=True))
     with locks.acquire(store.layout.lock("worktree-main"), wait=0):
-        assert settle.settle_all(store, None) == []
+        assert recovery.settle_all(store, None) == []
         assert intent.list_ids(store.layout) == [record["snapshot_id"]]
     assert len(store.settle()) == 1
 
@@ -279,7 +280,7 @@ def test_a_missing_configuration_tells_a_lost_worktree_from_none(store):
 def test_a_configuration_of_another_worktree_is_refused(store):
     config = worktree.new_config("other")
     with pytest.raises(LineageBroken, match="'other'"):
-        from jvs import records
+        from jvs.store import records
 
         records.save(store.layout.worktree_config("main"), config)
         worktree.load(store.layout, "main")

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from jvs import records
 from jvs.errors import DescriptorCorrupt, JvsError, LineageBroken
+from jvs.store import records
 
 FIELDS = {"name": records.is_text, "count": records.is_count}
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import making
 import pytest
 
-from jvs import clock, refs
+from jvs import clock
 from jvs.errors import Ambiguous, NotFound
+from jvs.store import refs
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from zoo import describe_tree, diff_trees, make_zoo
 
 from jvs import errors, journal, place, restore, switch, undo
 from jvs.fs import durable, metadata
-from jvs.store import Store
+from jvs.store.store import Store
 
 
 def go(store: Store, target: str, name: str = "main", **more) -> restore.Done:

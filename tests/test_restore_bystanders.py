@@ -12,7 +12,7 @@ import making
 import pytest
 
 from jvs import restore
-from jvs.store import Store
+from jvs.store.store import Store
 
 RESTORES = int(os.environ.get("JVS_TEST_RESTORES", "12"))
 IN_ALL = 0x00000FFF

@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from jvs import look, verify
+from jvs import verify
 from jvs.errors import CloneIncomplete, IOFailure
 from jvs.fs import listing
+from jvs.store import worktree_scan
 from jvs.tree import racy, scan
 from jvs.tree import rows as tree_rows
 
@@ -149,10 +150,10 @@ def run_batches(root, batches, engine=None):
             getattr(editor, edit)(name)
         bare = making.open_store(root, use_index=False)
         known = making.open_store(root)
-        assert look.walk_now(known, "main").root_hash == look.walk_now(bare, "main").root_hash
+        assert worktree_scan.walk_now(known, "main").root_hash == worktree_scan.walk_now(bare, "main").root_hash
         made = making.snapshot(known, requested=engine)
         check_same(known, made)
-        assert look.walk_now(known, "main").root_hash == made["payload_root_hash"]
+        assert worktree_scan.walk_now(known, "main").root_hash == made["payload_root_hash"]
         known.close()
         bare.close()
 

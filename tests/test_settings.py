@@ -9,9 +9,9 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import intent, settings, settings_file
 from jvs.errors import NameInvalid, UsageError
-from jvs.settings import Settings
+from jvs.store import intent, settings, settings_file
+from jvs.store.settings import Settings
 
 
 @pytest.fixture
@@ -183,8 +183,8 @@ def test_a_change_is_recorded_and_leaves_no_intent(store):
 @pytest.mark.parametrize("dies_at", ["write", "replace_file", "append", "clear"])
 def test_a_crash_at_any_step_is_settled(store, monkeypatch, dies_at):
     """Stop without any clean-up at a step, as a killed process does; the next command makes it whole."""
-    from jvs import audit
     from jvs.fs import durable
+    from jvs.store import audit
 
     class Killed(BaseException):
         pass
@@ -236,7 +236,7 @@ def test_a_repository_cannot_name_a_program_to_run(tmp_path) -> None:
     import pytest
 
     from jvs.errors import UsageError
-    from jvs.settings import Settings
+    from jvs.store.settings import Settings
 
     path = tmp_path / "config.toml"
     path.write_text('[engine.juicefs]\nbinary = "/tmp/evil"\n')

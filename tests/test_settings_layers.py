@@ -6,7 +6,7 @@ import making
 import pytest
 
 from jvs.errors import UsageError
-from jvs.settings import KEYS, Settings
+from jvs.store.settings import KEYS, Settings
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_text_becomes_the_type_of_its_key(override, key, value):
 
 
 def test_every_key_has_a_default_of_its_type_and_a_meaning():
-    from jvs.settings import check_value
+    from jvs.store.settings import check_value
 
     for key, (_, default, _, meaning) in KEYS.items():
         assert meaning

@@ -8,11 +8,12 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import fork, signs
+from jvs import fork
 from jvs.engine import base as engine
 from jvs.engine.btrfs import engine as btrfs
 from jvs.errors import PayloadHashMismatch
-from jvs.store import Store
+from jvs.store import tamper_check
+from jvs.store.store import Store
 
 
 @pytest.fixture
@@ -46,11 +47,11 @@ def remove(payload: Path) -> None:
 def test_a_touched_snapshot_is_not_forked(store: Store, damage) -> None:
     record = making.snapshot(store)
     payload = store.layout.payload(record["snapshot_id"])
-    assert signs.is_untouched(store, record)
+    assert tamper_check.is_untouched(store, record)
     if record["engine"] == engine.BTRFS:
         btrfs.set_flags(payload, 0)
     damage(Path(payload))
-    assert not signs.is_untouched(store, record)
+    assert not tamper_check.is_untouched(store, record)
     with store.changing("try"), pytest.raises(PayloadHashMismatch):
         fork.fork(store, record["snapshot_id"], "try")
     assert not os.path.lexists(store.layout.worktree_dir("try"))
@@ -62,7 +63,7 @@ def test_an_untouched_snapshot_stays_so_while_others_are_made_and_forked(store: 
     making.snapshot(store)  # links what did not change, which moves ctimes in the first
     with store.changing("try"):
         fork.fork(store, first["snapshot_id"], "try")
-    assert signs.is_untouched(store, first)
+    assert tamper_check.is_untouched(store, first)
 
 
 def test_without_the_index_there_is_no_telling_and_everything_is_read(store: Store) -> None:
@@ -70,6 +71,6 @@ def test_without_the_index_there_is_no_telling_and_everything_is_read(store: Sto
     store.close()
     os.unlink(store.layout.index)
     if record["engine"] != engine.BTRFS:
-        assert not signs.is_untouched(store, record)
+        assert not tamper_check.is_untouched(store, record)
     with store.changing("try"):
         fork.fork(store, record["snapshot_id"], "try")

@@ -12,9 +12,10 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import clock, gc, gc_plan, intent, retention
+from jvs import clock, gc, gc_plan, retention
 from jvs.fs import locks
-from jvs.store import Store
+from jvs.store import intent
+from jvs.store.store import Store
 
 SYNC = Path(__file__).resolve().parent.parent / "contrib" / "jvs-sync"
 RUNTIME = ("locks", "intents", "gc/trash")

@@ -9,8 +9,9 @@ import pytest
 from making import main_of, make_store, open_store, run, snapshot, violations, write
 from zoo import describe_tree, diff_trees
 
-from jvs import errors, fork, restore, undo, worktree
-from jvs.store import Store
+from jvs import errors, fork, restore, undo
+from jvs.store import worktree
+from jvs.store.store import Store
 
 
 def go(store: Store, target: str, name: str = "main", **more) -> restore.Done:

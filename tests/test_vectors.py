@@ -16,8 +16,9 @@ from typing import Any
 import making
 import pytest
 
-from jvs import audit, audit_check, canon, descriptor, names, verify
+from jvs import canon, names, verify
 from jvs.fs import listing
+from jvs.store import audit, audit_check, descriptor
 from jvs.tree import node
 
 VECTORS = Path(__file__).resolve().parent / "vectors"

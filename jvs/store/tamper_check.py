@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import os
 
-from jvs import trees
 from jvs.engine import base as engine
 from jvs.errors import JvsError
 from jvs.fs import listing, paths
+from jvs.store import node_store
 from jvs.tree import node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
     from jvs.tree.node import Entry
 
 
@@ -32,7 +32,7 @@ def is_untouched(store: Store, record: dict[str, Any]) -> bool:
         from jvs.engine.btrfs import search as btrfs_search
 
         return btrfs_search.never_changed(payload)
-    known = trees.Trees(store)
+    known = node_store.Trees(store)
     try:
         root = known.root(record, rebuild=False)
         ready = os.lstat(store.layout.ready(record["snapshot_id"])).st_mtime_ns
@@ -55,7 +55,7 @@ def is_untouched(store: Store, record: dict[str, Any]) -> bool:
         os.close(fd)
 
 
-def _same(known: trees.Trees, digest: bytes, fd: int, ready: int, keeps_ctime: bool) -> bool:
+def _same(known: node_store.Trees, digest: bytes, fd: int, ready: int, keeps_ctime: bool) -> bool:
     """Compare one directory, and those below it, with the node that it should have."""
     data = known.data(digest)
     if data is None:

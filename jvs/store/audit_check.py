@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 
-from jvs import audit, canon
+from jvs import canon
 from jvs.errors import AuditChainBroken, from_oserror
 from jvs.fs import paths
+from jvs.store import audit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jvs import audit, intent, layout, progress, worktree
+from jvs import progress
 from jvs.errors import FormatUnsupported, NotFound, from_oserror
 from jvs.fs import locks, paths
+from jvs.store import audit, intent, layout, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jvs.engine.base import Engine
-    from jvs.settings import Settings
+    from jvs.store.settings import Settings
     from jvs.tree.index import Index
 
 
@@ -150,7 +151,7 @@ class Store:
     def _remember(self) -> None:
         """Note outside of the repository how far the log goes, when the user wants that."""
         if self.settings.get("audit.remember"):
-            from jvs import anchor
+            from jvs.store import anchor
 
             anchor.remember(self, *self.log().tail())
 
@@ -158,9 +159,9 @@ class Store:
         """Settle what dead operations left; `held` is the worktree whose lock we hold. Returns what was done."""
         if not os.listdir(self.layout.intents):
             return []
-        from jvs import settle
+        from jvs.store import recovery
 
-        done = settle.settle_all(self, held)
+        done = recovery.settle_all(self, held)
         for sentence in done:
             progress.remark(sentence)
         return done

@@ -1,7 +1,7 @@
 """Intents: the write-ahead log of operations, one file each, and who owns them.
 
 An operation writes its intent before it changes anything and removes it last: removal is the commit point. What a
-dead owner left is settled by the next command (`jvs.settle`).
+dead owner left is settled by the next command (`jvs.store.recovery`).
 Source: jvs-protocol(7), Intents.
 """
 
@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, clock, records
+from jvs import canon, clock
 from jvs.errors import Busy, PartialSnapshot, from_oserror
 from jvs.fs import durable, locks
 from jvs.names import is_operation_id
+from jvs.store import records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.layout import Layout
+    from jvs.store.layout import Layout
 
 FIELDS = {
     "version": records.is_count,

@@ -18,8 +18,8 @@ from jvs.fs import durable, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.audit import ChainReport
-    from jvs.store import Store
+    from jvs.store.audit import ChainReport
+    from jvs.store.store import Store
 
 
 def _path(store: Store) -> str | None:

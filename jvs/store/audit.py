@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from jvs.layout import Layout
+    from jvs.store.layout import Layout
 
 ROTATE_BYTES = 100 << 20
 _TAIL_BYTES = 64 << 10

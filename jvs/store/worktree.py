@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 
-from jvs import clock, records
+from jvs import clock
 from jvs.errors import LineageBroken, NameInvalid, NotFound, StaleHead
 from jvs.fs import locks
-from jvs.layout import MAIN
 from jvs.names import check_worktree_name
+from jvs.store import records
+from jvs.store.layout import MAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.layout import Layout
+    from jvs.store.layout import Layout
 
 FIELDS = {
     "name": records.is_text,

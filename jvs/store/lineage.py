@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, descriptor, intent, records
+from jvs import canon
 from jvs.errors import DescriptorCorrupt, JvsError, LineageBroken, NotFound
 from jvs.names import is_snapshot_id
+from jvs.store import descriptor, intent, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from jvs.layout import Layout
-    from jvs.store import Store
+    from jvs.store.layout import Layout
+    from jvs.store.store import Store
 
 
 def published_ids(layout: Layout) -> list[str]:

@@ -9,14 +9,15 @@ import hashlib
 import os
 import stat
 
-from jvs import canon, records
+from jvs import canon
 from jvs.errors import DescriptorCorrupt, FormatUnsupported, NotFound, PartialSnapshot
+from jvs.store import records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.layout import Layout
+    from jvs.store.layout import Layout
 
 
 def _are_texts(value: Any) -> bool:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import os
 import re
 
-from jvs import audit, clock, intent
+from jvs import clock
 from jvs.errors import Busy, UsageError, from_oserror
 from jvs.fs import durable, locks
-from jvs.settings import check_key, check_value
+from jvs.store import audit, intent
+from jvs.store.settings import check_key, check_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?$")
 _PAIR = re.compile(r"\s*([A-Za-z0-9_.\-\"' ]+?)\s*=")

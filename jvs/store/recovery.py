@@ -10,16 +10,16 @@ from __future__ import annotations
 import importlib
 import os
 
-from jvs import intent
 from jvs.errors import Busy, NoSpace, PartialSnapshot, from_oserror
 from jvs.fs import durable, locks
 from jvs.names import check_worktree_name
+from jvs.store import intent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 HANDLERS = {
     "snapshot": "jvs.publish",
@@ -33,7 +33,7 @@ HANDLERS = {
     "gc_run": "jvs.gc",
     "pin": "jvs.pins",
     "unpin": "jvs.pins",
-    "config": "jvs.settings_file",
+    "config": "jvs.store.settings_file",
 }
 """Operation -> the module whose `settle(store, intent)` completes or undoes it and returns a sentence."""
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import os
 
-from jvs import clock, lineage
+from jvs import clock
 from jvs.errors import Ambiguous, JvsError, NotFound
 from jvs.names import is_snapshot_id
+from jvs.store import lineage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from jvs.layout import Layout
-    from jvs.store import Store
+    from jvs.store.layout import Layout
+    from jvs.store.store import Store
 
 _SHORTEST_PREFIX = 4
 SHORT_DIGITS = 7

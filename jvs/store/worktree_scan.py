@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 
-from jvs import clock, descriptor, trees
+from jvs import clock
 from jvs.engine import base as engine
+from jvs.store import descriptor, node_store
 from jvs.tree import node, racy, scan
 from jvs.tree.rows import seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 MUCH_READ = 200
 """A look that had to read more files than this remembers what it found."""
@@ -32,7 +33,7 @@ def unchanged_since(store: Store, name: str, paths: list[bytes] | None = None) -
     found = walk_now(store, name)
     if paths is None:
         return head if found.root_hash == record["payload_root_hash"] and record["partial_paths"] is None else None
-    known = trees.Trees(store)
+    known = node_store.Trees(store)
     known.add(found)
     root = known.root(record)
     assert root is not None

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jvs.store import Store
+    from jvs.store.store import Store
 
 NAMES = ("pre-snapshot", "post-snapshot", "pre-restore", "post-restore")
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH

@@ -10,17 +10,18 @@ from __future__ import annotations
 import os
 import stat
 
-from jvs import audit, canon, clock, layout, names, records, worktree
+from jvs import canon, clock, names
 from jvs.engine import base as engine
 from jvs.errors import Exists, IOFailure, NotARepository, PathEscape, UsageError, from_oserror
 from jvs.fs import durable, listing, locks
-from jvs.store import Store
+from jvs.store import audit, layout, records, worktree
+from jvs.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.settings import Settings
+    from jvs.store.settings import Settings
 
 _STAGE = ".jvs.init-"
 _STAGED_MAIN = "main"
