@@ -5,7 +5,8 @@ Source: jvs-run(1).
 
 from __future__ import annotations
 
-from jvs import canon, journal, publish, restore, terminal
+from jvs import canon, journal, restore, terminal
+from jvs.publish import steps
 from jvs.store import descriptor, node_store, worktree_scan
 from jvs.tree import node
 
@@ -26,7 +27,7 @@ def snapshot(store: Store, name: str, note: str, tags: list[str]) -> tuple[str, 
     if same is not None:
         return same, False
     with store.changing(name):
-        return publish.publish(store, name, note=note, tags=tags)["snapshot_id"], True
+        return steps.publish(store, name, note=note, tags=tags)["snapshot_id"], True
 
 
 def changes(store: Store, name: str, before: str) -> list[dict[str, Any]]:

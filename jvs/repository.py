@@ -127,7 +127,7 @@ class Repository:
         `paths` are relative to the worktree. Durable: yes.
         Errors: E_BUSY, E_DETACHED, E_NAME_INVALID, E_CLONE_INCOMPLETE, E_NO_SPACE, E_IO.
         """
-        from jvs import publish
+        from jvs.publish import steps
         from jvs.store import descriptor, worktree_scan
 
         name = self._store.worktree_name(worktree)
@@ -138,7 +138,7 @@ class Repository:
                 same = worktree_scan.unchanged_since(self._store, name, chosen)
                 if same is not None:
                     return descriptor.load(self._store.layout, same)
-            return publish.publish(
+            return steps.publish(
                 self._store, name, note=note, tags=list(tags), paths=chosen, allow_unreadable=allow_unreadable
             )
 

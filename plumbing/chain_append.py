@@ -34,9 +34,10 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Append one event, or do the first half of step 12."""
     if args.record:
-        from jvs import pipeline, publish
+        from jvs import pipeline
+        from jvs.publish import steps
 
-        return pipeline.record_step(args, publish.append_audit)
+        return pipeline.record_step(args, steps.append_audit)
     if args.log is None or args.operation is None:
         raise UsageError("name a log and an operation, or use --record", hint="jvs-chain-append --log FILE OPERATION")
     from jvs import canon

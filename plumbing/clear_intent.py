@@ -27,9 +27,10 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Do this step."""
     if args.record:
-        from jvs import pipeline, publish
+        from jvs import pipeline
+        from jvs.publish import steps
 
-        return pipeline.record_step(args, publish.clear_intent)
+        return pipeline.record_step(args, steps.clear_intent)
     if args.operation is None:
         raise UsageError("name an operation, or use --record", hint="'jvs-list-intents' lists them")
     from jvs.store import intent

@@ -33,10 +33,11 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Clone one directory, or do step 3."""
     if args.record:
-        from jvs import pipeline, publish
+        from jvs import pipeline
+        from jvs.publish import steps
 
         return pipeline.record_step(
-            args, publish.clone_payload, requested=args.engine, allow_unreadable=args.allow_unreadable
+            args, steps.clone_payload, requested=args.engine, allow_unreadable=args.allow_unreadable
         )
     if args.source is None or args.target is None:
         raise UsageError("name a source and a target, or use --record", hint="jvs-clone-tree SRC DST")

@@ -32,9 +32,10 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Hash one directory, or do step 4 for a record."""
     if args.record:
-        from jvs import pipeline, publish
+        from jvs import pipeline
+        from jvs.publish import steps
 
-        return pipeline.record_step(args, publish.hash_payload)
+        return pipeline.record_step(args, steps.hash_payload)
     if args.dir is None:
         raise UsageError("name a directory, or use --record", hint="jvs-hash-tree DIR")
     from jvs import verify

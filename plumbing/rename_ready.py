@@ -30,9 +30,10 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Publish one directory, or do steps 9 and 10."""
     if args.record:
-        from jvs import pipeline, publish
+        from jvs import pipeline
+        from jvs.publish import steps
 
-        return pipeline.record_step(args, publish.rename_ready)
+        return pipeline.record_step(args, steps.rename_ready)
     if args.source is None or args.target is None:
         raise UsageError("name both names, or use --record", hint="jvs-rename-ready TMP FINAL")
     source, target = os.path.abspath(args.source), os.path.abspath(args.target)

@@ -29,9 +29,10 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Sync one directory, or do step 5."""
     if args.record:
-        from jvs import pipeline, publish
+        from jvs import pipeline
+        from jvs.publish import steps
 
-        return pipeline.record_step(args, publish.sync_payload)
+        return pipeline.record_step(args, steps.sync_payload)
     if args.dir is None:
         raise UsageError("name a directory, or use --record", hint="jvs-sync-tree DIR")
     from jvs.fs import durable

@@ -29,10 +29,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Move one head, or do step 11."""
-    from jvs import heads, pipeline, publish
+    from jvs import heads, pipeline
+    from jvs.publish import steps
 
     if args.record:
-        return pipeline.record_step(args, publish.update_head)
+        return pipeline.record_step(args, steps.update_head)
     if args.worktree is None or args.new is None:
         raise UsageError("name a worktree and a snapshot, or use --record", hint="jvs-update-head NAME NEW [OLD]")
     from jvs.store import refs

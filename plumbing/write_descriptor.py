@@ -27,9 +27,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Do steps 6 and 7."""
-    from jvs import pipeline, publish
+    from jvs import pipeline
+    from jvs.publish import steps
 
-    return pipeline.record_step(args, publish.write_descriptor, note=args.note, tags=args.tag)
+    return pipeline.record_step(args, steps.write_descriptor, note=args.note, tags=args.tag)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -28,11 +28,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Do step 2."""
-    from jvs import pipeline, publish
+    from jvs import pipeline
+    from jvs.publish import steps
     from jvs.store import intent
 
     owner = intent.owner(args.owner_pid or os.getppid(), locked=False)
-    return pipeline.record_step(args, publish.write_intent, owner=owner)
+    return pipeline.record_step(args, steps.write_intent, owner=owner)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -24,9 +24,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Do this step."""
-    from jvs import pipeline, publish
+    from jvs import pipeline
+    from jvs.publish import steps
 
-    return pipeline.record_step(args, publish.write_ready)
+    return pipeline.record_step(args, steps.write_ready)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -42,7 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Publish, or say that nothing changed."""
-    from jvs import publish, show_text
+    from jvs import show_text
+    from jvs.publish import steps
     from jvs.store import hooks, worktree_scan
 
     if args.path:
@@ -60,7 +61,7 @@ def work(args: argparse.Namespace) -> cli.Result:
             return cli.Result({"snapshot_id": same, "changed": False}, f"No changes since {same}\n")
     hooks.run(store, "pre-snapshot", name, os.environ, note=note)
     with store.changing(name):
-        made = publish.publish(
+        made = steps.publish(
             store,
             name,
             note=note,

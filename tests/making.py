@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jvs import cli, commands, publish
+from jvs import cli, commands
+from jvs.publish import steps
 from jvs.store import init
 from jvs.store.settings import Settings
 from jvs.store.store import Store
@@ -134,7 +135,7 @@ def main_of(store: Store) -> Path:
 def snapshot(store: Store, note: str = "", name: str = "main", **more: Any) -> dict[str, Any]:
     """Take a snapshot as `jvs snapshot` does, and return its descriptor."""
     with store.changing(name):
-        return publish.publish(store, name, note=note, **more)
+        return steps.publish(store, name, note=note, **more)
 
 
 def violations(root: str | Path, *, settled: bool = True) -> list[str]:

@@ -24,7 +24,7 @@ LAYERS = (
     "store.descriptor store.worktree store.intent store.audit store.audit_check store.anchor",
     "store.recovery store.store store.settings_file",
     "store.lineage store.refs store.node_store pins store.init journal listing store.worktree_scan register tombstone reach marks",
-    "publish publish_record payload heads verify change diff status gc_plan history graph store.hooks plan store.tamper_check",
+    "publish.steps publish.record publish.payload heads verify change diff status gc_plan history graph store.hooks plan store.tamper_check",
     "restore fork relocate gc gc_take around",
     "undo findings structure leftovers consistency",
     "history_text fields diff_text patch status_text restore_text show_text verify_text about manual",

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from jvs import publish
 from jvs.engine import base as engine
 from jvs.engine.btrfs import engine as btrfs
 from jvs.engine.btrfs import search as btrfs_search
 from jvs.fs import listing
+from jvs.publish import steps
 from jvs.store import init
 from jvs.store.settings import Settings
 from jvs.store.store import Store
@@ -41,7 +41,7 @@ def fill(main: Path) -> None:
 
 def take(store: Store) -> dict:  # type: ignore[type-arg]
     with store.changing("main"):
-        return publish.publish(store, "main")
+        return steps.publish(store, "main")
 
 
 def fresh_hash(store: Store, record: dict) -> tuple[str, dict[str, int]]:  # type: ignore[type-arg]

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from jvs import commands, publish_record
+from jvs import commands
+from jvs.publish import record
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -134,7 +135,7 @@ def unavailable(command: str) -> str | None:
 
 def completed(command: str) -> str:
     """Return a pipeline whose ends are dots with the steps that stand for them."""
-    steps = [f"jvs-{step} --record" for step in publish_record.STEPS]
+    steps = [f"jvs-{step} --record" for step in record.STEPS]
     position = next((i for i, step in enumerate(steps) if step.split()[0] in command), 0)
     command = re.sub(r"^\.\.\. \|", lambda _: " | ".join(steps[:position]) + " |", command)
     return re.sub(r"\| \.\.\.$", lambda _: "| " + " | ".join(steps[position + 1 :]), command)

@@ -324,7 +324,8 @@ def test_store_into_a_mapped_page_is_seen_by_the_next_clone(ext4_dir: Path):
 
 
 def test_damage_in_the_store_does_not_spread_to_the_next_snapshot(tmp_path: Path) -> None:
-    from jvs import publish, verify
+    from jvs import verify
+    from jvs.publish import steps
     from jvs.store import init
     from jvs.store.settings import Settings
     from jvs.store.store import Store
@@ -339,7 +340,7 @@ def test_damage_in_the_store_does_not_spread_to_the_next_snapshot(tmp_path: Path
 
     def take() -> str:
         with store.changing("main"):
-            return publish.publish(store, "main")["snapshot_id"]
+            return steps.publish(store, "main")["snapshot_id"]
 
     take()
     second = take()

@@ -291,7 +291,8 @@ def test_lost_nodes_do_not_make_a_snapshot_read_its_parent_or_fail(tmp_path):
 def test_a_look_that_read_much_is_quick_the_next_time_and_no_link_rests_on_it(tmp_path) -> None:
     import os
 
-    from jvs import publish, verify
+    from jvs import verify
+    from jvs.publish import steps
     from jvs.store import init, worktree_scan
     from jvs.store.settings import Settings
     from jvs.store.store import Store
@@ -306,7 +307,7 @@ def test_a_look_that_read_much_is_quick_the_next_time_and_no_link_rests_on_it(tm
 
     def take() -> dict:
         with store.changing("main"):
-            return publish.publish(store, "main")
+            return steps.publish(store, "main")
 
     first = take()
     for path in main.iterdir():  # same sizes, same times, other content

@@ -13,8 +13,8 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import publish
 from jvs.fs import copyfile, listing
+from jvs.publish import steps
 from jvs.store.store import Store
 from jvs.tree import parallel, racy, scan
 
@@ -25,7 +25,7 @@ def snapshot(store: Store, name: str = "main") -> dict:
     """Take a snapshot when no stamp is young, and hold its hash against the files, read without help."""
     time.sleep(TICK_SECONDS)
     with store.changing(name):
-        made = publish.publish(store, name)
+        made = steps.publish(store, name)
     _, btrfs = making_flags(store)
     for directory in (store.layout.worktree_dir(name), store.layout.payload(made["snapshot_id"])):
         assert scan.Scanner(scan.Worker(), btrfs=btrfs).run(directory).root_hash == made["payload_root_hash"], directory

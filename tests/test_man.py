@@ -14,8 +14,9 @@ from types import ModuleType
 
 import pytest
 
-from jvs import commands, errors, journal, pins, publish_record, tombstone
+from jvs import commands, errors, journal, pins, tombstone
 from jvs.fs import metadata
+from jvs.publish import record
 from jvs.store import audit, descriptor, hooks, intent, layout, recovery, settings, worktree
 
 MAN = Path(__file__).resolve().parent.parent / "man"
@@ -294,7 +295,7 @@ def test_the_page_of_the_log_names_every_field_and_operation() -> None:
 def test_the_page_of_the_protocol_names_every_step() -> None:
     text = (MAN / "man7" / "jvs-protocol.7").read_text().split(".Sh PUBLISH")[1].split(".Ss ")[0]
     named = list(dict.fromkeys(re.findall(r"Xr jvs-([a-z-]+) 1", text)))
-    assert named == list(publish_record.STEPS)
+    assert named == list(record.STEPS)
 
 
 def test_the_page_of_settings_names_every_hook() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import clock, publish
+from jvs import clock
+from jvs.publish import steps
 from jvs.store.store import Store
 from jvs.tree import hash_source, hasher, node, racy, scan
 
@@ -102,7 +103,7 @@ def fresh(store: Store, record: dict) -> str:  # type: ignore[type-arg]
 
 def take(store: Store) -> dict:  # type: ignore[type-arg]
     with store.changing("main"):
-        return publish.publish(store, "main")
+        return steps.publish(store, "main")
 
 
 def test_snapshots_of_big_files_are_what_their_hash_says(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

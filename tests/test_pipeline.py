@@ -13,7 +13,7 @@ import making
 import pytest
 import zoo
 
-from jvs import publish_record
+from jvs.publish import record as publish_record
 from jvs.store import intent
 
 PIPELINE = """

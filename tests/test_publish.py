@@ -8,7 +8,7 @@ import threading
 import making
 import pytest
 
-from jvs import clock, publish
+from jvs import clock
 from jvs.engine import base as engine
 from jvs.errors import (
     Busy,
@@ -21,6 +21,7 @@ from jvs.errors import (
     StaleHead,
 )
 from jvs.fs import durable, locks
+from jvs.publish import steps
 from jvs.store import audit, audit_check, descriptor, intent, lineage, recovery, worktree
 
 
@@ -68,22 +69,22 @@ def test_the_order_of_what_becomes_visible(store, monkeypatch):
 @pytest.mark.parametrize(
     ("module", "name", "visible"),
     [
-        (publish, "clone_payload", False),
-        (publish, "hash_payload", False),
-        (publish, "write_descriptor", False),
-        (publish, "write_ready", False),
-        (publish, "sync_payload", False),
-        (publish, "rename_ready", False),
-        (publish, "update_head", True),
-        (publish, "append_audit", True),
-        (publish, "clear_intent", True),
+        (steps, "clone_payload", False),
+        (steps, "hash_payload", False),
+        (steps, "write_descriptor", False),
+        (steps, "write_ready", False),
+        (steps, "sync_payload", False),
+        (steps, "rename_ready", False),
+        (steps, "update_head", True),
+        (steps, "append_audit", True),
+        (steps, "clear_intent", True),
     ],
 )
 def test_death_before_each_step_is_rolled_back_or_completed(store, monkeypatch, module, name, visible):
     first = making.snapshot(store)["snapshot_id"]
     with monkeypatch.context() as patch:
         die_at(patch, module, name)
-        patch.setattr(publish, "roll_back", lambda *_: None)
+        patch.setattr(steps, "roll_back", lambda *_: None)
         with pytest.raises(Died):
             making.snapshot(store, "dead")
     (pending,) = intent.list_ids(store.layout)
@@ -104,7 +105,7 @@ def test_an_error_rolls_back_at_once_and_leaves_nothing(store, monkeypatch):
             def full(*_args, **_more):
                 raise OSError(28, "No space left on device")
 
-            patch.setattr(publish, name, full)
+            patch.setattr(steps, name, full)
             with pytest.raises(OSError, match="No space"):
                 making.snapshot(store)
         assert (sorted(os.listdir(store.layout.snapshots)), sorted(os.listdir(store.layout.descriptors))) == before
@@ -114,12 +115,12 @@ def test_an_error_rolls_back_at_once_and_leaves_nothing(store, monkeypatch):
 
 def test_settling_twice_is_the_same_as_once(store, monkeypatch):
     with monkeypatch.context() as patch:
-        die_at(patch, publish, "append_audit")
+        die_at(patch, steps, "append_audit")
         with pytest.raises(Died):
             making.snapshot(store)
     (record,) = intent.load_all(store.layout)
-    assert "completed" in publish.settle(store, record)
-    publish.settle(store, record)
+    assert "completed" in steps.settle(store, record)
+    steps.settle(store, record)
     assert [r["operation"] for r in audit_check.check(store.layout.audit_log, None, keep=True).records] == [
         "init",
         "snapshot",
@@ -128,15 +129,15 @@ def test_settling_twice_is_the_same_as_once(store, monkeypatch):
 
 
 def test_the_live_are_not_settled(store):
-    record = publish.begin(store, "main")
-    publish.write_intent(store, record, owner=intent.owner(locked=False))
+    record = steps.begin(store, "main")
+    steps.write_intent(store, record, owner=intent.owner(locked=False))
     assert store.settle() == []
     assert intent.list_ids(store.layout) == [record["snapshot_id"]]
 
 
 def test_an_owner_that_held_the_lock_is_dead_when_we_have_it(store):
-    record = publish.begin(store, "main")
-    publish.write_intent(store, record, owner=intent.owner(locked=True))
+    record = steps.begin(store, "main")
+    steps.write_intent(store, record, owner=intent.owner(locked=True))
     with locks.acquire(store.layout.lock("worktree-main"), wait=0):
         assert recovery.settle_all(store, None) == []
         assert intent.list_ids(store.layout) == [record["snapshot_id"]]
@@ -156,16 +157,16 @@ def test_an_owner_that_held_the_lock_is_dead_when_we_have_it(store):
     ],
 )
 def test_who_counts_as_alive(store, change, alive):
-    record = publish.begin(store, "main")
-    publish.write_intent(store, record, owner={**intent.owner(locked=False), **change})
+    record = steps.begin(store, "main")
+    steps.write_intent(store, record, owner={**intent.owner(locked=False), **change})
     (pending,) = intent.load_all(store.layout)
     assert intent.is_alive(pending, lock_held=True) == alive
 
 
 def test_an_owner_on_another_host_counts_as_dead_after_a_day(store):
-    record = publish.begin(store, "main")
+    record = steps.begin(store, "main")
     owner = {**intent.owner(locked=False), "boot": "x", "host": "elsewhere", "namespace": "x"}
-    publish.write_intent(store, record, owner=owner)
+    steps.write_intent(store, record, owner=owner)
     (pending,) = intent.load_all(store.layout)
     pending["created_at"] = clock.rfc3339(clock.now_ns() - 25 * 3600 * 10**9)
     assert not intent.is_alive(pending, lock_held=True)
@@ -202,21 +203,21 @@ def test_an_intent_of_an_unknown_kind_is_not_touched(store):
 def test_two_that_publish_on_one_parent_both_stay(store):
     """Without the lock both can get past the check; one gets the head, the other becomes a leaf of its own."""
     parent = making.snapshot(store)["snapshot_id"]
-    records = [publish.begin(store, "main") for _ in range(2)]
+    records = [steps.begin(store, "main") for _ in range(2)]
     for record in records:
-        publish.write_intent(store, record, owner={**intent.owner(locked=False), "started": "0"})
+        steps.write_intent(store, record, owner={**intent.owner(locked=False), "started": "0"})
         for step in (
-            publish.clone_payload,
-            publish.hash_payload,
-            publish.sync_payload,
-            publish.write_descriptor,
-            publish.write_ready,
-            publish.rename_ready,
+            steps.clone_payload,
+            steps.hash_payload,
+            steps.sync_payload,
+            steps.write_descriptor,
+            steps.write_ready,
+            steps.rename_ready,
         ):
             step(store, record)
-    publish.update_head(store, records[0])
+    steps.update_head(store, records[0])
     with pytest.raises(StaleHead):
-        publish.update_head(store, records[1])
+        steps.update_head(store, records[1])
     assert len(store.settle()) == 2
     found = lineage.all_records(store.layout)
     assert set(lineage.leaves(found)) == {record["snapshot_id"] for record in records}
@@ -331,8 +332,8 @@ def test_the_line_goes_back_to_the_first_and_order_comes_from_parents(store, mon
 
 def test_what_is_pending_is_not_visible(store):
     first = making.snapshot(store)["snapshot_id"]
-    record = publish.begin(store, "main")
-    publish.write_intent(store, record, owner=intent.owner(locked=False))
+    record = steps.begin(store, "main")
+    steps.write_intent(store, record, owner=intent.owner(locked=False))
     assert lineage.visible_ids(store.layout) == [first]
     with pytest.raises(NotFound, match="still being made"):
         lineage.load_visible(store, record["snapshot_id"])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jvs.store.store import Store
 
 HANDLERS = {
-    "snapshot": "jvs.publish",
+    "snapshot": "jvs.publish.steps",
     "head_update": "jvs.heads",
     "restore": "jvs.restore",
     "undo": "jvs.restore",

@@ -11,7 +11,7 @@ from jvs import canon
 from jvs.engine import base as engine
 from jvs.errors import CloneIncomplete, PartialSnapshot, PayloadHashMismatch
 from jvs.fs import durable
-from jvs.publish_record import Local, done, require
+from jvs.publish.record import Local, done, require
 from jvs.store import descriptor, node_store
 from jvs.tree import node, scan
 from jvs.tree.rows import LazyRows

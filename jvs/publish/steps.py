@@ -15,8 +15,8 @@ from jvs.engine import base as engine
 from jvs.errors import DescriptorCorrupt, Detached, NotFound, StaleHead
 from jvs.fs import durable
 from jvs.fs import paths as fs_paths
-from jvs.payload import clone_payload, hash_payload, remember, sync_payload
-from jvs.publish_record import Local, done, require
+from jvs.publish.payload import clone_payload, hash_payload, remember, sync_payload
+from jvs.publish.record import Local, done, require
 from jvs.store import audit, descriptor, intent, worktree
 from jvs.tree import node
 
