@@ -5,8 +5,10 @@ Source: jvs-run(1).
 
 from __future__ import annotations
 
-from jvs import canon, journal, restore, terminal
+from jvs import canon, terminal
 from jvs.publish import steps
+from jvs.restore import journal
+from jvs.restore import run as restore
 from jvs.store import descriptor, node_store, worktree_scan
 from jvs.tree import node
 

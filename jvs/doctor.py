@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jvs import clock, consistency, findings, gc, gc_plan, gc_take, journal, leftovers, names, structure, verify
+from jvs import clock, consistency, findings, gc, gc_plan, gc_take, leftovers, names, structure, verify
 from jvs.errors import AuditChainBroken, Busy, IOFailure, JvsError, UsageError, from_oserror
 from jvs.findings import Finding
 from jvs.fs import durable, locks
+from jvs.restore import journal
 from jvs.store import audit, audit_check, intent, layout, recovery, worktree
 from jvs.store.store import Store
 

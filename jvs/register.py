@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import journal
 from jvs.errors import Exists
 from jvs.names import check_worktree_name
+from jvs.restore import journal
 from jvs.store import intent
 from jvs.store.layout import MAIN
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import errno
 import os
 
-from jvs import clock, journal, register
+from jvs import clock, register
 from jvs.engine import base as engine
 from jvs.errors import JvsError, UsageError, from_oserror
 from jvs.fs import durable, locks
 from jvs.names import check_worktree_name
+from jvs.restore import journal
 from jvs.store import audit, intent, node_store, records, worktree, worktree_scan
 from jvs.store.layout import MAIN
 

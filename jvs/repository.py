@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from jvs.diff import Diff
     from jvs.gc_plan import Plan
-    from jvs.restore import Done
+    from jvs.restore.run import Done
     from jvs.retention import Policy
     from jvs.status import Status
     from jvs.verify import SnapshotReport
@@ -155,7 +155,8 @@ class Repository:
         `paths` are relative to the worktree and may be patterns. Durable: yes.
         Errors: E_NOT_FOUND, E_AMBIGUOUS, E_BUSY, E_PAYLOAD_HASH_MISMATCH, E_NO_SPACE, E_IO.
         """
-        from jvs import journal, restore
+        from jvs.restore import journal
+        from jvs.restore import run as restore
         from jvs.store import refs
 
         name = self._store.worktree_name(worktree)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from jvs.plan import Plan
-    from jvs.restore import Done
+    from jvs.restore.plan import Plan
+    from jvs.restore.run import Done
     from jvs.store.store import Store
     from jvs.terminal import Terminal
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import os
 
-from jvs import clock, delta, journal, place, restore
+from jvs import clock
 from jvs.errors import Busy, NotFound, from_oserror
 from jvs.fs import listing
-from jvs.plan import Plan, Target
+from jvs.restore import delta, entries, journal
+from jvs.restore import run as restore
+from jvs.restore.plan import Plan, Target
 from jvs.store import audit, worktree
 
 TYPE_CHECKING = False
@@ -163,7 +165,7 @@ def plan(store: Store, record: dict[str, Any]) -> delta.Delta:
     files = journal.files(store.layout, record["operation_id"])
     made = delta.Delta()
     try:
-        with place.Place(store.layout.worktree_dir(record["worktree"])) as here, place.Place(files) as kept:
+        with entries.Place(store.layout.worktree_dir(record["worktree"])) as here, entries.Place(files) as kept:
             replaced: list[bytes] = []
             for step in was.steps:
                 if not any(step.path.startswith(path + b"/") for path in replaced):
@@ -174,7 +176,7 @@ def plan(store: Store, record: dict[str, Any]) -> delta.Delta:
             known = {path: before for path, before, _ in was.dirs}
             new = {step.path for step in made.steps if step.how == delta.MAKE}
             for path in sorted(changed | known.keys()):
-                now = place.meta_at(here, path) or (known.get(path) if path in new else None)
+                now = entries.meta_at(here, path) or (known.get(path) if path in new else None)
                 if now is not None:
                     made.dirs.append((path, now, known.get(path)))
     except OSError as error:
@@ -183,7 +185,7 @@ def plan(store: Store, record: dict[str, Any]) -> delta.Delta:
     return made
 
 
-def _turn(made: delta.Delta, step: delta.Step, here: place.Place, kept: place.Place, was: delta.Delta) -> None:
+def _turn(made: delta.Delta, step: delta.Step, here: entries.Place, kept: entries.Place, was: delta.Delta) -> None:
     now, back = here.lstat(step.path), kept.lstat(step.path)
     if now is None and back is None:
         return
@@ -204,7 +206,7 @@ def _turn(made: delta.Delta, step: delta.Step, here: place.Place, kept: place.Pl
     )
 
 
-def _make_way(made: delta.Delta, path: bytes, here: place.Place) -> None:
+def _make_way(made: delta.Delta, path: bytes, here: entries.Place) -> None:
     """Add steps for directories on the way that somebody removed or replaced since."""
     parts = path.split(b"/")
     for depth in range(1, len(parts)):

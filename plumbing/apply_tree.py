@@ -33,10 +33,11 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Apply."""
     import os
 
-    from jvs import clock, progress, restore
+    from jvs import clock, progress
     from jvs.engine.base import check_target
     from jvs.fs import durable
-    from jvs.plan import Plan, Target
+    from jvs.restore import run as restore
+    from jvs.restore.plan import Plan, Target
     from jvs.terminal import show_path
 
     for path in (args.source, args.target):

@@ -49,7 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Restore, or show what would change."""
-    from jvs import journal, restore, restore_text
+    from jvs import restore_text
+    from jvs.restore import journal
+    from jvs.restore import run as restore
     from jvs.store import hooks, refs
 
     store = cli.open_store(args)
@@ -88,7 +90,8 @@ def _resolve(store: Store, target: str, name: str, *, forced: bool) -> str:
 
 
 def _dry_run(store: Store, name: str, target: str, paths: list[bytes] | None) -> cli.Result:
-    from jvs import plan, restore_text
+    from jvs import restore_text
+    from jvs.restore import plan
     from jvs.store import node_store, refs
 
     with store.reading():

@@ -34,7 +34,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Remove."""
-    from jvs import journal, names, relocate
+    from jvs import names, relocate
+    from jvs.restore import journal
 
     store = cli.open_store(args)
     name = names.check_worktree_name(args.name)

@@ -26,7 +26,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Rename."""
-    from jvs import journal, names, relocate
+    from jvs import names, relocate
+    from jvs.restore import journal
 
     store = cli.open_store(args)
     old, new = names.check_worktree_name(args.old), names.check_worktree_name(args.new)

@@ -20,12 +20,12 @@ LAYERS = (
     "engine.base engine.btrfs.engine engine.btrfs.cleaner engine.btrfs.search engine.juicefs.completeness engine.juicefs.control engine.copier "
     "engine.copy engine.hardlinks engine.juicefs.engine engine.juicefs.attempt engine.juicefs.client engine.juicefs.mount "
     "engine.juicefs.repair engine.reflink engine.juicefs.survey engine.target engine.juicefs.writers",
-    "delta place links switch recovery apply",
+    "restore.delta restore.entries restore.hardlinks restore.replace restore.resume restore.apply",
     "store.descriptor store.worktree store.intent store.audit store.audit_check store.anchor",
     "store.recovery store.store store.settings_file",
-    "store.lineage store.refs store.node_store pins store.init journal listing store.worktree_scan register tombstone reach marks",
-    "publish.steps publish.record publish.payload heads verify change diff status gc_plan history graph store.hooks plan store.tamper_check",
-    "restore fork relocate gc gc_take around",
+    "store.lineage store.refs store.node_store pins store.init restore.journal listing store.worktree_scan register tombstone reach marks",
+    "publish.steps publish.record publish.payload heads verify change diff status gc_plan history graph store.hooks restore.plan store.tamper_check",
+    "restore.run fork relocate gc gc_take around",
     "undo findings structure leftovers consistency",
     "history_text fields diff_text patch status_text restore_text show_text verify_text about manual",
     "doctor doctor_text repository suites",

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from making import main_of, make_store, run, snapshot, write
 
-from jvs import gc, gc_plan, pins, restore, retention
+from jvs import gc, gc_plan, pins, retention
+from jvs.restore import run as restore
 from jvs.store import layout
 
 FILES = {

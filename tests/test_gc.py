@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from making import main_of, make_store, open_store, run, settings, snapshot, violations, write
 
-from jvs import clock, doctor, gc, gc_plan, gc_take, pins, reach, restore, retention, tombstone, verify
+from jvs import clock, doctor, gc, gc_plan, gc_take, pins, reach, retention, tombstone, verify
 from jvs.engine import base as engine
 from jvs.errors import GcPlanMismatch, IOFailure, JvsError, LineageBroken, NoSpace, NotFound
 from jvs.fs import durable, locks
+from jvs.restore import run as restore
 from jvs.store import audit, intent, lineage, records, worktree
 from jvs.store import store as store_module
 

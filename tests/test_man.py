@@ -14,9 +14,10 @@ from types import ModuleType
 
 import pytest
 
-from jvs import commands, errors, journal, pins, tombstone
+from jvs import commands, errors, pins, tombstone
 from jvs.fs import metadata
 from jvs.publish import record
+from jvs.restore import journal
 from jvs.store import audit, descriptor, hooks, intent, layout, recovery, settings, worktree
 
 MAN = Path(__file__).resolve().parent.parent / "man"

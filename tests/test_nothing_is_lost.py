@@ -19,7 +19,8 @@ from making import main_of, make_store, open_store, snapshot, violations, write
 from treefacts import remove_tree
 from zoo import describe_tree, diff_trees
 
-from jvs import errors, fork, relocate, restore, undo
+from jvs import errors, fork, relocate, undo
+from jvs.restore import run as restore
 from jvs.store import worktree
 from jvs.store.store import Store
 

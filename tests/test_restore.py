@@ -10,8 +10,10 @@ import pytest
 from making import main_of, make_store, open_store, plumb, run, snapshot, violations, write
 from zoo import describe_tree, diff_trees, make_zoo
 
-from jvs import errors, journal, place, restore, switch, undo
+from jvs import errors, undo
 from jvs.fs import durable, metadata
+from jvs.restore import entries, journal, replace
+from jvs.restore import run as restore
 from jvs.store.store import Store
 
 
@@ -446,7 +448,7 @@ def test_without_exchange_it_works_as_well(pair, monkeypatch: pytest.MonkeyPatch
 
 def test_what_somebody_puts_in_the_way_meanwhile_is_kept(pair, monkeypatch: pytest.MonkeyPatch):
     store, first, _ = pair
-    real = switch.Switcher.switch
+    real = replace.Switcher.switch
 
     def late(self, i):
         if self.delta.steps[i].path == b"gone":
@@ -455,7 +457,7 @@ def test_what_somebody_puts_in_the_way_meanwhile_is_kept(pair, monkeypatch: pyte
             (main_of(store) / "changed").write_text("just changed")
         real(self, i)
 
-    monkeypatch.setattr(switch.Switcher, "switch", late)
+    monkeypatch.setattr(replace.Switcher, "switch", late)
     go(store, first)
     assert (main_of(store) / "gone").read_text() == "gone"
     assert {b"just written", b"just changed"} <= kept_contents(store)
@@ -466,8 +468,8 @@ def test_only_what_differs_is_read_from_the_snapshot(pair, monkeypatch: pytest.M
     go(store, second)
     (main_of(store) / "changed").write_text("3")
     seen = []
-    real = place.entry_at
-    monkeypatch.setattr(place, "entry_at", lambda fd, name: seen.append(name) or real(fd, name))
+    real = entries.entry_at
+    monkeypatch.setattr(entries, "entry_at", lambda fd, name: seen.append(name) or real(fd, name))
     go(store, second)
     assert seen == [b"changed"]
 

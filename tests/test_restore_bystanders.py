@@ -11,7 +11,7 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import restore
+from jvs.restore import run as restore
 from jvs.store.store import Store
 
 RESTORES = int(os.environ.get("JVS_TEST_RESTORES", "12"))

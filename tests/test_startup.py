@@ -108,7 +108,7 @@ def test_help_of_a_porcelain_command_loads_no_repository_code(name):
         "jvs.engine.base",
         "jvs.tree.index",
         "jvs.tree.scan",
-        "jvs.restore",
+        "jvs.restore.run",
         "jvs.gc",
     }
     assert not modules & ({"sqlite3", "cbor2", "tqdm"} - loaded_at_start())
@@ -133,7 +133,7 @@ def test_a_snapshot_draws_no_bar_and_starts_no_process_unless_it_must(tmp_path):
     done, modules = started(["snapshot", "--engine", "copy", "note"], cwd=tmp_path / "r")
     assert done.returncode == 0, done.stderr
     assert not modules & ({"tqdm", "difflib", "tomli_w", "logging", "unittest", "subprocess"} - loaded_at_start())
-    assert "jvs.restore" not in modules
+    assert "jvs.restore.run" not in modules
     assert "jvs.store.recovery" not in modules
 
 
@@ -143,4 +143,4 @@ def test_reading_commands_do_not_load_what_publishes_or_restores(tmp_path):
     for words in (["resolve", "HEAD"], ["cat-descriptor", "HEAD"], ["history"]):
         done, modules = started(words, cwd=tmp_path / "r")
         assert done.returncode == 0, done.stderr
-        assert not modules & {"jvs.restore", "jvs.gc", "jvs.fork", "jvs.store.init", "jvs.doctor"}, words
+        assert not modules & {"jvs.restore.run", "jvs.gc", "jvs.fork", "jvs.store.init", "jvs.doctor"}, words

@@ -9,7 +9,8 @@ import pytest
 from making import main_of, make_store, open_store, run, snapshot, violations, write
 from zoo import describe_tree, diff_trees
 
-from jvs import errors, fork, restore, undo
+from jvs import errors, fork, undo
+from jvs.restore import run as restore
 from jvs.store import worktree
 from jvs.store.store import Store
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 HANDLERS = {
     "snapshot": "jvs.publish.steps",
     "head_update": "jvs.heads",
-    "restore": "jvs.restore",
-    "undo": "jvs.restore",
+    "restore": "jvs.restore.run",
+    "undo": "jvs.restore.run",
     "worktree_create": "jvs.fork",
     "worktree_fork": "jvs.fork",
     "worktree_rename": "jvs.relocate",

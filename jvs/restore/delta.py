@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.place import Meta
+    from jvs.restore.entries import Meta
     from jvs.tree.node import Entry
 
 COPY, MOVE, MAKE, DROP = range(4)

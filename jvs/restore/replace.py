@@ -11,18 +11,18 @@ import errno
 import os
 import stat
 
-from jvs.delta import COPY, DROP, MAKE, MOVE
 from jvs.fs import durable, listing, metadata
 from jvs.fs import paths as fs_paths
-from jvs.links import Groups, Links
-from jvs.place import Movable, Place, lstat_at
+from jvs.restore.delta import COPY, DROP, MAKE, MOVE
+from jvs.restore.entries import Movable, Place, lstat_at
+from jvs.restore.hardlinks import Groups, Links
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jvs.delta import Delta, Step
-    from jvs.place import Meta
+    from jvs.restore.delta import Delta, Step
+    from jvs.restore.entries import Meta
 
 
 class Switcher:

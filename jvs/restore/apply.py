@@ -7,16 +7,17 @@ Source: jvs-protocol(7), Restore.
 
 from __future__ import annotations
 
-from jvs import progress, recovery
-from jvs.delta import COPY, MAKE, MOVE
+from jvs import progress
 from jvs.fs import listing
-from jvs.switch import Switcher
+from jvs.restore import resume as restore_resume
+from jvs.restore.delta import COPY, MAKE, MOVE
+from jvs.restore.replace import Switcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jvs.delta import Delta
+    from jvs.restore.delta import Delta
 
 
 class Applier:
@@ -66,7 +67,7 @@ class Applier:
 
     def resume(self) -> None:
         """Do what a dead process left to do. Durable: yes. Errors: as `run`."""
-        left = [i for i in range(len(self.delta.steps)) if not recovery.was_done(self.work, i)]
+        left = [i for i in range(len(self.delta.steps)) if not restore_resume.was_done(self.work, i)]
         self._carry_out(left, resumed=True)
 
     def _carry_out(self, left: Sequence[int], *, resumed: bool) -> None:
@@ -100,7 +101,7 @@ class Applier:
             if not self._no_way_back and not resumed:
                 self._roll_back()
                 work = self.work
-                work.kept_aside = work.kept_aside or (not work.crosses and recovery.keeps_anything(work))
+                work.kept_aside = work.kept_aside or (not work.crosses and restore_resume.keeps_anything(work))
                 self.rolled_back = True
             raise
 
@@ -125,6 +126,6 @@ class Applier:
                 if listing.is_vanished(error):
                     continue
                 raise
-            recovery.take_back(self.work, i, parent, name)
+            restore_resume.take_back(self.work, i, parent, name)
         self.work.apply_dirs(after=False)
         self.work.sync()

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import os
 
-from jvs import apply, canon, clock, journal, plan, progress
+from jvs import canon, clock, progress
 from jvs.errors import StaleHead, from_oserror
+from jvs.restore import apply, journal, plan
 from jvs.store import audit, intent, node_store, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.delta import Delta
-    from jvs.plan import Plan
+    from jvs.restore.delta import Delta
+    from jvs.restore.plan import Plan
     from jvs.store.store import Store
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 import stat
 
-from jvs.delta import COPY
 from jvs.engine import hardlinks
 from jvs.fs import listing, metadata
 from jvs.fs import paths as fs_paths
+from jvs.restore.delta import COPY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.delta import Delta
-    from jvs.place import Place
+    from jvs.restore.delta import Delta
+    from jvs.restore.entries import Place
 
 
 class Groups:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, delta, place, progress
+from jvs import canon, progress
 from jvs.errors import JvsError, NotFound, PayloadHashMismatch, from_oserror
 from jvs.fs import listing, metadata
+from jvs.restore import delta, entries
 from jvs.store import lineage, node_store, worktree_scan
 from jvs.tree import path_filter
 from jvs.tree.node import decode_node
@@ -166,7 +167,7 @@ def make(store: Store, name: str, target: Target, known: node_store.Trees) -> Pl
     made.steps = sorted(planner.steps, key=lambda step: step.path)
     directory = store.layout.worktree_dir(name)
     try:
-        with place.Place(directory) as here, place.Place(store.layout.payload(target.snapshot_id)) as payload:
+        with entries.Place(directory) as here, entries.Place(store.layout.payload(target.snapshot_id)) as payload:
             with progress.step("check the snapshot"):
                 _check_sources(made, payload, target.snapshot_id)
             _add_directories(made, planner.dirs, here, payload, target)
@@ -178,18 +179,18 @@ def make(store: Store, name: str, target: Target, known: node_store.Trees) -> Pl
     return Plan(target, made, found.root_hash)
 
 
-def _check_sources(made: delta.Delta, payload: place.Place, snapshot_id: str) -> None:
+def _check_sources(made: delta.Delta, payload: entries.Place, snapshot_id: str) -> None:
     """Read everything that will be copied, and hold it against the tree. Errors: E_PAYLOAD_HASH_MISMATCH."""
     for step in made.steps:
         if step.how != delta.COPY:
             continue
         try:
-            have = place.entry_at(*payload.parent(step.path))
+            have = entries.entry_at(*payload.parent(step.path))
         except OSError as error:
             if not listing.is_vanished(error):
                 raise
             have = None
-        if not place.same_entry(have, step.new):
+        if not entries.same_entry(have, step.new):
             raise _mismatch(snapshot_id, step.path)
         progress.advance("check", 1, len(made.steps))
 
@@ -205,18 +206,18 @@ def _mismatch(snapshot_id: str, path: bytes) -> PayloadHashMismatch:
 
 
 def _add_directories(
-    made: delta.Delta, dirs: dict[bytes, Entry | None], here: place.Place, payload: place.Place, target: Target
+    made: delta.Delta, dirs: dict[bytes, Entry | None], here: entries.Place, payload: entries.Place, target: Target
 ) -> None:
     """Write down the metadata of directories before and, where they become like the target's, after."""
     for path, entry in sorted(dirs.items()):
-        after = place.meta_at(payload, path) if entry is not None else None
+        after = entries.meta_at(payload, path) if entry is not None else None
         if entry is not None and after is None:
             raise _mismatch(target.snapshot_id, path)
         if entry is not None and after is not None:
             attributes = {os.fsdecode(name): value for name, value in after[5].items()}
             if after[0] != entry[2] or metadata.covered(attributes) != (entry[5] or None):
                 raise _mismatch(target.snapshot_id, path)
-        before = place.meta_at(here, path) or after
+        before = entries.meta_at(here, path) or after
         if before is not None:
             made.dirs.append((path, before, after))
 
@@ -238,7 +239,7 @@ def between(source: str, target: str) -> delta.Delta:
         planner.dirs[b""] = root_entry
     made = delta.Delta()
     made.steps = sorted(planner.steps, key=lambda step: step.path)
-    with place.Place(target) as have, place.Place(source) as payload:
+    with entries.Place(target) as have, entries.Place(source) as payload:
         _add_directories(made, planner.dirs, have, payload, goal)
         for step in made.steps:
             st = have.lstat(step.path)

@@ -12,11 +12,12 @@ import errno
 import hashlib
 import os
 
-from jvs import clock, delta, progress
+from jvs import clock, progress
 from jvs.engine import base as engine
 from jvs.errors import Busy, JvsError, PartialSnapshot
 from jvs.fs import durable, locks, paths
 from jvs.names import is_operation_id
+from jvs.restore import delta
 from jvs.store import intent, records
 
 TYPE_CHECKING = False

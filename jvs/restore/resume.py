@@ -10,14 +10,14 @@ import errno
 import os
 import stat
 
-from jvs.delta import DROP, MAKE, MOVE
 from jvs.fs import durable, listing, paths
-from jvs.place import Movable, entry_at, lstat_at, same_entry
+from jvs.restore.delta import DROP, MAKE, MOVE
+from jvs.restore.entries import Movable, entry_at, lstat_at, same_entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.delta import Step
-    from jvs.switch import Switcher
+    from jvs.restore.delta import Step
+    from jvs.restore.replace import Switcher
 
 
 def was_done(work: Switcher, i: int) -> bool:
