@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 
-from jvs import gc_plan, marks, names, pins, retention, tombstone, verify
+from jvs import names, verify
 from jvs.errors import IOFailure, JvsError, LineageBroken, NotFound, PartialSnapshot
 from jvs.findings import ADVANCE_HEAD, AUDIT_REPAIR, CLEAN_TMP, ERROR, WARNING, Finding, guarded, pending
+from jvs.gc import pins, retention, roots, tombstone
+from jvs.gc import plan as gc_plan
 from jvs.store import descriptor, intent, layout, lineage, worktree
 from jvs.structure import kind_of, lock_is_free
 
@@ -71,7 +73,7 @@ def _find_in_pins(store: Store) -> list[Finding]:
 def find_in_worktrees(store: Store) -> list[Finding]:
     """Check every worktree: configuration, directory, head and latest; and directories that belong to none."""
     here, found = store.layout, []
-    in_flight = {text for record in intent.load_all(here) for text in marks.texts_in(record)}
+    in_flight = {text for record in intent.load_all(here) for text in roots.texts_in(record)}
     registered = sorted(os.listdir(here.worktrees))
     for name in registered:
         if name not in in_flight:

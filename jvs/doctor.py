@@ -10,10 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jvs import clock, consistency, findings, gc, gc_plan, gc_take, leftovers, names, structure, verify
+from jvs import clock, consistency, findings, leftovers, names, structure, verify
 from jvs.errors import AuditChainBroken, Busy, IOFailure, JvsError, UsageError, from_oserror
 from jvs.findings import Finding
 from jvs.fs import durable, locks
+from jvs.gc import plan as gc_plan
+from jvs.gc import remove as gc_remove
+from jvs.gc import run as gc
 from jvs.restore import journal
 from jvs.store import audit, audit_check, intent, layout, recovery, worktree
 from jvs.store.store import Store
@@ -261,7 +264,7 @@ def _clean_tmp(store: Store) -> list[str]:
     doomed += [path for path in _odd(here.locks, lambda name: True) if os.path.islink(path) or not os.path.isdir(path)]
     doomed += _odd(here.plans, lambda name: gc_plan.is_plan_id(name.removesuffix(".json")))
     for path in dict.fromkeys(doomed):
-        gc_take.remove(store, path)
+        gc_remove.remove(store, path)
         durable.fsync_dir(os.path.dirname(path))
         done.append(f"removed '{os.path.relpath(path, here.jvs)}'")
     for operation_id in set(journal.ids(here)) - set(intent.list_ids(here)):

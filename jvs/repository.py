@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jvs.diff import Diff
-    from jvs.gc_plan import Plan
+    from jvs.gc.plan import Plan
+    from jvs.gc.retention import Policy
     from jvs.restore.run import Done
-    from jvs.retention import Policy
     from jvs.status import Status
     from jvs.verify import SnapshotReport
 
@@ -267,7 +267,8 @@ class Repository:
 
     def gc_plan(self, policy: Policy | None = None) -> Plan:
         """Find out which snapshots could be collected, and why the others are kept; `policy`: the settings' one."""
-        from jvs import gc_plan, retention
+        from jvs.gc import plan as gc_plan
+        from jvs.gc import retention
 
         with self._store.reading():
             plan = gc_plan.make(self._store, policy or retention.Policy.of(self._store.settings, {}))
@@ -279,20 +280,20 @@ class Repository:
 
         Errors: E_GC_PLAN_MISMATCH when the repository changed since, E_BUSY.
         """
-        from jvs import gc
+        from jvs.gc import run as gc
 
         plan_id = plan if isinstance(plan, str) else plan.plan_id()
         return gc.run(self._store, plan_id, allow_newer=allow_newer)
 
     def pin(self, target: str, *, reason: str | None = None) -> dict[str, Any]:
         """Protect a snapshot from collection; return the pin. Errors: E_NOT_FOUND, E_BUSY."""
-        from jvs import pins
+        from jvs.gc import pins
 
         return pins.add(self._store, self.resolve(target), reason=reason)
 
     def unpin(self, target: str) -> None:
         """Take a pin away. Errors: E_NOT_FOUND when there is none."""
-        from jvs import pins
+        from jvs.gc import pins
 
         pins.remove(self._store, self.resolve(target))
 

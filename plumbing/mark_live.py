@@ -22,7 +22,7 @@ EXAMPLES = (
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    from jvs import retention
+    from jvs.gc import retention
 
     parser = cli.make_parser("mark-live", __doc__, jsonl=True)
     parser.add_argument("--candidates", action="store_true", help="print the ids that may go instead")
@@ -32,7 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Find what is protected."""
-    from jvs import gc_plan, retention
+    from jvs.gc import plan as gc_plan
+    from jvs.gc import retention
     from jvs.terminal import show_text
 
     store = cli.open_store(args)

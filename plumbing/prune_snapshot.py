@@ -19,7 +19,7 @@ EXAMPLES = (("jvs-prune-snapshot 1700000000000-0a1b2c3d", "collect one snapshot"
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    from jvs import retention
+    from jvs.gc import retention
 
     parser = cli.make_parser("prune-snapshot", __doc__)
     parser.add_argument("snapshot_id", metavar="ID", help="the full id of the snapshot")
@@ -29,7 +29,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Collect one snapshot."""
-    from jvs import gc, names, retention
+    from jvs import names
+    from jvs.gc import retention
+    from jvs.gc import run as gc
 
     snapshot_id = names.check_snapshot_id(args.snapshot_id)
     store = cli.open_store(args)

@@ -31,7 +31,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Pin the snapshot."""
-    from jvs import names, pins
+    from jvs import names
+    from jvs.gc import pins
     from jvs.store import refs
 
     expires_at = None if args.expires is None else pins.parse_expiry(args.expires)

@@ -29,7 +29,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Read the pins."""
-    from jvs import clock, pins
+    from jvs import clock
+    from jvs.gc import pins
 
     store = cli.open_store(args)
     now = clock.now_ns()

@@ -31,7 +31,7 @@ _ALIGNED_COLUMNS = 60
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    from jvs import retention
+    from jvs.gc import retention
 
     parser = cli.make_parser("gc plan", __doc__)
     retention.add_options(parser)
@@ -40,7 +40,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Make the plan and store it."""
-    from jvs import gc_plan, progress, retention
+    from jvs import progress
+    from jvs.gc import plan as gc_plan
+    from jvs.gc import retention
 
     store = cli.open_store(args)
     policy = retention.Policy.of(store.settings, retention.given(args))

@@ -28,7 +28,7 @@ EXAMPLES = (
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    from jvs import retention
+    from jvs.gc import retention
 
     parser = cli.make_parser("gc run", __doc__)
     parser.add_argument("--plan-id", metavar="ID", required=True, help="the plan, as 'jvs gc plan' printed it")
@@ -43,7 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Carry out the plan."""
-    from jvs import gc, retention
+    from jvs.gc import retention
+    from jvs.gc import run as gc
     from jvs.terminal import plural
 
     store = cli.open_store(args)

@@ -26,7 +26,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Remove the pin."""
-    from jvs import names, pins
+    from jvs import names
+    from jvs.gc import pins
     from jvs.store import refs
 
     store = cli.open_store(args)

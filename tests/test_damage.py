@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 from making import main_of, make_store, run, snapshot, write
 
-from jvs import gc, gc_plan, pins, retention
+from jvs.gc import pins, retention
+from jvs.gc import plan as gc_plan
+from jvs.gc import run as gc
 from jvs.restore import run as restore
 from jvs.store import layout
 

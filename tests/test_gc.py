@@ -14,10 +14,14 @@ from pathlib import Path
 import pytest
 from making import main_of, make_store, open_store, run, settings, snapshot, violations, write
 
-from jvs import clock, doctor, gc, gc_plan, gc_take, pins, reach, retention, tombstone, verify
+from jvs import clock, doctor, verify
 from jvs.engine import base as engine
 from jvs.errors import GcPlanMismatch, IOFailure, JvsError, LineageBroken, NoSpace, NotFound
 from jvs.fs import durable, locks
+from jvs.gc import pins, reach, retention, tombstone
+from jvs.gc import plan as gc_plan
+from jvs.gc import remove as gc_remove
+from jvs.gc import run as gc
 from jvs.restore import run as restore
 from jvs.store import audit, intent, lineage, records, worktree
 from jvs.store import store as store_module
@@ -726,11 +730,11 @@ def test_every_removal_of_settling_is_durable_before_the_intent_goes(tmp_path, m
     if state == "stone half made":
         half_made.write_bytes(b"{")
     else:
-        gc_take.write_stones(store, [gc_take.stone_of(plan, plan_id, i) for i in ids[:3]])
+        gc_remove.write_stones(store, [gc_remove.stone_of(plan, plan_id, i) for i in ids[:3]])
     if state in ("taken out", "trash deleted"):
-        gc_take.take_out(store.layout, ids[:3])
+        gc_remove.take_out(store.layout, ids[:3])
     if state == "trash deleted":
-        gc_take.delete_trash(store, ids[0])
+        gc_remove.delete_trash(store, ids[0])
     store.close()
     store = open_store(store.root)
     seen = _Unsynced(monkeypatch)
@@ -787,8 +791,8 @@ def test_settling_leaves_heavy_trash_to_the_next_run(tmp_path, monkeypatch):
     plan_id = saved(store, KEEP_ONE)
     monkeypatch.setattr(gc, "CHEAP_ENTRIES", 0)
     pending = gc._begin(store, plan_of(store, KEEP_ONE), plan_id)
-    gc_take.write_stones(store, [gc_take.stone_of(plan_of(store, KEEP_ONE), plan_id, i) for i in ids[:3]])
-    gc_take.take_out(store.layout, ids[:3])
+    gc_remove.write_stones(store, [gc_remove.stone_of(plan_of(store, KEEP_ONE), plan_id, i) for i in ids[:3]])
+    gc_remove.take_out(store.layout, ids[:3])
     del pending
     snapshot(store, "settles")
     assert len(os.listdir(store.layout.trash)) == 3
@@ -816,8 +820,8 @@ def test_full_disk_is_relieved_by_dropping_the_index(tmp_path, monkeypatch):
 def test_erased_snapshot_is_not_taken_for_a_collected_one(tmp_path):
     store, ids = make(tmp_path)
     plan = plan_of(store, KEEP_ONE)
-    gc_take.write_stones(store, [{**gc_take.stone_of(plan, "0" * 32, ids[0]), "gc_state": "committed"}])
-    gc_take.take_out(store.layout, [ids[0]])
+    gc_remove.write_stones(store, [{**gc_remove.stone_of(plan, "0" * 32, ids[0]), "gc_state": "committed"}])
+    gc_remove.take_out(store.layout, [ids[0]])
     shutil.rmtree(os.path.join(store.layout.trash, ids[0]))
     _, problems = verify.check_chain(store)
     assert any("was not collected" in str(problem) for problem in problems)

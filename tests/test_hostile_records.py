@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from making import main_of, make_store, open_store, run, settings, snapshot, write
 
-from jvs import canon, doctor, gc_plan, pins, retention, verify
+from jvs import canon, doctor, verify
 from jvs.errors import DescriptorCorrupt, JvsError, NameInvalid, PathEscape
+from jvs.gc import pins, retention
+from jvs.gc import plan as gc_plan
 from jvs.store import descriptor, intent, layout, lineage, records, worktree
 from jvs.store.store import Store
 

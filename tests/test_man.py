@@ -14,8 +14,9 @@ from types import ModuleType
 
 import pytest
 
-from jvs import commands, errors, pins, tombstone
+from jvs import commands, errors
 from jvs.fs import metadata
+from jvs.gc import pins, tombstone
 from jvs.publish import record
 from jvs.restore import journal
 from jvs.store import audit, descriptor, hooks, intent, layout, recovery, settings, worktree

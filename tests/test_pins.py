@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from making import main_of, make_store, open_store, run, snapshot, violations, write
 
-from jvs import clock, pins
+from jvs import clock
 from jvs.errors import NotFound, PartialSnapshot, UsageError
+from jvs.gc import pins
 from jvs.store import audit, audit_check, intent
 
 

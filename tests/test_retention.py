@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from making import settings
 
-from jvs import retention
 from jvs.errors import UsageError
+from jvs.gc import retention
 
 
 def line(*times: str, name: str = "main", tags: dict[int, list[str]] | None = None) -> list[dict]:

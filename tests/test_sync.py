@@ -12,8 +12,11 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import clock, gc, gc_plan, retention
+from jvs import clock
 from jvs.fs import locks
+from jvs.gc import plan as gc_plan
+from jvs.gc import retention
+from jvs.gc import run as gc
 from jvs.store import intent
 from jvs.store.store import Store
 

@@ -30,9 +30,9 @@ HANDLERS = {
     "worktree_fork": "jvs.fork",
     "worktree_rename": "jvs.relocate",
     "worktree_remove": "jvs.relocate",
-    "gc_run": "jvs.gc",
-    "pin": "jvs.pins",
-    "unpin": "jvs.pins",
+    "gc_run": "jvs.gc.run",
+    "pin": "jvs.gc.pins",
+    "unpin": "jvs.gc.pins",
     "config": "jvs.store.settings_file",
 }
 """Operation -> the module whose `settle(store, intent)` completes or undoes it and returns a sentence."""

@@ -12,12 +12,25 @@ import hashlib
 import os
 import stat
 
-from jvs import canon, clock, reach, tombstone
+from jvs import canon, clock
 from jvs.errors import IOFailure, JvsError, LineageBroken, NoSpace, NotFound, PathEscape, from_oserror
 from jvs.fs import durable
-from jvs.marks import HEAD, HEAD_FIELDS, INTENT, LINEAGE, PIN, RETENTION, UNDO, Marks, mark_always, mark_lines, texts_in
+from jvs.gc import reach, tombstone
+from jvs.gc.retention import Policy
+from jvs.gc.roots import (
+    HEAD,
+    HEAD_FIELDS,
+    INTENT,
+    LINEAGE,
+    PIN,
+    RETENTION,
+    UNDO,
+    Marks,
+    mark_always,
+    mark_lines,
+    texts_in,
+)
 from jvs.names import is_snapshot_id
-from jvs.retention import Policy
 from jvs.store import descriptor, intent, lineage, records, worktree
 
 TYPE_CHECKING = False

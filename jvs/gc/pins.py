@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jvs import clock, retention
+from jvs import clock
 from jvs.errors import Busy, NotFound, PartialSnapshot, UsageError, from_oserror
 from jvs.fs import durable, locks
+from jvs.gc import retention
 from jvs.names import check_snapshot_id, is_snapshot_id
 from jvs.store import audit, intent, lineage, records
 

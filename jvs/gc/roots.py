@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import clock, pins
+from jvs import clock
 from jvs.errors import LineageBroken, PartialSnapshot, from_oserror
+from jvs.gc import pins
 from jvs.names import is_operation_id, is_snapshot_id
 from jvs.store import intent, lineage, records
 

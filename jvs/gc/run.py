@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import os
 
-from jvs import clock, gc_plan, gc_take, progress, reach, tombstone
+from jvs import clock, progress
 from jvs.engine.btrfs import cleaner as btrfs_cleaner
 from jvs.errors import Busy, GcPlanMismatch, IOFailure, JvsError, NotFound, from_oserror
 from jvs.fs import durable, locks
+from jvs.gc import plan as gc_plan
+from jvs.gc import reach, tombstone
+from jvs.gc import remove as gc_remove
+from jvs.gc.retention import Policy
 from jvs.names import check_snapshot_id
-from jvs.retention import Policy
 from jvs.store import audit, intent, lineage
 
 TYPE_CHECKING = False
@@ -129,12 +132,12 @@ def _begin(store: Store, plan: gc_plan.Plan, plan_id: str) -> dict[str, Any]:
 
 def _take_out_all(store: Store, plan: gc_plan.Plan, pending: dict[str, Any]) -> None:
     """Mark and take out the candidates; on a full disk as many as could be marked, the rest in the next round."""
-    stones = [gc_take.stone_of(plan, pending["plan_id"], i) for i in pending["candidates"]]
+    stones = [gc_remove.stone_of(plan, pending["plan_id"], i) for i in pending["candidates"]]
     try:
         with progress.step("gc mark"):
-            marked = gc_take.mark(store, stones)
+            marked = gc_remove.mark(store, stones)
         with progress.step("gc take out"):
-            gc_take.take_out(store.layout, marked)
+            gc_remove.take_out(store.layout, marked)
     except BaseException as error:
         _give_up(store, pending)
         if isinstance(error, OSError):
@@ -156,20 +159,20 @@ def _finish(store: Store, pending: dict[str, Any]) -> list[str]:
     Errors: E_IO when trash cannot be deleted: its tombstone says `failed` and why, and the next run goes on.
     """
     layout = store.layout
-    out = [i for i in pending["candidates"] if gc_take.is_out(layout, i)]
+    out = [i for i in pending["candidates"] if gc_remove.is_out(layout, i)]
     failure: JvsError | None = None
     with progress.step("gc delete"):
         for snapshot_id in out:
             try:
-                gc_take.delete_trash(store, snapshot_id)
+                gc_remove.delete_trash(store, snapshot_id)
             except JvsError as error:
                 failure = failure or error
-                gc_take.note_failure(store, snapshot_id, error)
+                gc_remove.note_failure(store, snapshot_id, error)
             progress.advance("gc", 1, len(out), "snapshots")
         durable.fsync_dir(layout.trash)  # or a crash could bring trash back that a tombstone calls gone
         if out:
             btrfs_cleaner.wait_for_space(layout.trash)
-    gc_take.settle_stones(store, pending["candidates"])
+    gc_remove.settle_stones(store, pending["candidates"])
     _append(store, pending, out)
     intent.clear(layout, pending["operation_id"])
     if failure is not None:
@@ -202,11 +205,11 @@ def _settle_locked(store: Store, pending: dict[str, Any]) -> str:
     layout = store.layout
     gc_plan.check_places(layout)
     candidates = [check_snapshot_id(i) for i in pending["candidates"]]
-    gc_take.sweep_stones(layout)
+    gc_remove.sweep_stones(layout)
     # Nobody can be reading these: a marked snapshot without a descriptor has not been visible since the run died.
-    half = [i for i in candidates if not os.path.lexists(layout.descriptor(i)) and gc_take.is_marked(layout, i)]
-    gc_take.take_out(layout, half)
-    gc_take.settle_stones(store, candidates)
+    half = [i for i in candidates if not os.path.lexists(layout.descriptor(i)) and gc_remove.is_marked(layout, i)]
+    gc_remove.take_out(layout, half)
+    gc_remove.settle_stones(store, candidates)
     if half:
         _append(store, pending, half)
         _delete_cheap_trash(store, half)
@@ -226,7 +229,7 @@ def _delete_cheap_trash(store: Store, ids: list[str]) -> None:
         if left < 0:
             return
         try:
-            gc_take.delete_trash(store, snapshot_id)
+            gc_remove.delete_trash(store, snapshot_id)
         except JvsError:
             return
 
@@ -245,16 +248,16 @@ def sweep(store: Store) -> list[str]:
     """
     layout = store.layout
     gc_plan.check_places(layout)
-    gc_take.sweep_stones(layout)
+    gc_remove.sweep_stones(layout)
     removed = []
     for name in sorted(os.listdir(layout.trash)):
-        gc_take.remove(store, os.path.join(layout.trash, name))
+        gc_remove.remove(store, os.path.join(layout.trash, name))
         removed.append(os.path.join(layout.trash, name))
     if removed:
         durable.fsync_dir(layout.trash)  # before a tombstone says that they are gone
         btrfs_cleaner.wait_for_space(layout.trash)
     failed = [i for i, stone in tombstone.load_all(layout).items() if stone["gc_state"] == "failed"]
-    gc_take.settle_stones(store, failed)
+    gc_remove.settle_stones(store, failed)
     return removed
 
 

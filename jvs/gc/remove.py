@@ -10,10 +10,12 @@ from __future__ import annotations
 import errno
 import os
 
-from jvs import canon, clock, gc_plan, tombstone
+from jvs import canon, clock
 from jvs.engine import base as engine
 from jvs.errors import JvsError, NoSpace, from_oserror
 from jvs.fs import durable
+from jvs.gc import plan as gc_plan
+from jvs.gc import tombstone
 from jvs.names import check_snapshot_id, is_snapshot_id
 
 TYPE_CHECKING = False
