@@ -6,15 +6,15 @@ Source: jvs-diff(1).
 from __future__ import annotations
 
 from jvs import history_text, terminal
-from jvs.change import MODIFIED, RENAMED
+from jvs.compare.changes import MODIFIED, RENAMED
 from jvs.fs import listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from jvs.change import Change
-    from jvs.diff import Diff, Side
+    from jvs.compare.changes import Change
+    from jvs.compare.diff import Diff, Side
     from jvs.terminal import Terminal
 
 NARROW_COLUMNS = 60

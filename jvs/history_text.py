@@ -5,7 +5,8 @@ Source: jvs-history(1).
 
 from __future__ import annotations
 
-from jvs import clock, graph, history, terminal
+from jvs import clock, terminal
+from jvs.compare import graph, history
 from jvs.store import refs
 
 TYPE_CHECKING = False
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from jvs.history import Choice, Marks
+    from jvs.compare.history import Choice, Marks
     from jvs.store.store import Store
     from jvs.terminal import Terminal
 

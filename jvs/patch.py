@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 
 from jvs import diff_text, terminal
-from jvs.change import RENAMED
+from jvs.compare.changes import RENAMED
 from jvs.fs import listing, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from jvs.change import Change
-    from jvs.diff import Diff, Side
+    from jvs.compare.changes import Change
+    from jvs.compare.diff import Diff, Side
     from jvs.terminal import Terminal
     from jvs.tree.node import Entry
 

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
-    from jvs.diff import Diff
+    from jvs.compare.diff import Diff
+    from jvs.compare.status import Status
     from jvs.gc.plan import Plan
     from jvs.gc.retention import Policy
     from jvs.restore.run import Done
-    from jvs.status import Status
     from jvs.verify import SnapshotReport
 
 Path = str | os.PathLike
@@ -237,7 +237,7 @@ class Repository:
 
     def status(self, worktree: str | None = None) -> Status:
         """Return where a worktree is and what changed since its head. Writes nothing."""
-        from jvs import status
+        from jvs.compare import status
 
         return status.look(self._store, self._store.worktree_name(worktree))
 
@@ -246,7 +246,7 @@ class Repository:
 
         Errors: E_NOT_FOUND, E_AMBIGUOUS, E_PAYLOAD_HASH_MISMATCH, E_IO.
         """
-        from jvs import diff
+        from jvs.compare import diff
 
         name = self._store.worktree_name(worktree)
         with self._store.reading():

@@ -5,13 +5,14 @@ Source: jvs-status(1).
 
 from __future__ import annotations
 
-from jvs import change, diff_text, history_text, terminal
+from jvs import diff_text, history_text, terminal
+from jvs.compare import changes
 from jvs.store import lineage, refs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.change import Folded
-    from jvs.status import Status
+    from jvs.compare.changes import Folded
+    from jvs.compare.status import Status
     from jvs.store.layout import Layout
     from jvs.terminal import Terminal
 
@@ -35,7 +36,7 @@ def short(found: Status, screen: Terminal, *, zero: bool, plain: bool) -> bytes:
 def long(layout: Layout, found: Status, screen: Terminal) -> str:
     """Return where the worktree stands and what changed in it, fit to the screen."""
     lines = [*_where(layout, found, screen), f"Engine: {found.engine}"]
-    folded = change.fold(found.diff.changes)
+    folded = changes.fold(found.diff.changes)
     if found.head is None:
         lines += ["", *_first(folded, screen)]
     elif found.diff.changes:

@@ -14,7 +14,7 @@ from jvs.errors import NAMING, PayloadHashMismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.change import Change
+    from jvs.compare.changes import Change
 
 RAISES = (*NAMING, PayloadHashMismatch)
 SEE_ALSO = ("jvs-diff(1)", "jvs-ls-tree(1)", "jvs-hash-tree(1)")
@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Compare two trees."""
-    from jvs import diff, listing
+    from jvs.compare import diff, listing
 
     forest = listing.Forest(lambda: cli.open_store(args))
     changes = diff.tree_changes(forest.load, forest.find(args.before), forest.find(args.after))
@@ -49,7 +49,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 def _line(change: Change, zero: bool) -> bytes:
     from jvs import terminal
-    from jvs.change import show_mode
+    from jvs.compare.changes import show_mode
 
     old, new = change.old, change.new
     fields = [

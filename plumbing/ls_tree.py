@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """List one tree."""
-    from jvs import listing
+    from jvs.compare import listing
     from jvs.fs import listing as fs_listing
 
     forest = listing.Forest(lambda: cli.open_store(args))

@@ -15,7 +15,7 @@ from jvs.errors import NAMING, PayloadHashMismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.diff import Diff
+    from jvs.compare.diff import Diff
     from jvs.store.store import Store
     from jvs.terminal import Terminal
 
@@ -60,7 +60,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _compare(store: Store, args: argparse.Namespace) -> Diff:
-    from jvs import diff
+    from jvs.compare import diff
     from jvs.store import refs
 
     name = store.worktree_name(args.worktree)

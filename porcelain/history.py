@@ -50,7 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Choose the snapshots; text is made only when it is wanted, while it is read."""
-    from jvs import fields, history, history_text
+    from jvs import fields, history_text
+    from jvs.compare import history
 
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)

@@ -29,7 +29,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Read one descriptor, and what is known about the snapshot beside it."""
-    from jvs import history, show_text
+    from jvs import show_text
+    from jvs.compare import history
     from jvs.store import lineage, refs
 
     store = cli.open_store(args)

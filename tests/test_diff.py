@@ -8,7 +8,9 @@ import subprocess
 import making
 import pytest
 
-from jvs import change, diff, diff_text, patch, status
+from jvs import diff_text, patch
+from jvs.compare import changes as compare_changes
+from jvs.compare import diff, status
 from jvs.errors import NotFound
 from jvs.terminal import Terminal
 
@@ -64,7 +66,7 @@ def test_a_moved_file_is_a_rename(store, main):
     (main / "b").mkdir()
     (main / "a/data.bin").rename(main / "b/data.bin")
     found = diff.against_files(store, first, "main")
-    (moved,) = found.of(change.RENAMED)
+    (moved,) = found.of(compare_changes.RENAMED)
     assert (moved.old_path, moved.path) == (b"a/data.bin", b"b/data.bin")
     assert moved.as_json()["old_path"] == "a/data.bin"
 
@@ -77,7 +79,7 @@ def test_renames_prefer_the_same_name_and_pair_each_file_once(store, main):
     (main / "x/two").rename(main / "y/two")
     making.write(main, {"y/third": "same"})
     found = diff.against_files(store, first, "main")
-    pairs = {c.path: c.old_path for c in found.of(change.RENAMED)}
+    pairs = {c.path: c.old_path for c in found.of(compare_changes.RENAMED)}
     assert pairs == {b"y/two": b"x/two", b"y/third": b"x/one"}
     assert (b"y/two-other", "added") in [(c.path, c.what) for c in found.changes]
 
@@ -88,7 +90,7 @@ def test_empty_files_and_links_are_never_renames(store, main):
     first = making.snapshot(store)["snapshot_id"]
     (main / "empty").rename(main / "void")
     (main / "link").rename(main / "chain")
-    assert diff.against_files(store, first, "main").of(change.RENAMED) == []
+    assert diff.against_files(store, first, "main").of(compare_changes.RENAMED) == []
 
 
 def test_paths_limit_a_difference(store, main):
@@ -183,7 +185,7 @@ def test_directories_that_came_as_a_whole_are_folded(store, main):
     making.write(main, {"old/x": "12"})
     first = making.snapshot(store)["snapshot_id"]
     making.write(main, {"new/deep/a": "123", "new/b": "4", "old/y": "5"})
-    rows = change.fold(diff.against_files(store, first, "main").changes)
+    rows = compare_changes.fold(diff.against_files(store, first, "main").changes)
     assert [(r.change.path, r.files, r.bytes) for r in rows] == [(b"new", 2, 4), (b"old/y", 1, 1)]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import making
 import pytest
 
-from jvs import fields, graph, history, history_text, template
+from jvs import fields, history_text, template
+from jvs.compare import graph, history
 from jvs.errors import UsageError
 from jvs.store import descriptor, lineage
 

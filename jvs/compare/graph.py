@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from jvs.history import Choice
+    from jvs.compare.history import Choice
 
 
 def choose(found: dict[str, dict[str, Any]], choice: Choice) -> dict[str, dict[str, Any]]:

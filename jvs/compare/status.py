@@ -5,15 +5,16 @@ Source: jvs-status(1).
 
 from __future__ import annotations
 
-from jvs import canon, diff
-from jvs.change import ADDED, MODIFIED, REMOVED
+from jvs import canon
+from jvs.compare import diff
+from jvs.compare.changes import ADDED, MODIFIED, REMOVED
 from jvs.errors import JvsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.diff import Diff
+    from jvs.compare.diff import Diff
     from jvs.store.store import Store
 
 

@@ -8,7 +8,7 @@ Source: jvs-diff(1); jvs-format(5), Tree hash.
 from __future__ import annotations
 
 from jvs import canon
-from jvs.change import LETTERS, Change, is_below, pair_renames
+from jvs.compare.changes import LETTERS, Change, is_below, pair_renames
 from jvs.fs import listing
 from jvs.store import lineage, refs
 from jvs.tree import node
