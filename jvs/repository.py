@@ -175,14 +175,14 @@ class Repository:
 
         Durable: yes. Errors: E_NOT_FOUND when there is none, E_EXISTS, E_BUSY, E_NO_SPACE, E_IO.
         """
-        from jvs import undo
+        from jvs.worktrees import undo
 
         name = self._store.worktree_name(worktree)
         return undo.undo(self._store, name, redo=redo, operation_id=operation_id)[0]
 
     def operations(self, worktree: str | None = None) -> list[dict[str, Any]]:
         """Return what can be undone, newest first."""
-        from jvs import undo
+        from jvs.worktrees import undo
 
         return undo.operations(self._store, self._store.worktree_name(worktree))
 
@@ -191,8 +191,9 @@ class Repository:
 
         Durable: yes. Errors: E_NOT_FOUND, E_AMBIGUOUS, E_EXISTS, E_NAME_INVALID, E_PAYLOAD_HASH_MISMATCH, E_IO.
         """
-        from jvs import fork, names
+        from jvs import names
         from jvs.store import refs
+        from jvs.worktrees import fork
 
         name = names.check_worktree_name(name)
         with self._store.changing(name):
@@ -200,7 +201,8 @@ class Repository:
 
     def create(self, name: str) -> dict[str, Any]:
         """Make an empty worktree. Durable: yes. Errors: E_EXISTS, E_NAME_INVALID, E_IO."""
-        from jvs import fork, names
+        from jvs import names
+        from jvs.worktrees import fork
 
         name = names.check_worktree_name(name)
         with self._store.changing(name):
@@ -208,11 +210,12 @@ class Repository:
 
     def rename(self, old: str, new: str) -> None:
         """Rename a worktree. Durable: yes. Errors: E_USAGE for main, E_NOT_FOUND, E_EXISTS, E_NAME_INVALID."""
-        from jvs import names, relocate
+        from jvs import names
+        from jvs.worktrees import move
 
         old = names.check_worktree_name(old)
         with self._store.changing(old):
-            relocate.rename(self._store, old, new)
+            move.rename(self._store, old, new)
 
     def remove(self, name: str, *, discard: bool = False) -> dict[str, Any]:
         """Remove a worktree; all of it is kept for `undo` unless `discard`.
@@ -220,11 +223,12 @@ class Repository:
         Shape: `name`, `changes` (entries that no snapshot holds, None when unknown), `bytes`, `operation_id`.
         Durable: yes. Errors: E_USAGE for main, E_NOT_FOUND, E_IO.
         """
-        from jvs import names, relocate
+        from jvs import names
+        from jvs.worktrees import move
 
         name = names.check_worktree_name(name)
         with self._store.changing(name):
-            return relocate.remove(self._store, name, discard=discard)
+            return move.remove(self._store, name, discard=discard)
 
     def history(self, worktree: str | None = None, *, limit: int | None = None) -> list[dict[str, Any]]:
         """Return the descriptors of a worktree's line, newest first; collected ones have `collected` set."""

@@ -29,8 +29,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Move one head, or do step 11."""
-    from jvs import heads, pipeline
+    from jvs import pipeline
     from jvs.publish import steps
+    from jvs.worktrees import heads
 
     if args.record:
         return pipeline.record_step(args, steps.update_head)

@@ -41,8 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Undo, redo or list."""
-    from jvs import restore_text, undo
+    from jvs import restore_text
     from jvs.store import worktree
+    from jvs.worktrees import undo
 
     if args.redo and args.operation is not None:
         raise UsageError("--redo takes no OPERATION", hint="an operation is named alone: 'jvs undo OPERATION'")
@@ -68,7 +69,8 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _list(store: Store, name: str) -> cli.Result:
-    from jvs import restore_text, undo
+    from jvs import restore_text
+    from jvs.worktrees import undo
 
     found = undo.operations(store, name)
     items = [

@@ -30,8 +30,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Make it."""
-    from jvs import fork, names
+    from jvs import names
     from jvs.store import refs
+    from jvs.worktrees import fork
 
     store = cli.open_store(args)
     name = names.check_worktree_name(args.name)

@@ -41,7 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Fork."""
-    from jvs import fork, names
+    from jvs import names
+    from jvs.worktrees import fork
 
     store = cli.open_store(args)
     here = store.worktree_name()

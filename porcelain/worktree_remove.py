@@ -34,8 +34,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Remove."""
-    from jvs import names, relocate
+    from jvs import names
     from jvs.restore import journal
+    from jvs.worktrees import move
 
     store = cli.open_store(args)
     name = names.check_worktree_name(args.name)
@@ -44,7 +45,7 @@ def work(args: argparse.Namespace) -> cli.Result:
             f"you are inside worktree '{name}'", hint=f"go elsewhere first: cd '{store.root}'", worktree=name
         )
     with store.changing(name):
-        done = relocate.remove(store, name, discard=args.discard)
+        done = move.remove(store, name, discard=args.discard)
     journal.prune(store, name)
     return cli.Result(done, _text(done))
 

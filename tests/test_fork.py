@@ -9,10 +9,11 @@ import pytest
 from making import main_of, make_store, run, snapshot, violations, write
 from zoo import describe_tree, diff_trees, make_zoo
 
-from jvs import errors, fork
+from jvs import errors
 from jvs.engine import base as engine
 from jvs.fs import durable
 from jvs.store.store import Store
+from jvs.worktrees import fork
 
 
 @pytest.fixture

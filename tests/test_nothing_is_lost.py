@@ -19,10 +19,11 @@ from making import main_of, make_store, open_store, snapshot, violations, write
 from treefacts import remove_tree
 from zoo import describe_tree, diff_trees
 
-from jvs import errors, fork, relocate, undo
+from jvs import errors
 from jvs.restore import run as restore
 from jvs.store import worktree
 from jvs.store.store import Store
+from jvs.worktrees import fork, move, undo
 
 
 def everything(store: Store) -> set[bytes]:
@@ -152,14 +153,14 @@ class Machine(RuleBasedStateMachine):
         if name != "main":
             self.count += 1
             with self.store.changing(name):
-                relocate.rename(self.store, name, f"r{self.count}")
+                move.rename(self.store, name, f"r{self.count}")
 
     @rule(data=st.data())
     def remove(self, data):
         name = self.place(data)
         if name != "main":
             with self.store.changing(name):
-                relocate.remove(self.store, name)
+                move.remove(self.store, name)
 
     @rule(data=st.data(), number=st.integers(1, 60), what=st.sampled_from(["restore", "undo", "remove"]))
     def crash(self, data, number, what):
@@ -174,7 +175,7 @@ class Machine(RuleBasedStateMachine):
                     undo.undo(store, name)
                 elif what == "remove" and name != "main":
                     with store.changing(name):
-                        relocate.remove(store, name)
+                        move.remove(store, name)
                 else:
                     with store.changing(name):
                         restore.restore(store, name, target)
@@ -251,12 +252,12 @@ def do_fork(store: Store, first: str) -> None:
 
 def do_rename(store: Store, first: str) -> None:
     with store.changing("side"):
-        relocate.rename(store, "side", "other")
+        move.rename(store, "side", "other")
 
 
 def do_remove(store: Store, first: str) -> None:
     with store.changing("side"):
-        relocate.remove(store, "side")
+        move.remove(store, "side")
 
 
 CRASHES = {

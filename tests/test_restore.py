@@ -10,11 +10,12 @@ import pytest
 from making import main_of, make_store, open_store, plumb, run, snapshot, violations, write
 from zoo import describe_tree, diff_trees, make_zoo
 
-from jvs import errors, undo
+from jvs import errors
 from jvs.fs import durable, metadata
 from jvs.restore import entries, journal, replace
 from jvs.restore import run as restore
 from jvs.store.store import Store
+from jvs.worktrees import undo
 
 
 def go(store: Store, target: str, name: str = "main", **more) -> restore.Done:

@@ -8,12 +8,12 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import fork
 from jvs.engine import base as engine
 from jvs.engine.btrfs import engine as btrfs
 from jvs.errors import PayloadHashMismatch
 from jvs.store import tamper_check
 from jvs.store.store import Store
+from jvs.worktrees import fork
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ import pytest
 from making import main_of, make_store, open_store, run, snapshot, violations, write
 from zoo import describe_tree, diff_trees
 
-from jvs import errors, fork, undo
+from jvs import errors
 from jvs.restore import run as restore
 from jvs.store import worktree
 from jvs.store.store import Store
+from jvs.worktrees import fork, undo
 
 
 def go(store: Store, target: str, name: str = "main", **more) -> restore.Done:

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 HANDLERS = {
     "snapshot": "jvs.publish.steps",
-    "head_update": "jvs.heads",
+    "head_update": "jvs.worktrees.heads",
     "restore": "jvs.restore.run",
     "undo": "jvs.restore.run",
-    "worktree_create": "jvs.fork",
-    "worktree_fork": "jvs.fork",
-    "worktree_rename": "jvs.relocate",
-    "worktree_remove": "jvs.relocate",
+    "worktree_create": "jvs.worktrees.fork",
+    "worktree_fork": "jvs.worktrees.fork",
+    "worktree_rename": "jvs.worktrees.move",
+    "worktree_remove": "jvs.worktrees.move",
     "gc_run": "jvs.gc.run",
     "pin": "jvs.gc.pins",
     "unpin": "jvs.gc.pins",

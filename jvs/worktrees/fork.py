@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 
-from jvs import clock, progress, register
+from jvs import clock, progress
 from jvs.engine import base as engine
 from jvs.errors import JvsError, NameInvalid, NotFound, PayloadHashMismatch, UsageError, from_oserror
 from jvs.fs import durable
 from jvs.store import audit, intent, lineage, node_store, records, refs, tamper_check, worktree
+from jvs.worktrees import registration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,14 +74,14 @@ def fork(store: Store, snapshot_id: str, name: str, *, verify: bool = False) -> 
 
 
 def _make(store: Store, name: str, snapshot_id: str | None, operation: str, *, verify: bool) -> dict[str, Any]:
-    name = register.check_free(store, name)
+    name = registration.check_free(store, name)
     record = lineage.load_visible(store, snapshot_id) if snapshot_id is not None else None
     if record is not None and (verify or not tamper_check.is_untouched(store, record)):
         node_store.Trees(store).rebuild(record)
     event = audit.event(operation, store.actor, target=snapshot_id, worktree=name)
     operation_id = clock.new_operation_id()
     config = worktree.new_config(name, snapshot_id, event["event_id"])
-    pending = register.begin(store, operation, name, event, operation_id, snapshot_id=snapshot_id)
+    pending = registration.begin(store, operation, name, event, operation_id, snapshot_id=snapshot_id)
     try:
         used, degraded = _stage(store, record, _staged(store, operation_id))
         _park_config(store, operation_id, config)
@@ -91,7 +92,7 @@ def _make(store: Store, name: str, snapshot_id: str | None, operation: str, *, v
         if isinstance(error, OSError):
             raise from_oserror(error, f"making worktree '{name}'") from error
         raise
-    register.end(store, pending)
+    registration.end(store, pending)
     return {**config, "path": store.layout.worktree_dir(name), "engine": used, "degraded": degraded}
 
 
@@ -143,7 +144,7 @@ def _staged(store: Store, operation_id: str) -> str:
 
 def _park_config(store: Store, operation_id: str, config: dict[str, Any]) -> None:
     """Write a configuration where nobody reads it yet. Durable: yes."""
-    home, parked = store.layout.undo_dir(operation_id), register.parked(store, operation_id)
+    home, parked = store.layout.undo_dir(operation_id), registration.parked(store, operation_id)
     os.mkdir(home, 0o700)
     os.mkdir(parked, 0o700)
     records.save(os.path.join(parked, "config.json"), config)
@@ -156,8 +157,8 @@ def _publish_staged(store: Store, pending: dict[str, Any]) -> None:
     operation_id, name = pending["operation_id"], pending["worktree"]
     if os.path.lexists(_staged(store, operation_id)):
         durable.publish(_staged(store, operation_id), store.layout.worktree_dir(name))
-    if os.path.lexists(register.parked(store, operation_id)):
-        durable.publish(register.parked(store, operation_id), register.config_dir(store, name))
+    if os.path.lexists(registration.parked(store, operation_id)):
+        durable.publish(registration.parked(store, operation_id), registration.config_dir(store, name))
     durable.remove_tree(store.layout.undo_dir(operation_id))
     durable.fsync_dir(store.layout.undo)  # or a crash brings the directory back when no intent names it any more
 
@@ -167,7 +168,9 @@ def _is_published(store: Store, pending: dict[str, Any]) -> bool:
     operation_id, name = pending["operation_id"], pending["worktree"]
     if os.path.lexists(_staged(store, operation_id)):
         return False
-    known = os.path.lexists(register.parked(store, operation_id)) or os.path.lexists(register.config_dir(store, name))
+    known = os.path.lexists(registration.parked(store, operation_id)) or os.path.lexists(
+        registration.config_dir(store, name)
+    )
     return known and os.path.isdir(store.layout.worktree_dir(name))
 
 
@@ -187,5 +190,5 @@ def settle(store: Store, pending: dict[str, Any]) -> str:
         _roll_back(store, pending)
         return f"rolled back the unfinished worktree '{name}'"
     _publish_staged(store, pending)
-    register.end(store, pending)
+    registration.end(store, pending)
     return f"completed the worktree '{name}'"

@@ -109,16 +109,16 @@ def _worktree_of(record: dict[str, Any]) -> str:
 
 
 def _undo(store: Store, record: dict[str, Any]) -> restore.Done | None:
-    from jvs import relocate
+    from jvs.worktrees import move
 
     if record["kind"] == "worktree_rename":
-        relocate.rename(store, record["details"]["new_name"], record["worktree"], undoes=record)
+        move.rename(store, record["details"]["new_name"], record["worktree"], undoes=record)
         return None
     if record["kind"] == "worktree_remove":
         if record["details"].get("gone", True):
-            relocate.give_back(store, record)
+            move.give_back(store, record)
         else:
-            relocate.remove(store, record["worktree"], undoes=record)
+            move.remove(store, record["worktree"], undoes=record)
         return None
     return undo_restore(store, record)
 

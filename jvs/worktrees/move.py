@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 
-from jvs import clock, register
+from jvs import clock
 from jvs.engine import base as engine
 from jvs.errors import JvsError, UsageError, from_oserror
 from jvs.fs import durable, locks
@@ -16,6 +16,7 @@ from jvs.names import check_worktree_name
 from jvs.restore import journal
 from jvs.store import audit, intent, node_store, records, worktree, worktree_scan
 from jvs.store.layout import MAIN
+from jvs.worktrees import registration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def rename(store: Store, old: str, new: str, *, undoes: dict[str, Any] | None = 
     config = worktree.load(store.layout, old)
     store.require_worktree(old)
     with locks.acquire(store.layout.lock(f"worktree-{check_worktree_name(new)}"), wait=store.settings.wait):
-        new = register.check_free(store, new)
+        new = registration.check_free(store, new)
         details = {"from": old, "to": new}
         event = _event(store, "worktree_rename", new, undoes, details)
         pending, record = _journaled(
@@ -50,18 +51,18 @@ def rename(store: Store, old: str, new: str, *, undoes: dict[str, Any] | None = 
 def _forward_rename(store: Store, pending: dict[str, Any]) -> None:
     """Take the old name off the register, rename, register the new name. Can be repeated."""
     layout, old, new = store.layout, pending["worktree"], pending["new_name"]
-    parked = register.parked(store, pending["operation_id"])
-    if os.path.lexists(register.config_dir(store, old)) and not os.path.lexists(parked):
-        durable.publish(register.config_dir(store, old), parked)
+    parked = registration.parked(store, pending["operation_id"])
+    if os.path.lexists(registration.config_dir(store, old)) and not os.path.lexists(parked):
+        durable.publish(registration.config_dir(store, old), parked)
     if os.path.lexists(layout.worktree_dir(old)) and not os.path.lexists(layout.worktree_dir(new)):
         durable.publish(layout.worktree_dir(old), layout.worktree_dir(new))
     if os.path.lexists(parked):
         path = os.path.join(parked, "config.json")
         config = records.load(path, worktree.FIELDS, JvsError)
         records.save(path, {**config, "name": new, "event_id": pending["audit"]["event_id"]})
-        durable.publish(parked, register.config_dir(store, new))
+        durable.publish(parked, registration.config_dir(store, new))
     _rename_rows(store, old, new)
-    register.end(store, pending)
+    registration.end(store, pending)
 
 
 def _rename_rows(store: Store, old: str, new: str) -> None:
@@ -134,23 +135,23 @@ def remove(store: Store, name: str, *, discard: bool = False, undoes: dict[str, 
 def _forward_remove(store: Store, pending: dict[str, Any]) -> None:
     """Take the worktree off the register, then move its directory to `undo/`. Can be repeated."""
     layout, name, operation_id = store.layout, pending["worktree"], pending["operation_id"]
-    parked, kept = register.parked(store, operation_id), os.path.join(layout.undo_dir(operation_id), "worktree")
-    if os.path.lexists(register.config_dir(store, name)) and not os.path.lexists(parked):
-        durable.publish(register.config_dir(store, name), parked)
+    parked, kept = registration.parked(store, operation_id), os.path.join(layout.undo_dir(operation_id), "worktree")
+    if os.path.lexists(registration.config_dir(store, name)) and not os.path.lexists(parked):
+        durable.publish(registration.config_dir(store, name), parked)
     if os.path.lexists(layout.worktree_dir(name)) and not os.path.lexists(kept):
         durable.publish(layout.worktree_dir(name), kept)
     store.index().forget(name)
     if pending["audit"]["details"].get("discard"):
         store.log().append(pending["audit"], after_seq=pending["audit_seq"])
         journal.discard(layout, operation_id)
-    register.end(store, pending)
+    registration.end(store, pending)
 
 
 def give_back(store: Store, record: dict[str, Any]) -> dict[str, Any]:
     """Put a removed worktree back where it was; the caller holds the lock of its name. Errors: E_EXISTS."""
     name = record["worktree"]
-    register.check_free(store, name)
-    parked = os.path.join(register.parked(store, record["operation_id"]), "config.json")
+    registration.check_free(store, name)
+    parked = os.path.join(registration.parked(store, record["operation_id"]), "config.json")
     config = records.load(parked, worktree.FIELDS, JvsError)
     event = _event(store, "worktree_remove", name, record, {"back": True})
     pending, made = _journaled(
@@ -162,15 +163,15 @@ def give_back(store: Store, record: dict[str, Any]) -> dict[str, Any]:
 
 def _forward_give_back(store: Store, pending: dict[str, Any]) -> None:
     layout, name, source = store.layout, pending["worktree"], pending["undoes"]
-    parked, kept = register.parked(store, source), os.path.join(layout.undo_dir(source), "worktree")
+    parked, kept = registration.parked(store, source), os.path.join(layout.undo_dir(source), "worktree")
     if os.path.lexists(kept) and not os.path.lexists(layout.worktree_dir(name)):
         durable.publish(kept, layout.worktree_dir(name))
     if not os.path.lexists(layout.worktree_dir(name)):  # its directory was missing when it was removed
         engine.best_for(layout.forks).make_worktree(layout.worktree_dir(name))
         durable.fsync_dir(layout.forks)
-    if os.path.lexists(parked) and not os.path.lexists(register.config_dir(store, name)):
-        durable.publish(parked, register.config_dir(store, name))
-    register.end(store, pending)
+    if os.path.lexists(parked) and not os.path.lexists(registration.config_dir(store, name)):
+        durable.publish(parked, registration.config_dir(store, name))
+    registration.end(store, pending)
 
 
 # What they have in common
@@ -212,7 +213,7 @@ def _journaled(
     details["asked_in"] = store.worktree_name()
     new_name = details.get("new_name")
     more = {"what": what, "new_name": new_name, "undoes": undoes["operation_id"] if undoes else None}
-    pending = register.begin(store, kind, name, event, operation_id, **more)
+    pending = registration.begin(store, kind, name, event, operation_id, **more)
     heads = {key: config.get(f"{key}_snapshot_id") for key in ("head", "latest", "base")}
     record = journal.new(
         kind, name, operation_id, seq=pending["audit_seq"], before=heads, after=heads, undoes=undoes, details=details
@@ -247,8 +248,10 @@ def _take_back(store: Store, pending: dict[str, Any]) -> None:
         gone = not os.path.lexists(layout.worktree_dir(pending["worktree"]))
         if gone or os.path.lexists(kept):
             return
-        if os.path.lexists(register.parked(store, operation_id)):
-            durable.publish(register.parked(store, operation_id), register.config_dir(store, pending["worktree"]))
+        if os.path.lexists(registration.parked(store, operation_id)):
+            durable.publish(
+                registration.parked(store, operation_id), registration.config_dir(store, pending["worktree"])
+            )
     journal.discard(layout, operation_id)
     intent.clear(layout, operation_id)
 
@@ -260,7 +263,7 @@ def settle(store: Store, pending: dict[str, Any]) -> str:
     try:
         journal.load(store.layout, operation_id)
     except FileNotFoundError:
-        if pending["audit"]["details"].get("discard") and not os.path.lexists(register.config_dir(store, name)):
+        if pending["audit"]["details"].get("discard") and not os.path.lexists(registration.config_dir(store, name)):
             _forward_remove(store, pending)
             return f"completed the {verb} of worktree '{name}'"
         journal.discard(store.layout, operation_id)
