@@ -9,7 +9,7 @@ from jvs import terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.doctor import Diagnosis
+    from jvs.check.doctor import Diagnosis
     from jvs.terminal import Terminal
 
 _COLORS = {"critical": "red", "error": "red", "warning": "yellow"}

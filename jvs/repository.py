@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
+    from jvs.check.verify import SnapshotReport
     from jvs.compare.diff import Diff
     from jvs.compare.status import Status
     from jvs.gc.plan import Plan
     from jvs.gc.retention import Policy
     from jvs.restore.run import Done
-    from jvs.verify import SnapshotReport
 
 Path = str | os.PathLike
 
@@ -263,7 +263,7 @@ class Repository:
 
     def verify(self, target: str | None = None, *, payload: bool = True) -> list[SnapshotReport]:
         """Check one snapshot, or all of them, reading every byte; damage is reported, not raised."""
-        from jvs import verify
+        from jvs.check import verify
 
         with self._store.reading():
             ids = verify.candidates(self._store.layout) if target is None else [self.resolve(target)]

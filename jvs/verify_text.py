@@ -10,9 +10,9 @@ from jvs.errors import AuditChainBroken, JvsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jvs.check.verify import SnapshotReport
     from jvs.store.audit import ChainReport
     from jvs.terminal import Terminal
-    from jvs.verify import SnapshotReport
 
 SHOWN_DIFFERENCES = 20
 

@@ -38,7 +38,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         report = audit_check.check(os.path.abspath(args.file), args.first_hash)
         problems = report.problems
     else:
-        from jvs import verify
+        from jvs.check import verify
 
         store = cli.open_store(args)
         with store.reading():

@@ -38,7 +38,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         return pipeline.record_step(args, steps.hash_payload)
     if args.dir is None:
         raise UsageError("name a directory, or use --record", hint="jvs-hash-tree DIR")
-    from jvs import verify
+    from jvs.check import verify
 
     found = verify.hash_directory(args.dir, jobs=args.jobs)
     value = {"root_hash": found.root_hash, "payload": found.payload()}

@@ -29,7 +29,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Check one snapshot."""
-    from jvs import names, verify
+    from jvs import names
+    from jvs.check import verify
     from jvs.store import refs
 
     store = cli.open_store(args)

@@ -49,7 +49,8 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _one(store: Store, args: argparse.Namespace) -> cli.Result:
-    from jvs import verify, verify_text
+    from jvs import verify_text
+    from jvs.check import verify
     from jvs.store import refs
 
     name = store.worktree_name(args.worktree)
@@ -70,13 +71,15 @@ def _one(store: Store, args: argparse.Namespace) -> cli.Result:
 
 def _is_candidate(store: Store, target: str) -> bool:
     """A full id is checked even when it is too damaged to be resolved."""
-    from jvs import names, verify
+    from jvs import names
+    from jvs.check import verify
 
     return names.is_snapshot_id(target) and target in verify.candidates(store.layout)
 
 
 def _all(store: Store, args: argparse.Namespace) -> cli.Result:
-    from jvs import verify, verify_text
+    from jvs import verify_text
+    from jvs.check import verify
 
     reports, problems, chain = verify.check_all(store, payload=not args.no_payload, jobs=args.jobs)
     errors = [report.error for report in reports if report.error] + problems

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from making import main_of, make_store, open_store, run, settings, snapshot, violations, write
 
-from jvs import clock, doctor, structure
+from jvs import clock
+from jvs.check import doctor, structure
 from jvs.errors import NotARepository, PathEscape, UsageError
 from jvs.fs import durable, locks
 from jvs.restore import run as restore

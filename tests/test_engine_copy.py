@@ -324,7 +324,7 @@ def test_store_into_a_mapped_page_is_seen_by_the_next_clone(ext4_dir: Path):
 
 
 def test_damage_in_the_store_does_not_spread_to_the_next_snapshot(tmp_path: Path) -> None:
-    from jvs import verify
+    from jvs.check import verify
     from jvs.publish import steps
     from jvs.store import init
     from jvs.store.settings import Settings

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from making import main_of, make_store, open_store, run, settings, snapshot, violations, write
 
-from jvs import clock, doctor, verify
+from jvs import clock
+from jvs.check import doctor, verify
 from jvs.engine import base as engine
 from jvs.errors import GcPlanMismatch, IOFailure, JvsError, LineageBroken, NoSpace, NotFound
 from jvs.fs import durable, locks

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from making import main_of, make_store, open_store, run, settings, snapshot, write
 
-from jvs import canon, doctor, verify
+from jvs import canon
+from jvs.check import doctor, verify
 from jvs.errors import DescriptorCorrupt, JvsError, NameInvalid, PathEscape
 from jvs.gc import pins, retention
 from jvs.gc import plan as gc_plan

@@ -291,7 +291,7 @@ def test_lost_nodes_do_not_make_a_snapshot_read_its_parent_or_fail(tmp_path):
 def test_a_look_that_read_much_is_quick_the_next_time_and_no_link_rests_on_it(tmp_path) -> None:
     import os
 
-    from jvs import verify
+    from jvs.check import verify
     from jvs.publish import steps
     from jvs.store import init, worktree_scan
     from jvs.store.settings import Settings

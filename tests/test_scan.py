@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from jvs import verify
+from jvs.check import verify
 from jvs.errors import CloneIncomplete, IOFailure
 from jvs.fs import listing
 from jvs.store import worktree_scan

@@ -143,6 +143,10 @@ def test_reading_commands_do_not_load_what_publishes_or_restores(tmp_path):
     for words in (["resolve", "HEAD"], ["cat-descriptor", "HEAD"], ["history"]):
         done, modules = started(words, cwd=tmp_path / "r")
         assert done.returncode == 0, done.stderr
-        assert not modules & {"jvs.restore.run", "jvs.gc.run", "jvs.worktrees.fork", "jvs.store.init", "jvs.doctor"}, (
-            words
-        )
+        assert not modules & {
+            "jvs.restore.run",
+            "jvs.gc.run",
+            "jvs.worktrees.fork",
+            "jvs.store.init",
+            "jvs.check.doctor",
+        }, words

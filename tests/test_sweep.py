@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jvs import clock, verify
+from jvs import clock
+from jvs.check import verify
 from jvs.tree import parallel, scan
 
 FUTURE_NS = 10**12

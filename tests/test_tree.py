@@ -13,7 +13,7 @@ import zoo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jvs import verify
+from jvs.check import verify
 from jvs.fs import listing
 from jvs.tree import node
 

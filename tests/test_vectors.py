@@ -16,7 +16,8 @@ from typing import Any
 import making
 import pytest
 
-from jvs import canon, names, verify
+from jvs import canon, names
+from jvs.check import verify
 from jvs.fs import listing
 from jvs.store import audit, audit_check, descriptor
 from jvs.tree import node

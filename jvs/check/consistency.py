@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 
-from jvs import names, verify
+from jvs import names
+from jvs.check import verify
+from jvs.check.findings import ADVANCE_HEAD, AUDIT_REPAIR, CLEAN_TMP, ERROR, WARNING, Finding, guarded, pending
+from jvs.check.structure import kind_of, lock_is_free
 from jvs.errors import IOFailure, JvsError, LineageBroken, NotFound, PartialSnapshot
-from jvs.findings import ADVANCE_HEAD, AUDIT_REPAIR, CLEAN_TMP, ERROR, WARNING, Finding, guarded, pending
 from jvs.gc import pins, retention, roots, tombstone
 from jvs.gc import plan as gc_plan
 from jvs.store import descriptor, intent, layout, lineage, worktree
-from jvs.structure import kind_of, lock_is_free
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import stat
 
+from jvs.check.findings import CLEAN_TMP, REBUILD_INDEX, WARNING, Finding, pending
 from jvs.errors import Busy, IOFailure, JvsError, PartialSnapshot, PathEscape, from_oserror
-from jvs.findings import CLEAN_TMP, REBUILD_INDEX, WARNING, Finding, pending
 from jvs.fs import locks, paths
 from jvs.store import layout
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 
 from jvs import canon, names
+from jvs.check.findings import CLEAN_INTENTS, CLEAN_TMP, ERROR, WARNING, Finding, pending
+from jvs.check.structure import kind_of, lock_is_free
 from jvs.errors import Busy, JvsError, PartialSnapshot
-from jvs.findings import CLEAN_INTENTS, CLEAN_TMP, ERROR, WARNING, Finding, pending
 from jvs.fs import locks
 from jvs.gc import run as gc
 from jvs.restore import journal
 from jvs.store import intent, layout, worktree
-from jvs.structure import kind_of, lock_is_free
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jvs import clock, consistency, findings, leftovers, names, structure, verify
+from jvs import clock, names
+from jvs.check import consistency, debris, findings, structure, verify
+from jvs.check.findings import Finding
 from jvs.errors import AuditChainBroken, Busy, IOFailure, JvsError, UsageError, from_oserror
-from jvs.findings import Finding
 from jvs.fs import durable, locks
 from jvs.gc import plan as gc_plan
 from jvs.gc import remove as gc_remove
@@ -97,10 +98,10 @@ def examine(store: Store, *, strict: bool = False, actions: list[str] | None = N
 
 def _look(store: Store, strict: bool, jobs: int) -> list[Finding]:
     """Look once; when something seems wrong and somebody was at work meanwhile, look again with nobody at work."""
-    before = leftovers.fingerprint(store.layout)
+    before = debris.fingerprint(store.layout)
     with _shared(store):
         found = _look_once(store)
-        if found and leftovers.fingerprint(store.layout) == before:
+        if found and debris.fingerprint(store.layout) == before:
             before = ""
     if found and before:
         with contextlib.suppress(Busy, IOFailure), _alone(store):
@@ -121,10 +122,10 @@ def _look_once(store: Store) -> list[Finding]:
     for check, subject in (
         (structure.find_in_settings, store),
         (structure.find_in_locks, here),
-        (leftovers.find_in_intents, store),
-        (leftovers.find_temporaries, store),
+        (debris.find_in_intents, store),
+        (debris.find_temporaries, store),
         (consistency.find_in_worktrees, store),
-        (leftovers.find_in_undo, store),
+        (debris.find_in_undo, store),
         (_check_snapshots, store),
         (_check_log, store),
         (consistency.find_in_collection, store),
@@ -258,9 +259,7 @@ def _clean_tmp(store: Store) -> list[str]:
     """Remove temporary names that no intent owns; nobody is at work now."""
     here, done = store.layout, []
     in_flight = {record.get("snapshot_id") for record in intent.load_all(here)}
-    doomed = [
-        path for path, snapshot_id in leftovers.temporaries(here) if not snapshot_id or snapshot_id not in in_flight
-    ]
+    doomed = [path for path, snapshot_id in debris.temporaries(here) if not snapshot_id or snapshot_id not in in_flight]
     doomed += [path for path in _odd(here.locks, lambda name: True) if os.path.islink(path) or not os.path.isdir(path)]
     doomed += _odd(here.plans, lambda name: gc_plan.is_plan_id(name.removesuffix(".json")))
     for path in dict.fromkeys(doomed):
