@@ -120,7 +120,8 @@ def _change_directory(directory: str) -> None:
 
 def _observe(args: argparse.Namespace, prog: str) -> None:
     """Install the observer that fits: remarks always, a trace when asked for, bars on a terminal."""
-    from jvs import progress, terminal
+    from jvs import progress
+    from jvs.ui import terminal
 
     trace = args.debug or os.environ.get("JVS_TRACE", "") not in ("", "0")
     bars = not (args.no_progress or args.json or trace) and sys.stderr.isatty()

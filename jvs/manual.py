@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import sys
 
-from jvs import commands, terminal
+from jvs import commands
+from jvs.ui import terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.terminal import Terminal
+    from jvs.ui.terminal import Terminal
 
 _GLOBAL = (
     ("-C DIR", "work as if started in DIR"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from jvs.terminal import Terminal
+    from jvs.ui.terminal import Terminal
 
 _CHUNK_LINES = 50
 
@@ -62,7 +62,7 @@ def emit(result: Result, args: argparse.Namespace) -> None:
     data = render(result, args)
     if data:
         if result.pager and not args.json and sys.stdout.isatty():
-            from jvs import terminal
+            from jvs.ui import terminal
 
             if terminal.page(data, os.environ):
                 return
@@ -102,7 +102,7 @@ def _fit(text: str, screen: Terminal) -> str:
     """Return sentences wrapped to a terminal; paths, fields between TABs and single words stay whole."""
     if all(len(line) <= screen.width for line in text.split("\n")):
         return text
-    from jvs import terminal
+    from jvs.ui import terminal
 
     lines = []
     for line in text.split("\n"):
@@ -121,7 +121,7 @@ def json_bytes(value: Any, indent: int | None = 2) -> bytes:
 
 def terminal_of(args: argparse.Namespace) -> Terminal:
     """Return what is known about stdout: width, colour."""
-    from jvs import terminal
+    from jvs.ui import terminal
 
     color = not args.no_color and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     tty = sys.stdout.isatty()
@@ -163,7 +163,7 @@ def put(lines: Iterable[str], screen: Terminal) -> bytes:
     encoding = sys.stdout.encoding or "utf-8"
     chunks = _in_chunks(line.encode(encoding, "backslashreplace") for line in lines)
     if screen.tty:
-        from jvs import terminal
+        from jvs.ui import terminal
 
         rest = terminal.page_stream(chunks, os.environ)
         if rest is None:
@@ -198,7 +198,7 @@ def complain(error: JvsError, prog: str, as_json: bool) -> None:
     if as_json:
         say(json_bytes(error.as_json()).decode("utf-8"))
         return
-    from jvs import terminal
+    from jvs.ui import terminal
 
     sentences = [f"{prog}: {error.name}: {error.message}"]
     if error.hint:
@@ -219,7 +219,7 @@ def _stderr() -> Terminal | None:
         width = _asked_width() or os.get_terminal_size(sys.stderr.fileno()).columns
     except (OSError, ValueError):
         return None
-    from jvs import terminal
+    from jvs.ui import terminal
 
     return terminal.Terminal(color=False, width=max(width, 20), tty=True)
 

@@ -38,7 +38,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     from jvs.fs import durable
     from jvs.restore import run as restore
     from jvs.restore.plan import Plan, Target
-    from jvs.terminal import show_path
+    from jvs.ui.terminal import show_path
 
     for path in (args.source, args.target):
         if not os.path.isdir(path):

@@ -48,8 +48,8 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _line(change: Change, zero: bool) -> bytes:
-    from jvs import terminal
     from jvs.compare.changes import show_mode
+    from jvs.ui import terminal
 
     old, new = change.old, change.new
     fields = [

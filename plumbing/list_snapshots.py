@@ -34,8 +34,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """List what is visible."""
-    from jvs import fields
     from jvs.store import lineage
+    from jvs.ui import fields
 
     if args.ids and args.format is not None:
         raise UsageError("--ids and --format exclude each other", hint="leave one of them out")

@@ -55,8 +55,8 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _line(path: bytes, entry: Entry, zero: bool) -> bytes:
-    from jvs import terminal
     from jvs.fs import listing as fs_listing
+    from jvs.ui import terminal
 
     fields = f"{entry[2]:04o}\t{fs_listing.KIND_NAMES[entry[1]]}\t{entry[4].hex()}\t{entry[3]}\t".encode()
     return fields + (path + b"\0" if zero else terminal.quote_path(path).encode("utf-8") + b"\n")

@@ -34,7 +34,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Find what is protected."""
     from jvs.gc import plan as gc_plan
     from jvs.gc import retention
-    from jvs.terminal import show_text
+    from jvs.ui.terminal import show_text
 
     store = cli.open_store(args)
     policy = retention.Policy.of(store.settings, retention.given(args))

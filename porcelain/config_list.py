@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jvs.store.settings import Settings
-    from jvs.terminal import Terminal
+    from jvs.ui.terminal import Terminal
 
 RAISES = OPENING
 SEE_ALSO = ("jvs-config-get(1)", "jvs-config-set(1)", "jvs-config(5)")
@@ -55,7 +55,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _text(values: dict[str, dict[str, Any]], show_origin: bool, screen: Terminal) -> str:
-    from jvs import terminal
+    from jvs.ui import terminal
 
     lines = []
     for key, item in values.items():
@@ -70,7 +70,7 @@ def _text(values: dict[str, dict[str, Any]], show_origin: bool, screen: Terminal
 
 
 def _show(value: Any) -> str:
-    from jvs import terminal
+    from jvs.ui import terminal
 
     return "(not set)" if value is None else terminal.show_json(value)
 

@@ -31,8 +31,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Check and write one setting."""
-    from jvs import terminal
     from jvs.store import settings, settings_file
+    from jvs.ui import terminal
 
     settings.check_key(args.key, "command line")
     if len(args.value) > 1 and settings.KEYS[args.key][0] != "list":

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.compare.diff import Diff
     from jvs.store.store import Store
-    from jvs.terminal import Terminal
+    from jvs.ui.terminal import Terminal
 
 RAISES = (*NAMING, PayloadHashMismatch)
 SEE_ALSO = ("jvs-status(1)", "jvs-history(1)", "jvs-restore(1)", "jvs-diff-tree(1)")
@@ -76,8 +76,8 @@ def _compare(store: Store, args: argparse.Namespace) -> Diff:
 
 
 def _text(store: Store, found: Diff, args: argparse.Namespace, screen: Terminal) -> str | bytes:
-    from jvs import diff_text, patch
     from jvs.store import refs
+    from jvs.ui import diff_text, patch
 
     if args.patch:
         return b"".join(patch.patch_chunks(found, screen))

@@ -62,8 +62,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Repair what was asked for, then look."""
-    from jvs import doctor_text, terminal
     from jvs.check import doctor
+    from jvs.ui import doctor_text, terminal
 
     if args.repair_list:
         listed = [{"action": action, "what": what} for action, what in doctor.ACTIONS.items()]

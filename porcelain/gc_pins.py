@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.terminal import Terminal
+    from jvs.ui.terminal import Terminal
 
 RAISES = (*OPENING, PartialSnapshot)
 SEE_ALSO = ("jvs-gc-pin(1)", "jvs-gc-unpin(1)", "jvs-gc-plan(1)")
@@ -43,7 +43,7 @@ def _text(found: list[dict[str, Any]], terminal: Terminal) -> str:
 
 
 def _lines(pin: dict[str, Any], terminal: Terminal) -> list[str]:
-    from jvs.terminal import cut, flow, show_text
+    from jvs.ui.terminal import cut, flow, show_text
 
     end = "for good" if pin["expires_at"] is None else f"until {pin['expires_at']}"
     parts = [

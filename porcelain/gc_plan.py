@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.terminal import Terminal
+    from jvs.ui.terminal import Terminal
 
 RAISES = CHANGING
 SEE_ALSO = ("jvs-gc-run(1)", "jvs-gc-pin(1)", "jvs-mark-live(1)", "jvs-config(5)", "jvs-protocol(7)")
@@ -57,7 +57,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _text(value: dict[str, Any], terminal: Terminal) -> str:
-    from jvs.terminal import flow, plural, size
+    from jvs.ui.terminal import flow, plural, size
 
     lines = flow(["GC Plan:", value["plan_id"]], terminal.width, 2)
     lines[0] = lines[0].replace("GC Plan:  ", "GC Plan: ")
@@ -81,7 +81,7 @@ def _text(value: dict[str, Any], terminal: Terminal) -> str:
 def _snapshot(snapshot: dict[str, Any], terminal: Terminal) -> list[str]:
     """Return the lines of one snapshot."""
     from jvs import clock
-    from jvs.terminal import age, cut, flow, pad, show_text
+    from jvs.ui.terminal import age, cut, flow, pad, show_text
 
     word, color = ("keep", "green") if snapshot["keep"] else ("drop", "red")
     when = age(clock.parse_rfc3339(snapshot["created_at"]))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from jvs.terminal import Terminal
+    from jvs.ui.terminal import Terminal
 
 RAISES = READING
 SEE_ALSO = ("jvs-show(1)", "jvs-diff(1)", "jvs-restore(1)", "jvs-list-snapshots(1)")
@@ -50,8 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Choose the snapshots; text is made only when it is wanted, while it is read."""
-    from jvs import fields, history_text
     from jvs.compare import history
+    from jvs.ui import fields, history_text
 
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)

@@ -31,11 +31,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Collect the facts."""
-    from jvs import about
+    from jvs.ui import info_text
 
     store = cli.open_store(args)
-    value = about.facts(store, store.worktree_name(args.worktree), sizes=args.sizes)
-    return cli.Result(value, lambda screen: about.page(value, screen))
+    value = info_text.facts(store, store.worktree_name(args.worktree), sizes=args.sizes)
+    return cli.Result(value, lambda screen: info_text.page(value, screen))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -49,10 +49,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Restore, or show what would change."""
-    from jvs import restore_text
     from jvs.restore import journal
     from jvs.restore import run as restore
     from jvs.store import hooks, refs
+    from jvs.ui import restore_text
 
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)
@@ -90,9 +90,9 @@ def _resolve(store: Store, target: str, name: str, *, forced: bool) -> str:
 
 
 def _dry_run(store: Store, name: str, target: str, paths: list[bytes] | None) -> cli.Result:
-    from jvs import restore_text
     from jvs.restore import plan
     from jvs.store import node_store, refs
+    from jvs.ui import restore_text
 
     with store.reading():
         snapshot_id = refs.resolve(store, target, name)
@@ -107,7 +107,7 @@ def _choose(store: Store, name: str, target: str | None) -> str:
     """Let a person choose among numbered candidates. Errors: E_NOT_FOUND, E_USAGE when nothing was chosen."""
     import sys
 
-    from jvs import restore_text
+    from jvs.ui import restore_text
 
     ids = restore_text.candidates(store, name, target)
     for line in restore_text.numbered(store, ids):

@@ -42,21 +42,21 @@ def work(args: argparse.Namespace) -> cli.Result:
         raise UsageError("name a command to run", hint="jvs run [--rollback] -- CMD ...")
     import shlex
 
-    from jvs import around
+    from jvs.ui import run_text
 
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)
     store.require_worktree(name)
     line = shlex.join(words)
-    before, created = around.snapshot(store, name, args.note or f"before: {line}"[:500], args.tag)
+    before, created = run_text.snapshot(store, name, args.note or f"before: {line}"[:500], args.tag)
     code = _run(words, quiet=args.json)
-    changes = around.changes(store, name, before)
+    changes = run_text.changes(store, name, before)
     rolled_back = bool(changes) and code != 0 and args.rollback
     if rolled_back:
-        around.restore_to(store, name, before)
+        run_text.restore_to(store, name, before)
     after = None
     if args.after and changes and not rolled_back:
-        after, _ = around.snapshot(store, name, f"after: {line}"[:500], args.tag)
+        after, _ = run_text.snapshot(store, name, f"after: {line}"[:500], args.tag)
     value = {
         "command": words,
         "exit": code,
@@ -67,7 +67,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         "after_snapshot_id": after,
         "changes": changes,
     }
-    return cli.Result(value, lambda screen: around.report(value, screen), exit=code)
+    return cli.Result(value, lambda screen: run_text.report(value, screen), exit=code)
 
 
 def _run(words: list[str], *, quiet: bool) -> int:

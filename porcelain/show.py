@@ -29,9 +29,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Read one descriptor, and what is known about the snapshot beside it."""
-    from jvs import show_text
     from jvs.compare import history
     from jvs.store import lineage, refs
+    from jvs.ui import show_text
 
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)

@@ -42,9 +42,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Publish, or say that nothing changed."""
-    from jvs import show_text
     from jvs.publish import steps
     from jvs.store import hooks, worktree_scan
+    from jvs.ui import show_text
 
     if args.path:
         raise UsageError(

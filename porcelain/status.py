@@ -35,8 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Look at the worktree."""
-    from jvs import status_text
     from jvs.compare import status
+    from jvs.ui import status_text
 
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)

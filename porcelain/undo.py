@@ -41,8 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Undo, redo or list."""
-    from jvs import restore_text
     from jvs.store import worktree
+    from jvs.ui import restore_text
     from jvs.worktrees import undo
 
     if args.redo and args.operation is not None:
@@ -69,7 +69,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _list(store: Store, name: str) -> cli.Result:
-    from jvs import restore_text
+    from jvs.ui import restore_text
     from jvs.worktrees import undo
 
     found = undo.operations(store, name)

@@ -49,9 +49,9 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _one(store: Store, args: argparse.Namespace) -> cli.Result:
-    from jvs import verify_text
     from jvs.check import verify
     from jvs.store import refs
+    from jvs.ui import verify_text
 
     name = store.worktree_name(args.worktree)
     if args.target is None:
@@ -78,8 +78,8 @@ def _is_candidate(store: Store, target: str) -> bool:
 
 
 def _all(store: Store, args: argparse.Namespace) -> cli.Result:
-    from jvs import verify_text
     from jvs.check import verify
+    from jvs.ui import verify_text
 
     reports, problems, chain = verify.check_all(store, payload=not args.no_payload, jobs=args.jobs)
     errors = [report.error for report in reports if report.error] + problems

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.terminal import Terminal
+    from jvs.ui.terminal import Terminal
 
 RAISES = (*CHANGING, Ambiguous, Exists, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-worktree-create(1)", "jvs-worktree-remove(1)", "jvs-worktree-path(1)", "jvs-engines(7)")
@@ -60,7 +60,7 @@ def _text(made: dict[str, Any], name: str, snapshot_id: str, screen: Terminal) -
     lines.append(made["path"])
     if not made["degraded"]:
         return "\n".join(lines) + "\n"
-    from jvs import history_text, terminal
+    from jvs.ui import history_text, terminal
 
     for loss in made["degraded"][:10]:
         lines += terminal.wrap(history_text.show_loss(loss), screen, "not kept: ", "  ")

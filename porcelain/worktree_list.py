@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jvs.store.store import Store
-    from jvs.terminal import Terminal
+    from jvs.ui.terminal import Terminal
 
 RAISES = READING
 SEE_ALSO = ("jvs-worktree-fork(1)", "jvs-worktree-path(1)", "jvs-status(1)")
@@ -61,8 +61,8 @@ def _item(store: Store, name: str) -> dict[str, Any]:
 
 
 def _table(screen: Terminal, store: Store, items: list[dict[str, Any]]) -> str:
-    from jvs import terminal
     from jvs.store import refs
+    from jvs.ui import terminal
 
     short = refs.ShortIds.among_all(store.layout)
     width = max((len(item["name"]) for item in items), default=0)

@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     "errors commands",
     "names clock",
-    "progress terminal",
-    "canon fs.paths store.layout fs.listing template gc.retention",
+    "progress ui.terminal",
+    "canon fs.paths store.layout fs.listing ui.template gc.retention",
     "fs.durable fs.locks",
     "tree.node fs.copyfile tree.hasher tree.rows tree.index tree.builder tree.prune tree.parallel tree.racy tree.scan tree.hash_source fs.metadata store.records store.settings "
     "tree.path_filter",
@@ -25,10 +25,10 @@ LAYERS = (
     "store.recovery store.store store.settings_file",
     "store.lineage store.refs store.node_store gc.pins store.init restore.journal compare.listing store.worktree_scan worktrees.registration gc.tombstone gc.reach gc.roots",
     "publish.steps publish.record publish.payload worktrees.heads check.verify compare.changes compare.diff compare.status gc.plan compare.history compare.graph store.hooks restore.plan store.tamper_check",
-    "restore.run worktrees.fork worktrees.move gc.run gc.remove around",
+    "restore.run worktrees.fork worktrees.move gc.run gc.remove ui.run_text",
     "worktrees.undo check.findings check.structure check.debris check.consistency",
-    "history_text fields diff_text patch status_text restore_text show_text verify_text about manual",
-    "check.doctor doctor_text repository suites",
+    "ui.history_text ui.fields ui.diff_text ui.patch ui.status_text ui.restore_text ui.show_text ui.verify_text ui.info_text manual",
+    "check.doctor ui.doctor_text repository suites",
     "completion completion_bash completion_fish",
     "dispatch arguments output",
     "cli",
@@ -194,7 +194,7 @@ ALLOWED = {
     "what reads time and randomness": (READS_TIME, {"clock", "engine.juicefs.control"}),
     "what starts processes": (
         PROCESSES,
-        {"engine.juicefs.client", "store.hooks", "dispatch", "tree.parallel", "terminal"},
+        {"engine.juicefs.client", "store.hooks", "dispatch", "tree.parallel", "ui.terminal"},
     ),
     "what prints, exits and reads the environment": (
         SPEAKS,
@@ -202,7 +202,7 @@ ALLOWED = {
     ),
 }
 """Rule -> names, modules of the library that may use them. `dispatch` hands an unknown word to a program on PATH;
-`terminal` runs the pager for a command; `tree.parallel` forks helpers, which end themselves; `engine.juicefs.control` is run as a
+`ui.terminal` runs the pager for a command; `tree.parallel` forks helpers, which end themselves; `engine.juicefs.control` is run as a
 program of its own, which imports nothing of jvs by then."""
 
 

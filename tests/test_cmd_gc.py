@@ -5,7 +5,7 @@ from __future__ import annotations
 import making
 import pytest
 
-from jvs import terminal
+from jvs.ui import terminal
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import subprocess
 import making
 import pytest
 
-from jvs import diff_text, patch
 from jvs.compare import changes as compare_changes
 from jvs.compare import diff, status
 from jvs.errors import NotFound
-from jvs.terminal import Terminal
+from jvs.ui import diff_text, patch
+from jvs.ui.terminal import Terminal
 
 PLAIN = Terminal(color=False, width=80, tty=False)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import making
 import pytest
 
-from jvs import fields, history_text, template
 from jvs.compare import graph, history
 from jvs.errors import UsageError
 from jvs.store import descriptor, lineage
+from jvs.ui import fields, history_text, template
 
 
 def record(snapshot_id, parent, **more):

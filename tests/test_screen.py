@@ -17,7 +17,8 @@ import termios
 import making
 import pytest
 
-from jvs import commands, terminal
+from jvs import commands
+from jvs.ui import terminal
 
 PROGRAM = "import sys; from jvs.cli import main; sys.exit(main())"
 LONG = "a very long directory name that goes on and on/and in it a file of a name that is even longer than that.txt"

@@ -10,8 +10,9 @@ import sys
 
 import pytest
 
-from jvs import clock, terminal
-from jvs.terminal import Reporter, Terminal
+from jvs import clock
+from jvs.ui import terminal
+from jvs.ui.terminal import Reporter, Terminal
 
 PLAIN = Terminal(color=False, width=80, tty=False)
 

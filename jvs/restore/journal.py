@@ -214,7 +214,7 @@ def prune(store: Store, name: str) -> int:
     except (OSError, Busy, JvsError):
         return 0
     if gone:
-        from jvs.terminal import size
+        from jvs.ui.terminal import size
 
         progress.remark(f"let go of {size(gone)} that operations kept longer ago than can be undone")
     return gone

@@ -5,9 +5,10 @@ Source: jvs-history(1).
 
 from __future__ import annotations
 
-from jvs import clock, terminal
+from jvs import clock
 from jvs.compare import graph, history
 from jvs.store import refs
+from jvs.ui import terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from jvs.compare.history import Choice, Marks
     from jvs.store.store import Store
-    from jvs.terminal import Terminal
+    from jvs.ui.terminal import Terminal
 
     Piece = tuple[str, tuple[str, ...]]
 

@@ -5,14 +5,14 @@ Source: jvs-verify(1).
 
 from __future__ import annotations
 
-from jvs import terminal
 from jvs.errors import AuditChainBroken, JvsError
+from jvs.ui import terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.check.verify import SnapshotReport
     from jvs.store.audit import ChainReport
-    from jvs.terminal import Terminal
+    from jvs.ui.terminal import Terminal
 
 SHOWN_DIFFERENCES = 20
 

@@ -5,17 +5,17 @@ Source: jvs-info(1).
 
 from __future__ import annotations
 
-from jvs import history_text, terminal
 from jvs.engine import base as engine
 from jvs.errors import JvsError
 from jvs.store import intent, layout, lineage, worktree
+from jvs.ui import history_text, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from jvs.store.store import Store
-    from jvs.terminal import Terminal
+    from jvs.ui.terminal import Terminal
 
 _COSTS = {
     "O(1)": "O(1): the same for any number and size of files",

@@ -5,9 +5,10 @@ Source: jvs-restore(1), jvs-undo(1).
 
 from __future__ import annotations
 
-from jvs import clock, history_text, terminal
+from jvs import clock
 from jvs.errors import Ambiguous
 from jvs.store import lineage, refs
+from jvs.ui import history_text, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from jvs.restore.plan import Plan
     from jvs.restore.run import Done
     from jvs.store.store import Store
-    from jvs.terminal import Terminal
+    from jvs.ui.terminal import Terminal
 
 LISTED = 20
 _LOSSES = 10

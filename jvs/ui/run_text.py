@@ -5,19 +5,20 @@ Source: jvs-run(1).
 
 from __future__ import annotations
 
-from jvs import canon, terminal
+from jvs import canon
 from jvs.publish import steps
 from jvs.restore import journal
 from jvs.restore import run as restore
 from jvs.store import descriptor, node_store, worktree_scan
 from jvs.tree import node
+from jvs.ui import terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from jvs.store.store import Store
-    from jvs.terminal import Terminal
+    from jvs.ui.terminal import Terminal
 
 LISTED = 20
 _SIGNS = {"added": "+", "modified": "~", "removed": "-"}

@@ -5,12 +5,12 @@ Source: jvs-doctor(1).
 
 from __future__ import annotations
 
-from jvs import terminal
+from jvs.ui import terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.check.doctor import Diagnosis
-    from jvs.terminal import Terminal
+    from jvs.ui.terminal import Terminal
 
 _COLORS = {"critical": "red", "error": "red", "warning": "yellow"}
 

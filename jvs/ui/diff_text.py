@@ -5,9 +5,9 @@ Source: jvs-diff(1).
 
 from __future__ import annotations
 
-from jvs import history_text, terminal
 from jvs.compare.changes import MODIFIED, RENAMED
 from jvs.fs import listing
+from jvs.ui import history_text, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from jvs.compare.changes import Change
     from jvs.compare.diff import Diff, Side
-    from jvs.terminal import Terminal
+    from jvs.ui.terminal import Terminal
 
 NARROW_COLUMNS = 60
 LEAST_COLUMNS = 12

@@ -5,16 +5,16 @@ Source: jvs-status(1).
 
 from __future__ import annotations
 
-from jvs import diff_text, history_text, terminal
 from jvs.compare import changes
 from jvs.store import lineage, refs
+from jvs.ui import diff_text, history_text, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.compare.changes import Folded
     from jvs.compare.status import Status
     from jvs.store.layout import Layout
-    from jvs.terminal import Terminal
+    from jvs.ui.terminal import Terminal
 
 _FIRST_ROWS = 12
 

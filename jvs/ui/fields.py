@@ -5,9 +5,9 @@ Source: jvs-history(1), jvs-list-snapshots(1).
 
 from __future__ import annotations
 
-from jvs import terminal
-from jvs.history_text import first_line, show_age
 from jvs.store import refs
+from jvs.ui import terminal
+from jvs.ui.history_text import first_line, show_age
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def value_of(store: Store, record: dict[str, Any], short: Callable[[str], str]) 
 
 def lines_with_format(store: Store, records: Iterable[dict[str, Any]], text: str) -> Iterator[str]:
     """Yield one formatted line for each snapshot. Errors: E_USAGE for unknown fields, at once."""
-    from jvs import template
+    from jvs.ui import template
 
     fill = template.compile_format(text, FIELDS)
     short = refs.ShortIds.among_all(store.layout)

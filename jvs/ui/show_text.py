@@ -5,14 +5,14 @@ Source: jvs-show(1); jvs-format(5), Descriptor.
 
 from __future__ import annotations
 
-from jvs import history_text, terminal
 from jvs.store import descriptor
+from jvs.ui import history_text, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.terminal import Terminal
+    from jvs.ui.terminal import Terminal
 
 _LABELS = (
     ("snapshot_id", "Snapshot"),

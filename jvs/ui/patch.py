@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import diff_text, terminal
 from jvs.compare.changes import RENAMED
 from jvs.fs import listing, paths
+from jvs.ui import diff_text, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from jvs.compare.changes import Change
     from jvs.compare.diff import Diff, Side
-    from jvs.terminal import Terminal
     from jvs.tree.node import Entry
+    from jvs.ui.terminal import Terminal
 
 PATCH_LIMIT_BYTES = 512 << 10
 _LINE_COLORS = {b"+": "green", b"-": "red", b"@": "cyan"}
