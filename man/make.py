@@ -24,7 +24,9 @@ from types import ModuleType
 
 from argparse_manpage.manpage import Manpage
 
-from jvs import __version__, cli, commands
+from jvs import __version__
+from jvs.cli import commands
+from jvs.cli import run as cli
 from jvs.errors import JvsError
 
 HERE = Path(__file__).resolve().parent

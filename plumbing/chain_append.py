@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import OPENING, AuditChainBroken, Busy, NoSpace, PartialSnapshot, UsageError
 
 RAISES = (*OPENING, NoSpace, Busy, PartialSnapshot, AuditChainBroken)
@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Append one event, or do the first half of step 12."""
     if args.record:
-        from jvs import pipeline
+        from jvs.cli import pipeline
         from jvs.publish import steps
 
         return pipeline.record_step(args, steps.append_audit)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import READING, Detached
 
 RAISES = (*READING, Detached)
@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Do step 1."""
-    from jvs import pipeline
+    from jvs.cli import pipeline
     from jvs.publish import steps
 
     store = cli.open_store(args)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import OPENING, CloneIncomplete, Exists, NoSpace, NotFound, UsageError
 
 RAISES = (*OPENING, NoSpace, NotFound, Exists, CloneIncomplete)
@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Clone one directory, or do step 3."""
     if args.record:
-        from jvs import pipeline
+        from jvs.cli import pipeline
         from jvs.publish import steps
 
         return pipeline.record_step(

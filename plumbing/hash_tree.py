@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import OPENING, CloneIncomplete, UsageError
 
 RAISES = (*OPENING, CloneIncomplete)
@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Hash one directory, or do step 4 for a record."""
     if args.record:
-        from jvs import pipeline
+        from jvs.cli import pipeline
         from jvs.publish import steps
 
         return pipeline.record_step(args, steps.hash_payload)

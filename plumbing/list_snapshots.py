@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import OPENING, PartialSnapshot, UsageError
 
 TYPE_CHECKING = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import OPENING, LineageBroken, NotFound
 
 RAISES = (*OPENING, NotFound, LineageBroken)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import OPENING, DescriptorCorrupt, Exists, NoSpace, NotFound, PartialSnapshot, UsageError
 
 RAISES = (*OPENING, NoSpace, NotFound, Exists, DescriptorCorrupt, PartialSnapshot)
@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Publish one directory, or do steps 9 and 10."""
     if args.record:
-        from jvs import pipeline
+        from jvs.cli import pipeline
         from jvs.publish import steps
 
         return pipeline.record_step(args, steps.rename_ready)

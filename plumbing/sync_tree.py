@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import OPENING, NoSpace, UsageError
 
 RAISES = (*OPENING, NoSpace)
@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Sync one directory, or do step 5."""
     if args.record:
-        from jvs import pipeline
+        from jvs.cli import pipeline
         from jvs.publish import steps
 
         return pipeline.record_step(args, steps.sync_payload)

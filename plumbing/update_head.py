@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import CHANGING, Ambiguous, StaleHead, UsageError
 
 RAISES = (*CHANGING, Ambiguous, StaleHead)
@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Move one head, or do step 11."""
-    from jvs import pipeline
+    from jvs.cli import pipeline
     from jvs.publish import steps
     from jvs.worktrees import heads
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import OPENING, AuditChainBroken, NameInvalid, NoSpace
 
 RAISES = (*OPENING, NoSpace, NameInvalid, AuditChainBroken)
@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Do steps 6 and 7."""
-    from jvs import pipeline
+    from jvs.cli import pipeline
     from jvs.publish import steps
 
     return pipeline.record_step(args, steps.write_descriptor, note=args.note, tags=args.tag)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import OPENING, AuditChainBroken, NoSpace
 
 RAISES = (*OPENING, NoSpace, AuditChainBroken)
@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Do step 2."""
-    from jvs import pipeline
+    from jvs.cli import pipeline
     from jvs.publish import steps
     from jvs.store import intent
 

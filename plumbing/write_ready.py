@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import OPENING, NoSpace
 
 RAISES = (*OPENING, NoSpace)
@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Do this step."""
-    from jvs import pipeline
+    from jvs.cli import pipeline
     from jvs.publish import steps
 
     return pipeline.record_step(args, steps.write_ready)

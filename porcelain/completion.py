@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import UsageError
 
 RAISES = (UsageError,)
@@ -31,7 +31,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Read every parser and write the script."""
     import importlib
 
-    from jvs import commands, completion, completion_bash, completion_fish
+    from jvs.cli import commands, completion, completion_bash, completion_fish
 
     shapes = []
     for name in commands.COMMANDS:

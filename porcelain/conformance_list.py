@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import NotFound, UsageError
 
 RAISES = (UsageError, NotFound)
@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Become the suite's program."""
-    from jvs import suites
+    from jvs.cli import suites
 
     options = {"--list": True, "--profile": args.profile, "-k": args.select, "--json": args.json}
     words = suites.command(suites.find_program("run", args.suite), options)

@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import NotFound, UsageError
 
 RAISES = (UsageError, NotFound)
@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Become the suite's program."""
-    from jvs import suites
+    from jvs.cli import suites
 
     options = {
         "--profile": args.profile,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import OPENING, PartialSnapshot
 
 TYPE_CHECKING = False

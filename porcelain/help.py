@@ -11,7 +11,8 @@ import argparse
 import os
 import sys
 
-from jvs import cli, dispatch
+from jvs.cli import dispatch
+from jvs.cli import run as cli
 from jvs.errors import NotFound, UsageError
 
 RAISES = (UsageError, NotFound)
@@ -34,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Find what is to be explained."""
-    from jvs import commands, manual
+    from jvs.cli import commands, manual
 
     words = [word.removeprefix("jvs-") if i == 0 else word for i, word in enumerate(args.command)]
     if not words or words == ["jvs"]:
@@ -58,7 +59,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 def _explain(name: str, args: argparse.Namespace) -> cli.Result:
     import importlib
 
-    from jvs import commands, manual
+    from jvs.cli import commands, manual
 
     page = None if args.text or args.json else manual.page_of(name.replace(" ", "-"), os.environ.get("MANPATH", ""))
     if page is not None:

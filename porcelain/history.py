@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import READING, UsageError
 
 TYPE_CHECKING = False

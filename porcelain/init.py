@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import Exists, IOFailure, NameInvalid, NoSpace, PathEscape, UsageError
 
 RAISES = (UsageError, IOFailure, NoSpace, Exists, NameInvalid, PathEscape)

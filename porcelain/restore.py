@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import CHANGING, Ambiguous, Dirty, PayloadHashMismatch, UsageError
 
 TYPE_CHECKING = False

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import CHANGING, CloneIncomplete, Detached, NotFound, PayloadHashMismatch, UsageError
 
 RAISES = (*CHANGING, Detached, PayloadHashMismatch, CloneIncomplete)

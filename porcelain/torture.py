@@ -12,7 +12,7 @@ import argparse
 import os
 import sys
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import NotFound, UsageError
 
 RAISES = (UsageError, NotFound)
@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Become the suite's program."""
-    from jvs import suites
+    from jvs.cli import suites
 
     names = ("dir", "only", "kind", "at", "sample", "seconds", "journal", "jobs", "power", "list", "json")
     options = {

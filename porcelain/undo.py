@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from jvs import cli
+from jvs.cli import run as cli
 from jvs.errors import CHANGING, Exists, UsageError
 
 TYPE_CHECKING = False

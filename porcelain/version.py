@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from jvs import __version__, cli
+from jvs import __version__
+from jvs.cli import run as cli
 from jvs.errors import UsageError
 
 RAISES = (UsageError,)

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jvs import cli, commands
+from jvs.cli import commands
+from jvs.cli import run as cli
 from jvs.publish import steps
 from jvs.store import init
 from jvs.store.settings import Settings

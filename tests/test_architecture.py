@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    "errors commands",
+    "errors cli.commands",
     "names clock",
     "progress ui.terminal",
     "canon fs.paths store.layout fs.listing ui.template gc.retention",
@@ -27,12 +27,12 @@ LAYERS = (
     "publish.steps publish.record publish.payload worktrees.heads check.verify compare.changes compare.diff compare.status gc.plan compare.history compare.graph store.hooks restore.plan store.tamper_check",
     "restore.run worktrees.fork worktrees.move gc.run gc.remove ui.run_text",
     "worktrees.undo check.findings check.structure check.debris check.consistency",
-    "ui.history_text ui.fields ui.diff_text ui.patch ui.status_text ui.restore_text ui.show_text ui.verify_text ui.info_text manual",
-    "check.doctor ui.doctor_text repository suites",
-    "completion completion_bash completion_fish",
-    "dispatch arguments output",
-    "cli",
-    "pipeline",
+    "ui.history_text ui.fields ui.diff_text ui.patch ui.status_text ui.restore_text ui.show_text ui.verify_text ui.info_text cli.manual",
+    "check.doctor ui.doctor_text repository cli.suites",
+    "cli.completion cli.completion_bash cli.completion_fish",
+    "cli.dispatch cli.arguments cli.output",
+    "cli.run",
+    "cli.pipeline",
 )
 """Modules of `jvs`, lowest first. A module imports from its own row and the rows above it on this page."""
 
@@ -194,14 +194,14 @@ ALLOWED = {
     "what reads time and randomness": (READS_TIME, {"clock", "engine.juicefs.control"}),
     "what starts processes": (
         PROCESSES,
-        {"engine.juicefs.client", "store.hooks", "dispatch", "tree.parallel", "ui.terminal"},
+        {"engine.juicefs.client", "store.hooks", "cli.dispatch", "tree.parallel", "ui.terminal"},
     ),
     "what prints, exits and reads the environment": (
         SPEAKS,
-        {"cli", "output", "dispatch", "engine.juicefs.control", "tree.parallel"},
+        {"cli.run", "cli.output", "cli.dispatch", "engine.juicefs.control", "tree.parallel"},
     ),
 }
-"""Rule -> names, modules of the library that may use them. `dispatch` hands an unknown word to a program on PATH;
+"""Rule -> names, modules of the library that may use them. `cli.dispatch` hands an unknown word to a program on PATH;
 `ui.terminal` runs the pager for a command; `tree.parallel` forks helpers, which end themselves; `engine.juicefs.control` is run as a
 program of its own, which imports nothing of jvs by then."""
 

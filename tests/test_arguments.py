@@ -7,7 +7,7 @@ import importlib
 import making
 import pytest
 
-from jvs import arguments, commands
+from jvs.cli import arguments, commands
 
 TAKES_PATHS = ("snapshot", "restore", "diff")
 

@@ -12,7 +12,8 @@ import sys
 import making
 import pytest
 
-from jvs import cli, commands
+from jvs.cli import commands
+from jvs.cli import run as cli
 from jvs.errors import ALL, JvsError
 
 JVS = [sys.executable, "-c", "import sys; from jvs.cli import main; sys.exit(main())"]

@@ -10,7 +10,7 @@ import sys
 import making
 import pytest
 
-from jvs import commands, completion
+from jvs.cli import commands, completion
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import os
 import making
 import pytest
 
-from jvs import commands
+from jvs.cli import commands
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jvs import cli
+from jvs.cli import run as cli
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from jvs import commands
+from jvs.cli import commands
 from jvs.publish import record
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,7 +18,8 @@ import making
 import pytest
 from treefacts import remove_tree
 
-from jvs import commands, errors
+from jvs import errors
+from jvs.cli import commands
 
 MAN = Path(__file__).resolve().parent.parent / "man" / "man7" / "jvs-errors.7"
 PROGRAM = "import sys; from jvs.cli import main; sys.exit(main())"

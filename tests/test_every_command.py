@@ -13,7 +13,8 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs import commands, errors
+from jvs import errors
+from jvs.cli import commands
 
 ROOT = Path(__file__).resolve().parent.parent
 ALL = sorted(commands.COMMANDS)
@@ -83,7 +84,7 @@ def test_every_row_has_its_module_and_every_module_its_row():
 def test_every_plumbing_command_is_a_console_script_and_nothing_else_is():
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     expected = {f"jvs-{name}": f"{commands.module_of(name)}:main" for name in PLUMBING}
-    assert scripts == expected | {"jvs": "jvs.cli:main"}
+    assert scripts == expected | {"jvs": "jvs.cli.run:main"}
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jvs import canon, cli, names
+from jvs import canon, names
+from jvs.cli import run as cli
 from jvs.errors import JvsError
 from jvs.store import audit, audit_check, descriptor, init, intent, refs, worktree
 from jvs.store import settings as jvs_settings

@@ -14,7 +14,8 @@ from types import ModuleType
 
 import pytest
 
-from jvs import commands, errors
+from jvs import errors
+from jvs.cli import commands
 from jvs.fs import metadata
 from jvs.gc import pins, tombstone
 from jvs.publish import record

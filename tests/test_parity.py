@@ -13,7 +13,7 @@ import re
 import making
 import pytest
 
-from jvs import output
+from jvs.cli import output
 
 LOOKS = [
     ["status"],

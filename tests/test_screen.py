@@ -17,7 +17,7 @@ import termios
 import making
 import pytest
 
-from jvs import commands
+from jvs.cli import commands
 from jvs.ui import terminal
 
 PROGRAM = "import sys; from jvs.cli import main; sys.exit(main())"

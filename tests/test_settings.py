@@ -249,7 +249,7 @@ def test_a_repository_cannot_name_a_program_to_run(tmp_path) -> None:
 def test_output_format_json_is_the_same_as_asking_for_it(tmp_path, monkeypatch, capsys) -> None:
     import json
 
-    from jvs import cli
+    from jvs.cli import run as cli
 
     assert cli.main(["init", str(tmp_path / "lab")]) == 0
     monkeypatch.chdir(tmp_path / "lab" / "main")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jvs import commands
+from jvs.cli import commands
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = {
@@ -40,7 +40,7 @@ sys.exit(code)
 """
 
 
-def started(words: list[str], module: str = "jvs.cli", **more) -> tuple[subprocess.CompletedProcess, set[str]]:
+def started(words: list[str], module: str = "jvs.cli.run", **more) -> tuple[subprocess.CompletedProcess, set[str]]:
     """Run a command in a fresh Python and return what it imported beyond what the interpreter had.
 
     The checkout comes first on the path and no site-packages hooks run, as an editable install's finder imports much.
@@ -78,16 +78,24 @@ def test_the_version_costs_only_the_skin(words, heavy):
     assert modules & heavy == set()
     assert {name for name in modules if name.startswith("jvs")} <= {
         "jvs",
-        "jvs.cli",
-        "jvs.arguments",
-        "jvs.output",
+        "jvs.cli.run",
+        "jvs.cli.arguments",
+        "jvs.cli.output",
         "jvs.errors",
     }
 
 
 @pytest.mark.parametrize("name", sorted(n for n, row in commands.COMMANDS.items() if row[0] == commands.PLUMBING))
 def test_a_plumbing_command_imports_only_the_parser_until_it_works(name):
-    allowed = {"jvs", "jvs.cli", "jvs.arguments", "jvs.output", "jvs.errors", "jvs.commands", "jvs.plumbing"}
+    allowed = {
+        "jvs",
+        "jvs.cli.run",
+        "jvs.cli.arguments",
+        "jvs.cli.output",
+        "jvs.errors",
+        "jvs.cli.commands",
+        "jvs.plumbing",
+    }
     allowed.add(commands.module_of(name))
     done, modules = started(["--help"], commands.module_of(name))
     assert done.returncode == 0, done.stderr

@@ -5,7 +5,8 @@ Source: jvs-protocol(7), Publish.
 
 from __future__ import annotations
 
-from jvs import canon, cli
+from jvs import canon
+from jvs.cli import run as cli
 from jvs.errors import UsageError
 
 TYPE_CHECKING = False

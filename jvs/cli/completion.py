@@ -5,7 +5,7 @@ Source: jvs-completion(1).
 
 from __future__ import annotations
 
-from jvs import commands
+from jvs.cli import commands
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

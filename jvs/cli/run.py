@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import sys
 
-from jvs import __version__, output
-from jvs.arguments import asks_for_json, here
-from jvs.arguments import make_parser as make_parser
-from jvs.arguments import with_paths as with_paths
-from jvs.arguments import worktree_paths as worktree_paths
+from jvs import __version__
+from jvs.cli import output
+from jvs.cli.arguments import asks_for_json, here
+from jvs.cli.arguments import make_parser as make_parser
+from jvs.cli.arguments import with_paths as with_paths
+from jvs.cli.arguments import worktree_paths as worktree_paths
+from jvs.cli.output import Result as Result
+from jvs.cli.output import json_bytes as json_bytes
+from jvs.cli.output import put as put
 from jvs.errors import JvsError, UsageError, from_oserror
-from jvs.output import Result as Result
-from jvs.output import json_bytes as json_bytes
-from jvs.output import put as put
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def _main(words: list[str]) -> int:
         except OSError:  # an unbuffered stdout refuses at once
             output.abandon_stdout()
             return 4
-    from jvs import dispatch
+    from jvs.cli import dispatch
 
     try:
         return dispatch.run(words)

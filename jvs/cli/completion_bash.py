@@ -7,7 +7,7 @@ Source: jvs-completion(1).
 
 from __future__ import annotations
 
-from jvs import completion
+from jvs.cli import completion
 
 _COMMON = r"""
 _jvs_root() {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from jvs import commands
+from jvs.cli import commands
 from jvs.ui import terminal
 
 TYPE_CHECKING = False

@@ -53,7 +53,7 @@ def _split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
 
 
 def _dispatch(before: list[str], word: str, rest: list[str]) -> int:
-    from jvs import commands
+    from jvs.cli import commands
 
     name = word
     if word in commands.first_words() and word not in commands.ALIASES:
@@ -69,7 +69,7 @@ def _dispatch(before: list[str], word: str, rest: list[str]) -> int:
 
 
 def _second_word_missing(word: str, second: str | None, options: list[str]) -> int:
-    from jvs import commands
+    from jvs.cli import commands
 
     known = [n.split(" ")[1] for n in (*commands.COMMANDS, *commands.ALIASES) if n.startswith(word + " ")]
     if second is None and any(option in ("-h", "--help") for option in options):
@@ -83,14 +83,14 @@ def _second_word_missing(word: str, second: str | None, options: list[str]) -> i
 def _main_of(name: str) -> Callable[[list[str]], int]:
     import importlib
 
-    from jvs import commands
+    from jvs.cli import commands
 
     return importlib.import_module(commands.module_of(name)).main
 
 
 def _external(word: str, before: list[str], rest: list[str]) -> int:
     """Hand an unknown word to `jvs-WORD` on PATH, as git does."""
-    from jvs import commands
+    from jvs.cli import commands
 
     program = f"jvs-{word}"
     if "/" not in word:

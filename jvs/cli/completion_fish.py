@@ -5,7 +5,7 @@ Source: jvs-completion(1).
 
 from __future__ import annotations
 
-from jvs import commands, completion
+from jvs.cli import commands, completion
 
 
 def fish(shapes: list[completion.Shape]) -> str:

@@ -31,7 +31,7 @@ def make_parser(
     """
     import argparse
 
-    from jvs import commands
+    from jvs.cli import commands
 
     _speak_english(argparse)
 
@@ -68,7 +68,7 @@ def make_parser(
         """Wraps the description to the screen, paragraph by paragraph."""
 
         def __init__(self, prog: str, **more: Any) -> None:
-            from jvs import output
+            from jvs.cli import output
 
             # Told the width, argparse does not import shutil, and with it four compressors, to find it out.
             super().__init__(prog, **{"width": output.help_width(), **more})
