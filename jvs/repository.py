@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+from jvs.store import changing
 from jvs.store.settings import Settings
 from jvs.store.store import Store
 
@@ -133,7 +134,7 @@ class Repository:
         name = self._store.worktree_name(worktree)
         chosen = None if paths is None else [_bytes(path) for path in paths]
         self._store.require_worktree(name)
-        with self._store.changing(name):
+        with changing.worktree(self._store, name):
             if if_changed:
                 same = worktree_scan.unchanged_since(self._store, name, chosen)
                 if same is not None:
@@ -162,7 +163,7 @@ class Repository:
         name = self._store.worktree_name(worktree)
         chosen = None if paths is None else [_bytes(path) for path in paths]
         self._store.require_worktree(name)
-        with self._store.changing(name):
+        with changing.worktree(self._store, name):
             snapshot_id = refs.resolve(self._store, target, name)
             done = restore.restore(self._store, name, snapshot_id, paths=chosen, discard=discard)
         journal.prune(self._store, name)
@@ -196,7 +197,7 @@ class Repository:
         from jvs.worktrees import fork
 
         name = names.check_worktree_name(name)
-        with self._store.changing(name):
+        with changing.worktree(self._store, name):
             return fork.fork(self._store, refs.resolve(self._store, target), name, verify=verify)
 
     def create(self, name: str) -> dict[str, Any]:
@@ -205,7 +206,7 @@ class Repository:
         from jvs.worktrees import fork
 
         name = names.check_worktree_name(name)
-        with self._store.changing(name):
+        with changing.worktree(self._store, name):
             return fork.create(self._store, name)
 
     def rename(self, old: str, new: str) -> None:
@@ -214,7 +215,7 @@ class Repository:
         from jvs.worktrees import move
 
         old = names.check_worktree_name(old)
-        with self._store.changing(old):
+        with changing.worktree(self._store, old):
             move.rename(self._store, old, new)
 
     def remove(self, name: str, *, discard: bool = False) -> dict[str, Any]:
@@ -227,7 +228,7 @@ class Repository:
         from jvs.worktrees import move
 
         name = names.check_worktree_name(name)
-        with self._store.changing(name):
+        with changing.worktree(self._store, name):
             return move.remove(self._store, name, discard=discard)
 
     def history(self, worktree: str | None = None, *, limit: int | None = None) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Ask every engine."""
-    from jvs.engine import base as engine
+    from jvs.engine import registry
 
     if args.dir is None:
         store = cli.open_store(args)
@@ -43,7 +43,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         for path in (source, target):
             if not os.path.isdir(path):
                 raise NotFound(f"'{path}' is not a directory", hint="name a directory that is there")
-    found = engine.probe_all(source, target, **settings.engine_options())
+    found = registry.probe_all(source, target, **settings.engine_options())
     value = [{"engine": p.engine, "works": p.works, "cost": p.cost, "why": p.why, "note": p.note} for p in found]
     text = "".join(f"{p.engine}\t{'yes' if p.works else 'no'}\t{p.cost}\t{p.why}\n" for p in found)
     return cli.Result(value, text)

@@ -11,6 +11,7 @@ import argparse
 
 from jvs.cli import run as cli
 from jvs.errors import READING, Busy, NotFound, UsageError
+from jvs.store import changing
 
 RAISES = (*READING, Busy)
 SEE_ALSO = ("jvs-update-head(1)", "jvs-write-intent(1)", "jvs-plumbing(7)")
@@ -34,7 +35,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         raise UsageError("name a command to run", hint="jvs-with-lock WORKTREE -- CMD ...")
     store = cli.open_store(args)
     store.require_worktree(args.worktree)
-    with store.changing(args.worktree):
+    with changing.worktree(store, args.worktree):
         try:
             code = subprocess.run(words, check=False).returncode
         except OSError as error:

@@ -16,6 +16,7 @@ import os
 
 from jvs.cli import run as cli
 from jvs.errors import CHANGING, Ambiguous, Dirty, PayloadHashMismatch, UsageError
+from jvs.store import changing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     if args.dry_run:
         return _dry_run(store, name, target, paths)
     hooks.run(store, "pre-restore", name, os.environ, target=target)
-    with store.changing(name):
+    with changing.worktree(store, name):
         snapshot_id = _resolve(store, target, name, forced=args.force_tampered is not None)
         done = restore.restore(store, name, snapshot_id, paths=paths, forced=args.force_tampered, discard=args.discard)
     hooks.run(store, "post-restore", name, os.environ, target=target, snapshot_id=snapshot_id)

@@ -42,21 +42,22 @@ def work(args: argparse.Namespace) -> cli.Result:
         raise UsageError("name a command to run", hint="jvs run [--rollback] -- CMD ...")
     import shlex
 
+    from jvs import operations
     from jvs.ui import run_text
 
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)
     store.require_worktree(name)
     line = shlex.join(words)
-    before, created = run_text.snapshot(store, name, args.note or f"before: {line}"[:500], args.tag)
+    before, created = operations.snapshot(store, name, args.note or f"before: {line}"[:500], args.tag)
     code = _run(words, quiet=args.json)
-    changes = run_text.changes(store, name, before)
+    changes = operations.changes(store, name, before)
     rolled_back = bool(changes) and code != 0 and args.rollback
     if rolled_back:
-        run_text.restore_to(store, name, before)
+        operations.restore_to(store, name, before)
     after = None
     if args.after and changes and not rolled_back:
-        after, _ = run_text.snapshot(store, name, f"after: {line}"[:500], args.tag)
+        after, _ = operations.snapshot(store, name, f"after: {line}"[:500], args.tag)
     value = {
         "command": words,
         "exit": code,

@@ -13,6 +13,7 @@ import os
 
 from jvs.cli import run as cli
 from jvs.errors import CHANGING, CloneIncomplete, Detached, Dirty, PayloadHashMismatch, UsageError
+from jvs.store import changing
 
 RAISES = (*CHANGING, Detached, Dirty, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-history(1)", "jvs-restore(1)", "jvs-verify(1)", "jvs-engines(7)", "jvs-protocol(7)")
@@ -60,7 +61,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         if same is not None:
             return cli.Result({"snapshot_id": same, "changed": False}, f"No changes since {same}\n")
     hooks.run(store, "pre-snapshot", name, os.environ, note=note)
-    with store.changing(name):
+    with changing.worktree(store, name):
         made = steps.publish(
             store,
             name,

@@ -10,6 +10,7 @@ import argparse
 
 from jvs.cli import run as cli
 from jvs.errors import CHANGING, Ambiguous, CloneIncomplete, Exists, PayloadHashMismatch
+from jvs.store import changing
 
 RAISES = (*CHANGING, Ambiguous, Exists, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-worktree-fork(1)", "jvs-worktree-remove(1)", "jvs-worktree-list(1)")
@@ -36,7 +37,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     store = cli.open_store(args)
     name = names.check_worktree_name(args.name)
-    with store.changing(name):
+    with changing.worktree(store, name):
         snapshot_id = refs.resolve(store, args.source, store.worktree_name()) if args.source is not None else None
         made = fork.create(store, name, snapshot_id)
     origin = f" from snapshot {snapshot_id}" if snapshot_id else ""

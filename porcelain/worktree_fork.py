@@ -13,6 +13,7 @@ import argparse
 
 from jvs.cli import run as cli
 from jvs.errors import CHANGING, Ambiguous, CloneIncomplete, Exists, PayloadHashMismatch
+from jvs.store import changing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     here = store.worktree_name()
     snapshot_id, name = fork.choose(store, args.word, args.at, here)
     name = names.check_worktree_name(name)
-    with store.changing(name):
+    with changing.worktree(store, name):
         made = fork.fork(store, snapshot_id, name, verify=args.verify)
     return cli.Result({**made, "snapshot_id": snapshot_id}, lambda screen: _text(made, name, snapshot_id, screen))
 

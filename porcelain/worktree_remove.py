@@ -10,6 +10,7 @@ import argparse
 
 from jvs.cli import run as cli
 from jvs.errors import CHANGING, UsageError
+from jvs.store import changing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         raise UsageError(
             f"you are inside worktree '{name}'", hint=f"go elsewhere first: cd '{store.root}'", worktree=name
         )
-    with store.changing(name):
+    with changing.worktree(store, name):
         done = move.remove(store, name, discard=args.discard)
     journal.prune(store, name)
     return cli.Result(done, _text(done))

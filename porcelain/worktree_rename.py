@@ -10,6 +10,7 @@ import argparse
 
 from jvs.cli import run as cli
 from jvs.errors import CHANGING, Exists
+from jvs.store import changing
 
 RAISES = (*CHANGING, Exists)
 SEE_ALSO = ("jvs-worktree-list(1)", "jvs-undo(1)")
@@ -32,7 +33,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     store = cli.open_store(args)
     old, new = names.check_worktree_name(args.old), names.check_worktree_name(args.new)
-    with store.changing(old):
+    with changing.worktree(store, old):
         move.rename(store, old, new)
     journal.prune(store, new)
     value = {"old": old, "new": new, "path": store.layout.worktree_dir(new)}

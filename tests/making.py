@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from jvs.cli import commands
 from jvs.cli import run as cli
 from jvs.publish import steps
-from jvs.store import init
+from jvs.store import changing, init
 from jvs.store.settings import Settings
 from jvs.store.store import Store
 from jvs.tree import rows
@@ -135,7 +135,7 @@ def main_of(store: Store) -> Path:
 
 def snapshot(store: Store, note: str = "", name: str = "main", **more: Any) -> dict[str, Any]:
     """Take a snapshot as `jvs snapshot` does, and return its descriptor."""
-    with store.changing(name):
+    with changing.worktree(store, name):
         return steps.publish(store, name, note=note, **more)
 
 

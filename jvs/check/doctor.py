@@ -232,7 +232,7 @@ def _clean_intents(store: Store) -> list[str]:
                 raise
             done.append(_set_aside(store, here.intent(operation_id)))
     intent.sweep(here)
-    done += recovery.settle_all(store, None)
+    done += recovery.recover_all(store, None)
     return done
 
 

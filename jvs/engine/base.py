@@ -11,7 +11,7 @@ from __future__ import annotations
 import abc
 import os
 
-from jvs.errors import IOFailure, UsageError
+from jvs.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,76 +157,6 @@ class Engine(abc.ABC):
         return Probe(self.name, works, why, self.cost, note)
 
 
-def get(name: str) -> Engine:
-    """Return an engine by its name. Errors: E_USAGE."""
-    if name == JUICEFS:
-        from jvs.engine.juicefs.engine import JuiceFSEngine
-
-        return JuiceFSEngine()
-    if name == BTRFS:
-        from jvs.engine.btrfs.engine import BtrfsEngine
-
-        return BtrfsEngine()
-    if name == REFLINK:
-        from jvs.engine.reflink import ReflinkEngine
-
-        return ReflinkEngine()
-    if name == COPY:
-        from jvs.engine.copy import CopyEngine
-
-        return CopyEngine()
-    raise UsageError(f"there is no engine '{name}'", hint=f"choose one of: {', '.join(NAMES)}")
-
-
-def probe_all(
-    source_dir: str,
-    store_dir: str,
-    *,
-    binary: str | None = None,
-    control: str | None = None,
-    search_path: str | None = None,
-) -> list[Probe]:
-    """Ask all engines, in order of preference."""
-    return [
-        get(name).configure(binary=binary, control=control, search_path=search_path).probe(source_dir, store_dir)
-        for name in NAMES
-    ]
-
-
-def pick(
-    requested: str | None,
-    source_dir: str,
-    store_dir: str,
-    *,
-    binary: str | None = None,
-    control: str | None = None,
-    search_path: str | None = None,
-) -> Engine:
-    """Return the best engine that works, or the one that was asked for.
-
-    Errors: E_USAGE for an unknown name; E_IO when the one that was asked for does not work here.
-    """
-    from jvs.engine.juicefs import mount as juicefs_mount
-
-    names = NAMES if requested in (None, "", "auto") else (requested,)
-    reason = ""
-    for name in names:
-        assert name is not None
-        if name == JUICEFS and len(names) > 1 and not juicefs_mount.is_juicefs(nearest(source_dir)):
-            continue
-        engine = get(name).configure(binary=binary, control=control, search_path=search_path)
-        answer = engine.probe(source_dir, store_dir)
-        if answer.works:
-            return engine
-        reason = answer.why
-    raise IOFailure(
-        f"the engine '{names[0]}' does not work here: {reason}",
-        hint="run 'jvs info' to see which engines do, or leave the choice to jvs ('jvs config unset default_engine')",
-        engine=names[0],
-        reason=reason,
-    )
-
-
 def nearest(path: str) -> str:
     """Return the path itself, or the nearest directory above it that exists."""
     while not os.path.isdir(path):
@@ -235,75 +165,6 @@ def nearest(path: str) -> str:
             break
         path = above
     return path
-
-
-def is_btrfs(directory: str) -> bool:
-    """Answer whether a directory lies on btrfs, which alone knows this ioctl: asking for its id costs no ctypes."""
-    from jvs.engine.btrfs import engine as btrfs
-
-    return btrfs.filesystem_id(directory) is not None
-
-
-def scan_flags(directory: str) -> tuple[bool, bool]:
-    """Return (with_inode, btrfs) for walking a tree with `scan.Scanner`.
-
-    On JuiceFS a clone has inode numbers of its own but the source's ctimes; on btrfs a snapshot keeps both, and
-    shows a nested subvolume as an empty directory that must not be taken for one.
-    """
-    from jvs.engine.juicefs import mount as juicefs_mount
-
-    return not juicefs_mount.is_juicefs(directory), is_btrfs(directory)
-
-
-def commit_writes(directory: str) -> None:
-    """Let what processes of this host wrote to files that they hold open show, where it does not at once: on JuiceFS.
-
-    What cannot be committed is looked at as the mount tells it.
-    """
-    from jvs.engine.juicefs import mount as juicefs_mount
-    from jvs.errors import JvsError
-
-    if juicefs_mount.is_juicefs(directory):
-        from jvs.engine.juicefs import writers
-
-        try:
-            writers.flush_open_files(directory)
-        except JvsError:
-            return
-
-
-def keeps_stamps(name: str) -> bool:
-    """Answer whether a clone of this engine shows the stamps of its source, so that its rows describe both."""
-    return name in (JUICEFS, BTRFS)
-
-
-def is_committed(name: str) -> bool:
-    """Answer whether a clone of this engine is durable as soon as it is there.
-
-    The metadata engine of JuiceFS commits a clone in transactions; the btrfs ioctl ends with a commit of its own.
-    """
-    return name in (JUICEFS, BTRFS)
-
-
-def remove_any(
-    path: str, *, binary: str | None = None, control: str | None = None, search_path: str | None = None
-) -> None:
-    """Remove a payload, a worktree, or anything else that jvs put aside, in the fastest way that fits what it is.
-
-    Nothing there is success. Errors: E_IO.
-    """
-    from jvs.engine.juicefs import mount as juicefs_mount
-
-    if not os.path.lexists(path):
-        return
-    if os.path.isdir(path) and not os.path.islink(path):
-        if juicefs_mount.is_juicefs(path):
-            name = JUICEFS
-        else:
-            name = BTRFS if is_btrfs(path) else COPY
-        get(name).configure(binary=binary, control=control, search_path=search_path).remove(path)
-    else:
-        remove_plain(path)
 
 
 def remove_plain(path: str) -> None:
@@ -333,33 +194,3 @@ def check_source(source: str) -> None:
         from jvs.errors import NotFound
 
         raise NotFound(f"'{source}' is no directory", hint="name an existing directory as the source", path=source)
-
-
-def pick_for_fork(
-    requested: str | None,
-    source_dir: str,
-    parent: str,
-    *,
-    binary: str | None = None,
-    control: str | None = None,
-    search_path: str | None = None,
-) -> Engine:
-    """Return the engine that makes a worktree below `parent` out of a directory; errors as for `pick`.
-
-    A directory that is not a subvolume cannot be snapshotted by btrfs, even where that engine was asked for: its
-    files are shared block by block, and the worktree that comes of it is a subvolume.
-    """
-    options = {"binary": binary, "control": control, "search_path": search_path}
-    if requested == BTRFS and is_btrfs(parent) and not get(BTRFS).probe(source_dir, parent).works:
-        requested = REFLINK
-    return pick(requested, source_dir, parent, **options)
-
-
-def best_for(parent: str, requested: str | None = None) -> Engine:
-    """Return the engine that makes empty worktrees below a directory: subvolumes where that is btrfs.
-
-    Errors: E_USAGE for an unknown name.
-    """
-    if requested not in (None, "", "auto"):
-        get(str(requested))
-    return get(BTRFS if is_btrfs(parent) else COPY)

@@ -13,11 +13,13 @@ import stat
 
 from jvs import clock
 from jvs.engine import base as engine
-from jvs.engine import hardlinks
+from jvs.engine import hardlinks, traits
 from jvs.engine.base import Cloned, Request
 from jvs.engine.hardlinks import Linked
 from jvs.engine.target import Dir, Target
 from jvs.fs import copyfile, listing, metadata, paths
+from jvs.fs.losses import Losses
+from jvs.fs.xattrs import Attributes, read_all
 from jvs.tree import hash_source, node, path_filter, racy, scan
 
 TYPE_CHECKING = False
@@ -38,7 +40,7 @@ class Copier(scan.Worker):
         super().__init__(jobs=request.jobs, allow_unreadable=request.allow_unreadable)
         self.request = request
         self.share = share
-        self.losses = metadata.Losses()
+        self.losses = Losses()
         self.stale = False
         """Whether a file changed in a way that makes the tree of this walk untrue; it is to be hashed again then."""
         self._hash = request.hash
@@ -218,7 +220,7 @@ class Copier(scan.Worker):
             target = metadata.new_file(name, inside.fd)
             try:
                 final, digest, size = self._content(source, target, path)
-                kept = metadata.apply_metadata(target, final, metadata.read_xattrs(source), path, self.losses)
+                kept = metadata.apply_metadata(target, final, read_all(source), path, self.losses)
                 if digest is None and self._hash:
                     digest, size = self._hash_target(target, final.st_size)
             finally:
@@ -324,7 +326,7 @@ class Copier(scan.Worker):
         os.lseek(source, 0, os.SEEK_SET)
         if digest != old[4] or not copyfile.unchanged(before, os.fstat(source)):
             return None
-        if metadata.read_xattrs(source) != _xattrs_at(name, inside.base):
+        if read_all(source) != _xattrs_at(name, inside.base):
             return None
         try:
             os.link(name, name, src_dir_fd=inside.base, dst_dir_fd=inside.fd, follow_symlinks=False)
@@ -338,7 +340,7 @@ class Copier(scan.Worker):
         return digest, size, old[5]
 
 
-def _xattrs_at(name: bytes, dir_fd: int) -> metadata.Attributes | None:
+def _xattrs_at(name: bytes, dir_fd: int) -> Attributes | None:
     try:
         return metadata.entry_xattrs(name, dir_fd)
     except OSError:
@@ -349,9 +351,9 @@ def run(request: Request, *, engine_name: str, share: bool) -> Cloned:
     """Copy a tree. Errors: E_EXISTS, E_IO, E_NO_SPACE, E_CLONE_INCOMPLETE for mounts inside."""
     engine.check_source(request.source)
     engine.check_target(request.target)
-    with_inode, btrfs = engine.scan_flags(request.source)
+    with_inode, btrfs = traits.scan_flags(request.source)
     moment = clock.now_ns()
-    engine.commit_writes(request.source)
+    traits.commit_writes(request.source)
     lasting = racy.writeback(request.source, moment) if request.hash else moment
     copier = Copier(request, share=share)
     scanner = scan.Scanner(

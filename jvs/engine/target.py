@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 
-from jvs.engine import base as engine
+from jvs.engine import traits
 from jvs.engine.base import Request
 from jvs.errors import JvsError, from_oserror
 from jvs.fs import durable, metadata, paths
+from jvs.fs.losses import Losses
 
 
 class Dir:
@@ -29,7 +30,7 @@ class Dir:
 class Target:
     """The directories that are open, from the root of the target to where the walk is."""
 
-    def __init__(self, request: Request, losses: metadata.Losses) -> None:
+    def __init__(self, request: Request, losses: Losses) -> None:
         self.request = request
         self.losses = losses
         self._open: list[Dir] = []
@@ -58,7 +59,7 @@ class Target:
         try:
             name = os.path.basename(target)
             if self.request.as_worktree:
-                engine.best_for(os.path.dirname(self.request.target)).make_worktree(self.request.target)
+                traits.make_worktree(self.request.target)
                 here = Dir(paths.open_dir(name, parent), -1, b"")
             else:
                 here = Dir(metadata.make_dir(name, parent), -1, b"")

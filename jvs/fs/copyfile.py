@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.fs.metadata import Losses
+    from jvs.fs.losses import Losses
 
 FICLONE = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h
 TRIES = 3

@@ -11,32 +11,13 @@ import errno
 import os
 import stat
 
-from jvs import canon
 from jvs.fs import copyfile, listing, paths
+from jvs.fs.losses import Losses
+from jvs.fs.xattrs import NOT_OURS, Attributes, covered, read_all
 
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SETID = stat.S_ISUID | stat.S_ISGID
-_NOT_OURS = frozenset({"security.selinux", "security.ima", "security.evm", "security.SMACK64"})
 _STORAGE_FAILED = frozenset({errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
-Attributes = dict[str, bytes]
-
-
-class Losses:
-    """What a copy could not keep, gathered on the way."""
-
-    def __init__(self) -> None:
-        self._found: set[tuple[bytes, str, str]] = set()
-
-    def add(self, path: bytes, what: str, why: str) -> None:
-        """Note one loss. `what` is owner, mode, times, acl, xattr:NAME, hardlink, special, torn or unreadable."""
-        self._found.add((path, what, why))
-
-    def as_json(self) -> list[dict[str, str]]:
-        """Return the `degraded` list of a descriptor, sorted. Shape: `path`, maybe `path_b64`, `what`, `why`."""
-        return [{**canon.path_json(path), "what": what, "why": why} for path, what, why in sorted(self._found)]
-
-    def __len__(self) -> int:
-        return len(self._found)
 
 
 class Kept:
@@ -54,39 +35,6 @@ class Kept:
         return covered(self.xattrs)
 
 
-def covered(xattrs: Attributes) -> dict[bytes, bytes] | None:
-    """Return those of some attributes that the tree hash covers, or None."""
-    from jvs.tree import node
-
-    return {os.fsencode(name): value for name, value in xattrs.items() if node.is_covered(name)} or None
-
-
-def read_xattrs(target: int | bytes) -> Attributes:
-    """Return the extended attributes of a descriptor or a `handle` path that a copy can carry over.
-
-    Left out are labels that the receiving system sets by its own policy (SELinux, IMA, EVM, SMACK).
-    Errors: OSError, but not for filesystems without attributes.
-    """
-    try:
-        names = os.listxattr(target)
-    except OSError as error:
-        if error.errno in (errno.EOPNOTSUPP, errno.ENODATA, errno.ENOSYS):  # no attributes there
-            return {}
-        raise
-    if not names:
-        return {}
-    found: Attributes = {}
-    for name in names:
-        if name in _NOT_OURS:
-            continue
-        try:
-            found[name] = os.getxattr(target, name)
-        except OSError as error:
-            if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES):
-                raise  # ENODATA: gone meanwhile; the others: a name that lists itself and lets nobody read it
-    return found
-
-
 def handle(name: bytes, dir_fd: int) -> int:
     """Return a descriptor that names an entry of any kind without opening it; the caller closes it."""
     return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
@@ -101,7 +49,7 @@ def entry_xattrs(name: bytes, dir_fd: int) -> Attributes:
     """Return the attributes of an entry of any kind, without opening it."""
     fd = handle(name, dir_fd)
     try:
-        return read_xattrs(handle_path(fd))
+        return read_all(handle_path(fd))
     finally:
         os.close(fd)
 
@@ -170,7 +118,7 @@ def _set_xattrs(target: int | bytes, xattrs: Attributes, path: bytes, losses: Lo
     except OSError:
         present = []
     for name in present:
-        if name not in xattrs and name not in _NOT_OURS:
+        if name not in xattrs and name not in NOT_OURS:
             try:
                 os.removexattr(target, name)
             except OSError as error:
@@ -245,7 +193,7 @@ def copy_entry(
             target = new_file(new, dst_fd)
             try:
                 final = copyfile.copy_content(source, target, path, losses, share=share)
-                return apply_metadata(target, final, read_xattrs(source), path, losses)
+                return apply_metadata(target, final, read_all(source), path, losses)
             finally:
                 os.close(target)
         finally:
@@ -310,4 +258,4 @@ def drop_inherited(fd: int) -> None:
 
 def apply_dir(fd: int, source_fd: int, st: os.stat_result, path: bytes, losses: Losses) -> Kept:
     """Give a directory whose content is complete the metadata of another, which is open as well."""
-    return apply_metadata(fd, st, read_xattrs(source_fd), path, losses)
+    return apply_metadata(fd, st, read_all(source_fd), path, losses)

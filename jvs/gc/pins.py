@@ -14,7 +14,7 @@ from jvs.errors import Busy, NotFound, PartialSnapshot, UsageError, from_oserror
 from jvs.fs import durable, locks
 from jvs.gc import retention
 from jvs.names import check_snapshot_id, is_snapshot_id
-from jvs.store import audit, intent, lineage, records
+from jvs.store import audit, changing, intent, lineage, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _changing(store: Store) -> Iterator[None]:
     """Share the repository, settle, and hold the lock that orders changes to pins and guards a live one's intent."""
     wait, command = store.settings.wait, store.settings.command
     with locks.acquire_repository(store.layout.locks, exclusive=False, wait=wait, command=command):
-        store.settle()
+        changing.recover(store)
         with locks.acquire(store.layout.lock("pins"), wait=wait, command=command):
             yield
 
@@ -192,7 +192,7 @@ def _is_applied(layout: Layout, pending: dict[str, Any]) -> bool:
         return False
 
 
-def settle(store: Store, pending: dict[str, Any]) -> str:
+def recover(store: Store, pending: dict[str, Any]) -> str:
     """Complete what a dead process began with a pin; returns what was done, or nothing when its owner lives."""
     try:
         lock = locks.acquire(store.layout.lock("pins"), wait=0, command="settle")

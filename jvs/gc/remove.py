@@ -11,7 +11,7 @@ import errno
 import os
 
 from jvs import canon, clock
-from jvs.engine import base as engine
+from jvs.engine import registry
 from jvs.errors import JvsError, NoSpace, from_oserror
 from jvs.fs import durable
 from jvs.gc import plan as gc_plan
@@ -191,7 +191,7 @@ def delete_trash(store: Store, snapshot_id: str) -> None:
 def remove(store: Store, path: str) -> None:
     """Remove a payload or anything else in the fastest way. Errors: E_IO."""
     try:
-        engine.remove_any(
+        registry.remove_any(
             path,
             binary=store.settings.get("engine.juicefs.binary"),
             control=store.settings.get("engine.juicefs.control"),

@@ -20,7 +20,7 @@ from jvs.gc import reach, tombstone
 from jvs.gc import remove as gc_remove
 from jvs.gc.retention import Policy
 from jvs.names import check_snapshot_id
-from jvs.store import audit, intent, lineage
+from jvs.store import audit, changing, intent, lineage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(store: Store, plan_id: str, policy: Policy | None = None, *, allow_newer
         left = True
         while left:  # more than one round only when the disk is too full to mark all candidates at once
             with locks.acquire_repository(layout.locks, exclusive=True, wait=wait, command=command):
-                store.settle()
+                changing.recover(store)
                 plan, done = _check(store, plan_id, policy, allow_newer=allow_newer)
                 collected = sorted({*collected, *done})
                 if not plan.candidates:
@@ -186,7 +186,7 @@ def _append(store: Store, pending: dict[str, Any], out: list[str]) -> None:
     store.log().append({**pending["audit"], "details": details}, after_seq=pending["audit_seq"])
 
 
-def settle(store: Store, pending: dict[str, Any]) -> str:
+def recover(store: Store, pending: dict[str, Any]) -> str:
     """Settle a run whose process died: what is half out goes, what is whole stays. Cheap, whatever the trash weighs.
 
     Returns what was done; nothing when the run lives, or somebody else is settling it.
@@ -291,7 +291,7 @@ def prune(store: Store, snapshot_id: str, policy: Policy) -> dict[str, Any]:
     with locks.acquire(layout.lock("gc"), wait=wait, command=command):
         _settle_own(store)
         with locks.acquire_repository(layout.locks, exclusive=True, wait=wait, command=command):
-            store.settle()
+            changing.recover(store)
             plan = gc_plan.make(store, policy, estimate=False)
             if snapshot_id not in plan.found:
                 raise NotFound(f"there is no snapshot '{snapshot_id}'", hint="'jvs-list-snapshots' lists them")

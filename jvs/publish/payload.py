@@ -9,6 +9,7 @@ import os
 
 from jvs import canon
 from jvs.engine import base as engine
+from jvs.engine import traits
 from jvs.errors import CloneIncomplete, PartialSnapshot, PayloadHashMismatch
 from jvs.fs import durable
 from jvs.publish.record import Local, done, require
@@ -101,8 +102,8 @@ def _hash_clone(store: Store, record: dict[str, Any]) -> scan.Tree:
     index = store.index()
     # What the index says of the worktree holds for a clone that carries the same inode numbers or ctimes over; a
     # copy has stamps of its own, and is read whole.
-    own_inodes, btrfs = engine.scan_flags(path)
-    comparable = record["partial_paths"] is None and engine.keeps_stamps(record["engine"])
+    own_inodes, btrfs = traits.scan_flags(path)
+    comparable = record["partial_paths"] is None and traits.keeps_stamps(record["engine"])
     scanner = scan.Scanner(
         scan.Worker(jobs=os.cpu_count() or 1, slow_calls=not own_inodes),
         rows=index.bound_rows(store.tree_key(record["worktree"])) if comparable else None,
@@ -117,7 +118,7 @@ def _hash_clone(store: Store, record: dict[str, Any]) -> scan.Tree:
 def remember(store: Store, record: dict[str, Any], found: scan.Tree) -> None:
     """Give the index the nodes, and the rows when they describe the whole worktree with its own stamps."""
     base = (record["snapshot_id"], found.digest)
-    if record["partial_paths"] is None and (found.source_stamps or engine.keeps_stamps(record["engine"])):
+    if record["partial_paths"] is None and (found.source_stamps or traits.keeps_stamps(record["engine"])):
         store.index().store(
             store.tree_key(record["worktree"]),
             rows=found.rows,
@@ -166,7 +167,7 @@ def sync_payload(store: Store, record: dict[str, Any], local: Local | None = Non
     own = local.barrier if local is not None else None
     barrier = own or durable.Barrier(store.layout.snapshots, each=store.settings.get("durability") == "each")
     try:
-        committed = engine.is_committed(record["engine"])
+        committed = traits.is_committed(record["engine"])
         barrier.sync_trees([] if committed else [payload], local.deferred if local is not None else [])
     finally:
         if own is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from jvs import canon, clock, names, progress
-from jvs.engine import base as engine
+from jvs.engine import registry
 from jvs.errors import DescriptorCorrupt, Detached, NotFound, StaleHead
 from jvs.fs import durable
 from jvs.fs import paths as fs_paths
@@ -304,14 +304,14 @@ def roll_back(store: Store, snapshot_id: str) -> bool:
     durable.unlink(layout.ready(snapshot_id), missing_ok=True)
     for entry in sorted(os.listdir(layout.snapshots)):
         if entry.startswith(snapshot_id):
-            engine.remove_any(os.path.join(layout.snapshots, entry))
+            registry.remove_any(os.path.join(layout.snapshots, entry))
     durable.fsync_dir(layout.descriptors)  # or a crash brings back what no intent names any more: on btrfs a READY
     durable.fsync_dir(layout.snapshots)  # marker came back alone, which looks like damage and not like debris
     intent.clear(layout, snapshot_id)
     return True
 
 
-def settle(store: Store, pending: dict[str, Any]) -> str:
+def recover(store: Store, pending: dict[str, Any]) -> str:
     """Complete or undo a snapshot whose owner died; returns what was done, as a sentence."""
     snapshot_id = names.check_snapshot_id(pending["snapshot_id"])
     if roll_back(store, snapshot_id):

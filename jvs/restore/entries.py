@@ -6,6 +6,7 @@ import os
 import stat
 
 from jvs.fs import listing, metadata, paths
+from jvs.fs.xattrs import covered, read_all, read_covered
 from jvs.tree import node, scan
 
 TYPE_CHECKING = False
@@ -82,7 +83,7 @@ class Place:
 def meta_of(fd: int) -> Meta:
     """Return the metadata of an open directory."""
     st = os.fstat(fd)
-    xattrs = {os.fsencode(name): value for name, value in metadata.read_xattrs(fd).items()}
+    xattrs = {os.fsencode(name): value for name, value in read_all(fd).items()}
     return [stat.S_IMODE(st.st_mode), st.st_uid, st.st_gid, st.st_atime_ns, st.st_mtime_ns, xattrs]
 
 
@@ -116,13 +117,13 @@ def entry_at(parent: int, name: bytes) -> Entry | None:
             os.close(fd)
         return name, kind, mode, found.bytes, found.digest, found.root[1]
     if kind != listing.FILE:
-        xattrs = None if kind == listing.SYMLINK else metadata.covered(metadata.entry_xattrs(name, parent))
+        xattrs = None if kind == listing.SYMLINK else covered(metadata.entry_xattrs(name, parent))
         size = st.st_size if kind == listing.SYMLINK else 0
         return name, kind, mode, size, node.special_digest(kind, name, st, parent), xattrs
     fd = paths.open_file(name, parent)
     try:
         digest, size = node.hash_open_file(fd)
-        return name, kind, mode, size, digest, node.covered_xattrs(fd)
+        return name, kind, mode, size, digest, read_covered(fd)
     finally:
         os.close(fd)
 

@@ -11,6 +11,7 @@ import stat
 from jvs.engine import hardlinks
 from jvs.fs import listing, metadata
 from jvs.fs import paths as fs_paths
+from jvs.fs.losses import Losses
 from jvs.restore.delta import COPY
 
 TYPE_CHECKING = False
@@ -77,7 +78,7 @@ def _linked_inodes(source: Place, path: bytes) -> set[int]:
 class Links:
     """Copies entries to a place, and knows which inode of the source has which name there already."""
 
-    def __init__(self, place: Place, delta: Delta, losses: metadata.Losses, groups: Groups | None = None) -> None:
+    def __init__(self, place: Place, delta: Delta, losses: Losses, groups: Groups | None = None) -> None:
         self.place = place
         self.delta = delta
         self.losses = losses

@@ -12,8 +12,8 @@ import errno
 import hashlib
 import os
 
-from jvs import clock, progress
-from jvs.engine import base as engine
+from jvs import clock, progress, units
+from jvs.engine import registry
 from jvs.errors import Busy, JvsError, PartialSnapshot
 from jvs.fs import durable, locks, paths
 from jvs.names import is_operation_id
@@ -181,7 +181,7 @@ def discard(layout: Layout, operation_id: str) -> None:
     durable.unlink(os.path.join(home, "op.json"), missing_ok=True)
     if os.path.isdir(home):
         durable.fsync_dir(home)  # a crash that lost only this removal would leave a journal without its delta
-    engine.remove_any(os.path.join(home, "worktree"))
+    registry.remove_any(os.path.join(home, "worktree"))
     durable.remove_tree(home)
     durable.fsync_dir(layout.undo)
 
@@ -214,9 +214,7 @@ def prune(store: Store, name: str) -> int:
     except (OSError, Busy, JvsError):
         return 0
     if gone:
-        from jvs.ui.terminal import size
-
-        progress.remark(f"let go of {size(gone)} that operations kept longer ago than can be undone")
+        progress.remark(f"let go of {units.size(gone)} that operations kept longer ago than can be undone")
     return gone
 
 

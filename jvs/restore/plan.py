@@ -9,7 +9,8 @@ import os
 
 from jvs import canon, progress
 from jvs.errors import JvsError, NotFound, PayloadHashMismatch, from_oserror
-from jvs.fs import listing, metadata
+from jvs.fs import listing
+from jvs.fs.xattrs import covered
 from jvs.restore import delta, entries
 from jvs.store import lineage, node_store, worktree_scan
 from jvs.tree import path_filter
@@ -215,7 +216,7 @@ def _add_directories(
             raise _mismatch(target.snapshot_id, path)
         if entry is not None and after is not None:
             attributes = {os.fsdecode(name): value for name, value in after[5].items()}
-            if after[0] != entry[2] or metadata.covered(attributes) != (entry[5] or None):
+            if after[0] != entry[2] or covered(attributes) != (entry[5] or None):
                 raise _mismatch(target.snapshot_id, path)
         before = entries.meta_at(here, path) or after
         if before is not None:

@@ -13,6 +13,7 @@ import stat
 
 from jvs.fs import durable, listing, metadata
 from jvs.fs import paths as fs_paths
+from jvs.fs.losses import Losses
 from jvs.restore.delta import COPY, DROP, MAKE, MOVE
 from jvs.restore.entries import Movable, Place, lstat_at
 from jvs.restore.hardlinks import Groups, Links
@@ -41,7 +42,7 @@ class Switcher:
         self.target = Place(target)
         self.keep = Place(keep)
         self.source = Place(source) if source is not None else None
-        self.losses = metadata.Losses()
+        self.losses = Losses()
         self.displaced_bytes = 0
         self.kept_aside = False
         """Whether taking back found something that nobody else holds; it is in the operation's directory."""

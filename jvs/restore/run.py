@@ -195,7 +195,7 @@ def _finish(store: Store, pending: dict[str, Any], record: dict[str, Any]) -> di
     return worktree.load(layout, name)
 
 
-def settle(store: Store, pending: dict[str, Any]) -> str:
+def recover(store: Store, pending: dict[str, Any]) -> str:
     """Carry on with a restore or undo whose owner died; returns what was done, as a sentence."""
     layout, operation_id = store.layout, pending["operation_id"]
     word, name = pending["operation"], pending["worktree"]

@@ -12,6 +12,7 @@ import stat
 
 from jvs import canon, clock, names
 from jvs.engine import base as engine
+from jvs.engine import registry, traits
 from jvs.errors import Exists, IOFailure, NotARepository, PathEscape, UsageError, from_oserror
 from jvs.fs import durable, listing, locks
 from jvs.store import audit, layout, records, worktree
@@ -120,7 +121,7 @@ def _finish_or_sweep(root: str) -> str | None:
         if whole is None and _is_whole(root, staged):
             whole = staged
         else:
-            engine.remove_any(staged)
+            registry.remove_any(staged)
     return whole
 
 
@@ -158,7 +159,7 @@ def _build(root: str, settings: Settings, source: str | None) -> tuple[str, list
         durable.publish(os.path.join(staged, _STAGED_MAIN), os.path.join(root, layout.MAIN))
     except BaseException as error:
         if not os.path.isdir(os.path.join(root, layout.MAIN)):
-            engine.remove_any(staged)
+            registry.remove_any(staged)
             _remove_if_empty(forks)
         if isinstance(error, OSError):
             raise from_oserror(error, f"making the repository in '{root}'") from error
@@ -171,17 +172,17 @@ def _build_main(staged: str, settings: Settings, source: str | None) -> list[Any
     target = os.path.join(staged, _STAGED_MAIN)
     requested, options = settings.get("default_engine"), settings.engine_options()
     if source is None:
-        engine.best_for(staged, requested).make_worktree(target)
+        registry.best_for(staged, requested).make_worktree(target)
         os.chmod(target, 0o777 & ~_umask())
-        engine.pick(requested, target, staged, **options)  # one that was asked for and does not work: now, not later
+        registry.pick(requested, target, staged, **options)  # one that was asked for and does not work: now, not later
         return []
     if listing.mount_points_below(source):
         raise IOFailure(f"something is mounted inside '{source}'", hint="unmount it, or begin with an empty repository")
     request = engine.Request(source, target)
-    chosen = engine.pick_for_fork(requested, source, staged, **options)
+    chosen = registry.pick_for_fork(requested, source, staged, **options)
     cloned = chosen.fork(request)
     with durable.Barrier(staged) as barrier:
-        barrier.sync_trees([] if engine.is_committed(cloned.engine) else [target], [])
+        barrier.sync_trees([] if traits.is_committed(cloned.engine) else [target], [])
     return cloned.degraded
 
 

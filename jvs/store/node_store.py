@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from jvs.engine import base as engine
+from jvs.engine import traits
 from jvs.errors import PayloadHashMismatch
 from jvs.tree import node, scan
 
@@ -102,5 +102,5 @@ def with_root(found: scan.Tree) -> dict[bytes, bytes]:
 
 def hash_payload(path: str, *, jobs: int = 1) -> scan.Tree:
     """Hash a directory reading every byte, in `jobs` threads for big files. Errors: E_IO."""
-    with_inode, btrfs = engine.scan_flags(path)
+    with_inode, btrfs = traits.scan_flags(path)
     return scan.Scanner(scan.Worker(jobs=jobs, slow_calls=not with_inode), btrfs=btrfs).run(path)

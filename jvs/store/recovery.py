@@ -35,10 +35,10 @@ HANDLERS = {
     "unpin": "jvs.gc.pins",
     "config": "jvs.store.settings_file",
 }
-"""Operation -> the module whose `settle(store, intent)` completes or undoes it and returns a sentence."""
+"""Operation -> the module whose `recover(store, intent)` completes or undoes it and returns a sentence."""
 
 
-def settle_all(store: Store, held: str | None) -> list[str]:
+def recover_all(store: Store, held: str | None) -> list[str]:
     """Settle every dead operation that we can lock; `held` is the worktree whose lock the caller holds.
 
     Errors: E_PARTIAL_SNAPSHOT when an intent is damaged; what the handlers raise.
@@ -81,7 +81,7 @@ def _run(store: Store, record: dict[str, Any]) -> str | None:
             hint="use the version of jvs that wrote it, or 'jvs doctor --repair clean_intents'",
         )
     _make_durable(store)
-    return importlib.import_module(HANDLERS[record["operation"]]).settle(store, record)
+    return importlib.import_module(HANDLERS[record["operation"]]).recover(store, record)
 
 
 def _make_durable(store: Store) -> None:

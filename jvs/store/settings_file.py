@@ -13,7 +13,7 @@ import re
 from jvs import clock
 from jvs.errors import Busy, UsageError, from_oserror
 from jvs.fs import durable, locks
-from jvs.store import audit, intent
+from jvs.store import audit, changing, intent
 from jvs.store.settings import check_key, check_value
 
 TYPE_CHECKING = False
@@ -54,7 +54,7 @@ def change_repository(store: Store, key: str, value: Any) -> bool:
     check_key(key, "settings")
     wait, command = store.settings.wait, store.settings.command
     with locks.acquire_repository(store.layout.locks, exclusive=False, wait=wait, command=command):
-        store.settle()
+        changing.recover(store)
         with locks.acquire(store.layout.lock("config"), wait=wait, command=command):
             before = read_text(store.layout.config)
             after = edit(before, key, value, store.layout.config)
@@ -88,7 +88,7 @@ def _carry_out(store: Store, before: str, after: str, details: dict[str, Any]) -
     intent.clear(store.layout, pending["operation_id"])
 
 
-def settle(store: Store, pending: dict[str, Any]) -> str:
+def recover(store: Store, pending: dict[str, Any]) -> str:
     """Complete what a dead process began with the settings; returns what was done, or nothing when its owner lives."""
     try:
         lock = locks.acquire(store.layout.lock("config"), wait=0, command="settle")

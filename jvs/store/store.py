@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jvs import progress
 from jvs.errors import FormatUnsupported, NotFound, from_oserror
 from jvs.fs import locks, paths
 from jvs.store import audit, intent, layout, worktree
@@ -104,10 +103,10 @@ class Store:
 
         Errors: E_USAGE for an unknown engine, E_IO when one was asked for that does not work here.
         """
-        from jvs.engine import base as engine
+        from jvs.engine import registry
 
         chosen = requested or self.settings.get("default_engine")
-        return engine.pick(
+        return registry.pick(
             chosen, self.layout.worktree_dir(name), self.layout.snapshots, **self.settings.engine_options()
         )
 
@@ -131,40 +130,6 @@ class Store:
             return
         with lock:
             yield
-
-    @contextlib.contextmanager
-    def changing(self, name: str, *, alone: bool = False) -> Iterator[None]:
-        """Hold the locks of a change to one worktree, after settling what dead operations left.
-
-        `alone` takes the repository lock exclusively.
-        Errors: E_BUSY naming the holder; whatever settling meets.
-        """
-        wait, command = self.settings.wait, self.settings.command
-        with (
-            locks.acquire_repository(self.layout.locks, exclusive=alone, wait=wait, command=command),
-            locks.acquire(self.layout.lock(f"worktree-{name}"), wait=wait, command=command),
-        ):
-            self.settle(name)
-            yield
-            self._remember()
-
-    def _remember(self) -> None:
-        """Note outside of the repository how far the log goes, when the user wants that."""
-        if self.settings.get("audit.remember"):
-            from jvs.store import anchor
-
-            anchor.remember(self, *self.log().tail())
-
-    def settle(self, held: str | None = None) -> list[str]:
-        """Settle what dead operations left; `held` is the worktree whose lock we hold. Returns what was done."""
-        if not os.listdir(self.layout.intents):
-            return []
-        from jvs.store import recovery
-
-        done = recovery.settle_all(self, held)
-        for sentence in done:
-            progress.remark(sentence)
-        return done
 
     def record(self, operation: str, **details: Any) -> dict[str, Any]:
         """Append an event to the audit log at once, for small operations that need no intent."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 
 from jvs.engine import base as engine
+from jvs.engine import traits
 from jvs.errors import JvsError
 from jvs.fs import listing, paths
 from jvs.store import node_store
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def is_untouched(store: Store, record: dict[str, Any]) -> bool:
     """Answer whether a payload shows no sign of having been changed; False when there is no telling."""
     payload = store.layout.payload(record["snapshot_id"])
-    if record["engine"] == engine.BTRFS and engine.is_btrfs(payload):
+    if record["engine"] == engine.BTRFS and traits.is_btrfs(payload):
         from jvs.engine.btrfs import search as btrfs_search
 
         return btrfs_search.never_changed(payload)
@@ -41,7 +42,7 @@ def is_untouched(store: Store, record: dict[str, Any]) -> bool:
     if root is None:
         return False
     # JuiceFS clones carry the source's ctimes; elsewhere ctimes move when a later snapshot links the same file.
-    keeps_ctime = not engine.scan_flags(payload)[0]
+    keeps_ctime = not traits.scan_flags(payload)[0]
     try:
         fd = paths.open_dir(payload)
     except OSError:

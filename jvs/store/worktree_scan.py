@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from jvs import clock
-from jvs.engine import base as engine
+from jvs.engine import traits
 from jvs.store import descriptor, node_store
 from jvs.tree import node, racy, scan
 from jvs.tree.rows import seen
@@ -50,7 +50,7 @@ def walk_now(store: Store, name: str) -> scan.Tree:
     Writes nothing but, after much had to be read, what was found to the index, so that the next look is quick.
     """
     directory = store.require_worktree(name)
-    engine.commit_writes(directory)
+    traits.commit_writes(directory)
     found = _walk(store, name, directory, moment_ns=0)
     if found.taken < MUCH_READ or not store.settings.use_index:
         return found
@@ -65,7 +65,7 @@ def walk_now(store: Store, name: str) -> scan.Tree:
 
 def _walk(store: Store, name: str, directory: str, *, moment_ns: int) -> scan.Tree:
     index = store.index()
-    with_inode, btrfs = engine.scan_flags(directory)
+    with_inode, btrfs = traits.scan_flags(directory)
     scanner = scan.Scanner(
         scan.Worker(jobs=os.cpu_count() or 1, allow_unreadable=True, slow_calls=not with_inode),
         rows=index.seen_rows(store.tree_key(name)),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 
 from jvs.fs import copyfile, listing, paths
+from jvs.fs.xattrs import read_covered
 from jvs.tree import node, racy
 from jvs.tree.hasher import BIG_BYTES, NOT_READ, WATCHED_BYTES, Worker
 
@@ -33,7 +34,7 @@ def hash_either(original: int, clone: int, before: os.stat_result, *, attributes
         digest, size = node.hash_open_file(original)
         if not copyfile.unchanged(before, os.fstat(original)):
             digest, size = node.hash_open_file(clone)
-        return digest, size, node.covered_xattrs(clone) if attributes else NOT_READ
+        return digest, size, read_covered(clone) if attributes else NOT_READ
     finally:
         os.close(original)
         os.close(clone)

@@ -9,6 +9,7 @@ import os
 
 from jvs.errors import IOFailure
 from jvs.fs import copyfile, listing, paths
+from jvs.fs.xattrs import read_covered
 from jvs.tree import node
 
 TYPE_CHECKING = False
@@ -105,7 +106,7 @@ class Worker:
                 file_fd = -1
                 return future, size, None
             digest, read = node.hash_open_file(file_fd)
-            return digest, read, node.covered_xattrs(file_fd)
+            return digest, read, read_covered(file_fd)
         finally:
             if file_fd >= 0:
                 os.close(file_fd)
@@ -208,7 +209,7 @@ class _Promise:
 def _hash_and_close(fd: int, attributes: bool = True) -> Hashed:
     try:
         digest, size = node.hash_open_file(fd)
-        return digest, size, node.covered_xattrs(fd) if attributes else NOT_READ
+        return digest, size, read_covered(fd) if attributes else NOT_READ
     finally:
         os.close(fd)
 
@@ -217,7 +218,7 @@ def special_xattrs(fd: int, name: bytes) -> dict[bytes, bytes] | None:
     """Return the covered xattrs (ACLs, in practice) of a fifo, socket or device without opening it."""
     handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
     try:
-        return node.covered_xattrs(b"/proc/self/fd/%d" % handle)
+        return read_covered(b"/proc/self/fd/%d" % handle)
     except FileNotFoundError:  # no /proc mounted
         return None
     finally:
@@ -237,6 +238,6 @@ def child_xattrs(fd: int, name: bytes) -> dict[bytes, bytes] | None:
     """Return the covered xattrs of a subdirectory."""
     child = paths.open_dir(name, fd)
     try:
-        return node.covered_xattrs(child)
+        return read_covered(child)
     finally:
         os.close(child)

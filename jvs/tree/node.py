@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 ALGORITHM = "sha256-tree-1"
 _TREE_PREFIX = b"jvs-tree-1\0"
 _ROOT_PREFIX = b"jvs-root-1\0"
-_COVERED = ("system.posix_acl_access", "system.posix_acl_default", "security.capability")
 CHUNK_BYTES = 1 << 20
 
 Entry = tuple[bytes, int, int, int, bytes, "dict[bytes, bytes] | None"]
@@ -96,36 +95,6 @@ def decode_root(data: bytes) -> Root:
     if not (isinstance(value, list) and len(value) == 3 and isinstance(value[0], int) and isinstance(value[2], bytes)):
         raise ValueError("a root has mode, xattrs and digest")
     return value[0], value[1], value[2]
-
-
-def is_covered(name: str) -> bool:
-    """Answer whether the hash covers an extended attribute of this name."""
-    return name.startswith("user.") or name in _COVERED
-
-
-def covered_xattrs(target: int | bytes) -> dict[bytes, bytes] | None:
-    """Return the extended attributes that the hash covers, or None when there are none.
-
-    `target` is an open descriptor, or a path (`/proc/self/fd/N`) for what must not be opened.
-    Errors: OSError, but not for filesystems that know no attributes.
-    """
-    try:
-        names = os.listxattr(target)
-    except OSError as error:
-        if error.errno in (95, 61):  # ENOTSUP: no attributes on this filesystem; ENODATA: some network ones
-            return None
-        raise
-    if not names:
-        return None
-    found = {}
-    for name in names:
-        if is_covered(name):
-            try:
-                found[os.fsencode(name)] = os.getxattr(target, name)
-            except OSError as error:
-                if error.errno not in (61, 95):  # ENODATA: it went away between the two calls
-                    raise
-    return found or None
 
 
 def hash_open_file(fd: int) -> tuple[bytes, int]:

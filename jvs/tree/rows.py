@@ -11,8 +11,17 @@ import hashlib
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Protocol
 
-    from jvs.tree.index import Index
+    class RowSource(Protocol):
+        """Where rows are kept: the index."""
+
+        def checked_row(self, name: str, path: bytes) -> tuple[bytes, bytes, bytes] | None: ...
+
+        def rows(self, name: str, checks: frozenset[bytes] | None = None) -> Rows: ...
+
+        def paths(self, name: str) -> Iterable[bytes]: ...
+
 
 Total = tuple[int, int, int, int, int]
 """Shape: files, dirs, symlinks, others and bytes below a directory."""
@@ -89,7 +98,7 @@ class LazyRows:
     the page with a row of before, which is whole in itself.
     """
 
-    def __init__(self, index: Index, name: str, checks: frozenset[bytes]) -> None:
+    def __init__(self, index: RowSource, name: str, checks: frozenset[bytes]) -> None:
         self._index = index
         self._name = name
         self._checks = checks

@@ -14,6 +14,7 @@ import os
 from jvs import progress
 from jvs.errors import from_oserror
 from jvs.fs import listing, paths
+from jvs.fs.xattrs import read_covered
 from jvs.tree import node, parallel, racy
 from jvs.tree import rows as tree_rows
 from jvs.tree.builder import Directory, Tree, TreeBuilder
@@ -101,7 +102,7 @@ class Scanner:
         assert root.digest is not None
         found = self._builder.tree
         found.digest = root.digest
-        mode, xattrs = self.worker.stored.get(b"") or (st.st_mode & 0o7777, node.covered_xattrs(fd))
+        mode, xattrs = self.worker.stored.get(b"") or (st.st_mode & 0o7777, read_covered(fd))
         found.root = (mode, xattrs, root.digest)
         found.root_hash = node.root_hash(found.root)
         found.files, found.dirs, found.symlinks, found.others = root.counts

@@ -5,6 +5,7 @@ Source: jvs-diff(1).
 
 from __future__ import annotations
 
+from jvs import units
 from jvs.compare.changes import MODIFIED, RENAMED
 from jvs.fs import listing
 from jvs.ui import history_text, terminal
@@ -99,12 +100,12 @@ def show_sizes(change: Change) -> str:
         return "directory"
     if old is None or new is None:
         entry = change.entry
-        return terminal.size(entry[3]) if entry[1] == listing.FILE else listing.KIND_NAMES[entry[1]]
+        return units.size(entry[3]) if entry[1] == listing.FILE else listing.KIND_NAMES[entry[1]]
     how = change.how()
     if "kind" in how:
         return f"{listing.KIND_NAMES[old[1]]} -> {listing.KIND_NAMES[new[1]]}"
     if "content" in how and new[1] == listing.FILE:
-        sizes = [terminal.size(old[3]), terminal.size(new[3])]
+        sizes = [units.size(old[3]), units.size(new[3])]
         return sizes[1] if sizes[0] == sizes[1] else " -> ".join(sizes)
     if "mode" in how:
         return f"mode {old[2]:04o} -> {new[2]:04o}"

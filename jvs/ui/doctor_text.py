@@ -5,6 +5,7 @@ Source: jvs-doctor(1).
 
 from __future__ import annotations
 
+from jvs import units
 from jvs.ui import terminal
 
 TYPE_CHECKING = False
@@ -30,5 +31,5 @@ def page(seen: Diagnosis, screen: Terminal) -> str:
             lines.append(f"  repair: {finding.repair}")
         if finding.error.hint:
             lines += terminal.wrap(terminal.show_text(finding.error.hint), screen, "  hint: ", "    ")
-    count = terminal.plural(len(seen.findings), "finding")
+    count = units.plural(len(seen.findings), "finding")
     return "\n".join([*lines, "Repository is healthy." if seen.healthy else f"{count}."]) + "\n"

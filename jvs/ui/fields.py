@@ -5,8 +5,8 @@ Source: jvs-history(1), jvs-list-snapshots(1).
 
 from __future__ import annotations
 
+from jvs import units
 from jvs.store import refs
-from jvs.ui import terminal
 from jvs.ui.history_text import first_line, show_age
 
 TYPE_CHECKING = False
@@ -62,7 +62,7 @@ def value_of(store: Store, record: dict[str, Any], short: Callable[[str], str]) 
         "short_id": lambda: short(snapshot_id),
         "subject": lambda: first_line(record["note"]),
         "age": lambda: show_age(record),
-        "size": lambda: terminal.size(record["payload"].get("bytes", 0)),
+        "size": lambda: units.size(record["payload"].get("bytes", 0)),
         "changed_bytes": lambda: changes.get("bytes"),
         "degraded": lambda: len(record["degraded"]),
         "path": lambda: store.layout.payload(snapshot_id),

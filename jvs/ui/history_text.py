@@ -5,7 +5,7 @@ Source: jvs-history(1).
 
 from __future__ import annotations
 
-from jvs import clock
+from jvs import clock, units
 from jvs.compare import graph, history
 from jvs.store import refs
 from jvs.ui import terminal
@@ -37,14 +37,14 @@ def show_changes(changes: dict[str, Any] | None) -> str:
     signs = (("+", "added"), ("-", "removed"), ("~", "modified"))
     parts = [f"{sign}{changes[key]}" for sign, key in signs if changes.get(key)]
     if changes.get("bytes"):
-        parts.append(terminal.size(changes["bytes"]))
+        parts.append(units.size(changes["bytes"]))
     return " ".join(parts) or "none"
 
 
 def _change(record: dict[str, Any]) -> str:
     """Return what a snapshot changed; a partial one has no tree of its own to count in."""
     paths = record.get("partial_paths")
-    return show_changes(record.get("changes")) if paths is None else f"only {terminal.plural(len(paths), 'path')}"
+    return show_changes(record.get("changes")) if paths is None else f"only {units.plural(len(paths), 'path')}"
 
 
 def show_content(payload: dict[str, Any]) -> str:
@@ -55,8 +55,8 @@ def show_content(payload: dict[str, Any]) -> str:
         ("symlinks", "link", "links"),
         ("others", "special file", "special files"),
     )
-    parts = [terminal.plural(payload[key], one, many) for key, one, many in kinds if payload.get(key)]
-    return f"{', '.join(parts) or 'nothing'}; {terminal.size(payload.get('bytes', 0))}"
+    parts = [units.plural(payload[key], one, many) for key, one, many in kinds if payload.get(key)]
+    return f"{', '.join(parts) or 'nothing'}; {units.size(payload.get('bytes', 0))}"
 
 
 def show_loss(loss: dict[str, Any]) -> str:

@@ -5,7 +5,8 @@ Source: jvs-info(1).
 
 from __future__ import annotations
 
-from jvs.engine import base as engine
+from jvs import units
+from jvs.engine import registry
 from jvs.errors import JvsError
 from jvs.store import intent, layout, lineage, worktree
 from jvs.ui import history_text, terminal
@@ -49,7 +50,7 @@ def facts(store: Store, name: str, *, sizes: bool = False) -> dict[str, Any]:
 
 def _engine(store: Store, name: str) -> dict[str, Any]:
     directory = store.require_worktree(name)
-    probes = engine.probe_all(directory, store.layout.snapshots, **store.settings.engine_options())
+    probes = registry.probe_all(directory, store.layout.snapshots, **store.settings.engine_options())
     wanted = store.settings.get("default_engine")
     usable = [probe for probe in probes if probe.works and wanted in (None, "auto", probe.engine)]
     return {
@@ -106,8 +107,8 @@ def page(value: dict[str, Any], screen: Terminal) -> str:
     if value["newest"]:
         rows.append(("Newest", history_text.show_content(value["newest"]["payload"])))
     if value["apparent_bytes"] is not None:
-        changed = terminal.size(value["changed_bytes"])
-        rows.append(("Sizes", f"all show {terminal.size(value['apparent_bytes'])}, {changed} of it new when taken"))
+        changed = units.size(value["changed_bytes"])
+        rows.append(("Sizes", f"all show {units.size(value['apparent_bytes'])}, {changed} of it new when taken"))
     if value["operations_in_flight"]:
         rows.append(("In flight", f"{value['operations_in_flight']}; 'jvs-list-intents' shows who is at work"))
     rows.append(("Audit log", _log(value)))
@@ -154,4 +155,4 @@ def _worktrees(value: dict[str, Any]) -> str:
 def _log(value: dict[str, Any]) -> str:
     if value["audit_head"] is None:
         return "damaged; 'jvs verify --all' says how"
-    return terminal.plural(value["audit_records"], "record")
+    return units.plural(value["audit_records"], "record")

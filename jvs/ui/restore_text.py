@@ -5,7 +5,7 @@ Source: jvs-restore(1), jvs-undo(1).
 
 from __future__ import annotations
 
-from jvs import clock
+from jvs import clock, units
 from jvs.errors import Ambiguous
 from jvs.store import lineage, refs
 from jvs.ui import history_text, terminal
@@ -48,7 +48,7 @@ def restored(done: Done, snapshot_id: str, short: str, screen: Terminal, *, part
     """Return what a restore did, how to take it back, and where the worktree is now."""
     assert done.plan is not None
     count = len(done.plan.delta.steps)
-    what = f"{terminal.plural(count, 'entry', 'entries')} from " if partial else ""
+    what = f"{units.plural(count, 'entry', 'entries')} from " if partial else ""
     lines = terminal.wrap(f"Restored {what}snapshot {snapshot_id}", screen, "", "  ")
     lines += _changes(done.plan, screen, LISTED)
     if count:
@@ -68,7 +68,7 @@ def restored(done: Done, snapshot_id: str, short: str, screen: Terminal, *, part
 
 
 def _displaced(done: Done, screen: Terminal) -> list[str]:
-    size = terminal.size(done.displaced_bytes)
+    size = units.size(done.displaced_bytes)
     if done.discarded:
         exact = f"discarded {size} ({done.displaced_bytes} bytes): this cannot be undone"
         return terminal.wrap(exact, screen, "", "  ")
@@ -110,7 +110,7 @@ def undone(value: dict[str, Any], record: dict[str, Any], done: Done | None, scr
     words = terminal.wrap(f"Undid the {value['description']}", screen, "", "  ")
     lines = [screen.paint(line, "bold") for line in words]
     if done is not None and done.plan is not None:
-        displaced = f"; {terminal.size(done.displaced_bytes)} displaced" if done.displaced_bytes else ""
+        displaced = f"; {units.size(done.displaced_bytes)} displaced" if done.displaced_bytes else ""
         lines += [*_changes(done.plan, screen, LISTED), *_sum(done.plan, "Changed", screen, displaced)]
     if value["head_snapshot_id"] is not None and record["kind"] == "restore":
         lines += _state(value["head_snapshot_id"] != value["latest_snapshot_id"])
@@ -124,7 +124,7 @@ def operations(items: list[dict[str, Any]], screen: Terminal) -> str:
     for item in items:
         label = item["operation_id"][14:]
         when = terminal.age(clock.parse_rfc3339(item["created_at"]))
-        front = f"  {when:>10}  {terminal.size(item['bytes']):>10}  "
+        front = f"  {when:>10}  {units.size(item['bytes']):>10}  "
         if screen.tty and screen.width < history_text.MEDIUM_COLUMNS:
             front = f"  {when:>10}  "
         what = item["description"]

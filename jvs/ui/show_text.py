@@ -5,6 +5,7 @@ Source: jvs-show(1); jvs-format(5), Descriptor.
 
 from __future__ import annotations
 
+from jvs import units
 from jvs.store import descriptor
 from jvs.ui import history_text, terminal
 
@@ -103,7 +104,7 @@ def _show(key: str, value: dict[str, Any]) -> str | None:
         paths = [path["path"] if isinstance(path, dict) else path for path in item or ()]
         return ", ".join(terminal.show_text(path) for path in paths) or None
     if key == "degraded":
-        return terminal.plural(len(value["degraded"]), "thing") if item else "nothing was lost"
+        return units.plural(len(value["degraded"]), "thing") if item else "nothing was lost"
     return terminal.show_text(str(item))
 
 
@@ -113,7 +114,7 @@ def _changes(changes: dict[str, Any] | None) -> str:
     parts = [f"{changes[key]} {key}" for key in ("added", "modified", "removed") if changes.get(key)]
     if not parts:
         return "nothing against its parent"
-    return f"{', '.join(parts)}; {terminal.size(changes.get('bytes', 0))} of new content"
+    return f"{', '.join(parts)}; {units.size(changes.get('bytes', 0))} of new content"
 
 
 def _losses(lost: list[dict[str, Any]], screen: Terminal) -> list[str]:

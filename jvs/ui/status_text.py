@@ -5,6 +5,7 @@ Source: jvs-status(1).
 
 from __future__ import annotations
 
+from jvs import units
 from jvs.compare import changes
 from jvs.store import lineage, refs
 from jvs.ui import diff_text, history_text, terminal
@@ -75,7 +76,7 @@ def _where(layout: Layout, found: Status, screen: Terminal) -> list[str]:
 def _row(item: Folded, screen: Terminal) -> str:
     letter = item.change.letter
     if item.change.is_dir and letter != "M":
-        detail = f"{terminal.plural(item.files, 'file')}, {terminal.size(item.bytes)}" if item.files else "empty"
+        detail = f"{units.plural(item.files, 'file')}, {units.size(item.bytes)}" if item.files else "empty"
     else:
         detail = diff_text.show_sizes(item.change)
     room = max(screen.width - terminal.columns(detail) - 9, diff_text.LEAST_COLUMNS) if screen.tty else None
@@ -92,7 +93,7 @@ def _first(folded: list[Folded], screen: Terminal) -> list[str]:
     if not folded:
         return terminal.wrap("There are no files yet: put some here, then 'jvs snapshot NOTE' keeps them.", screen)
     files, size = sum(item.files for item in folded), sum(item.bytes for item in folded)
-    lines = [f"The first snapshot would hold {terminal.plural(files, 'file')}, {terminal.size(size)}:"]
+    lines = [f"The first snapshot would hold {units.plural(files, 'file')}, {units.size(size)}:"]
     lines += [_row(item, screen) for item in folded[:_FIRST_ROWS]]
     if len(folded) > _FIRST_ROWS:
         lines.append(f"  ... and {len(folded) - _FIRST_ROWS} more: 'jvs status -s' lists them")

@@ -5,7 +5,7 @@ Source: jvs(1), NO_COLOR.
 
 from __future__ import annotations
 
-from jvs import clock
+from jvs import clock, units
 from jvs.progress import Observer
 
 TYPE_CHECKING = False
@@ -200,22 +200,7 @@ def age(ns: int) -> str:
     for limit, unit, name in ((90, 1, "s"), (5400, 60, "min"), (129600, 3600, "h")):
         if seconds < limit:
             return f"{seconds // unit} {name} ago"
-    return f"{plural(seconds // 86400, 'day')} ago"
-
-
-def size(count: int) -> str:
-    """Return a number of bytes for people: `0 B`, `12.3 KiB`."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
-        if abs(value) < 1024 or unit == "PiB":
-            return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return ""
-
-
-def plural(count: int, one: str, many: str | None = None) -> str:
-    """Return `1 file`, `2 files`."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
+    return f"{units.plural(seconds // 86400, 'day')} ago"
 
 
 class Reporter(Observer):

@@ -5,6 +5,7 @@ Source: jvs-verify(1).
 
 from __future__ import annotations
 
+from jvs import units
 from jvs.errors import AuditChainBroken, JvsError
 from jvs.ui import terminal
 
@@ -36,8 +37,8 @@ def everything(reports: list[SnapshotReport], problems: list[JvsError], chain: C
         lines += terminal.wrap(torn, screen, "", "  ")
     good = sum(1 for report in reports if not report.error)
     state = "broken" if any(problem.name == AuditChainBroken.name for problem in problems) else "whole"
-    records = terminal.plural(chain.count, "record")
-    total = f"{good} of {terminal.plural(len(reports), 'snapshot')} OK; audit chain of {records} is {state}"
+    records = units.plural(chain.count, "record")
+    total = f"{good} of {units.plural(len(reports), 'snapshot')} OK; audit chain of {records} is {state}"
     lines += terminal.wrap(total, screen, "", "  ")
     return "\n".join(lines) + "\n"
 

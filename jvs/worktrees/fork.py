@@ -9,6 +9,7 @@ import os
 
 from jvs import clock, progress
 from jvs.engine import base as engine
+from jvs.engine import registry, traits
 from jvs.errors import JvsError, NameInvalid, NotFound, PayloadHashMismatch, UsageError, from_oserror
 from jvs.fs import durable
 from jvs.store import audit, intent, lineage, node_store, records, refs, tamper_check, worktree
@@ -103,12 +104,12 @@ def _stage(store: Store, record: dict[str, Any] | None, staged: str) -> tuple[st
     os.makedirs(forks, exist_ok=True)
     with durable.Barrier(forks, each=store.settings.get("durability") == "each") as barrier:
         if record is None:
-            maker = engine.best_for(forks, requested)
+            maker = registry.best_for(forks, requested)
             maker.make_worktree(staged)
             barrier.sync_trees([staged], [])
             return maker.name, []
         payload = store.layout.payload(record["snapshot_id"])
-        maker = engine.pick_for_fork(
+        maker = registry.pick_for_fork(
             requested,
             payload,
             forks,
@@ -121,7 +122,7 @@ def _stage(store: Store, record: dict[str, Any] | None, staged: str) -> tuple[st
             made = maker.fork(request)
         if made.tree is not None and made.tree.root_hash != record["payload_root_hash"]:
             _check_payload(record, payload)
-        if not engine.is_committed(made.engine):
+        if not traits.is_committed(made.engine):
             with progress.step("durable"):
                 barrier.sync_trees([staged], [])
         return made.engine, made.degraded
@@ -176,14 +177,14 @@ def _is_published(store: Store, pending: dict[str, Any]) -> bool:
 
 def _roll_back(store: Store, pending: dict[str, Any]) -> None:
     operation_id = pending["operation_id"]
-    engine.remove_any(_staged(store, operation_id))
+    registry.remove_any(_staged(store, operation_id))
     durable.remove_tree(store.layout.undo_dir(operation_id))
     durable.fsync_dir(store.layout.forks)  # a crash behind the intent's end must not bring either of them back
     durable.fsync_dir(store.layout.undo)
     intent.clear(store.layout, operation_id)
 
 
-def settle(store: Store, pending: dict[str, Any]) -> str:
+def recover(store: Store, pending: dict[str, Any]) -> str:
     """Complete or undo what a dead process left of making a worktree."""
     name = pending["worktree"]
     if not _is_published(store, pending):

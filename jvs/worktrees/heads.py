@@ -42,11 +42,11 @@ def set_head(store: Store, name: str, new: str, old: str | None) -> dict[str, An
             wait=store.settings.wait,
         )
     finally:
-        settle(store, pending)
+        recover(store, pending)
     return config
 
 
-def settle(store: Store, pending: dict[str, Any]) -> str:
+def recover(store: Store, pending: dict[str, Any]) -> str:
     """Record a head that was moved outside of a publication, or forget the intent when it was not."""
     name, event = pending["worktree"], pending["audit"]
     moved = worktree.load(store.layout, name).get("event_id") == event["event_id"]

@@ -9,7 +9,7 @@ import errno
 import os
 
 from jvs import clock
-from jvs.engine import base as engine
+from jvs.engine import registry
 from jvs.errors import JvsError, UsageError, from_oserror
 from jvs.fs import durable, locks
 from jvs.names import check_worktree_name
@@ -167,7 +167,7 @@ def _forward_give_back(store: Store, pending: dict[str, Any]) -> None:
     if os.path.lexists(kept) and not os.path.lexists(layout.worktree_dir(name)):
         durable.publish(kept, layout.worktree_dir(name))
     if not os.path.lexists(layout.worktree_dir(name)):  # its directory was missing when it was removed
-        engine.best_for(layout.forks).make_worktree(layout.worktree_dir(name))
+        registry.best_for(layout.forks).make_worktree(layout.worktree_dir(name))
         durable.fsync_dir(layout.forks)
     if os.path.lexists(parked) and not os.path.lexists(registration.config_dir(store, name)):
         durable.publish(parked, registration.config_dir(store, name))
@@ -256,7 +256,7 @@ def _take_back(store: Store, pending: dict[str, Any]) -> None:
     intent.clear(layout, operation_id)
 
 
-def settle(store: Store, pending: dict[str, Any]) -> str:
+def recover(store: Store, pending: dict[str, Any]) -> str:
     """Complete or undo what a dead process left of renaming or removing a worktree."""
     name, operation_id = pending["worktree"], pending["operation_id"]
     verb = {"rename": "rename", "remove": "removal", "give_back": "return"}[pending["what"]]

@@ -16,7 +16,7 @@ from jvs.fs import listing
 from jvs.restore import delta, entries, journal
 from jvs.restore import run as restore
 from jvs.restore.plan import Plan, Target
-from jvs.store import audit, worktree
+from jvs.store import audit, changing, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def undo(
     chosen = choose(store, name, redo=redo, operation_id=operation_id)
     for _ in range(3):
         place = _worktree_of(chosen)
-        with store.changing(place):
+        with changing.worktree(store, place):
             again = choose(store, name, redo=redo, operation_id=operation_id)
             if again["operation_id"] == chosen["operation_id"]:
                 done = _undo(store, again)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import struct
 
+from jvs.engine.btrfs import ioctl
 from jvs.fs import paths as fs_paths
 
 TYPE_CHECKING = False
@@ -51,15 +52,13 @@ def info(fd: int) -> SubvolumeInfo:
 
 def never_changed(snapshot: str) -> bool:
     """Answer whether a read-only snapshot is as it was made; needs no privilege. False when it is not read-only."""
-    from jvs.engine.btrfs import engine as btrfs
-
     try:
         fd = fs_paths.open_dir(snapshot)
     except OSError:
         return False
     try:
         about = info(fd)
-        return btrfs.get_flags(snapshot) & btrfs.RDONLY != 0 and about.changed <= about.born
+        return ioctl.get_flags(snapshot) & ioctl.RDONLY != 0 and about.changed <= about.born
     except OSError:
         return False
     finally:

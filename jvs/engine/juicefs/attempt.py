@@ -14,12 +14,23 @@ from jvs.engine.juicefs.client import Incomplete
 from jvs.engine.juicefs.completeness import Surveyed, Unproved, Vouched
 from jvs.engine.juicefs.survey import Survey
 from jvs.errors import CloneIncomplete, IOFailure, from_oserror
-from jvs.fs import metadata, paths
+from jvs.fs import paths
+from jvs.fs.losses import Losses
 from jvs.tree import scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.engine.juicefs.engine import JuiceFSEngine
+    from typing import Protocol
+
+    from jvs.engine.juicefs.client import Running
+
+    class Cloner(Protocol):
+        """Who makes the clone: the engine, by the client or by the control file."""
+
+        name: str
+
+        def run_clone(self, source: str, target: str) -> Running: ...
+
 
 _APPEAR_SECONDS = 10.0
 
@@ -27,11 +38,11 @@ _APPEAR_SECONDS = 10.0
 class Attempt:
     """One clone under a fresh name beside the target."""
 
-    def __init__(self, owner: JuiceFSEngine, request: Request) -> None:
+    def __init__(self, owner: Cloner, request: Request) -> None:
         self.owner = owner
         self.request = request
         self.temporary = f"{request.target}.{clock.random_hex(8)}"
-        self.losses = metadata.Losses()
+        self.losses = Losses()
 
     def start(self) -> bytes:
         """Clone, and wait until the clone is seen; return what the program that did it printed."""
@@ -72,7 +83,7 @@ class VouchedAttempt(Attempt):
 class SurveyedAttempt(Attempt):
     """A clone that is compared with a survey of the source, and mended."""
 
-    def __init__(self, owner: JuiceFSEngine, request: Request) -> None:
+    def __init__(self, owner: Cloner, request: Request) -> None:
         super().__init__(owner, request)
         self.before = Survey()
         self.absent: set[bytes] = set()

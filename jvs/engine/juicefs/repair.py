@@ -10,13 +10,14 @@ import os
 
 from jvs.fs import copyfile, durable, metadata
 from jvs.fs import paths as fs_paths
+from jvs.fs.losses import Losses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.engine.juicefs.survey import Survey
 
 
-def specials(source: str, clone: str, before: Survey, losses: metadata.Losses) -> set[bytes]:
+def specials(source: str, clone: str, before: Survey, losses: Losses) -> set[bytes]:
     """Make the fifos, sockets and devices that Redis metadata drops; return the paths that cannot be made here.
 
     `before` is what was in the source. Errors: OSError.
@@ -35,7 +36,7 @@ def specials(source: str, clone: str, before: Survey, losses: metadata.Losses) -
     return refused
 
 
-def _mend_special(source: int, target: int, path: bytes, st: os.stat_result, losses: metadata.Losses) -> bool:
+def _mend_special(source: int, target: int, path: bytes, st: os.stat_result, losses: Losses) -> bool:
     """Make one special file when the clone lacks it; False when the system does not let us."""
     parts = fs_paths.split_relative(path)
     if fs_paths.lstat_below(target, parts) is not None or fs_paths.lstat_below(source, parts) is None:
@@ -53,7 +54,7 @@ def _mend_special(source: int, target: int, path: bytes, st: os.stat_result, los
                 os.close(fd)
 
 
-def links(clone: str, before: Survey, losses: metadata.Losses) -> None:
+def links(clone: str, before: Survey, losses: Losses) -> None:
     """Make the names of each hard-link group one file again. Errors: OSError."""
     if not before.groups:
         return
@@ -68,7 +69,7 @@ def links(clone: str, before: Survey, losses: metadata.Losses) -> None:
         os.close(target)
 
 
-def _mend_link(target: int, first: list[bytes], wanted: os.stat_result, path: bytes, losses: metadata.Losses) -> None:
+def _mend_link(target: int, first: list[bytes], wanted: os.stat_result, path: bytes, losses: Losses) -> None:
     """Replace a name by a link to the first one. Both were hashed already, and are equal when the stats are."""
     parts = path.split(b"/")
     other = fs_paths.lstat_below(target, parts)

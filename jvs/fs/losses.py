@@ -1,0 +1,26 @@
+"""What a copy could not keep, as a descriptor lists it under `degraded`.
+
+Source: jvs-engines(7), Fidelity.
+"""
+
+from __future__ import annotations
+
+from jvs import canon
+
+
+class Losses:
+    """What a copy could not keep, gathered on the way."""
+
+    def __init__(self) -> None:
+        self._found: set[tuple[bytes, str, str]] = set()
+
+    def add(self, path: bytes, what: str, why: str) -> None:
+        """Note one loss. `what` is owner, mode, times, acl, xattr:NAME, hardlink, special, torn or unreadable."""
+        self._found.add((path, what, why))
+
+    def as_json(self) -> list[dict[str, str]]:
+        """Return the `degraded` list of a descriptor, sorted. Shape: `path`, maybe `path_b64`, `what`, `why`."""
+        return [{**canon.path_json(path), "what": what, "why": why} for path, what, why in sorted(self._found)]
+
+    def __len__(self) -> int:
+        return len(self._found)

@@ -1,0 +1,71 @@
+"""Reading extended attributes: all that a copy can carry over, and those that the tree hash covers.
+
+Source: xattr(7); jvs-format(5), Tree hash.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+_COVERED = ("system.posix_acl_access", "system.posix_acl_default", "security.capability")
+NOT_OURS = frozenset({"security.selinux", "security.ima", "security.evm", "security.SMACK64"})
+"""Labels that the receiving system sets by its own policy."""
+
+_NO_ATTRIBUTES = frozenset({errno.EOPNOTSUPP, errno.ENODATA, errno.ENOSYS})  # ENODATA: some network filesystems
+Attributes = dict[str, bytes]
+
+
+def is_covered(name: str) -> bool:
+    """Answer whether the hash covers an extended attribute of this name."""
+    return name.startswith("user.") or name in _COVERED
+
+
+def covered(xattrs: Attributes) -> dict[bytes, bytes] | None:
+    """Return those of some attributes that the tree hash covers, or None."""
+    return {os.fsencode(name): value for name, value in xattrs.items() if is_covered(name)} or None
+
+
+def _names(target: int | bytes) -> list[str]:
+    """List the attributes of an entry; a filesystem without attributes has none. Errors: OSError."""
+    try:
+        return os.listxattr(target)
+    except OSError as error:
+        if error.errno in _NO_ATTRIBUTES:
+            return []
+        raise
+
+
+def read_all(target: int | bytes) -> Attributes:
+    """Return the extended attributes of a descriptor or a `handle` path that a copy can carry over.
+
+    Left out are labels that the receiving system sets by its own policy (SELinux, IMA, EVM, SMACK).
+    Errors: OSError, but not for filesystems without attributes.
+    """
+    found: Attributes = {}
+    for name in _names(target):
+        if name in NOT_OURS:
+            continue
+        try:
+            found[name] = os.getxattr(target, name)
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES):
+                raise  # ENODATA: gone meanwhile; the others: a name that lists itself and lets nobody read it
+    return found
+
+
+def read_covered(target: int | bytes) -> dict[bytes, bytes] | None:
+    """Return the extended attributes that the hash covers, or None when there are none.
+
+    `target` is an open descriptor, or a path (`/proc/self/fd/N`) for what must not be opened.
+    Errors: OSError, but not for filesystems that know no attributes.
+    """
+    found = {}
+    for name in _names(target):
+        if is_covered(name):
+            try:
+                found[os.fsencode(name)] = os.getxattr(target, name)
+            except OSError as error:
+                if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):  # the first: it went away meanwhile
+                    raise
+    return found or None

@@ -1,0 +1,55 @@
+"""Changing a repository: its locks are held, and what dead operations left is recovered before anything new begins.
+
+Source: jvs-protocol(7), Locks and Recovery.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from jvs import progress
+from jvs.fs import locks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jvs.store.store import Store
+
+
+@contextlib.contextmanager
+def worktree(store: Store, name: str, *, alone: bool = False) -> Iterator[None]:
+    """Hold the locks of a change to one worktree, after recovering what dead operations left.
+
+    `alone` takes the repository lock exclusively.
+    Errors: E_BUSY naming the holder; those of the recovery.
+    """
+    wait, command = store.settings.wait, store.settings.command
+    with (
+        locks.acquire_repository(store.layout.locks, exclusive=alone, wait=wait, command=command),
+        locks.acquire(store.layout.lock(f"worktree-{name}"), wait=wait, command=command),
+    ):
+        recover(store, name)
+        yield
+        _remember(store)
+
+
+def recover(store: Store, held: str | None = None) -> list[str]:
+    """Complete or undo what dead operations left; `held` is the worktree whose lock we hold. Returns what was done."""
+    if not os.listdir(store.layout.intents):
+        return []
+    from jvs.store import recovery
+
+    done = recovery.recover_all(store, held)
+    for sentence in done:
+        progress.remark(sentence)
+    return done
+
+
+def _remember(store: Store) -> None:
+    """Note outside of the repository how far the log goes, when the user wants that."""
+    if store.settings.get("audit.remember"):
+        from jvs.store import anchor
+
+        anchor.remember(store, *store.log().tail())

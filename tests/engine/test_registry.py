@@ -1,0 +1,82 @@
+"""Choosing an engine, and never another one than was asked for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from conftest import FsAt
+
+from jvs.engine import base as engine
+from jvs.engine import registry, traits
+from jvs.errors import IOFailure, UsageError
+
+
+def test_names_are_in_order_of_preference():
+    assert engine.NAMES == ("juicefs-clone", "btrfs-snapshot", "reflink-copy", "copy")
+    assert [registry.get(name).name for name in engine.NAMES] == list(engine.NAMES)
+
+
+def test_unknown_engine_is_a_usage_error(tmp_path: Path):
+    with pytest.raises(UsageError) as caught:
+        registry.pick("zfs", str(tmp_path), str(tmp_path))
+    assert "copy" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["juicefs-clone", "btrfs-snapshot", "reflink-copy"])
+def test_engine_that_does_not_work_is_an_error_with_a_reason(name: str, ext4_dir: Path):
+    with pytest.raises(IOFailure) as caught:
+        registry.pick(name, str(ext4_dir), str(ext4_dir))
+    assert caught.value.facts["engine"] == name
+    assert caught.value.facts["reason"] in caught.value.message
+    assert caught.value.hint
+
+
+def test_probe_all_answers_for_each_and_leaves_nothing(fs_dir: Path):
+    source, store = fs_dir / "source", fs_dir / "store"
+    source.mkdir()
+    store.mkdir()
+    os.utime(source, ns=(1, 2))
+    before = os.stat(source)
+    answers = registry.probe_all(str(source), str(store))
+    assert [answer.engine for answer in answers] == list(engine.NAMES)
+    assert all(answer.works or answer.why for answer in answers)
+    assert answers[-1].works
+    assert os.stat(source) == before
+    assert os.listdir(source) == os.listdir(store) == []
+
+
+def test_probe_works_for_a_worktree_that_is_not_there_yet(fs_dir: Path):
+    answers = registry.probe_all(str(fs_dir / "repo" / "main"), str(fs_dir / "repo" / ".jvs" / "snapshots"))
+    assert answers[-1].works
+
+
+def test_different_filesystems_are_only_copied(fs_at: FsAt):
+    one, other = fs_at("xfs"), fs_at("ext4")
+    assert registry.pick(None, str(one), str(other)).name == "copy"
+
+
+def test_scan_flags(fs_at: FsAt):
+    assert traits.scan_flags(str(fs_at("ext4"))) == (True, False)
+    assert traits.scan_flags(str(fs_at("btrfs"))) == (True, True)
+
+
+def test_scan_flags_on_juicefs(juicefs_dir: Path):
+    assert traits.scan_flags(str(juicefs_dir)) == (False, False)
+
+
+def test_bad_control_setting_is_a_usage_error():
+    with pytest.raises(UsageError):
+        registry.get("juicefs-clone").configure(control="sometimes")
+
+
+def test_remove_any_of_files_links_and_nothing(tmp_path: Path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_bytes(b"x")
+    (tmp_path / "file").write_bytes(b"x")
+    os.symlink("kept", tmp_path / "link")
+    for name in ("file", "link", "nothing"):
+        registry.remove_any(str(tmp_path / name))
+    assert os.listdir(tmp_path) == ["kept"]
+    assert os.listdir(tmp_path / "kept") == ["file"]

@@ -1,0 +1,328 @@
+"""Every command line that the documents show works: README.md, jvs-tutorial(7) and other pages, all EXAMPLES.
+
+Sessions (lines that begin with `$`) run in one shell, in order. Single examples run each in a repository of its own,
+prepared with what examples speak of. What cannot run here is listed in `UNAVAILABLE`, with the reason.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jvs.cli import commands
+from jvs.publish import record
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+TIMEOUT_SECONDS = 120
+
+UNAVAILABLE = {
+    r"^jvs conformance run": "runs for minutes; tests of its own run it",
+    r"^jvs torture": "runs for minutes; tests of its own run it",
+    r"jvs completion zsh": "the line is for zsh",
+}
+PROGRAMS = {"rsync": "rsync", "sha256sum": "coreutils", "xargs": "findutils", "make": "make"}
+
+# What stands in a document in place of what a reader has.
+STAND_INS: tuple[tuple[str, str], ...] = (
+    (r"(?<=^jvs-prune-snapshot )1700000000000-0a1b2c3d", "$(cat made)"),
+    (r"(?<=snapshots/)ID", "$(jvs-resolve HEAD)"),
+    (r"/srv/", ""),
+    (r"1700000000000-0a1b2c3d", "$(jvs-resolve HEAD)"),
+    (r"0123456789abcdef0123456789abcdef", '$(jvs gc plan --json | sed -n \'s/.*"plan_id": "\\(.*\\)".*/\\1/p\')'),
+    (r"/mnt/(data|jfs)", "."),
+    (r"(?<=^jvs restore )ID$", "HEAD~1"),
+)
+
+GONE = """
+jvs worktree fork baseline gone && cd worktrees/gone && echo 1 > new && jvs snapshot && jvs-resolve HEAD > ../../made &&
+cd ../.. && jvs worktree remove --discard gone
+"""
+
+# What must be there before a line can work: shell that runs just before it.
+SETUP: tuple[tuple[str, str], ...] = (
+    (r"^jvs gc unpin |^jvs pin remove ", "jvs gc pin baseline"),
+    (r"^jvs undo", "jvs restore baseline && jvs undo && jvs restore baseline"),
+    (r"^jvs undo --redo", "jvs restore baseline && jvs undo"),
+    (r"^jvs config unset ", "jvs config set snapshot.when_detached refuse"),
+    (r"jvs worktree path experiment|jvs -C .*experiment", "jvs worktree fork baseline experiment"),
+    (r"^jvs worktree (rename|remove) trial-2", "jvs worktree fork baseline trial-2"),
+    (r"^jvs-chain-check deploys", "jvs-chain-append --log deploys.jsonl deploy"),
+    (r"^jvs-sync-tree dataset-copy", "jvs-clone-tree dataset dataset-copy"),
+    (r"^jvs-prune-snapshot ", GONE),
+    (r"^jvs-mark-live --candidates --keep-last 5", "for n in 1 2 3 4; do echo $n > main/new; jvs snapshot; done"),
+    (r"^jvs-apply-tree ", "mkdir app"),
+    (r"> ~/.config/fish/completions", "mkdir -p ~/.config/fish/completions"),
+    (r"^\./clean\.py", "printf '#!/bin/sh\\necho clean > $1/clean\\n' > clean.py && chmod +x clean.py"),
+)  # fmt: skip
+
+# What settles things behind lines that stop in the middle.
+AFTERWARDS = {r"jvs-write-intent --record$": "jvs doctor --repair-runtime"}
+
+# Lines whose answer is "no" in the prepared repository, with the status that says so.
+STATUSES = {r"--exit-code": (0, 3)}
+
+PREPARE = """
+set -e
+mkdir -p assets && echo art > assets/art
+jvs init lab > /dev/null
+cd lab/main
+mkdir -p src data models && echo w > models/weights && echo 'print(1)' > src/model.py
+echo 'a = 1' > settings.toml && seq 1 100 > data/numbers
+jvs snapshot "epoch 1" --tag baseline --tag good > /dev/null
+echo 'print(2)' > src/model.py && echo 'a = 2' > settings.toml
+jvs snapshot "epoch 2" --tag release-1 > /dev/null
+echo more > data/more
+jvs snapshot "raw data" > /dev/null
+cd ..
+mkdir -p dataset backup data build.tmp && echo 1 > dataset/one && cp -r dataset/one backup && cp -r dataset/one data
+echo page > build.tmp/index.html
+printf 'data install:\\n\\t@echo made\\n' > Makefile
+mkdir old
+"""
+
+
+def documents() -> list[Path]:
+    return [path for path in sorted((ROOT / "man").glob("man[57]/*.[57]")) if "\n$ " in path.read_text()]
+
+
+def shell(script: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **variables}
+    return subprocess.run(
+        ["bash", "--norc", "-c", script],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="backslashreplace",
+        timeout=TIMEOUT_SECONDS,
+    )
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the repository that single examples work in, once."""
+    where = tmp_path_factory.mktemp("template")
+    done = shell(PREPARE, where, HOME=str(where), XDG_STATE_HOME=str(where), XDG_CONFIG_HOME=str(where))
+    assert done.returncode == 0, done.stderr
+    return where
+
+
+@pytest.fixture
+def prepared(template: Path, tmp_path: Path) -> Path:
+    """Return the root of a prepared repository, in which examples are typed."""
+    subprocess.run(["cp", "-a", str(template / "lab"), str(template / "assets"), str(tmp_path)], check=True)
+    return tmp_path / "lab"
+
+
+def unavailable(command: str) -> str | None:
+    for pattern, reason in UNAVAILABLE.items():
+        if re.search(pattern, command):
+            return reason
+    for program, package in PROGRAMS.items():
+        if re.search(rf"\b{program}\b", command) and shutil.which(program) is None:
+            return f"{program} ({package}) is not installed"
+    return None
+
+
+def completed(command: str) -> str:
+    """Return a pipeline whose ends are dots with the steps that stand for them."""
+    steps = [f"jvs-{step} --record" for step in record.STEPS]
+    position = next((i for i, step in enumerate(steps) if step.split()[0] in command), 0)
+    command = re.sub(r"^\.\.\. \|", lambda _: " | ".join(steps[:position]) + " |", command)
+    return re.sub(r"\| \.\.\.$", lambda _: "| " + " | ".join(steps[position + 1 :]), command)
+
+
+def with_stand_ins(command: str) -> str:
+    for pattern, instead in STAND_INS:
+        command = re.sub(pattern, instead.replace("\\", "\\\\"), command)
+    return command
+
+
+def setup_of(command: str, table: tuple[tuple[str, str], ...] = SETUP) -> str:
+    found = ""
+    for pattern, before in table:
+        if re.search(pattern, command):
+            found = before
+    return found
+
+
+def allowed(command: str) -> tuple[int, ...]:
+    return next((statuses for pattern, statuses in STATUSES.items() if re.search(pattern, command)), (0,))
+
+
+def examples() -> list:
+    found = []
+    for name in commands.COMMANDS:
+        try:
+            module = importlib.import_module(commands.module_of(name))
+        except ModuleNotFoundError:  # the test of the pages says which are missing
+            continue
+        for number, (command, _) in enumerate(module.EXAMPLES, 1):
+            found.append(pytest.param(command, id=f"{name}-{number}"))
+    return found
+
+
+@pytest.mark.parametrize("command", examples())
+def test_example_of_a_command(command: str, prepared: Path, tmp_path: Path) -> None:
+    reason = unavailable(command)
+    if reason:
+        pytest.skip(reason)
+    makes_repository = command.startswith("jvs init")
+    where = prepared
+    if makes_repository:
+        shutil.rmtree(prepared)
+        where = tmp_path
+    before = setup_of(command)
+    line = completed(with_stand_ins(command))
+    script = (f"({before}) > /dev/null || exit 99\n" if before else "") + f"set -o pipefail\n{line}\n"
+    done = shell(script, where)
+    assert done.returncode in allowed(command), f"{line}\nstatus {done.returncode}\n{done.stdout}\n{done.stderr}"
+    if not makes_repository:
+        after = next((text for pattern, text in AFTERWARDS.items() if re.search(pattern, command)), ":")
+        check = shell(f"{after} && jvs verify --all && jvs doctor", where)
+        assert check.returncode == 0, f"after {line}:\n{check.stdout}\n{check.stderr}"
+
+
+def literal_blocks(path: Path) -> list[list[str]]:
+    """Return the literal displays of an mdoc page, as they are shown."""
+    blocks: list[list[str]] = []
+    inside = False
+    for line in path.read_text().splitlines():
+        if line.startswith(".Bd -literal"):
+            inside = True
+            blocks.append([])
+        elif line.startswith(".Ed"):
+            inside = False
+        elif inside:
+            blocks[-1].append(line.replace("\\e", "\\").replace("\\&", ""))
+    return blocks
+
+
+def typed(blocks: list[list[str]]) -> list[str]:
+    """Return what is typed in displays: lines behind `$ `, with what goes on behind `> `."""
+    found: list[str] = []
+    for block in blocks:
+        going_on = False
+        for line in block:
+            if line.startswith("$ "):
+                found.append(line[2:])
+                going_on = True
+            elif line.startswith("> ") and going_on:
+                found[-1] += "\n" + line[2:]
+            else:
+                going_on = False
+    return found
+
+
+def run_session(lines: list[str], where: Path) -> None:
+    """Type lines into one shell; the first that fails ends it and is reported."""
+    script = ["set -o pipefail"]
+    for line in lines:
+        reason = unavailable(line)
+        if reason:
+            script.append(f": left out, {reason}")
+            continue
+        before = setup_of(line, tuple(pair for pair in SETUP if pair[0] == r"^\./clean\.py"))
+        if before:
+            script.append(f"{{ {before}; }}")
+        script.append(f"{{ {line}\n}}" if "\n" in line else line)
+        script.append(f"[ $? -eq 0 ] || {{ echo {len(script)} >&2; exit 99; }}")
+    done = shell("\n".join(script) + "\n", where)
+    if done.returncode == 99:
+        at = int(done.stderr.split()[-1])
+        pytest.fail(f"'{script[at - 1]}' failed\n{done.stdout}\n{done.stderr}")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
+def test_session_of_a_page(path: Path, prepared: Path, tmp_path: Path) -> None:
+    lines = typed(literal_blocks(path))
+    assert lines
+    where = {"jvs-agents.7": prepared / "main", "jvs-migration.7": tmp_path}.get(path.name, prepared)
+    if path.name == "jvs-tutorial.7":
+        where = tmp_path / "empty"
+        where.mkdir()
+    run_session(lines, where)
+
+
+def test_the_tutorial_is_a_whole_session() -> None:
+    lines = typed(literal_blocks(ROOT / "man" / "man7" / "jvs-tutorial.7"))
+    words = {" ".join(line.split()[:2]) for line in lines}
+    assert lines[0].startswith("jvs init") and len(lines) > 20
+    assert {f"jvs {word}" for word in ("snapshot", "restore", "undo", "diff", "verify", "history", "status")} <= words
+
+
+def readme_blocks() -> list[tuple[str, list[str]]]:
+    """Return the fenced blocks of README.md with their languages."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+    return [(language, text.splitlines()) for language, text in found]
+
+
+def test_session_of_the_readme(tmp_path: Path) -> None:
+    lines = typed([block for language, block in readme_blocks() if language != "python"])
+    assert len(lines) > 5
+    data = Path.home() / "data"
+    data.mkdir()
+    (data / "numbers").write_text("1 2 3\n")
+    run_session(lines, tmp_path)
+
+
+def test_other_lines_of_the_readme(prepared: Path) -> None:
+    """Blocks that are not sessions show a command and, behind two blanks, what it does."""
+    lines = []
+    for language, block in readme_blocks():
+        if language != "python" and not any(line.startswith("$ ") for line in block):
+            lines += [re.split(r"\s{2,}", line)[0] for line in block if re.match(r"(jvs|jvs-[a-z-]+) ", line)]
+    assert lines
+    run_session([with_stand_ins(line) for line in lines], prepared)
+
+
+def python_blocks() -> list:
+    found = [pytest.param(block, id="README") for language, block in readme_blocks() if language == "python"]
+    for path in sorted((ROOT / "man").glob("man[57]/*.[57]")):
+        blocks = literal_blocks(path)
+        found += [pytest.param(block, id=path.name) for block in blocks if any("import " in line for line in block)]
+    return found
+
+
+@pytest.mark.parametrize("block", python_blocks())
+def test_python_of_a_document(block: list[str], prepared: Path, tmp_path: Path) -> None:
+    where = tmp_path if any('"lab"' in line for line in block) else prepared
+    script = "\n".join(["risky_work = work = lambda: None", *block])
+    done = subprocess.run([sys.executable, "-c", script], cwd=where, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_names_only_what_exists() -> None:
+    text = re.sub(r"^```.*?^```$", "", (ROOT / "README.md").read_text(), flags=re.M | re.S)
+    firsts = {name.split(" ")[0] for name in (*commands.COMMANDS, *commands.ALIASES)}
+    wrong = []
+    for code in re.findall(r"`([^`\n]+)`", text):
+        words = code.split()
+        if words[0] == "jvs" and len(words) > 1 and words[1].islower() and words[1] not in firsts:
+            wrong.append(code)
+        if words[0].startswith("jvs-") and words[0][4:] not in commands.COMMANDS:
+            wrong.append(code)
+        if words[0] == "man" and not list((ROOT / "man").glob(f"man?/{words[1]}.[157]")):
+            wrong.append(code)
+        if re.match(r"(contrib|man|tests|conformance)/", words[0]) and not (ROOT / words[0]).exists():
+            wrong.append(code)
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        if not (ROOT / link).exists():
+            wrong.append(link)
+    assert wrong == []
+
+
+def test_what_is_unavailable_is_used() -> None:
+    lines = [param.values[0] for param in examples()]
+    lines += [line for _, block in readme_blocks() for line in block]
+    assert [pattern for pattern in UNAVAILABLE if not any(re.search(pattern, line) for line in lines)] == []

@@ -1,0 +1,76 @@
+"""A fork of a snapshot that somebody touched is refused, although forks read nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import making
+import pytest
+
+from jvs.engine import base as engine
+from jvs.engine.btrfs import engine as btrfs
+from jvs.errors import PayloadHashMismatch
+from jvs.store import changing, tamper_check
+from jvs.store.store import Store
+from jvs.worktrees import fork
+
+
+@pytest.fixture
+def store(fs_dir: Path) -> Store:
+    made = making.make_store(fs_dir / "lab")
+    main = Path(made.root) / "main"
+    making.write(main, {"a": "content", "d/b": "more"})
+    for path in (main / "a", main / "d" / "b", main / "d"):  # not in the tick of the marker, on clocks that are coarse
+        os.utime(path, ns=(10**18, 10**18))
+    return made
+
+
+def flip(payload: Path) -> None:
+    with open(payload / "d" / "b", "r+b") as file:
+        file.write(b"X")
+
+
+def chmod(payload: Path) -> None:
+    (payload / "a").chmod(0o777)
+
+
+def add(payload: Path) -> None:
+    (payload / "d" / "extra").write_text("extra")
+
+
+def remove(payload: Path) -> None:
+    (payload / "a").unlink()
+
+
+@pytest.mark.parametrize("damage", [flip, chmod, add, remove], ids=lambda damage: damage.__name__)
+def test_a_touched_snapshot_is_not_forked(store: Store, damage) -> None:
+    record = making.snapshot(store)
+    payload = store.layout.payload(record["snapshot_id"])
+    assert tamper_check.is_untouched(store, record)
+    if record["engine"] == engine.BTRFS:
+        btrfs.set_flags(payload, 0)
+    damage(Path(payload))
+    assert not tamper_check.is_untouched(store, record)
+    with changing.worktree(store, "try"), pytest.raises(PayloadHashMismatch):
+        fork.fork(store, record["snapshot_id"], "try")
+    assert not os.path.lexists(store.layout.worktree_dir("try"))
+
+
+def test_an_untouched_snapshot_stays_so_while_others_are_made_and_forked(store: Store) -> None:
+    first = making.snapshot(store)
+    making.write(Path(store.root) / "main", {"a": "changed"})
+    making.snapshot(store)  # links what did not change, which moves ctimes in the first
+    with changing.worktree(store, "try"):
+        fork.fork(store, first["snapshot_id"], "try")
+    assert tamper_check.is_untouched(store, first)
+
+
+def test_without_the_index_there_is_no_telling_and_everything_is_read(store: Store) -> None:
+    record = making.snapshot(store)
+    store.close()
+    os.unlink(store.layout.index)
+    if record["engine"] != engine.BTRFS:
+        assert not tamper_check.is_untouched(store, record)
+    with changing.worktree(store, "try"):
+        fork.fork(store, record["snapshot_id"], "try")

@@ -1,0 +1,118 @@
+"""Making worktrees: whole or not at all, complete, with the best engine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from making import main_of, make_store, run, snapshot, violations, write
+from zoo import describe_tree, diff_trees, make_zoo
+
+from jvs import errors
+from jvs.engine import base as engine
+from jvs.fs import durable
+from jvs.store import changing
+from jvs.store.store import Store
+from jvs.worktrees import fork
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> tuple[Store, str]:
+    store = make_store(tmp_path / "repo")
+    write(main_of(store), {"a": "a", ".git/config": "c", ".venv/bin/python": "p", "ignored.pyc": "i"})
+    made = snapshot(store, "base note", tags=["base"])
+    os.chdir(main_of(store))
+    return store, made["snapshot_id"]
+
+
+def make(store: Store, target: str, name: str, **more) -> dict:
+    with changing.worktree(store, name):
+        return fork.fork(store, target, name, **more)
+
+
+def test_a_fork_is_complete_and_its_own(fs_dir: Path):
+    store = make_store(fs_dir / "repo")
+    juicefs = "juicefs" in str(fs_dir)
+    make_zoo(main_of(store), many=20, skip=("xattrs",) if juicefs else ())
+    first = snapshot(store)["snapshot_id"]
+    made = make(store, first, "side")
+    ignored = ["data", "links"] if juicefs else ["data"]
+    payload = describe_tree(store.layout.payload(first))
+    if not made["degraded"]:
+        assert diff_trees(payload, describe_tree(made["path"]), ignored) == []
+    write(made["path"], {"new": "n"})
+    second = snapshot(store, name="side")
+    assert second["parent_id"] == first
+    assert not (main_of(store) / "new").exists()
+    assert violations(store.root) == []
+
+
+def test_a_fork_on_btrfs_is_one_ioctl(btrfs_dir: Path):
+    store = make_store(btrfs_dir / "repo")
+    write(main_of(store), {"a": "a"})
+    made = make(store, snapshot(store)["snapshot_id"], "side")
+    assert made["engine"] == engine.BTRFS
+
+
+def test_words_are_a_snapshot_when_they_name_exactly_one(lab):
+    store, first = lab
+    choose = lambda *words, at=None: fork.choose(store, list(words), at, "main")
+    assert choose("base")[0] == first and choose("base")[1].startswith("fork-")
+    assert choose()[1] == f"fork-{first[14:21]}"
+    assert choose("brand-new") == (first, "brand-new")
+    assert choose("base", "x") == (first, "x")
+    assert choose("base", at="HEAD") == (first, "base")
+    with pytest.raises(errors.NotFound):
+        choose("nothing", "x")
+    with pytest.raises(errors.UsageError):
+        choose("a", "b", at="HEAD")
+
+
+def test_command_says_what_was_made(lab):
+    store, first = lab
+    said = run("fork", "experiment")
+    assert said.text.startswith(f"Created worktree 'experiment' from snapshot {first}\n")
+    assert (Path(store.root) / "worktrees/experiment/.venv/bin/python").read_text() == "p"
+    assert run("worktree", "fork", "experiment").exit == 7
+    assert run("fork", "bad/name").exit == 10
+
+
+def test_it_works_from_anywhere_in_the_repository(lab):
+    store, _ = lab
+    os.chdir(store.root)
+    assert run("fork", "one").exit == 0
+    os.chdir("worktrees/one/.git")
+    assert run("fork", "two").exit == 0
+    assert run("worktree", "path", "two").text == f"{store.root}/worktrees/two\n"
+
+
+def test_tampered_snapshots_are_refused_and_nothing_is_left(lab):
+    store, first = lab
+    Path(store.layout.payload(first), "a").write_text("bad")
+    with pytest.raises(errors.PayloadHashMismatch):
+        make(store, first, "side", verify=True)
+    with pytest.raises(errors.PayloadHashMismatch):
+        make(store, first, "side")
+    assert os.listdir(store.layout.forks) == os.listdir(store.layout.intents) == os.listdir(store.layout.undo) == []
+
+
+@pytest.mark.parametrize("call", ["publish", "create_file", "fsync_dir"])
+def test_an_error_leaves_nothing(lab, monkeypatch: pytest.MonkeyPatch, call: str):
+    store, first = lab
+    real, armed = getattr(durable, call), []
+
+    def failing(path, *args, **more):
+        if (armed and "undo" in str(path)) or (armed and call == "publish"):
+            armed.clear()  # once: while a directory cannot be synced, the intent has to stay
+            raise OSError(28, "No space left on device")
+        return real(path, *args, **more)
+
+    monkeypatch.setattr(durable, call, failing)
+    armed.append(1)
+    with pytest.raises(errors.NoSpace):
+        make(store, first, "side")
+    armed.clear()
+    assert os.listdir(store.layout.forks) == os.listdir(store.layout.intents) == os.listdir(store.layout.undo) == []
+    make(store, first, "side")
+    assert violations(store.root) == []
