@@ -14,10 +14,6 @@ import struct
 
 from jvs.errors import CloneIncomplete
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 FILE, DIR, SYMLINK, FIFO, SOCKET, CHAR, BLOCK = range(7)
 KIND_NAMES = ("file", "dir", "symlink", "fifo", "socket", "char", "block")
 _KINDS = {
@@ -129,33 +125,6 @@ def allow_deep_trees() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 200_000))
     _deep = True
-
-
-def mount_points_below(directory: str) -> list[str]:
-    """Return the mount points strictly below a directory: a clone of it would miss what is mounted there.
-
-    Source: proc(5), /proc/self/mountinfo, whose octal escapes stand for blanks and backslashes.
-    """
-    prefix = os.path.realpath(directory).rstrip("/") + "/"
-    return [point for point in _mount_points() if point.startswith(prefix)]
-
-
-def _mount_points() -> Iterator[str]:
-    try:
-        with open("/proc/self/mountinfo", "rb") as lines:
-            for line in lines:
-                field = line.split(b" ")[4]
-                if b"\\" in field:
-                    for escaped, plain in (
-                        (b"\\040", b" "),
-                        (b"\\011", b"\t"),
-                        (b"\\012", b"\n"),
-                        (b"\\134", b"\\"),
-                    ):
-                        field = field.replace(escaped, plain)
-                yield os.fsdecode(field)
-    except FileNotFoundError:  # no /proc: the device numbers met during the walk are then the only guard
-        return
 
 
 def check_same_device(st: os.stat_result, device: int, path: bytes, *, btrfs: bool) -> None:

@@ -14,7 +14,7 @@ from jvs import canon, clock, names
 from jvs.engine import base as engine
 from jvs.engine import registry, traits
 from jvs.errors import Exists, IOFailure, NotARepository, PathEscape, UsageError, from_oserror
-from jvs.fs import durable, listing, locks
+from jvs.fs import durable, locks, mounts
 from jvs.store import audit, layout, records, worktree
 from jvs.store.store import Store
 
@@ -176,7 +176,7 @@ def _build_main(staged: str, settings: Settings, source: str | None) -> list[Any
         os.chmod(target, 0o777 & ~_umask())
         registry.pick(requested, target, staged, **options)  # one that was asked for and does not work: now, not later
         return []
-    if listing.mount_points_below(source):
+    if mounts.points_below(source):
         raise IOFailure(f"something is mounted inside '{source}'", hint="unmount it, or begin with an empty repository")
     request = engine.Request(source, target)
     chosen = registry.pick_for_fork(requested, source, staged, **options)

@@ -100,22 +100,6 @@ def test_stamps_without_inode_numbers_are_the_same_for_two_files_alike(tmp_path)
     assert listing.STAMP.unpack(without[:width])[0] == 0
 
 
-def test_what_is_mounted_below_is_found(ext4_dir):
-    above = ext4_dir.parent.parent
-    assert str(ext4_dir.parent) in listing.mount_points_below(str(above))
-    assert listing.mount_points_below(str(ext4_dir)) == []
-
-
-def test_mount_points_with_blanks_and_backslashes_are_read_as_they_are(monkeypatch, tmp_path):
-    table = tmp_path / "mountinfo"
-    table.write_bytes(b"1 2 0:1 / /a\\040b\\134040c rw - tmpfs none rw\n1 2 0:1 / /a\\011\\012 rw - tmpfs none rw\n")
-    import builtins
-
-    real = builtins.open
-    monkeypatch.setattr(builtins, "open", lambda p, *a, **k: real(table if p == "/proc/self/mountinfo" else p, *a, **k))
-    assert list(listing._mount_points()) == ["/a b\\040c", "/a\t\n"]
-
-
 def test_another_device_is_refused_by_name(tmp_path):
     info = os.lstat(tmp_path)
     listing.check_same_device(info, info.st_dev, b"sub", btrfs=False)

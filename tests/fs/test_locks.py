@@ -17,7 +17,7 @@ from jvs.fs import locks
 
 HOLD = """
 import sys
-from jvs import locks
+from jvs.fs import locks
 lock = locks.acquire(sys.argv[1], exclusive=sys.argv[2] == "x", wait=10, command="jvs snapshot nightly")
 print("held", flush=True)
 sys.stdin.read()

@@ -11,7 +11,7 @@ import stat
 import struct
 
 from jvs.errors import from_oserror
-from jvs.fs import listing, paths
+from jvs.fs import mounts, paths
 
 ROOT_INODE = 256  # BTRFS_FIRST_FREE_OBJECTID: the inode of every subvolume's root, and of nothing else
 SNAP_DESTROY = 0x5000940F  # _IOW(0x94, 15, struct btrfs_ioctl_vol_args), 4096 bytes
@@ -125,7 +125,7 @@ def set_flags(path: str, flags: int) -> None:
 
 def nested(directory: str) -> str:
     """Return a subvolume or mount point inside a subvolume, or nothing. Costs O(1) and needs no privilege."""
-    below = listing.mount_points_below(directory)
+    below = mounts.points_below(directory)
     if below:
         return below[0]
     try:

@@ -70,9 +70,10 @@ def mount_config(directory: str) -> dict[str, Any] | None:
     import json
 
     from jvs.engine.juicefs import mount as juicefs_mount
+    from jvs.fs import mounts
 
     above = juicefs_mount.mount_root(directory)
-    for root in [above] if above is not None else roots_of_device(os.stat(directory).st_dev):
+    for root in [above] if above is not None else mounts.roots_of_device(os.stat(directory).st_dev):
         for name in (".config", ".jfs.config"):
             try:
                 with open(os.path.join(root, name), "rb") as file:
@@ -82,17 +83,6 @@ def mount_config(directory: str) -> dict[str, Any] | None:
             if isinstance(value, dict):
                 return value
     return None
-
-
-def roots_of_device(device: int) -> list[str]:
-    """Return where the whole filesystem of a device is mounted. Source: proc(5), mountinfo: device, root, point."""
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-            fields = [line.split(" ") for line in lines]
-    except OSError:
-        return []
-    return [field[4] for field in fields if field[2] == wanted and field[3] == "/"]
 
 
 def _command(*words: str) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from jvs.errors import CloneIncomplete
-from jvs.fs import listing
+from jvs.fs import mounts
 
 CONTROL_INODE = 0x7FFFFFFF00000002
 """The inode of the control file; the same in every directory of every version since 1.0."""
@@ -48,7 +48,7 @@ def mount_root(directory: str) -> str | None:
 
 def refuse_mounts(source: str) -> None:
     """Errors: E_CLONE_INCOMPLETE when something is mounted inside: the clone would hold what lies below it."""
-    below = listing.mount_points_below(source)
+    below = mounts.points_below(source)
     if below:
         raise CloneIncomplete(
             f"'{below[0]}' is a mount point, which a snapshot of the worktree cannot hold",
