@@ -46,7 +46,7 @@ def is_snapshot_id(text: str) -> bool:
     return len(text) == 22 and text[13] == "-" and text.isascii() and text[:13].isdigit() and _HEX.issuperset(text[14:])
 
 
-def check_snapshot_id(text: str) -> str:
+def check_snapshot_id(text: object) -> str:
     """Return text when it is a snapshot id, else raise E_NAME_INVALID: nothing else may become part of a path."""
     if not isinstance(text, str) or not is_snapshot_id(text):
         raise NameInvalid(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from jvs.gc.retention import Policy
     from jvs.restore.run import Done
 
-Path = str | os.PathLike
+Path = str | os.PathLike[str]
 
 
 class Repository:

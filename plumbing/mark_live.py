@@ -41,8 +41,8 @@ def work(args: argparse.Namespace) -> cli.Result:
     with store.reading():
         plan = gc_plan.make(store, policy, estimate=False)
     if args.candidates:
-        found = [{"snapshot_id": i, "reasons": [plan.why_dropped(i)]} for i in plan.candidates]
-        return cli.Result(found, "".join(i + "\n" for i in plan.candidates), items=found)
+        dropped = [{"snapshot_id": i, "reasons": [plan.why_dropped(i)]} for i in plan.candidates]
+        return cli.Result(dropped, "".join(i + "\n" for i in plan.candidates), items=dropped)
     found = [{"snapshot_id": i, "reasons": plan.marks.sentences(i)} for i in sorted(plan.marks.reasons)]
     lines = ["\t".join([item["snapshot_id"], *map(show_text, item["reasons"])]) + "\n" for item in found]
     return cli.Result(found, "".join(lines), items=found)

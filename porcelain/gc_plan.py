@@ -57,7 +57,8 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _text(value: dict[str, Any], terminal: Terminal) -> str:
-    from jvs.ui.terminal import flow, plural, size
+    from jvs.ui.terminal import flow
+    from jvs.units import plural, size
 
     lines = flow(["GC Plan:", value["plan_id"]], terminal.width, 2)
     lines[0] = lines[0].replace("GC Plan:  ", "GC Plan: ")

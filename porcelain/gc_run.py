@@ -45,7 +45,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Carry out the plan."""
     from jvs.gc import retention
     from jvs.gc import run as gc
-    from jvs.ui.terminal import plural
+    from jvs.units import plural
 
     store = cli.open_store(args)
     policy = retention.Policy.of(store.settings, retention.given(args))

@@ -52,7 +52,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _text(done: dict[str, Any]) -> str:
-    from jvs.ui.terminal import plural, size
+    from jvs.units import plural, size
 
     text = f"Removed worktree '{done['name']}'\n"
     if done["changes"]:

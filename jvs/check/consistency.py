@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from jvs.store.audit import ChainReport
+    from jvs.store.audit_check import ChainReport
     from jvs.store.store import Store
 
 _HEAD_MOVERS = ("snapshot", "restore", "undo", "worktree_create", "worktree_fork", "worktree_rename", "worktree_remove")
@@ -114,8 +114,8 @@ def _check_worktree(store: Store, name: str) -> list[Finding]:
     except JvsError as error:
         found.append(Finding(error, path=store.layout.worktree_dir(name)))
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        error = IOFailure(f"'{path}' cannot be read and written", hint="check its permissions")
-        found.append(Finding(error, path=path))
+        denied = IOFailure(f"'{path}' cannot be read and written", hint="check its permissions")
+        found.append(Finding(denied, path=path))
     pending_now = intent.pending_snapshots(store.layout)
     for field in ("head_snapshot_id", "latest_snapshot_id"):
         snapshot_id = config[field]

@@ -8,6 +8,7 @@ Source: jvs-doctor(1).
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 
 from jvs import clock, names
@@ -179,7 +180,7 @@ def repair(store: Store, actions: list[str]) -> tuple[list[str], list[Finding]]:
         _attempt(lambda: _make_directories(store), done, failed)
     with _alone(store):
         for action in actions:
-            _attempt(lambda action=action: _REPAIRS[action](store), done, failed)
+            _attempt(functools.partial(_REPAIRS[action], store), done, failed)
     if findings.CLEAN_TMP in actions:
         _attempt(lambda: _empty_trash(store), done, failed)
     if done:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, progress
+from jvs import canon, names, progress
 from jvs.errors import AuditChainBroken, JvsError, LineageBroken, NotFound, PartialSnapshot, PayloadHashMismatch
 from jvs.fs import listing
 from jvs.store import anchor, audit, audit_check, descriptor, intent, lineage, node_store, worktree
@@ -151,7 +151,7 @@ def candidates(layout: Layout) -> list[str]:
     pending |= _being_collected(intents) - ids
     for entry in os.listdir(layout.snapshots):
         base = entry.removesuffix(".READY")
-        if lineage.is_snapshot_id(base):
+        if names.is_snapshot_id(base):
             ids.add(base)
     return sorted(i for i in ids if i not in pending)
 

@@ -85,7 +85,8 @@ def _main_of(name: str) -> Callable[[list[str]], int]:
 
     from jvs.cli import commands
 
-    return importlib.import_module(commands.module_of(name)).main
+    main: Callable[[list[str]], int] = importlib.import_module(commands.module_of(name)).main
+    return main
 
 
 def _external(word: str, before: list[str], rest: list[str]) -> int:

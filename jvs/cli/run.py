@@ -11,7 +11,8 @@ import sys
 
 from jvs import __version__
 from jvs.cli import output
-from jvs.cli.arguments import asks_for_json, here
+from jvs.cli.arguments import asks_for_json
+from jvs.cli.arguments import here as here
 from jvs.cli.arguments import make_parser as make_parser
 from jvs.cli.arguments import with_paths as with_paths
 from jvs.cli.arguments import worktree_paths as worktree_paths

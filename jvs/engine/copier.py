@@ -166,7 +166,8 @@ class Copier(scan.Worker):
         try:
             return self._copy(inside, fd, path, name, st, old)
         except PermissionError as error:
-            return self.refuse(path, error)
+            self.refuse(path, error)
+            return None
 
     def _copy(
         self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
@@ -253,8 +254,8 @@ class Copier(scan.Worker):
             final = copyfile.copy_content(source, target, path, self.losses, share=False)
             return final, None, os.fstat(target).st_size
         for attempt in range(1, copyfile.TRIES + 1):
-            digest = hashlib.sha256()
-            copyfile.copy_data(source, target, before, digest)
+            content = hashlib.sha256()
+            copyfile.copy_data(source, target, before, content)
             after = os.fstat(source)
             if copyfile.unchanged(before, after):
                 break
@@ -264,7 +265,7 @@ class Copier(scan.Worker):
         else:
             why = f"the file changed during each of {copyfile.TRIES} attempts to copy it"
             self.losses.add(path, "torn", why)
-        return before, digest.digest(), os.fstat(target).st_size
+        return before, content.digest(), os.fstat(target).st_size
 
     def _hash_target(self, target: int, size: int) -> tuple[Any, int]:
         """Hash what was written, in another thread when it is big."""

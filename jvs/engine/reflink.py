@@ -38,10 +38,10 @@ def same_filesystem(one: str, other: str) -> bool:
     """Answer whether two directories are on one filesystem; subvolumes of one btrfs are, for all their devices."""
     if os.stat(one).st_dev == os.stat(other).st_dev:
         return True
-    from jvs.engine.btrfs import engine as btrfs
+    from jvs.engine.btrfs import ioctl
 
-    fsid = btrfs.filesystem_id(one)
-    return fsid is not None and fsid == btrfs.filesystem_id(other)
+    fsid = ioctl.filesystem_id(one)
+    return fsid is not None and fsid == ioctl.filesystem_id(other)
 
 
 def _try(directory: str) -> str:

@@ -127,10 +127,10 @@ def _move_payload(layout: Layout, snapshot_id: str) -> None:
 
 
 def _open_up(path: str) -> None:
-    from jvs.engine.btrfs import engine as btrfs
+    from jvs.engine.btrfs import ioctl
 
-    if btrfs.is_subvolume(path):
-        btrfs.set_flags(path, 0)
+    if ioctl.is_subvolume(path):
+        ioctl.set_flags(path, 0)
     elif os.path.isdir(path) and not os.path.islink(path):
         os.chmod(path, 0o700)
 

@@ -11,12 +11,14 @@ from jvs.tree import node, scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from jvs.tree.node import Entry
 
-_OPEN_DIRECTORIES = 16
+    Meta = list[Any]
+    """Shape: permission bits, uid, gid, atime_ns, mtime_ns, all xattrs that can be carried over (bytes -> bytes)."""
 
-Meta = list
-"""Shape: permission bits, uid, gid, atime_ns, mtime_ns, all xattrs that can be carried over (bytes -> bytes)."""
+_OPEN_DIRECTORIES = 16
 
 
 class Place:

@@ -18,7 +18,7 @@ from jvs.fs import durable, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.store.audit import ChainReport
+    from jvs.store.audit_check import ChainReport
     from jvs.store.store import Store
 
 

@@ -14,13 +14,14 @@ from jvs.fs import durable, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
+
+    Fields = Mapping[str, Callable[[Any], bool]]
+    """Shape: key of a record -> whether its value is of the right type."""
 
 MAX_BYTES = 64 << 20
 DAMAGED_HINT = "'jvs doctor' says what can be repaired; a copy of the repository may hold the file as it was"
-
-Fields = "dict[str, Callable[[Any], bool]]"
 
 
 def is_text(value: Any) -> bool:
@@ -118,7 +119,7 @@ def read(path: str) -> bytes:
         return paths.read_file(path, MAX_BYTES)
 
 
-def parse(data: bytes, path: str, fields: dict[str, Callable[[Any], bool]], error: type[JvsError]) -> dict[str, Any]:
+def parse(data: bytes, path: str, fields: Fields, error: type[JvsError]) -> dict[str, Any]:
     """Return the object in a record's bytes when every field is there and of its type; errors: `error`."""
     name = os.path.join(os.path.basename(os.path.dirname(path)), os.path.basename(path))
     try:
@@ -128,9 +129,7 @@ def parse(data: bytes, path: str, fields: dict[str, Callable[[Any], bool]], erro
     return check(value, path, fields, error)
 
 
-def check(
-    value: dict[str, Any], path: str, fields: dict[str, Callable[[Any], bool]], error: type[JvsError]
-) -> dict[str, Any]:
+def check(value: dict[str, Any], path: str, fields: Fields, error: type[JvsError]) -> dict[str, Any]:
     """Return a record when every field is there and of its type; errors: `error`."""
     for key, fits in fields.items():
         if key not in value or not fits(value[key]):
@@ -140,7 +139,7 @@ def check(
     return value
 
 
-def load(path: str, fields: dict[str, Callable[[Any], bool]], error: type[JvsError]) -> dict[str, Any]:
+def load(path: str, fields: Fields, error: type[JvsError]) -> dict[str, Any]:
     """Read and check one record. Errors: FileNotFoundError; `error` when damaged; E_IO."""
     try:
         data = read(path)

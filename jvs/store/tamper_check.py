@@ -13,6 +13,7 @@ import os
 
 from jvs.engine import base as engine
 from jvs.engine import traits
+from jvs.engine.btrfs import ioctl
 from jvs.errors import JvsError
 from jvs.fs import listing, paths
 from jvs.store import node_store
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 def is_untouched(store: Store, record: dict[str, Any]) -> bool:
     """Answer whether a payload shows no sign of having been changed; False when there is no telling."""
     payload = store.layout.payload(record["snapshot_id"])
-    if record["engine"] == engine.BTRFS and traits.is_btrfs(payload):
+    if record["engine"] == engine.BTRFS and ioctl.is_btrfs(payload):
         from jvs.engine.btrfs import search as btrfs_search
 
         return btrfs_search.never_changed(payload)

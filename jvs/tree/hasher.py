@@ -89,7 +89,8 @@ class Worker:
                 return self._put(fd, path[: -len(name)], name), st.st_size, None
             file_fd = paths.open_file(name, fd)
         except PermissionError as error:
-            return self.refuse(path, error)
+            self.refuse(path, error)
+            return None
         self.watch(file_fd, path, st.st_size)
         return self.hash_file(file_fd, st.st_size)
 

@@ -137,7 +137,8 @@ class Index(tree_rows.Known):
         if self._db is None:
             return None
         with _Asking(self):
-            return self._db.execute(query, values).fetchone()
+            row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
+            return row
         return None
 
     def _fetch(self, query: str, key: bytes) -> tuple[Any, ...] | None:
@@ -281,7 +282,8 @@ class Index(tree_rows.Known):
         found = self._fetch(_NODE, digest)
         if found is None or not _are_bytes(found) or tree_node.node_digest(found[0]) != digest:
             return None
-        return found[0]
+        data: bytes = found[0]
+        return data
 
     def root(self, root_hash: str) -> tree_node.Root | None:
         """Return the root that a root hash stands for, proved by it, or None."""

@@ -114,7 +114,8 @@ class Scanner:
     def _paths_gone(self) -> Iterable[bytes]:
         """Return the directories that are not there any more, and others that were seen."""
         if self._gone is None:
-            return self.rows
+            rows: Iterable[bytes] = self.rows
+            return rows
         if not self._vanished:
             return self._gone
         below = tuple(path + b"/" for path in self._vanished)
@@ -273,8 +274,7 @@ class Scanner:
                 )
                 if child is None:
                     continue
-                known_well = same and old is not None and not self._hidden
-                xattrs = old[5] if known_well else child_xattrs(fd, name)
+                xattrs = old[5] if same and old is not None and not self._hidden else child_xattrs(fd, name)
                 here.subdirs.append((len(here.entries), child))
                 here.entries.append([name, kind, mode & 0o7777, child.size, child.digest, xattrs])
                 here.counts[1] += 1

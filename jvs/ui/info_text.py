@@ -139,7 +139,7 @@ def _cost(value: dict[str, Any]) -> str:
 
 def _engines(value: dict[str, Any]) -> list[str]:
     """Say why not a better engine, for each that is better."""
-    words = []
+    words: list[str] = []
     for item in value["engines"]:
         if item["engine"] == value["snapshot_engine"] and item["works"]:
             return [*words, item["note"]] if item["note"] else words

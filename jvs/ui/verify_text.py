@@ -12,7 +12,7 @@ from jvs.ui import terminal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.check.verify import SnapshotReport
-    from jvs.store.audit import ChainReport
+    from jvs.store.audit_check import ChainReport
     from jvs.ui.terminal import Terminal
 
 SHOWN_DIFFERENCES = 20

@@ -12,7 +12,7 @@ import os
 import struct
 
 from jvs import clock
-from jvs.engine import traits
+from jvs.engine.btrfs import ioctl
 from jvs.fs import paths
 
 SYNC = 0x9408  # _IO(0x94, 8); commits, and wakes the thread that cleans up
@@ -27,7 +27,7 @@ def wait_for_space(directory: str) -> None:
 
     After a minute it goes on without: the kernel still frees them. Errors: OSError.
     """
-    if not traits.is_btrfs(directory):
+    if not ioctl.is_btrfs(directory):
         return
     fd = paths.open_dir(directory)
     try:
@@ -51,4 +51,5 @@ def _waiting(fd: int) -> int:
             clock.sleep(5 * _PAUSE_SECONDS)
             return 0
         raise
-    return struct.unpack("=QII", data)[2]
+    waiting: int = struct.unpack("=QII", data)[2]
+    return waiting

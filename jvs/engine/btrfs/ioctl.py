@@ -163,7 +163,7 @@ def _name_of(fd: int, tree_id: int, directory_id: int) -> str:
 
 def subvolumes_below(directory: str) -> list[str]:
     """Return the subvolumes below a plain directory or subvolume, deepest first."""
-    found = []
+    found: list[str] = []
     for path, names, _ in os.walk(directory, topdown=False):
         found.extend(os.path.join(path, name) for name in names if is_subvolume(os.path.join(path, name)))
     return found

@@ -108,7 +108,10 @@ class JuiceFSEngine(Engine):
             self.control = request.control
         writers.flush_open_files(request.source)
         problem: JvsError | None = None
-        for kind in [*([VouchedAttempt] if self._can_vouch(request) else []), *[SurveyedAttempt] * TRIES]:
+        kinds: list[type[VouchedAttempt | SurveyedAttempt]] = [SurveyedAttempt] * TRIES
+        if self._can_vouch(request):
+            kinds.insert(0, VouchedAttempt)
+        for kind in kinds:
             attempt = kind(self, request)
             try:
                 cloned = attempt.run()
