@@ -6,7 +6,7 @@ Source: the man pages of section 1.
 from __future__ import annotations
 
 from jvs import canon
-from jvs.publish import steps
+from jvs.publish import run as publishing
 from jvs.restore import journal
 from jvs.restore import run as restore
 from jvs.store import changing, descriptor, node_store, worktree_scan
@@ -25,7 +25,7 @@ def snapshot(store: Store, name: str, note: str, tags: list[str]) -> tuple[str, 
     if same is not None:
         return same, False
     with changing.worktree(store, name):
-        return steps.publish(store, name, note=note, tags=tags)["snapshot_id"], True
+        return publishing.publish(store, name, note=note, tags=tags)["snapshot_id"], True
 
 
 def changes(store: Store, name: str, before: str) -> list[dict[str, Any]]:

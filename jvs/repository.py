@@ -128,7 +128,7 @@ class Repository:
         `paths` are relative to the worktree. Durable: yes.
         Errors: E_BUSY, E_DETACHED, E_NAME_INVALID, E_CLONE_INCOMPLETE, E_NO_SPACE, E_IO.
         """
-        from jvs.publish import steps
+        from jvs.publish import run as publishing
         from jvs.store import descriptor, worktree_scan
 
         name = self._store.worktree_name(worktree)
@@ -139,7 +139,7 @@ class Repository:
                 same = worktree_scan.unchanged_since(self._store, name, chosen)
                 if same is not None:
                     return descriptor.load(self._store.layout, same)
-            return steps.publish(
+            return publishing.publish(
                 self._store, name, note=note, tags=list(tags), paths=chosen, allow_unreadable=allow_unreadable
             )
 

@@ -37,7 +37,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         from jvs.cli import pipeline
         from jvs.publish import steps
 
-        return pipeline.record_step(args, steps.append_audit)
+        return pipeline.record_step(args, steps.chain_append)
     if args.log is None or args.operation is None:
         raise UsageError("name a log and an operation, or use --record", hint="jvs-chain-append --log FILE OPERATION")
     from jvs import canon

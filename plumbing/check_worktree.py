@@ -29,12 +29,13 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Do step 1."""
     from jvs.cli import pipeline
+    from jvs.publish import record as publish_record
     from jvs.publish import steps
 
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)
     paths = cli.worktree_paths(store, name, args.paths) if args.paths else None
-    record = steps.begin(store, name, paths=paths)
+    record = steps.check_worktree(store, publish_record.new(store.root, name, paths))
     if args.record:
         return pipeline.record_result(record)
     line = f"{name}\t{record['snapshot_id']}\t{record['parent_id'] or '-'}\n"

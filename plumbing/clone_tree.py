@@ -34,10 +34,10 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Clone one directory, or do step 3."""
     if args.record:
         from jvs.cli import pipeline
-        from jvs.publish import payload
+        from jvs.publish import steps
 
         return pipeline.record_step(
-            args, payload.clone_payload, requested=args.engine, allow_unreadable=args.allow_unreadable
+            args, steps.clone_tree, requested=args.engine, allow_unreadable=args.allow_unreadable
         )
     if args.source is None or args.target is None:
         raise UsageError("name a source and a target, or use --record", hint="jvs-clone-tree SRC DST")

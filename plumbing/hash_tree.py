@@ -33,9 +33,9 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Hash one directory, or do step 4 for a record."""
     if args.record:
         from jvs.cli import pipeline
-        from jvs.publish import payload
+        from jvs.publish import steps
 
-        return pipeline.record_step(args, payload.hash_payload)
+        return pipeline.record_step(args, steps.hash_tree)
     if args.dir is None:
         raise UsageError("name a directory, or use --record", hint="jvs-hash-tree DIR")
     from jvs.check import verify

@@ -30,9 +30,9 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Sync one directory, or do step 5."""
     if args.record:
         from jvs.cli import pipeline
-        from jvs.publish import payload
+        from jvs.publish import steps
 
-        return pipeline.record_step(args, payload.sync_payload)
+        return pipeline.record_step(args, steps.sync_tree)
     if args.dir is None:
         raise UsageError("name a directory, or use --record", hint="jvs-sync-tree DIR")
     from jvs.fs import durable

@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Publish, or say that nothing changed."""
-    from jvs.publish import steps
+    from jvs.publish import run as publishing
     from jvs.store import hooks, worktree_scan
     from jvs.ui import show_text
 
@@ -62,7 +62,7 @@ def work(args: argparse.Namespace) -> cli.Result:
             return cli.Result({"snapshot_id": same, "changed": False}, f"No changes since {same}\n")
     hooks.run(store, "pre-snapshot", name, os.environ, note=note)
     with changing.worktree(store, name):
-        made = steps.publish(
+        made = publishing.publish(
             store,
             name,
             note=note,

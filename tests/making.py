@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from jvs.cli import commands
 from jvs.cli import run as cli
-from jvs.publish import steps
+from jvs.publish import run as publishing
 from jvs.store import changing, init
 from jvs.store.settings import Settings
 from jvs.store.store import Store
@@ -136,7 +136,7 @@ def main_of(store: Store) -> Path:
 def snapshot(store: Store, note: str = "", name: str = "main", **more: Any) -> dict[str, Any]:
     """Take a snapshot as `jvs snapshot` does, and return its descriptor."""
     with changing.worktree(store, name):
-        return steps.publish(store, name, note=note, **more)
+        return publishing.publish(store, name, note=note, **more)
 
 
 def violations(root: str | Path, *, settled: bool = True) -> list[str]:

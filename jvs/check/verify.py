@@ -52,7 +52,7 @@ class SnapshotReport:
         }
 
 
-def hash_directory(path: str, *, jobs: int = 0) -> scan.Tree:
+def hash_directory(path: str, *, jobs: int = 0) -> scan.ScanResult:
     """Hash any directory, reading every byte. `jobs` threads for big files; 0 means one per core. Errors: E_IO."""
     return node_store.hash_payload(path, jobs=jobs or os.cpu_count() or 1)
 
@@ -95,7 +95,7 @@ def _check_payload(store: Store, record: dict[str, Any], report: SnapshotReport,
     )
 
 
-def _differences(store: Store, record: dict[str, Any], found: scan.Tree) -> list[dict[str, Any]]:
+def _differences(store: Store, record: dict[str, Any], found: scan.ScanResult) -> list[dict[str, Any]]:
     """Name what differs, as far as the index still knows the tree that was published."""
     known = node_store.Trees(store)
     known.add(found)

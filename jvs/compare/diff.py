@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jvs.store.node_store import Trees
     from jvs.store.store import Store
     from jvs.tree.node import Entry
-    from jvs.tree.scan import Tree
+    from jvs.tree.scan import ScanResult
 
 
 class Side:
@@ -111,7 +111,7 @@ class Comparer:
         side.root = self.known.root(record)
         return side
 
-    def files(self, name: str) -> tuple[Side, Tree]:
+    def files(self, name: str) -> tuple[Side, ScanResult]:
         """Return the side of a worktree's files as they are now. Writes nothing."""
         from jvs.store import worktree_scan
 
@@ -157,7 +157,7 @@ class Comparer:
     def _remember(self, data: bytes) -> bytes:
         from jvs.tree import scan
 
-        made = scan.Tree()
+        made = scan.ScanResult()
         digest = node.node_digest(data)
         made.nodes[digest] = data
         self.known.add(made)

@@ -77,7 +77,7 @@ class Cloned:
         self,
         engine: str,
         degraded: list[dict[str, str]],
-        tree: scan.Tree | None,
+        tree: scan.ScanResult | None,
         moment_ns: int,
         *,
         with_inode: bool = True,

@@ -366,7 +366,7 @@ def run(request: Request, *, engine_name: str, share: bool) -> Cloned:
         btrfs=btrfs,
         only=path_filter.chosen_names(request.paths) if request.paths is not None else None,
     )
-    found: scan.Tree | None = scanner.run(request.source)
+    found: scan.ScanResult | None = scanner.run(request.source)
     assert found is not None
     for path, why in found.unreadable:
         copier.losses.add(path, "unreadable", why)

@@ -1,4 +1,4 @@
-"""Steps 3 to 5 of a publication: clone the worktree, hash the clone, make it durable.
+"""What cloning and hashing a worktree need: the paths that were named, the index, the changes since the parent.
 
 Source: jvs-protocol(7), Publish; jvs-engines(7).
 """
@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon
-from jvs.engine import base as engine
 from jvs.engine import traits
-from jvs.errors import CloneIncomplete, PartialSnapshot, PayloadHashMismatch
-from jvs.fs import durable
-from jvs.publish.record import Local, done, require
+from jvs.errors import CloneIncomplete, NotFound, PartialSnapshot, PayloadHashMismatch
+from jvs.fs import paths as fs_paths
 from jvs.store import descriptor, node_store
 from jvs.tree import node, scan
 from jvs.tree.rows import LazyRows
@@ -21,43 +18,31 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from jvs.engine.base import Request
     from jvs.store.store import Store
 
 
-def clone_payload(
-    store: Store,
-    record: dict[str, Any],
-    local: Local | None = None,
-    *,
-    requested: str | None = None,
-    allow_unreadable: bool = False,
-) -> dict[str, Any]:
-    """Step 3: clone the worktree to `snapshots/ID.tmp` with the best engine, or the one that was asked for.
+def check_paths(directory: str, head: str | None, paths: list[bytes]) -> None:
+    """Refuse a path that is neither in the worktree nor in its head; one that was removed since may be named.
 
-    Errors: E_IO for an engine that does not work here, E_CLONE_INCOMPLETE, E_NO_SPACE.
+    Errors: E_NOT_FOUND, E_PATH_ESCAPE.
     """
-    require(record, "clone-tree")
-    name = record["worktree"]
-    chosen = store.engine(name, requested=requested)
-    request = engine.Request(store.layout.worktree_dir(name), store.layout.payload_tmp(record["snapshot_id"]))
-    request.jobs = os.cpu_count() or 1
-    request.allow_unreadable = allow_unreadable
-    request.hash = local is not None
-    if record["partial_paths"] is not None:
-        request.paths = [canon.path_from_json(path) for path in record["partial_paths"]]
-    else:
-        with_index(store, name, request, lazy=chosen.name == engine.BTRFS)
-    cloned = chosen.clone(request)
-    record["engine"] = cloned.engine
-    record["degraded"] = cloned.degraded
-    record["moment_ns"] = cloned.moment_ns
-    record["with_inode"] = cloned.with_inode
-    if local is not None:
-        local.tree = cloned.tree
-    return done(record, "clone-tree")
+    here = fs_paths.open_dir(directory)
+    before = fs_paths.open_dir(head) if head is not None and os.path.isdir(head) else -1
+    try:
+        for path in paths:
+            parts = fs_paths.split_relative(path)
+            if any(fd >= 0 and fs_paths.lstat_below(fd, parts) is not None for fd in (here, before)):
+                continue
+            shown = path.decode("utf-8", "backslashreplace")
+            raise NotFound(f"there is no '{shown}' in the worktree", hint="name files and directories that are there")
+    finally:
+        os.close(here)
+        if before >= 0:
+            os.close(before)
 
 
-def with_index(store: Store, name: str, request: engine.Request, *, lazy: bool) -> None:
+def add_index(store: Store, name: str, request: Request, *, lazy: bool) -> None:
     """Give a clone what the index knows of the worktree, and the payload that its rows describe, if it is there.
 
     `lazy` reads only the rows that are asked for, for an engine that knows where to look; else all in one query,
@@ -76,26 +61,8 @@ def with_index(store: Store, name: str, request: engine.Request, *, lazy: bool) 
             request.base_is_plain = base[3]
 
 
-def hash_payload(store: Store, record: dict[str, Any], local: Local | None = None) -> dict[str, Any]:
-    """Step 4: hash the clone, reading only what the index does not know.
-
-    Errors: E_IO; E_CLONE_INCOMPLETE when the payload is not there.
-    """
-    require(record, "hash-tree")
-    found = local.tree if local is not None else None
-    if found is None:
-        found = _hash_clone(store, record)
-    if local is not None:
-        local.tree = found
-    else:
-        remember(store, record, found)
-    record["payload_root_hash"] = found.root_hash
-    record["payload"] = found.payload()
-    record["changes"] = _changes(store, record, found)
-    return done(record, "hash-tree")
-
-
-def _hash_clone(store: Store, record: dict[str, Any]) -> scan.Tree:
+def hash_clone(store: Store, record: dict[str, Any]) -> scan.ScanResult:
+    """Hash the clone of a snapshot by itself. Errors: E_IO; E_CLONE_INCOMPLETE when it is not there."""
     path = store.layout.payload_tmp(record["snapshot_id"])
     if not os.path.isdir(path):
         raise CloneIncomplete(f"the clone '{path}' is not there", hint="run 'jvs-clone-tree --record' before this step")
@@ -115,7 +82,7 @@ def _hash_clone(store: Store, record: dict[str, Any]) -> scan.Tree:
     return scanner.run(path)
 
 
-def remember(store: Store, record: dict[str, Any], found: scan.Tree) -> None:
+def remember(store: Store, record: dict[str, Any], found: scan.ScanResult) -> None:
     """Give the index the nodes, and the rows when they describe the whole worktree with its own stamps."""
     base = (record["snapshot_id"], found.digest)
     if record["partial_paths"] is None and (found.source_stamps or traits.keeps_stamps(record["engine"])):
@@ -132,7 +99,7 @@ def remember(store: Store, record: dict[str, Any], found: scan.Tree) -> None:
         store.index().store(None, nodes=node_store.with_root(found))
 
 
-def _changes(store: Store, record: dict[str, Any], found: scan.Tree) -> dict[str, int] | None:
+def count_changes(store: Store, record: dict[str, Any], found: scan.ScanResult) -> dict[str, int] | None:
     """Count what changed against the parent; None when the index does not know the parent's tree.
 
     None also where one of the two is partial: what a partial snapshot leaves out was not removed.
@@ -158,18 +125,3 @@ def _changes(store: Store, record: dict[str, Any], found: scan.Tree) -> dict[str
     except (PartialSnapshot, PayloadHashMismatch):  # the parent is damaged: no reason to fail its child
         return None
     return counts
-
-
-def sync_payload(store: Store, record: dict[str, Any], local: Local | None = None) -> dict[str, Any]:
-    """Step 5: make the payload durable; in one process this also serves steps 7 and 8."""
-    require(record, "sync-tree")
-    payload = store.layout.payload_tmp(record["snapshot_id"])
-    own = local.barrier if local is not None else None
-    barrier = own or durable.Barrier(store.layout.snapshots, each=store.settings.get("durability") == "each")
-    try:
-        committed = traits.is_committed(record["engine"])
-        barrier.sync_trees([] if committed else [payload], local.deferred if local is not None else [])
-    finally:
-        if own is None:
-            barrier.close()
-    return done(record, "sync-tree")

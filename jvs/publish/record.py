@@ -5,15 +5,12 @@ Source: jvs-protocol(7), Publish.
 
 from __future__ import annotations
 
-from jvs import names
+from jvs import canon, clock, names
 from jvs.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-    from jvs.fs import durable
-    from jvs.tree import scan
 
 STEPS = (
     "check-worktree",
@@ -28,6 +25,8 @@ STEPS = (
     "chain-append",
     "clear-intent",
 )
+SYNC = "sync-tree"
+"""The one step whose place may change: one barrier after `write-ready` serves payload, descriptor and marker."""
 LEARNED: dict[str, tuple[str, ...]] = {
     "check-worktree": ("repo", "worktree", "snapshot_id", "parent_id", "latest_id", "created_at", "partial_paths"),
     "clone-tree": ("engine", "degraded", "moment_ns", "with_inode"),
@@ -38,21 +37,35 @@ LEARNED: dict[str, tuple[str, ...]] = {
 """Step -> what it adds to the record."""
 
 
-class Local:
-    """What steps in one process hand to each other beside the record: never needed, only cheaper."""
+def new(repo: str, worktree: str, paths: list[bytes] | None = None) -> dict[str, Any]:
+    """Return the record of a snapshot that is about to be taken, with its id; `paths` for a partial one.
 
-    def __init__(self) -> None:
-        self.barrier: durable.Barrier | None = None
-        self.tree: scan.Tree | None = None
-        self.deferred: list[str] = []
+    Shape: `version`, `repo`, `worktree`, `snapshot_id`, `parent_id`, `latest_id`, `created_at`, `partial_paths`,
+    `done` (the names of the steps that were done), and what is in `LEARNED`. `check-worktree` fills in parent and
+    latest.
+    """
+    return {
+        "version": 1,
+        "repo": repo,
+        "worktree": worktree,
+        "snapshot_id": clock.new_snapshot_id(),
+        "parent_id": None,
+        "latest_id": None,
+        "created_at": clock.rfc3339(),
+        "partial_paths": None if paths is None else [canon.path_json(path) for path in paths],
+        "done": [],
+    }
 
 
-def require(record: dict[str, Any], step: str) -> None:
-    """Refuse a record whose earlier steps are missing. Errors: E_USAGE."""
+def require(record: dict[str, Any], step: str, *, sync_follows: bool = False) -> None:
+    """Refuse a record whose earlier steps are missing, or what they learned.
+
+    `sync_follows` says that `sync-tree` has yet to come: see `SYNC`. Errors: E_USAGE, E_NAME_INVALID.
+    """
     if record.get("version") != 1 or not isinstance(record.get("done"), list):
         raise UsageError("stdin does not hold a publish record", hint="begin with 'jvs-check-worktree --record NAME'")
     for earlier in STEPS[: STEPS.index(step)]:
-        if earlier not in record["done"]:
+        if earlier not in record["done"] and not (sync_follows and earlier == SYNC):
             raise UsageError(
                 f"step '{earlier}' is missing from the record", hint=f"run 'jvs-{earlier} --record' before this step"
             )
@@ -67,8 +80,7 @@ def require(record: dict[str, Any], step: str) -> None:
         names.check_snapshot_id(record["parent_id"])
 
 
-def done(record: dict[str, Any], step: str) -> dict[str, Any]:
-    """Note that a step is done, and return the record."""
+def mark_done(record: dict[str, Any], step: str) -> None:
+    """Note that a step is done."""
     if step not in record["done"]:
         record["done"].append(step)
-    return record

@@ -29,7 +29,7 @@ class Trees:
         self._roots: dict[str, node.Root] = {}
         self._sources: dict[bytes, dict[str, Any]] = {}
 
-    def add(self, found: scan.Tree) -> None:
+    def add(self, found: scan.ScanResult) -> None:
         """Take over the nodes of a tree that was just walked."""
         self._nodes.update(found.nodes)
         self._roots[found.root_hash] = found.root
@@ -65,7 +65,7 @@ class Trees:
         self.keep(found)
         return found.root
 
-    def keep(self, found: scan.Tree) -> None:
+    def keep(self, found: scan.ScanResult) -> None:
         """Store the nodes and the root of a tree in the index."""
         self.store.index().store(None, nodes=with_root(found))
 
@@ -95,12 +95,12 @@ class Trees:
         return node.decode_node(data)
 
 
-def with_root(found: scan.Tree) -> dict[bytes, bytes]:
+def with_root(found: scan.ScanResult) -> dict[bytes, bytes]:
     """Return the nodes of a tree and its root, as the index keeps them."""
     return {**found.nodes, bytes.fromhex(found.root_hash): node.encode_root(found.root)}
 
 
-def hash_payload(path: str, *, jobs: int = 1) -> scan.Tree:
+def hash_payload(path: str, *, jobs: int = 1) -> scan.ScanResult:
     """Hash a directory reading every byte, in `jobs` threads for big files. Errors: E_IO."""
     with_inode, btrfs = traits.scan_flags(path)
     return scan.Scanner(scan.Worker(jobs=jobs, slow_calls=not with_inode), btrfs=btrfs).run(path)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jvs.store.store import Store
 
 HANDLERS = {
-    "snapshot": "jvs.publish.steps",
+    "snapshot": "jvs.publish.run",
     "head_update": "jvs.worktrees.heads",
     "restore": "jvs.restore.run",
     "undo": "jvs.restore.run",

@@ -44,7 +44,7 @@ def unchanged_since(store: Store, name: str, paths: list[bytes] | None = None) -
     return head
 
 
-def walk_now(store: Store, name: str) -> scan.Tree:
+def walk_now(store: Store, name: str) -> scan.ScanResult:
     """Walk a worktree as it is now, reading only what the index does not know.
 
     Writes nothing but, after much had to be read, what was found to the index, so that the next look is quick.
@@ -63,7 +63,7 @@ def walk_now(store: Store, name: str) -> scan.Tree:
     return found
 
 
-def _walk(store: Store, name: str, directory: str, *, moment_ns: int) -> scan.Tree:
+def _walk(store: Store, name: str, directory: str, *, moment_ns: int) -> scan.ScanResult:
     index = store.index()
     with_inode, btrfs = traits.scan_flags(directory)
     scanner = scan.Scanner(

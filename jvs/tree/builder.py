@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class Tree:
+class ScanResult:
     """What a walk found. Shape: `rows` are (path, packed row, node digest) of the directories that had changed."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class TreeBuilder:
     """Makes the nodes of a tree, children first; with `with_rows` also the rows that the index keeps of it."""
 
     def __init__(self, worker: Worker, *, with_rows: bool) -> None:
-        self.tree = Tree()
+        self.tree = ScanResult()
         self._worker = worker
         self._with_rows = with_rows
         self._unfinished: list[Directory] = []

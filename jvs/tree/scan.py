@@ -17,7 +17,7 @@ from jvs.fs import listing, paths
 from jvs.fs.xattrs import read_covered
 from jvs.tree import node, parallel, racy
 from jvs.tree import rows as tree_rows
-from jvs.tree.builder import Directory, Tree, TreeBuilder
+from jvs.tree.builder import Directory, ScanResult, TreeBuilder
 from jvs.tree.hasher import BIG_BYTES, Worker, child_xattrs, has_attributes, special_xattrs
 from jvs.tree.prune import Untouched
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from jvs.tree.node import Entry
 
-__all__ = ["BIG_BYTES", "Scanner", "Tree", "Worker"]
+__all__ = ["BIG_BYTES", "ScanResult", "Scanner", "Worker"]
 
 
 class Scanner:
@@ -73,7 +73,7 @@ class Scanner:
         self._hidden = False
         """Whether attributes change without moving the ctime, as on JuiceFS: then they are read every time."""
 
-    def run(self, directory: str | bytes) -> Tree:
+    def run(self, directory: str | bytes) -> ScanResult:
         """Walk the directory. Errors: E_IO, E_CLONE_INCOMPLETE for mounts inside, and what the worker raises."""
         listing.allow_deep_trees()
         try:
@@ -88,7 +88,7 @@ class Scanner:
             os.close(fd)
             self.worker.close()
 
-    def _run(self, fd: int) -> Tree:
+    def _run(self, fd: int) -> ScanResult:
         st = os.fstat(fd)
         self._device = st.st_dev
         self._hidden = not self.with_inode and has_attributes(fd)

@@ -114,6 +114,7 @@ def test_help_of_a_porcelain_command_loads_no_repository_code(name):
     assert done.returncode == 0, done.stderr
     assert not modules & {
         "jvs.store.store",
+        "jvs.publish.run",
         "jvs.publish.steps",
         "jvs.engine.base",
         "jvs.tree.index",

@@ -31,7 +31,7 @@ class Line:
         self.known = making.Known({}, {})
         self.listed: list[bytes] = []
 
-    def snapshot(self, name: str) -> scan.Tree:
+    def snapshot(self, name: str) -> scan.ScanResult:
         time.sleep(0.05)  # until no stamp is young
         target = str(self.root / "store" / name)
         cloned = self.engine.clone(engine.Request(str(self.worktree), target, rows=self.rows, known=self.known))

@@ -13,7 +13,7 @@ from jvs.engine import registry
 from jvs.engine.btrfs import engine as btrfs
 from jvs.engine.btrfs import search as btrfs_search
 from jvs.fs import listing
-from jvs.publish import steps
+from jvs.publish import run as publishing
 from jvs.store import changing, init
 from jvs.store.settings import Settings
 from jvs.store.store import Store
@@ -41,7 +41,7 @@ def fill(main: Path) -> None:
 
 def take(store: Store) -> dict:  # type: ignore[type-arg]
     with changing.worktree(store, "main"):
-        return steps.publish(store, "main")
+        return publishing.publish(store, "main")
 
 
 def fresh_hash(store: Store, record: dict) -> tuple[str, dict[str, int]]:  # type: ignore[type-arg]

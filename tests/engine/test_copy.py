@@ -327,7 +327,7 @@ def test_store_into_a_mapped_page_is_seen_by_the_next_clone(ext4_dir: Path):
 
 def test_damage_in_the_store_does_not_spread_to_the_next_snapshot(tmp_path: Path) -> None:
     from jvs.check import verify
-    from jvs.publish import steps
+    from jvs.publish import run as publishing
     from jvs.store import init
     from jvs.store.settings import Settings
     from jvs.store.store import Store
@@ -342,7 +342,7 @@ def test_damage_in_the_store_does_not_spread_to_the_next_snapshot(tmp_path: Path
 
     def take() -> str:
         with changing.worktree(store, "main"):
-            return steps.publish(store, "main")["snapshot_id"]
+            return publishing.publish(store, "main")["snapshot_id"]
 
     take()
     second = take()

@@ -63,7 +63,7 @@ class Place:
             self.base = target
         return cloned
 
-    def read(self, path: Path) -> scan.Tree:
+    def read(self, path: Path) -> scan.ScanResult:
         """Hash a tree without any help."""
         _, btrfs = traits.scan_flags(str(path))
         return scan.Scanner(scan.Worker(), btrfs=btrfs).run(str(path))
@@ -93,7 +93,7 @@ def differences(source: Path, target: Path) -> list[str]:
     return diff_trees(describe_tree(source), describe_tree(target))
 
 
-def same_tree(found: scan.Tree | None, fresh: scan.Tree) -> None:
+def same_tree(found: scan.ScanResult | None, fresh: scan.ScanResult) -> None:
     assert found is not None
     assert found.root_hash == fresh.root_hash
     assert found.payload() == fresh.payload()

@@ -9,6 +9,7 @@ import making
 import pytest
 
 from jvs import clock
+from jvs.cli import commands
 from jvs.engine import base as engine
 from jvs.errors import (
     Busy,
@@ -19,9 +20,12 @@ from jvs.errors import (
     NotFound,
     PartialSnapshot,
     StaleHead,
+    UsageError,
 )
 from jvs.fs import durable, locks
-from jvs.publish import steps
+from jvs.publish import record as publish_record
+from jvs.publish import registry, steps
+from jvs.publish import run as publishing
 from jvs.store import audit, audit_check, changing, descriptor, intent, lineage, recovery, worktree
 
 
@@ -41,6 +45,47 @@ def die_at(monkeypatch, module, name):
         raise Died
 
     monkeypatch.setattr(module, name, dead)
+
+
+def begun(store):
+    """Return the record of a snapshot whose first step was done."""
+    return steps.check_worktree(store, publish_record.new(store.root, "main"))
+
+
+def listed(store):
+    return sorted(os.path.join(here, name) for here, _, names in os.walk(store.layout.jvs) for name in names)
+
+
+def test_every_step_is_a_function_called_as_its_command(store):
+    """The order of the source is that of the protocol."""
+    assert tuple(registry.FUNCTIONS) == publish_record.STEPS
+    assert [getattr(steps, name.replace("-", "_")) for name in publish_record.STEPS] == [*registry.FUNCTIONS.values()]
+    assert {f"jvs-{name}" for name in publish_record.STEPS} <= {f"jvs-{row}" for row in commands.COMMANDS}
+
+
+@pytest.mark.parametrize("name", publish_record.STEPS[1:])
+def test_a_step_refuses_a_record_without_the_steps_before_it(store, name):
+    record = begun(store)
+    before = listed(store)
+    record["done"] = []
+    with pytest.raises(UsageError, match="'check-worktree' is missing"):
+        registry.FUNCTIONS[name](store, record)
+    assert listed(store) == before
+    assert record["done"] == []
+
+
+def test_only_syncing_may_come_later_and_only_where_its_barrier_is_shared(store):
+    record = begun(store)
+    steps.write_intent(store, record, owner=intent.owner(locked=True))
+    with registry.StepContext(durable.Barrier(store.layout.snapshots)) as context:
+        steps.clone_tree(store, record, context)
+        steps.hash_tree(store, record, context)
+        with pytest.raises(UsageError, match="'sync-tree' is missing"):
+            steps.write_descriptor(store, record)
+        steps.write_descriptor(store, record, context)
+        steps.write_ready(store, record, context)
+    with pytest.raises(UsageError, match="'sync-tree' is missing"):
+        steps.rename_ready(store, record, context)  # the barrier is closed: nothing may be put off any more
 
 
 def test_the_order_of_what_becomes_visible(store, monkeypatch):
@@ -69,14 +114,14 @@ def test_the_order_of_what_becomes_visible(store, monkeypatch):
 @pytest.mark.parametrize(
     ("module", "name", "visible"),
     [
-        (steps, "clone_payload", False),
-        (steps, "hash_payload", False),
+        (steps, "clone_tree", False),
+        (steps, "hash_tree", False),
         (steps, "write_descriptor", False),
         (steps, "write_ready", False),
-        (steps, "sync_payload", False),
+        (steps, "sync_tree", False),
         (steps, "rename_ready", False),
         (steps, "update_head", True),
-        (steps, "append_audit", True),
+        (steps, "chain_append", True),
         (steps, "clear_intent", True),
     ],
 )
@@ -84,7 +129,7 @@ def test_death_before_each_step_is_rolled_back_or_completed(store, monkeypatch, 
     first = making.snapshot(store)["snapshot_id"]
     with monkeypatch.context() as patch:
         die_at(patch, module, name)
-        patch.setattr(steps, "roll_back", lambda *_: None)
+        patch.setattr(publishing, "roll_back", lambda *_: None)
         with pytest.raises(Died):
             making.snapshot(store, "dead")
     (pending,) = intent.list_ids(store.layout)
@@ -99,7 +144,7 @@ def test_death_before_each_step_is_rolled_back_or_completed(store, monkeypatch, 
 
 def test_an_error_rolls_back_at_once_and_leaves_nothing(store, monkeypatch):
     before = sorted(os.listdir(store.layout.snapshots)), sorted(os.listdir(store.layout.descriptors))
-    for name in ("clone_payload", "hash_payload", "write_descriptor", "write_ready", "sync_payload", "rename_ready"):
+    for name in ("clone_tree", "hash_tree", "write_descriptor", "write_ready", "sync_tree", "rename_ready"):
         with monkeypatch.context() as patch:
 
             def full(*_args, **_more):
@@ -115,12 +160,12 @@ def test_an_error_rolls_back_at_once_and_leaves_nothing(store, monkeypatch):
 
 def test_settling_twice_is_the_same_as_once(store, monkeypatch):
     with monkeypatch.context() as patch:
-        die_at(patch, steps, "append_audit")
+        die_at(patch, steps, "chain_append")
         with pytest.raises(Died):
             making.snapshot(store)
     (record,) = intent.load_all(store.layout)
-    assert "completed" in steps.recover(store, record)
-    steps.recover(store, record)
+    assert "completed" in publishing.recover(store, record)
+    publishing.recover(store, record)
     assert [r["operation"] for r in audit_check.check(store.layout.audit_log, None, keep=True).records] == [
         "init",
         "snapshot",
@@ -129,14 +174,14 @@ def test_settling_twice_is_the_same_as_once(store, monkeypatch):
 
 
 def test_the_live_are_not_settled(store):
-    record = steps.begin(store, "main")
+    record = begun(store)
     steps.write_intent(store, record, owner=intent.owner(locked=False))
     assert changing.recover(store) == []
     assert intent.list_ids(store.layout) == [record["snapshot_id"]]
 
 
 def test_an_owner_that_held_the_lock_is_dead_when_we_have_it(store):
-    record = steps.begin(store, "main")
+    record = begun(store)
     steps.write_intent(store, record, owner=intent.owner(locked=True))
     with locks.acquire(store.layout.lock("worktree-main"), wait=0):
         assert recovery.recover_all(store, None) == []
@@ -157,14 +202,14 @@ def test_an_owner_that_held_the_lock_is_dead_when_we_have_it(store):
     ],
 )
 def test_who_counts_as_alive(store, change, alive):
-    record = steps.begin(store, "main")
+    record = begun(store)
     steps.write_intent(store, record, owner={**intent.owner(locked=False), **change})
     (pending,) = intent.load_all(store.layout)
     assert intent.is_alive(pending, lock_held=True) == alive
 
 
 def test_an_owner_on_another_host_counts_as_dead_after_a_day(store):
-    record = steps.begin(store, "main")
+    record = begun(store)
     owner = {**intent.owner(locked=False), "boot": "x", "host": "elsewhere", "namespace": "x"}
     steps.write_intent(store, record, owner=owner)
     (pending,) = intent.load_all(store.layout)
@@ -203,13 +248,13 @@ def test_an_intent_of_an_unknown_kind_is_not_touched(store):
 def test_two_that_publish_on_one_parent_both_stay(store):
     """Without the lock both can get past the check; one gets the head, the other becomes a leaf of its own."""
     parent = making.snapshot(store)["snapshot_id"]
-    records = [steps.begin(store, "main") for _ in range(2)]
+    records = [begun(store) for _ in range(2)]
     for record in records:
         steps.write_intent(store, record, owner={**intent.owner(locked=False), "started": "0"})
         for step in (
-            steps.clone_payload,
-            steps.hash_payload,
-            steps.sync_payload,
+            steps.clone_tree,
+            steps.hash_tree,
+            steps.sync_tree,
             steps.write_descriptor,
             steps.write_ready,
             steps.rename_ready,
@@ -332,7 +377,7 @@ def test_the_line_goes_back_to_the_first_and_order_comes_from_parents(store, mon
 
 def test_what_is_pending_is_not_visible(store):
     first = making.snapshot(store)["snapshot_id"]
-    record = steps.begin(store, "main")
+    record = begun(store)
     steps.write_intent(store, record, owner=intent.owner(locked=False))
     assert lineage.visible_ids(store.layout) == [first]
     with pytest.raises(NotFound, match="still being made"):

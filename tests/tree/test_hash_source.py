@@ -12,7 +12,7 @@ import making
 import pytest
 
 from jvs import clock
-from jvs.publish import steps
+from jvs.publish import run as publishing
 from jvs.store import changing
 from jvs.store.store import Store
 from jvs.tree import hash_source, hasher, node, racy, scan
@@ -104,7 +104,7 @@ def fresh(store: Store, record: dict) -> str:  # type: ignore[type-arg]
 
 def take(store: Store) -> dict:  # type: ignore[type-arg]
     with changing.worktree(store, "main"):
-        return steps.publish(store, "main")
+        return publishing.publish(store, "main")
 
 
 def test_snapshots_of_big_files_are_what_their_hash_says(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -293,7 +293,7 @@ def test_a_look_that_read_much_is_quick_the_next_time_and_no_link_rests_on_it(tm
     import os
 
     from jvs.check import verify
-    from jvs.publish import steps
+    from jvs.publish import run as publishing
     from jvs.store import init, worktree_scan
     from jvs.store.settings import Settings
     from jvs.store.store import Store
@@ -308,7 +308,7 @@ def test_a_look_that_read_much_is_quick_the_next_time_and_no_link_rests_on_it(tm
 
     def take() -> dict:
         with changing.worktree(store, "main"):
-            return steps.publish(store, "main")
+            return publishing.publish(store, "main")
 
     first = take()
     for path in main.iterdir():  # same sizes, same times, other content

@@ -14,7 +14,7 @@ import making
 import pytest
 
 from jvs.fs import copyfile, listing
-from jvs.publish import steps
+from jvs.publish import run as publishing
 from jvs.store import changing
 from jvs.store.store import Store
 from jvs.tree import parallel, racy, scan
@@ -26,7 +26,7 @@ def snapshot(store: Store, name: str = "main") -> dict:
     """Take a snapshot when no stamp is young, and hold its hash against the files, read without help."""
     time.sleep(TICK_SECONDS)
     with changing.worktree(store, name):
-        made = steps.publish(store, name)
+        made = publishing.publish(store, name)
     _, btrfs = making_flags(store)
     for directory in (store.layout.worktree_dir(name), store.layout.payload(made["snapshot_id"])):
         assert scan.Scanner(scan.Worker(), btrfs=btrfs).run(directory).root_hash == made["payload_root_hash"], directory

@@ -45,12 +45,12 @@ class Looked:
         self.known = making.Known({}, {})
         self.remember(self.walk())
 
-    def walk(self) -> scan.Tree:
+    def walk(self) -> scan.ScanResult:
         self.worker = Counting()
         moment = clock.now_ns() + FUTURE_NS  # stamps are then old enough to be kept
         return scan.Scanner(self.worker, rows=self.rows, known=self.known, moment_ns=moment).run(str(self.root))
 
-    def remember(self, found: scan.Tree) -> dict:
+    def remember(self, found: scan.ScanResult) -> dict:
         self.rows = {path: row for path, row in self.rows.items() if path not in found.gone}
         self.rows.update({path: (row, node) for path, row, node in found.rows})
         self.known.nodes.update(found.nodes)

@@ -81,7 +81,7 @@ class BtrfsEngine(Engine):
         _refuse_nested(request.source)  # one that appeared in between is an empty directory in the snapshot
         return moment
 
-    def _hash(self, request: Request, moment: int) -> scan.Tree:
+    def _hash(self, request: Request, moment: int) -> scan.ScanResult:
         """Hash the snapshot: it is frozen and keeps inodes and ctimes, so the rows of the worktree fit it."""
         from jvs.tree import hash_source, scan
 
@@ -132,7 +132,7 @@ class BtrfsEngine(Engine):
             found.touched.add(b"")
         return found.touched, found.gone
 
-    def _drop_unreadable(self, target: str, tree: scan.Tree) -> list[dict[str, str]]:
+    def _drop_unreadable(self, target: str, tree: scan.ScanResult) -> list[dict[str, str]]:
         """Take what could not be hashed out of the snapshot, so that it holds exactly what its hash says."""
         if not tree.unreadable:
             return []

@@ -50,7 +50,7 @@ class Attempt:
         _await(self.temporary)
         return printed
 
-    def hash(self, worker: scan.Worker, moment: int) -> scan.Tree:
+    def hash(self, worker: scan.Worker, moment: int) -> scan.ScanResult:
         """Walk the clone, reading what the rows do not know."""
         scanner = scan.Scanner(
             worker,
@@ -61,7 +61,7 @@ class Attempt:
         )
         return scanner.run(self.temporary)
 
-    def cloned(self, tree: scan.Tree | None, moment: int) -> Cloned:
+    def cloned(self, tree: scan.ScanResult | None, moment: int) -> Cloned:
         """Return what came of it."""
         for path, why in tree.unreadable if tree is not None else ():
             self.losses.add(path, "unreadable", why)
@@ -110,7 +110,7 @@ class SurveyedAttempt(Attempt):
         """Answer whether nothing can be missing: all was cloned that there is in a source to which nothing writes."""
         return self.request.frozen and not self.request.hash and control.is_whole(printed)
 
-    def _look(self, moment: int) -> scan.Tree | None:
+    def _look(self, moment: int) -> scan.ScanResult | None:
         """Walk the clone: for its hash, or for its names only."""
         if self.request.hash:
             worker = Surveyed(self.before, self.request)
