@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from jvs.ui.terminal import Terminal
 
+
 RAISES = CHANGING
 SEE_ALSO = ("jvs-gc-run(1)", "jvs-gc-pin(1)", "jvs-mark-live(1)", "jvs-config(5)", "jvs-protocol(7)")
 EXAMPLES = (

@@ -15,7 +15,7 @@ from treefacts import describe_tree, diff_trees
 
 from jvs.engine import base as engine
 from jvs.engine import reflink, registry
-from jvs.engine.btrfs import engine as btrfs
+from jvs.engine.btrfs import ioctl
 from jvs.engine.btrfs.engine import BtrfsEngine
 from jvs.errors import CloneIncomplete
 
@@ -60,14 +60,14 @@ def test_numbers_of_the_ioctls():
     def ioc(direction: int, number: int, size: int) -> int:
         return direction << 30 | size << 16 | 0x94 << 8 | number
 
-    assert ioc(1, 15, 4096) == btrfs.SNAP_DESTROY
-    assert ioc(1, 23, 4096) == btrfs.SNAP_CREATE_V2
-    assert ioc(1, 24, 4096) == btrfs.SUBVOL_CREATE_V2
-    assert ioc(2, 25, 8) == btrfs.SUBVOL_GETFLAGS
-    assert ioc(1, 26, 8) == btrfs.SUBVOL_SETFLAGS
-    assert ioc(2, 31, 1024) == btrfs.FS_INFO
-    assert ioc(3, 61, 4096) == btrfs.GET_SUBVOL_ROOTREF
-    assert ioc(3, 62, 4096) == btrfs.INO_LOOKUP_USER
+    assert ioc(1, 15, 4096) == ioctl.SNAP_DESTROY
+    assert ioc(1, 23, 4096) == ioctl.SNAP_CREATE_V2
+    assert ioc(1, 24, 4096) == ioctl.SUBVOL_CREATE_V2
+    assert ioc(2, 25, 8) == ioctl.SUBVOL_GETFLAGS
+    assert ioc(1, 26, 8) == ioctl.SUBVOL_SETFLAGS
+    assert ioc(2, 31, 1024) == ioctl.FS_INFO
+    assert ioc(3, 61, 4096) == ioctl.GET_SUBVOL_ROOTREF
+    assert ioc(3, 62, 4096) == ioctl.INO_LOOKUP_USER
 
 
 def test_snapshot_is_one_ioctl_and_read_only(place: Path, monkeypatch: pytest.MonkeyPatch):
@@ -79,9 +79,9 @@ def test_snapshot_is_one_ioctl_and_read_only(place: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(fcntl, "ioctl", counted)
     clone(place, hash=False)
-    assert seen.count(btrfs.SNAP_CREATE_V2) == 1
-    assert set(seen) <= {btrfs.SNAP_CREATE_V2, btrfs.GET_SUBVOL_ROOTREF, btrfs.INO_LOOKUP_USER}
-    assert btrfs.get_flags(str(place / "store" / "one")) == btrfs.RDONLY
+    assert seen.count(ioctl.SNAP_CREATE_V2) == 1
+    assert set(seen) <= {ioctl.SNAP_CREATE_V2, ioctl.GET_SUBVOL_ROOTREF, ioctl.INO_LOOKUP_USER}
+    assert ioctl.get_flags(str(place / "store" / "one")) == ioctl.RDONLY
     with pytest.raises(OSError, match="Read-only"):
         (place / "store" / "one" / "new").write_bytes(b"x")
 
@@ -95,8 +95,8 @@ def test_snapshot_can_be_renamed_beside(place: Path):
 def test_fork_is_writable_and_a_subvolume(place: Path):
     clone(place)
     BtrfsEngine().fork(engine.Request(str(place / "store" / "one"), str(place / "fork"), hash=False))
-    assert btrfs.is_subvolume(str(place / "fork"))
-    assert btrfs.get_flags(str(place / "fork")) == 0
+    assert ioctl.is_subvolume(str(place / "fork"))
+    assert ioctl.get_flags(str(place / "fork")) == 0
     (place / "fork" / "dir" / "file").write_bytes(b"changed")
     assert (place / "store" / "one" / "dir" / "file").read_bytes() == b"content"
 
@@ -117,7 +117,7 @@ def test_unchanged_files_are_not_read_again(place: Path, monkeypatch: pytest.Mon
 
 
 def test_nested_subvolume_is_refused_and_named(place: Path):
-    btrfs.make_subvolume(str(place / "main" / "dir" / "inner"))
+    ioctl.make_subvolume(str(place / "main" / "dir" / "inner"))
     (place / "main" / "dir" / "inner" / "file").write_bytes(b"x")
     for hashed in (True, False):
         with pytest.raises(CloneIncomplete) as caught:
@@ -143,8 +143,8 @@ def test_mount_point_inside_is_refused(place: Path):
 
 def test_stand_in_for_a_nested_subvolume_is_no_empty_directory(place: Path, monkeypatch: pytest.MonkeyPatch):
     """A subvolume that came in between both looks still does not pass: the walk over the snapshot finds it."""
-    btrfs.make_subvolume(str(place / "main" / "inner"))
-    monkeypatch.setattr(btrfs, "nested", lambda _: "")
+    ioctl.make_subvolume(str(place / "main" / "inner"))
+    monkeypatch.setattr(ioctl, "nested", lambda _: "")
     with pytest.raises(CloneIncomplete):
         clone(place)
 
@@ -187,7 +187,7 @@ def test_unreadable_file_is_taken_out_of_the_snapshot(place: Path, as_other: Non
     target = place / "store" / "one"
     assert os.listdir(target / "dir") == ["file"]
     assert os.stat(target / "dir").st_mtime_ns == 10**18
-    assert btrfs.get_flags(str(target)) == btrfs.RDONLY
+    assert ioctl.get_flags(str(target)) == ioctl.RDONLY
 
 
 def test_full_disk_is_a_class_of_its_own(place: Path, monkeypatch: pytest.MonkeyPatch):
@@ -196,7 +196,7 @@ def test_full_disk_is_a_class_of_its_own(place: Path, monkeypatch: pytest.Monkey
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(btrfs, "snapshot", full)
+    monkeypatch.setattr(ioctl, "snapshot", full)
     with pytest.raises(NoSpace):
         clone(place)
 
@@ -215,7 +215,7 @@ def test_reflink_copy_shares_blocks(xfs_dir: Path):
 
 
 def test_reflink_between_subvolumes_of_one_filesystem(place: Path):
-    btrfs.make_subvolume(str(place / "other"))
+    ioctl.make_subvolume(str(place / "other"))
     assert reflink.same_filesystem(str(place / "main"), str(place / "other"))
     assert registry.get("reflink-copy").probe(str(place / "main"), str(place / "other")).works
 

@@ -11,6 +11,7 @@ import pytest
 
 from jvs.engine import registry
 from jvs.engine.btrfs import engine as btrfs
+from jvs.engine.btrfs import ioctl
 from jvs.engine.btrfs import search as btrfs_search
 from jvs.fs import listing
 from jvs.publish import run as publishing
@@ -163,7 +164,7 @@ def test_switched_off_it_gives_the_same(store: Store, monkeypatch: pytest.Monkey
 def test_a_replaced_worktree_is_not_taken_for_the_old_one(store: Store) -> None:
     main = Path(store.root) / "main"
     take(store)
-    btrfs.snapshot(str(main), str(main.with_name("older")), 0)
+    ioctl.snapshot(str(main), str(main.with_name("older")), 0)
     (main / "d2" / "inner" / "f2").write_text("changed")
     take(store)
     registry.remove_any(str(main))

@@ -16,7 +16,6 @@ from making import main_of, make_store, open_store, run, settings, snapshot, vio
 
 from jvs import clock
 from jvs.check import doctor, verify
-from jvs.engine import base as engine
 from jvs.engine import registry
 from jvs.errors import GcPlanMismatch, IOFailure, JvsError, LineageBroken, NoSpace, NotFound
 from jvs.fs import durable, locks
@@ -492,7 +491,7 @@ def test_deleting_holds_no_lock_that_a_snapshot_needs(tmp_path, monkeypatch):
             taken.append(snapshot(open_store(store.root, wait=0))["snapshot_id"])
         remove(path, **more)
 
-    monkeypatch.setattr(engine, "remove_any", remove_and_snapshot)
+    monkeypatch.setattr(registry, "remove_any", remove_and_snapshot)
     assert gc.run(store, saved(store, KEEP_ONE))["collected"] == ids[:3]
     assert taken[0] in lineage.visible_ids(store.layout)
     assert violations(store.root) == []
@@ -506,7 +505,7 @@ def test_failed_deletion_is_told_and_the_next_run_goes_on(tmp_path, monkeypatch)
         raise OSError(errno.EIO, "Input/output error", path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "remove_any", refuse)
+        patch.setattr(registry, "remove_any", refuse)
         with pytest.raises(IOFailure):
             gc.run(store, plan_id)
     assert tombstone.load(store.layout, ids[0])["gc_state"] == "failed"
@@ -708,7 +707,7 @@ class _Unsynced:
             monkeypatch.setattr(durable, name, changes(name))
         monkeypatch.setattr(durable, "fsync_dir", fsync_dir)
         monkeypatch.setattr(durable.Barrier, "flush", flushed)
-        monkeypatch.setattr(engine, "remove_any", remove)
+        monkeypatch.setattr(registry, "remove_any", remove)
         monkeypatch.setattr(intent, "clear", cleared)
 
 
@@ -769,9 +768,9 @@ def test_what_a_dead_process_did_is_made_durable_before_it_is_settled(tmp_path, 
     store, _ = make(tmp_path)
     gc._begin(store, plan_of(store, KEEP_ONE), saved(store, KEEP_ONE))
     order: list[str] = []
-    flush, handler = durable.Barrier.flush, gc.settle
+    flush, handler = durable.Barrier.flush, gc.recover
     monkeypatch.setattr(durable.Barrier, "flush", lambda barrier: (order.append("flush"), flush(barrier)))
-    monkeypatch.setattr(gc, "settle", lambda *args: (order.append("settle"), handler(*args))[1])
+    monkeypatch.setattr(gc, "recover", lambda *args: (order.append("settle"), handler(*args))[1])
     with changing.worktree(store, "main"):
         pass
     assert order[:2] == ["flush", "settle"]

@@ -9,7 +9,7 @@ import making
 import pytest
 
 from jvs.engine import base as engine
-from jvs.engine.btrfs import engine as btrfs
+from jvs.engine.btrfs import ioctl
 from jvs.errors import PayloadHashMismatch
 from jvs.store import changing, tamper_check
 from jvs.store.store import Store
@@ -49,7 +49,7 @@ def test_a_touched_snapshot_is_not_forked(store: Store, damage) -> None:
     payload = store.layout.payload(record["snapshot_id"])
     assert tamper_check.is_untouched(store, record)
     if record["engine"] == engine.BTRFS:
-        btrfs.set_flags(payload, 0)
+        ioctl.set_flags(payload, 0)
     damage(Path(payload))
     assert not tamper_check.is_untouched(store, record)
     with changing.worktree(store, "try"), pytest.raises(PayloadHashMismatch):
