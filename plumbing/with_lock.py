@@ -11,7 +11,6 @@ import argparse
 
 from jvs.cli import run as cli
 from jvs.errors import READING, Busy, NotFound, UsageError
-from jvs.store import changing
 
 RAISES = (*READING, Busy)
 SEE_ALSO = ("jvs-update-head(1)", "jvs-write-intent(1)", "jvs-plumbing(7)")
@@ -29,6 +28,8 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Hold the lock around one command."""
     import subprocess
+
+    from jvs.store import changing
 
     words = args.words
     if not words:
