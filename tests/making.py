@@ -147,10 +147,10 @@ def violations(root: str | Path, *, settled: bool = True) -> list[str]:
 def _oracle() -> Any:
     if str(CONFORMANCE) not in sys.path:
         sys.path.append(str(CONFORMANCE))
-    return importlib.import_module("oracle")
+    return importlib.import_module("lib.oracle")
 
 
 def oracle_module(name: str) -> Any:
-    """Return one of the modules of conformance/: `canonical`, `reader`, `treehash`, `oracle`."""
+    """Return one of the modules of conformance/lib/: `canonical`, `reader`, `records`, `treehash`, `oracle`."""
     _oracle()
-    return importlib.import_module(name)
+    return importlib.import_module("lib." + name)

@@ -14,13 +14,15 @@ from jvs.errors import NotFound
 def find_program(name: str, given: str | None = None) -> str:
     """Return the path of a suite's program, `run` or `torture`; `given` is the directory that somebody named.
 
+    A program is a file, or a directory that Python can run.
+
     Errors: E_NOT_FOUND.
     """
     beside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     places = [given] if given is not None else [os.path.join(beside, "conformance"), installed()]
     for place in places:
         path = os.path.join(os.path.abspath(place), name)
-        if os.path.isfile(path):
+        if os.path.isfile(path) or os.path.isfile(os.path.join(path, "__main__.py")):
             return path
     raise NotFound(
         f"there is no suite in '{places[0]}'" if given else "the conformance suite is not installed here",

@@ -12,10 +12,10 @@ import pytest
 
 SUITE = Path(__file__).resolve().parents[2] / "conformance"
 sys.path.insert(0, str(SUITE))
-crashstates = pytest.importorskip("crashstates")
-inodes = pytest.importorskip("inodes")
-recorder = pytest.importorskip("recorder")
-supervisor = pytest.importorskip("supervisor")
+crashstates = pytest.importorskip("crashmodel.crashstates")
+inodes = pytest.importorskip("crashmodel.inodes")
+recorder = pytest.importorskip("crashmodel.recorder")
+supervise = pytest.importorskip("supervisor.supervise")
 sys.path.remove(str(SUITE))
 
 FILE, DIR = 0o100000, 0o040000
@@ -112,8 +112,8 @@ def test_a_recorded_run_is_what_the_disk_shows(tmp_path):
         "os.makedirs('d', exist_ok=True); os.path.exists('no') or os.symlink('l', 'm')"
     )
     noted = recorder.Recorder(str(work), str(work))
-    action = supervisor.Action("call", 1, sticky=True, callback=noted.see)
-    done = supervisor.run([sys.executable, "-c", script], root=str(work), cwd=str(work), action=action)
+    action = supervise.Action("call", 1, sticky=True, callback=noted.see)
+    done = supervise.run([sys.executable, "-c", script], root=str(work), cwd=str(work), action=action)
     assert done.returncode == 0, done.stderr
     assert noted.finish() == []
     assert (work / "h").read_text() == "temore"

@@ -1,0 +1,12 @@
+"""Makes and judges every disk that a crash of jvs may leave."""
+
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+from crashmodel import modeller  # noqa: E402
+
+if __name__ == "__main__":
+    raise SystemExit(modeller.main())

@@ -1,0 +1,474 @@
+"""An independent reader of a repository of format 2: it collects what is there and what is wrong with each file.
+
+It never writes, holds no locks and trusts nothing; what the files mean together is judged in `oracle`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from typing import Any
+
+from lib.canonical import Malformed, json_decode, json_encode, json_object
+
+ID = re.compile(r"\d{13}-[0-9a-f]{8}\Z", re.ASCII)
+NAME = re.compile(r"(?!-)(?!\.\.?\Z)[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
+HEX64 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z", re.ASCII)
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z", re.ASCII)
+OPERATIONS = frozenset(
+    [
+        *(
+            "init",
+            "snapshot",
+            "restore",
+            "undo",
+            "gc_run",
+            "pin",
+            "unpin",
+            "doctor_repair",
+            "config",
+            "audit_repair",
+            "head_update",
+        ),
+        *("worktree_create", "worktree_fork", "worktree_rename", "worktree_remove"),
+    ]
+)
+READY_KEYS = ("snapshot_id", "created_at", "engine", "descriptor_checksum", "payload_root_hash")
+DESCRIPTOR_TYPES: dict[str, tuple[type, ...]] = {
+    "format": (int,),
+    "snapshot_id": (str,),
+    "parent_id": (str, type(None)),
+    "worktree_name": (str,),
+    "created_at": (str,),
+    "note": (str,),
+    "tags": (list,),
+    "engine": (str,),
+    "hash_algorithm": (str,),
+    "payload_root_hash": (str,),
+    "payload": (dict,),
+    "degraded": (list,),
+    "partial_paths": (list, type(None)),
+    "actor": (str,),
+    "audit_head": (str,),
+    "descriptor_checksum": (str,),
+    "integrity_state": (str,),
+}
+AUDIT_KEYS = frozenset(
+    [
+        *("seq", "event_id", "timestamp", "operation", "actor", "target", "worktree", "reason", "details"),
+        *("prev_hash", "record_hash"),
+    ]
+)
+_TOP = frozenset(
+    [
+        *(
+            "format_version",
+            "repo_id",
+            "config.toml",
+            "worktrees",
+            "snapshots",
+            "descriptors",
+            "intents",
+            "audit",
+            "gc",
+        ),
+        *("undo", "locks", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "index.sqlite-journal"),
+    ]
+)
+
+
+@dataclass
+class Problem:
+    """Something in one file that the format forbids."""
+
+    kind: str
+    path: str
+    what: str
+
+
+@dataclass
+class Repo:
+    """Everything the reader found. Paths in problems and debris are relative to `.jvs`."""
+
+    root: str
+    repo_id: str = ""
+    problems: list[Problem] = field(default_factory=list)
+    debris: list[str] = field(default_factory=list)
+    payloads: set[str] = field(default_factory=set)
+    ready: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    descriptors: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    configs: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    intents: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    audit: list[dict[str, Any]] = field(default_factory=list)
+    audit_ok: bool = True
+    torn_tail: bytes = b""
+    tombstones: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    undo: list[str] = field(default_factory=list)
+    journals: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    root_extras: list[str] = field(default_factory=list)
+
+    @property
+    def jvs(self) -> str:
+        return os.path.join(self.root, ".jvs")
+
+    def worktree_dir(self, name: str) -> str:
+        return os.path.join(self.root, "main") if name == "main" else os.path.join(self.root, "worktrees", name)
+
+    def pending(self) -> dict[str, str | None]:
+        """Return the snapshots that intents are publishing, each with the head to go back to."""
+        found: dict[str, str | None] = {}
+        for intent in self.intents.values():
+            if intent is not None and intent.get("operation") == "snapshot":
+                snapshot_id = intent.get("snapshot_id", intent.get("operation_id"))
+                if isinstance(snapshot_id, str):
+                    found[snapshot_id] = intent.get("parent_id")
+        return found
+
+    def visible(self) -> dict[str, dict[str, Any]]:
+        """Return the descriptors of the snapshots whose payload, marker and descriptor agree and are not pending."""
+        pending = self.pending()
+        found = {}
+        for snapshot_id, descriptor in self.descriptors.items():
+            ready = self.ready.get(snapshot_id)
+            if descriptor is None or ready is None or snapshot_id not in self.payloads or snapshot_id in pending:
+                continue
+            if all(ready.get(key) == descriptor.get(key) for key in READY_KEYS):
+                found[snapshot_id] = descriptor
+        return found
+
+    def effective(self, snapshot_id: str | None) -> str | None:
+        """Return what a head means: while the snapshot it names is pending, its parent."""
+        pending = self.pending()
+        seen: set[str] = set()
+        while snapshot_id in pending and snapshot_id not in seen:
+            seen.add(snapshot_id)  # type: ignore[arg-type]
+            snapshot_id = pending[snapshot_id]  # type: ignore[index]
+        return snapshot_id
+
+
+def checksum(descriptor: dict[str, Any]) -> str:
+    """Return what `descriptor_checksum` must be."""
+    covered = {k: v for k, v in descriptor.items() if k not in ("descriptor_checksum", "integrity_state")}
+    return hashlib.sha256(json_encode(covered)).hexdigest()
+
+
+def record_hash(record: dict[str, Any]) -> str:
+    """Return what an audit record's `record_hash` must be."""
+    return hashlib.sha256(json_encode({k: v for k, v in record.items() if k != "record_hash"})).hexdigest()
+
+
+def genesis_hash(repo_id: str) -> str:
+    """Return the `prev_hash` of the first audit record."""
+    return hashlib.sha256(repo_id.encode("ascii")).hexdigest()
+
+
+def read_repository(root: str) -> Repo:
+    """Read a repository. Errors: none for damage (see `problems`); OSError when the root itself is not there."""
+    repo = Repo(os.path.realpath(root))
+    repo.root_extras = sorted(set(os.listdir(repo.root)) - {".jvs", "main", "worktrees"})
+    if not os.path.isdir(repo.jvs) or os.path.islink(repo.jvs):
+        repo.problems.append(Problem("layout", ".", "there is no .jvs directory"))
+        return repo
+    if stat.S_IMODE(os.lstat(repo.jvs).st_mode) != 0o700:
+        mode = stat.S_IMODE(os.lstat(repo.jvs).st_mode)
+        repo.problems.append(Problem("layout", ".", f"mode {mode:04o} is not 0700"))
+    _identity(repo)
+    _snapshots(repo)
+    _descriptors(repo)
+    _configs(repo)
+    _intents(repo)
+    _audit(repo)
+    _tombstones(repo)
+    repo.undo = [n for n in _names(repo, "undo") if ID.match(n)]
+    _journals(repo)
+    repo.debris += [f"undo/{n}" for n in _names(repo, "undo") if not ID.match(n)]
+    repo.debris += [n for n in os.listdir(repo.jvs) if n not in _TOP]
+    repo.debris += [f"gc/trash/{n}" for n in _names(repo, "gc/trash")]
+    forks = os.path.join(repo.root, "worktrees")
+    if os.path.isdir(forks):
+        repo.debris += [f"../worktrees/{n}" for n in sorted(os.listdir(forks)) if n.startswith(".jvs-tmp-")]
+    return repo
+
+
+def _names(repo: Repo, directory: str) -> list[str]:
+    path = os.path.join(repo.jvs, directory)
+    try:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            raise NotADirectoryError(20, "not a directory")
+        return sorted(os.listdir(path))
+    except OSError as error:
+        repo.problems.append(Problem("layout", directory, f"cannot be listed: {error.strerror}"))
+        return []
+
+
+def _load(repo: Repo, path: str, kind: str, *, canonical: bool = False) -> dict[str, Any] | None:
+    """Read one control file without following links or waiting on a fifo; damage becomes a problem and None."""
+    full = os.path.join(repo.jvs, path)
+    try:
+        data = read_file(full)
+        value = json_object(data)
+        if canonical and data.rstrip(b"\n") != json_encode(value):
+            raise Malformed("not canonical")
+        return value
+    except OSError as error:
+        repo.problems.append(Problem(kind, path, f"cannot be read: {error.strerror or error}"))
+    except Malformed as error:
+        repo.problems.append(Problem(kind, path, f"is damaged: {error}"))
+    return None
+
+
+def read_file(path: str) -> bytes:
+    """Return the bytes of a regular file; anything else, links included, is an OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(22, "not a regular file")
+        return file.read()
+
+
+def _identity(repo: Repo) -> None:
+    for name, fits in (("format_version", re.compile(r"2\n\Z")), ("repo_id", re.compile(UUID.pattern[:-2] + r"\n\Z"))):
+        try:
+            text = read_file(os.path.join(repo.jvs, name)).decode("ascii", "replace")
+        except OSError as error:
+            repo.problems.append(Problem("layout", name, f"cannot be read: {error.strerror}"))
+            continue
+        if not fits.match(text):
+            repo.problems.append(Problem("layout", name, f"holds {text[:60]!r}"))
+        if name == "repo_id":
+            repo.repo_id = text.strip()
+
+
+def _snapshots(repo: Repo) -> None:
+    for name in _names(repo, "snapshots"):
+        path = f"snapshots/{name}"
+        is_dir = stat.S_ISDIR(os.lstat(os.path.join(repo.jvs, path)).st_mode)
+        if ID.match(name) and is_dir:
+            repo.payloads.add(name)
+        elif name.endswith(".READY") and ID.match(name[:-6]):
+            ready = _load(repo, path, "ready", canonical=True)
+            if ready is not None and not set(READY_KEYS) <= set(ready):
+                repo.problems.append(Problem("ready", path, f"lacks {sorted(set(READY_KEYS) - set(ready))}"))
+                ready = None
+            repo.ready[name[:-6]] = ready
+        else:
+            repo.debris.append(path)
+
+
+def _descriptors(repo: Repo) -> None:
+    for name in _names(repo, "descriptors"):
+        path = f"descriptors/{name}"
+        if not (name.endswith(".json") and ID.match(name[:-5])):
+            repo.debris.append(path)
+            continue
+        descriptor = _load(repo, path, "descriptor")
+        if descriptor is not None:
+            wrong = check_descriptor(descriptor, name[:-5])
+            repo.problems += [Problem("descriptor", path, what) for what in wrong]
+            descriptor = None if wrong else descriptor
+        repo.descriptors[name[:-5]] = descriptor
+
+
+def check_descriptor(descriptor: dict[str, Any], snapshot_id: str) -> list[str]:
+    """Return what is wrong with a descriptor by itself."""
+    wrong = []
+    for key, types in DESCRIPTOR_TYPES.items():
+        if key not in descriptor:
+            wrong.append(f"'{key}' is missing")
+        elif not isinstance(descriptor[key], types) or isinstance(descriptor[key], bool):
+            wrong.append(f"'{key}' is a {type(descriptor[key]).__name__}")
+    if wrong:
+        return wrong
+    expected = {
+        "format": 2,
+        "snapshot_id": snapshot_id,
+        "hash_algorithm": "sha256-tree-1",
+        "integrity_state": "verified",
+        "descriptor_checksum": checksum(descriptor),
+    }
+    wrong += [f"'{k}' is {descriptor[k]!r}, not {v!r}" for k, v in expected.items() if descriptor[k] != v]
+    if descriptor["parent_id"] is not None and not ID.match(descriptor["parent_id"]):
+        wrong.append("'parent_id' is not an id")
+    if not TIME.match(descriptor["created_at"]):
+        wrong.append(f"'created_at' is {descriptor['created_at']!r}")
+    if not NAME.match(descriptor["worktree_name"]):
+        wrong.append("'worktree_name' is not a name")
+    if descriptor["engine"] not in ("juicefs-clone", "btrfs-snapshot", "reflink-copy", "copy"):
+        wrong.append(f"'engine' is {descriptor['engine']!r}")
+    odd = [tag for tag in descriptor["tags"] if not (isinstance(tag, str) and NAME.match(tag))]
+    wrong += [f"tag {tag!r} is not a name" for tag in odd]
+    for key in ("payload_root_hash", "audit_head"):
+        if not HEX64.match(descriptor[key]):
+            wrong.append(f"'{key}' is not a hash")
+    counts = descriptor["payload"]
+    if any(type(counts.get(key)) is not int for key in ("files", "dirs", "symlinks", "others", "bytes")):
+        wrong.append("'payload' is not the five counts")
+    return wrong
+
+
+def _configs(repo: Repo) -> None:
+    for name in _names(repo, "worktrees"):
+        path = f"worktrees/{name}"
+        if not NAME.match(name) or not os.path.isdir(os.path.join(repo.jvs, path)):
+            repo.debris.append(path)
+            continue
+        inside = os.listdir(os.path.join(repo.jvs, path))
+        repo.debris += [f"{path}/{n}" for n in inside if n != "config.json"]
+        if "config.json" not in inside and not os.path.isdir(repo.worktree_dir(name)):
+            repo.debris.append(path)
+            continue
+        config = _load(repo, path + "/config.json", "config")
+        if config is not None:
+            wrong = [f"'{k}' is {config.get(k)!r}" for k in ("base", "head", "latest") if not _id_or_null(config, k)]
+            if config.get("name") != name:
+                wrong.append(f"'name' is {config.get('name')!r}")
+            if not TIME.match(str(config.get("created_at"))):
+                wrong.append(f"'created_at' is {config.get('created_at')!r}")
+            if not UUID.match(str(config.get("event_id"))):
+                wrong.append(f"'event_id' is {config.get('event_id')!r}")
+            repo.problems += [Problem("config", path + "/config.json", what) for what in wrong]
+            config = None if wrong else config
+        repo.configs[name] = config
+
+
+def _id_or_null(config: dict[str, Any], which: str) -> bool:
+    value = config.get(which + "_snapshot_id", 0)
+    return value is None or (isinstance(value, str) and bool(ID.match(value)))
+
+
+def _intents(repo: Repo) -> None:
+    for name in _names(repo, "intents"):
+        path = f"intents/{name}"
+        if name.endswith(".json") and ID.match(name[:-5]):
+            repo.intents[name[:-5]] = _load(repo, path, "intent")
+        else:
+            repo.debris.append(path)
+
+
+def _tombstones(repo: Repo) -> None:
+    for name in _names(repo, "gc/tombstones"):
+        path = f"gc/tombstones/{name}"
+        if name.endswith(".json") and ID.match(name[:-5]):
+            repo.tombstones[name[:-5]] = _load(repo, path, "tombstone")
+        else:
+            repo.debris.append(path)
+
+
+JOURNAL_TYPES: dict[str, tuple[type, ...]] = {
+    "version": (int,),
+    "operation_id": (str,),
+    "kind": (str,),
+    "worktree": (str,),
+    "created_at": (str,),
+    "seq": (int,),
+    "of": (str, type(None)),
+    "root": (str,),
+    "forward": (bool,),
+    "undone_by": (str, type(None)),
+    "target": (str, type(None)),
+    "before": (dict,),
+    "after": (dict,),
+    "bytes": (int,),
+    "details": (dict,),
+}
+
+
+def _journals(repo: Repo) -> None:
+    """Read what each operation below `undo/` says of itself; one without `op.json` is being begun or cleared away."""
+    for operation_id in repo.undo:
+        home = f"undo/{operation_id}"
+        if not os.path.lexists(os.path.join(repo.jvs, home, "op.json")):
+            if operation_id not in repo.intents:
+                repo.debris.append(home)
+            continue
+        record = _load(repo, home + "/op.json", "journal")
+        if record is not None:
+            wrong = _journal(repo, home, operation_id, record)
+            repo.problems += [Problem("journal", home + "/op.json", what) for what in wrong]
+            record = None if wrong else record
+        repo.journals[operation_id] = record
+
+
+def _journal(repo: Repo, home: str, operation_id: str, record: dict[str, Any]) -> list[str]:
+    """Return what is wrong with one `op.json`, and with the list of steps whose hash it holds."""
+    wrong = [f"'{k}' is {record.get(k)!r}" for k, t in JOURNAL_TYPES.items() if not isinstance(record.get(k, 0.5), t)]
+    if wrong:
+        return wrong
+    if record["operation_id"] != operation_id:
+        wrong.append(f"'operation_id' is {record['operation_id']!r}")
+    if record["kind"] not in ("restore", "worktree_rename", "worktree_remove"):
+        wrong.append(f"'kind' is {record['kind']!r}")
+    if not TIME.match(record["created_at"]):
+        wrong.append(f"'created_at' is {record['created_at']!r}")
+    steps = os.path.join(repo.jvs, home, "delta.cbor")
+    if record["kind"] == "restore":
+        found = hashlib.sha256(read_file(steps)).hexdigest() if os.path.lexists(steps) else None
+        if found != record["details"].get("delta_sha256"):
+            wrong.append(f"delta.cbor hashes to {found}, not {record['details'].get('delta_sha256')}")
+    return wrong
+
+
+def _audit(repo: Repo) -> None:
+    """Read the whole chain across rotated files and recompute every hash."""
+    names = _names(repo, "audit")
+    rotated = sorted(n for n in names if n.startswith("audit-") and n.endswith(".jsonl"))
+    repo.debris += [
+        f"audit/{n}"
+        for n in names
+        if n not in rotated and n != "audit.jsonl" and not (n.startswith("torn-") and n.endswith(".bin"))
+    ]
+    if "audit.jsonl" not in names:
+        _break(repo, "audit.jsonl", "is missing")
+    previous, seq = genesis_hash(repo.repo_id), None
+    for name in [*rotated, "audit.jsonl"] if "audit.jsonl" in names else rotated:
+        try:
+            data = read_file(os.path.join(repo.jvs, "audit", name))
+        except OSError as error:
+            _break(repo, name, f"cannot be read: {error.strerror}")
+            return
+        *lines, tail = data.split(b"\n")
+        if tail:
+            if name == "audit.jsonl":
+                repo.torn_tail = tail
+            else:
+                _break(repo, name, "a rotated file ends in a torn line")
+        for number, line in enumerate(lines, 1):
+            where = f"{name}:{number}"
+            record = _audit_record(repo, where, line)
+            if record is None:
+                return
+            if record["prev_hash"] != previous:
+                _break(repo, where, "prev_hash is not the hash of the record before")
+            if seq is not None and record["seq"] != seq + 1:
+                _break(repo, where, f"seq {record['seq']} follows {seq}")
+            if seq is None and record["seq"] not in (0, 1):
+                _break(repo, where, f"the first seq is {record['seq']}")
+            previous, seq = record["record_hash"], record["seq"]
+            repo.audit.append(record)
+
+
+def _audit_record(repo: Repo, where: str, line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json_decode(line)
+    except Malformed as error:
+        return _break(repo, where, f"is damaged: {error}")
+    if not isinstance(record, dict) or set(record) & AUDIT_KEYS != AUDIT_KEYS:
+        return _break(repo, where, "is not a whole record")
+    if line != json_encode(record):
+        return _break(repo, where, "is not canonical JSON")
+    if record_hash(record) != record["record_hash"]:
+        return _break(repo, where, "record_hash is wrong")
+    if type(record["seq"]) is not int or record["operation"] not in OPERATIONS:
+        return _break(repo, where, f"seq {record['seq']!r} or operation {record['operation']!r} is not valid")
+    if not TIME.match(str(record["timestamp"])):
+        return _break(repo, where, f"timestamp {record['timestamp']!r} is not valid")
+    return record
+
+
+def _break(repo: Repo, where: str, what: str) -> None:
+    repo.audit_ok = False
+    repo.problems.append(Problem("audit", "audit/" + where, what))

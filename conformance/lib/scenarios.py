@@ -1,0 +1,337 @@
+"""The operations that are interrupted: for each, how the repository looks before and what is run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from checks.steps import PIPELINE
+from supervisor import supervise
+
+from lib.harness import Env, write
+
+Words = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One operation. `build` makes `work/repo` and returns the command's words; `cwd` is relative to `work`.
+
+    `loses` says that the operation lets go of bytes on purpose; `gone` that it makes snapshots go; `repairs` that
+    what a crash leaves of it is harmless and stays until a repair (it takes no lock under which others could tidy).
+    """
+
+    name: str
+    build: Callable[[Env], Words]
+    cwd: str = "repo/main"
+    loses: bool = False
+    gone: bool = False
+    program: str = "jvs"
+    watched: str = "repo"
+    repairs: bool = False
+
+
+def _base(env: Env) -> tuple[str, list[str]]:
+    """A repository with three snapshots and a fork, then changes that no snapshot holds."""
+    root = env.repository()
+    ids = env.history(root, 3)
+    env.jvs("worktree", "fork", ids[1], "side", cwd=root)
+    write(f"{root}/worktrees/side/mine", "only in side\n")
+    _edit(root)
+    return root, ids
+
+
+def _edit(root: str) -> None:
+    """Change, add, remove and replace entries of every kind."""
+    main = f"{root}/main"
+    write(f"{main}/a.txt", "not in any snapshot\n")
+    write(f"{main}/dir/new/file", "new\n")
+    os.unlink(f"{main}/dir/deep/c.bin")
+    os.chmod(f"{main}/dir/b.txt", 0o600)
+    os.unlink(f"{main}/link")
+    write(f"{main}/link", "a file now\n")
+    os.rmdir(f"{main}/empty")
+    write(f"{main}/empty", "a file in place of a directory\n")
+    os.chmod(f"{main}/dir", 0o711)
+
+
+def _init(_env: Env) -> Words:
+    return ("init", "repo")
+
+
+def _init_from(env: Env) -> Words:
+    for number in range(4):
+        write(f"{env.work}/source/d{number}/file", f"{number}\n")
+    return ("init", "repo", "--from", "source")
+
+
+def _first_snapshot(env: Env) -> Words:
+    env.repository()
+    return ("snapshot", "N")
+
+
+def _snapshot(env: Env) -> Words:
+    _base(env)
+    return ("snapshot", "N", "--tag", "new")
+
+
+def _snapshot_detached(env: Env) -> Words:
+    root, ids = _base(env)
+    env.jvs("restore", ids[0], cwd=f"{root}/main")
+    _edit(root)
+    return ("snapshot", "N")
+
+
+def _snapshot_settles(env: Env) -> Words:
+    """A snapshot that finds one that died just before its intent was removed."""
+    root, _ = _base(env)
+    script = " | ".join(PIPELINE[:9]).replace("--note N", "--note died") + " > /dev/null"
+    env.run("sh", "-c", script, cwd=root)
+    return ("snapshot", "N")
+
+
+def _snapshot_rolls_back(env: Env) -> Words:
+    """A snapshot that finds one that died before its descriptor had its name."""
+    root, _ = _base(env)
+    env.run("sh", "-c", " | ".join(PIPELINE[:7]) + " > /dev/null", cwd=root)
+    return ("snapshot", "N")
+
+
+def _partial_snapshot(env: Env) -> Words:
+    _base(env)
+    return ("snapshot", "N", "--", "dir", "a.txt")
+
+
+def _restore(env: Env) -> Words:
+    _, ids = _base(env)
+    return ("restore", ids[0])
+
+
+def _restore_head(env: Env) -> Words:
+    root, ids = _base(env)
+    env.jvs("restore", ids[0], cwd=f"{root}/main")
+    _edit(root)
+    return ("restore", "HEAD")
+
+
+def _restore_paths(env: Env) -> Words:
+    _, ids = _base(env)
+    return ("restore", ids[1], "--", "dir", "a.txt")
+
+
+def _restore_discard(env: Env) -> Words:
+    _, ids = _base(env)
+    return ("restore", ids[0], "--discard")
+
+
+def _restore_directory(env: Env) -> Words:
+    """A restore that makes a directory where a file is now, below another directory."""
+    root, ids = _base(env)
+    os.rmdir(f"{root}/main/dir/deep")
+    write(f"{root}/main/dir/deep", "a file in place of a directory, further down\n")
+    return ("restore", ids[0], "--", "dir/deep/c.bin")
+
+
+def _restore_settles(env: Env) -> Words:
+    """A restore that finds another one that died in the middle."""
+    root, ids = _base(env)
+    _die_halfway(env, root, "restore", ids[1])
+    return ("restore", ids[0])
+
+
+def _die_halfway(env: Env, root: str, *words: str) -> None:
+    """Run a command and kill it at the middle one of its calls."""
+    argv = [f"{env.bin}/jvs", *words]
+    action = supervise.Action("kill", _calls(env, argv, root) // 2)
+    supervise.run(argv, root=root, cwd=f"{root}/main", env=env.variables, action=action)
+
+
+def _calls(env: Env, argv: list[str], root: str) -> int:
+    """Return how many calls a command makes, by running it on a copy."""
+    twin = os.path.join(env.directory, "twin")
+    env.run("cp", "-a", root, twin)
+    count = len(supervise.run(argv, root=twin, cwd=f"{twin}/main", env=env.variables).events)
+    env.run("rm", "-rf", twin)
+    return count
+
+
+def _undo(env: Env) -> Words:
+    root, ids = _base(env)
+    env.jvs("restore", ids[0], cwd=f"{root}/main")
+    write(f"{root}/main/later", "after the restore\n")
+    return ("undo",)
+
+
+def _redo(env: Env) -> Words:
+    _undo(env)
+    env.jvs("undo", cwd=f"{env.work}/repo/main")
+    return ("undo", "--redo")
+
+
+def _undo_removal(env: Env) -> Words:
+    root, _ = _base(env)
+    env.jvs("worktree", "remove", "side", cwd=root)
+    return ("undo",)
+
+
+def _redo_removal(env: Env) -> Words:
+    _undo_removal(env)
+    env.jvs("undo", cwd=f"{env.work}/repo/main")
+    return ("undo", "--redo")
+
+
+def _undo_rename(env: Env) -> Words:
+    root, _ = _base(env)
+    env.jvs("worktree", "rename", "side", "renamed", cwd=root)
+    return ("undo",)
+
+
+def _fork(env: Env) -> Words:
+    _, ids = _base(env)
+    return ("worktree", "fork", ids[0], "forked")
+
+
+def _create(env: Env) -> Words:
+    _base(env)
+    return ("worktree", "create", "fresh")
+
+
+def _rename(env: Env) -> Words:
+    _base(env)
+    return ("worktree", "rename", "side", "renamed")
+
+
+def _remove(env: Env) -> Words:
+    _base(env)
+    return ("worktree", "remove", "side")
+
+
+def _discard(env: Env) -> Words:
+    _base(env)
+    return ("worktree", "remove", "side", "--discard")
+
+
+def _gc(env: Env) -> Words:
+    root, _ = _base(env)
+    plan = env.jvs("gc", "plan", "--keep-last", "1", "--json", cwd=root).json()
+    env.check(plan["candidate_count"] > 0, f"nothing to collect: {plan}")
+    return ("gc", "run", "--plan-id", plan["plan_id"])
+
+
+def _gc_settles(env: Env) -> Words:
+    """A snapshot that finds a collection that died in the middle."""
+    words = _gc(env)
+    _die_halfway(env, f"{env.work}/repo", *words)
+    return ("snapshot", "N")
+
+
+def _gc_plan(env: Env) -> Words:
+    _base(env)
+    return ("gc", "plan", "--keep-last", "1")
+
+
+def _prune(env: Env) -> Words:
+    _, ids = _base(env)
+    return (ids[0], "--keep-last", "1")
+
+
+def _update_head(env: Env) -> Words:
+    _, ids = _base(env)
+    return ("main", ids[1], ids[2])
+
+
+def _gc_after_gc(env: Env) -> Words:
+    """A collection that finds another one that died in the middle, and had begun with what its plan names as well."""
+    root = env.repository()
+    env.history(root, 5)
+    first, second = (
+        env.jvs("gc", "plan", "--keep-last", keep, "--json", cwd=root).json()["plan_id"] for keep in ("3", "1")
+    )
+    _die_halfway(env, root, "gc", "run", "--plan-id", first)
+    return ("gc", "run", "--plan-id", second, "--allow-newer")
+
+
+def _pin(env: Env) -> Words:
+    _, ids = _base(env)
+    return ("gc", "pin", ids[0], "--reason", "keep")
+
+
+def _unpin(env: Env) -> Words:
+    root, ids = _base(env)
+    env.jvs("gc", "pin", ids[0], "--reason", "keep", cwd=root)
+    return ("gc", "unpin", ids[0])
+
+
+def _pin_again(env: Env) -> Words:
+    root, ids = _base(env)
+    env.jvs("gc", "pin", ids[0], "--reason", "keep", cwd=root)
+    return ("gc", "pin", ids[0], "--reason", "for a month", "--expires", "30d")
+
+
+def _config(env: Env) -> Words:
+    _base(env)
+    return ("config", "set", "snapshot.when_detached", "refuse")
+
+
+def _unset(env: Env) -> Words:
+    root, _ = _base(env)
+    env.jvs("config", "set", "snapshot.when_detached", "refuse", cwd=root)
+    return ("config", "unset", "snapshot.when_detached")
+
+
+def _repair(env: Env) -> Words:
+    """A repair that finds a snapshot to complete, one to roll back, and a torn log."""
+    root, _ = _base(env)
+    env.run("sh", "-c", " | ".join(PIPELINE[:7]) + " > /dev/null", cwd=root)
+    script = " | ".join(PIPELINE[:9]).replace("--note N", "--note died") + " > /dev/null"
+    env.run("sh", "-c", script, cwd=root)
+    with open(f"{root}/.jvs/audit/audit.jsonl", "ab") as log:
+        log.write(b'{"seq":')
+    return ("doctor", "--repair-runtime")
+
+
+def _pipeline(env: Env) -> Words:
+    _base(env)
+    return ("-c", " | ".join(PIPELINE))
+
+
+SCENARIOS = (
+    Scenario("init", _init, cwd=".", watched="."),
+    Scenario("init-from", _init_from, cwd=".", watched="."),
+    Scenario("first-snapshot", _first_snapshot),
+    Scenario("snapshot", _snapshot),
+    Scenario("snapshot-detached", _snapshot_detached),
+    Scenario("snapshot-settles", _snapshot_settles),
+    Scenario("snapshot-rolls-back", _snapshot_rolls_back),
+    Scenario("partial-snapshot", _partial_snapshot),
+    Scenario("pipeline", _pipeline, program="sh"),
+    Scenario("restore", _restore),
+    Scenario("restore-head", _restore_head),
+    Scenario("restore-paths", _restore_paths),
+    Scenario("restore-discard", _restore_discard, loses=True),
+    Scenario("restore-directory", _restore_directory),
+    Scenario("restore-settles", _restore_settles),
+    Scenario("undo", _undo),
+    Scenario("redo", _redo),
+    Scenario("undo-removal", _undo_removal),
+    Scenario("redo-removal", _redo_removal),
+    Scenario("undo-rename", _undo_rename),
+    Scenario("fork", _fork),
+    Scenario("create", _create),
+    Scenario("rename", _rename),
+    Scenario("remove", _remove),
+    Scenario("discard", _discard, loses=True),
+    Scenario("gc", _gc, gone=True, loses=True),
+    Scenario("gc-settles", _gc_settles, gone=True, loses=True),
+    Scenario("gc-plan", _gc_plan, repairs=True),
+    Scenario("prune-snapshot", _prune, gone=True, loses=True, program="jvs-prune-snapshot"),
+    Scenario("update-head", _update_head, program="jvs-update-head"),
+    Scenario("gc-after-gc", _gc_after_gc, gone=True, loses=True),
+    Scenario("pin", _pin),
+    Scenario("pin-again", _pin_again),
+    Scenario("unpin", _unpin),
+    Scenario("config", _config),
+    Scenario("config-unset", _unset),
+    Scenario("repair", _repair),
+)
