@@ -141,7 +141,7 @@ def snapshot(store: Store, note: str = "", name: str = "main", **more: Any) -> d
 
 def violations(root: str | Path, *, settled: bool = True) -> list[str]:
     """Return what the independent reader of conformance/ finds wrong with a repository."""
-    return [str(found) for found in _oracle().check_repository(str(root), settled=settled)]
+    return [str(found) for found in _oracle().check_repository(str(root), recovered=settled)]
 
 
 def _oracle() -> Any:

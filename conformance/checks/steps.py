@@ -98,7 +98,7 @@ def _crashed(env: Env, origin: str, k: int) -> str:
 
 
 def _shown_pending(env: Env, root: str, k: int) -> None:
-    env.sound(root, settled=False)
+    env.sound(root, recovered=False)
     whole = k == len(PIPELINE)
     listed = env.jvs("history", "--all", "--json", cwd=root).json()
     env.equal(len(listed), 2 if whole else 1, f"snapshots in history after step {k}")

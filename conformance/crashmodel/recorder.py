@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from supervisor import supervise
+from supervisor import process, supervise
 
 from crashmodel.inodes import ROOT, Inode, Op, Tree
 
@@ -111,7 +111,7 @@ class Recorder:
     @_for("open", "openat", "creat", "openat2")
     def _open(self, event: supervise.Event, args: list[int]) -> None:
         if event.name == "openat2":
-            flags, mode = struct.unpack("=QQ", supervise._memory(event.pid, args[2], 16))
+            flags, mode = struct.unpack("=QQ", process.memory(event.pid, args[2], 16))
         elif event.name == "creat":
             flags, mode = os.O_CREAT | os.O_TRUNC | os.O_WRONLY, args[1]
         else:
@@ -131,10 +131,10 @@ class Recorder:
         if number is None:
             return
         if event.name in ("write", "pwrite64"):
-            data = supervise._memory(event.pid, args[1], args[2])
+            data = process.memory(event.pid, args[1], args[2])
         else:
-            vector = supervise._memory(event.pid, args[1], 16 * args[2])
-            data = b"".join(supervise._memory(event.pid, *piece) for piece in struct.iter_unpack("=QQ", vector))
+            vector = process.memory(event.pid, args[1], 16 * args[2])
+            data = b"".join(process.memory(event.pid, *piece) for piece in struct.iter_unpack("=QQ", vector))
         offset = args[3] if event.name.startswith("p") else self._position(event, args[0], number)
         if data:
             self._add(event, "data", inode=number, args=(offset, data))
@@ -217,7 +217,7 @@ class Recorder:
 
     @_for("symlink", "symlinkat")
     def _symlink(self, event: supervise.Event, args: list[int]) -> None:
-        self._new(event, stat.S_IFLNK, 0o777, data=os.fsencode(supervise._text(event.pid, args[0])))
+        self._new(event, stat.S_IFLNK, 0o777, data=os.fsencode(process.text(event.pid, args[0])))
 
     @_for("chmod", "fchmod", "fchmodat", "fchmodat2")
     def _mode(self, event: supervise.Event, args: list[int]) -> None:
@@ -227,20 +227,20 @@ class Recorder:
     @_for("chown", "fchown", "lchown", "fchownat")
     def _owner(self, event: supervise.Event, args: list[int]) -> None:
         where = 2 if event.name == "fchownat" else 1
-        self._attribute(event, args, "owner", tuple(supervise._int(value) for value in args[where : where + 2]))
+        self._attribute(event, args, "owner", tuple(process.c_int(value) for value in args[where : where + 2]))
 
     @_for("utimensat")
     def _times(self, event: supervise.Event, args: list[int]) -> None:
         if args[2] == 0:
             return
-        seconds, nanoseconds = struct.unpack("=qq", supervise._memory(event.pid, args[2] + 16, 16))
+        seconds, nanoseconds = struct.unpack("=qq", process.memory(event.pid, args[2] + 16, 16))
         if nanoseconds not in (_UTIME_NOW, _UTIME_OMIT):
             self._attribute(event, args, "mtime", (seconds * 10**9 + nanoseconds,), on_fd=args[1] == 0)
 
     @_for("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr")
     def _xattr(self, event: supervise.Event, args: list[int]) -> None:
-        value = supervise._memory(event.pid, args[2], args[3]) if "set" in event.name and args[3] else b""
-        change = (supervise._text(event.pid, args[1]), None if "remove" in event.name else value)
+        value = process.memory(event.pid, args[2], args[3]) if "set" in event.name and args[3] else b""
+        change = (process.text(event.pid, args[1]), None if "remove" in event.name else value)
         self._attribute(event, args, "xattr", change)
 
     def _attribute(
@@ -265,7 +265,7 @@ def _masked(pid: int, mode: int) -> int:
 
 
 def _offset(pid: int, address: int) -> int:
-    return struct.unpack("=q", supervise._memory(pid, address, 8))[0]
+    return struct.unpack("=q", process.memory(pid, address, 8))[0]
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Every way in which one command can come in the middle of another: the first is stopped, the second runs whole.
+"""Runs one command in the middle of another: the first is stopped, the second runs completely, the first goes on.
 
 The first command is stopped before each of its calls that change something; there the second one runs from its start
 to its end, waiting for no lock; then the first goes on. What both said and what they left must be what one of the
@@ -8,29 +8,26 @@ Nothing may be left over, and the next snapshot must hold the worktree as it is.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import re
-import shutil
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from lib import oracle
-from lib.harness import Env, Failure, Result, bin_directory
+from lib.harness import Env, Failure, Result
 from lib.scenarios import SCENARIOS
-from supervisor import seccomp, supervise
-from supervisor.standby import Standby
-from torture import torturer
+from supervisor import supervise
+from supervisor.standby import PerProcess
+from torture.bench import Bench
+from torture.judging import comparable
+from torture.prepared import Place
+from torture.verdict import Verdict
 
 OPERATIONS = ("snapshot", "restore", "fork", "gc", "gc-newer", "doctor", "repair", "verify")
 PLACES = ("one", "two")
 _GATHERS = ("gc", "gc-newer")
-_BUSY = "E_BUSY"
+BUSY = "EBUSY"
 _CLASS = re.compile(r"\bE_[A-Z_]+")
 _TIMEOUT_SECONDS = 60.0
 
@@ -66,7 +63,7 @@ class Orders:
     events: list[str] = field(default_factory=list)
 
 
-class Interleaver(torturer.Torturer):
+class Interleaver(Bench):
     """Makes one repository, and runs pairs of operations in copies of it."""
 
     def __init__(self, bin_dir: str, directory: str, *, keep: bool = True) -> None:
@@ -76,7 +73,7 @@ class Interleaver(torturer.Torturer):
         self.ids: list[str] = []
         self.plan = ""
         self.snapshots: dict[str, str] = {}
-        self._other: tuple[int, Standby | None] = (0, None)
+        self._other = PerProcess(self.program)  # that of the first command is busy while it is stopped
 
     def build(self) -> None:
         """Make the repository: snapshots, a second worktree, changes in both, and a plan to collect the oldest."""
@@ -113,7 +110,7 @@ class Interleaver(torturer.Torturer):
         orders = self.orders[pair] = Orders()
         for order in (("first", "second"), ("second", "first"), ("first",)):
             with self._copy("reference") as env:
-                said = {"first": _BUSY, "second": _BUSY}
+                said = {"first": BUSY, "second": BUSY}
                 for role in order:
                     said[role] = _ending(self._plain(env, pair, role))
                 ending = (said["first"], said["second"], _left(env))
@@ -129,7 +126,7 @@ class Interleaver(torturer.Torturer):
         index = ["/.jvs/index.sqlite" in event for event in self.orders[pair].events]
         return [Point(pair, n + 1) for n in range(len(index)) if not (index[n] and n and index[n - 1])]
 
-    def run(self, point: Point) -> torturer.Verdict:  # type: ignore[override]
+    def run(self, point: Point) -> Verdict:
         """Run one interleaving and judge it."""
         began = time.monotonic()
         place = self._copy(f"worker-{os.getpid()}")
@@ -152,20 +149,11 @@ class Interleaver(torturer.Torturer):
         fired = str(outcome.fired).replace(env.directory, "") + second if outcome.fired else ""
         where = place.directory if found else ""
         seconds = time.monotonic() - began
-        return torturer.Verdict(point, fired, outcome.returncode, found, seconds, where)  # type: ignore[arg-type]
+        return Verdict(point, fired, outcome.returncode, found, seconds, where)
 
-    def _copy(self, name: str) -> torturer._Place:
+    def _copy(self, name: str) -> Place:
         place = os.path.join(self.directory, name)
-        return torturer._Place(self.bin, self.base, place, keep=self.keep, standby=self._second_standby())
-
-    def _second_standby(self) -> Standby | None:
-        """Return a server of warm runs besides that of the first command, which is busy while that one stands."""
-        if self._other[0] != os.getpid():
-            try:
-                self._other = (os.getpid(), Standby(self.program))
-            except OSError:
-                self._other = (os.getpid(), None)
-        return self._other[1]
+        return Place(self.bin, self.base, place, keep=self.keep, standby=self._other.get())
 
     def _plain(self, env: Env, pair: Pair, role: str, *, wait: bool = True) -> Result:
         words = self.words(pair, role) + (() if wait else ("--wait", "0"))
@@ -192,18 +180,18 @@ class Interleaver(torturer.Torturer):
         found = [f"a traceback: {said}" for said in (first, came[0]) if "Traceback" in said.errors]
         root, orders = _root(env), self.orders[point.pair].endings
         ending = (_ending(first), _ending(came[0]), _left(env))
-        if ending[1] == _BUSY and oracle.state(root)["intents"]:
+        if ending[1] == BUSY and oracle.state(root)["intents"]:
             # The second was past the point of giving up when it met a lock that the first held where it stood: it is
             # half done then, as after a crash, and whoever settles it decides.
             env.jvs("doctor", "--repair-runtime", cwd=root)
-            ending = (ending[0], _BUSY, _left(env))
-            orders = [(one, _BUSY, left) for one, _, left in orders]
+            ending = (ending[0], BUSY, _left(env))
+            orders = [(one, BUSY, left) for one, _, left in orders]
         if ending not in orders:
-            found.append(f"neither order leads here: {_apart(ending, orders)}")
+            found.append(f"neither order leads here: {apart(ending, orders)}")
             found += [str(said) for said in (first, came[0]) if said.code]
         gathers = point.pair.first in _GATHERS or point.pair.second in _GATHERS
         expect = oracle.Expect(snapshots=self.snapshots, gone={self.ids[0]} if gathers else set())
-        found += [str(violation) for violation in oracle.check_repository(root, expect=expect, settled=True)]
+        found += [str(violation) for violation in oracle.check_repository(root, expect=expect, recovered=True)]
         try:
             env.jvs("snapshot", "after", cwd=f"{root}/main")
             env.jvs("doctor", "--strict", cwd=root)
@@ -222,7 +210,7 @@ def _root(env: Env) -> str:
 
 def _left(env: Env) -> dict[str, Any]:
     """Return the summary without the order of the log: a record comes when its operation ends, as gc's does late."""
-    summary = torturer.summary(_root(env))
+    summary = comparable(_root(env))
     return summary | {"audit": sorted(summary["audit"])}
 
 
@@ -238,113 +226,11 @@ def _ending(said: Result) -> str:
     return named.group() if named else f"exit {said.code}"
 
 
-def _apart(got: tuple[str, str, dict[str, Any]], allowed: list[tuple[str, str, dict[str, Any]]]) -> str:
+def apart(got: tuple[str, str, dict[str, Any]], allowed: list[tuple[str, str, dict[str, Any]]]) -> str:
+    """Return how an ending differs from each allowed one."""
     said = []
     for wanted in allowed:
         keys = [key for key in {**wanted[2], **got[2]} if wanted[2].get(key) != got[2].get(key)]
         what = [f"{key}: got {got[2].get(key)}, wanted {wanted[2].get(key)}" for key in keys]
         said.append(f"{got[:2]} is not {wanted[:2]}" if got[:2] != wanted[:2] else "; ".join(what))
     return " OR ".join(said)
-
-
-def pairs(operations: list[str], places: list[str]) -> Iterator[Pair]:
-    """Yield all ordered pairs; one place is enough where neither operation is about a worktree."""
-    for place in places:
-        for first in operations:
-            for second in operations:
-                if place == "one" or {first, second} & {"snapshot", "restore", "fork"}:
-                    yield Pair(first, second, place)
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser."""
-    parser = argparse.ArgumentParser(prog="conformance/interleave", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--bin", metavar="DIR", help="the directory that holds jvs and jvs-* (that of `jvs` on PATH)")
-    parser.add_argument("--dir", metavar="DIR", help="work below DIR (a memory filesystem when there is one)")
-    parser.add_argument("--only", metavar="NAMES", default="", help=f"only pairs of these: {','.join(OPERATIONS)}")
-    parser.add_argument("--pair", metavar="FIRST+SECOND", help="only this pair")
-    parser.add_argument("--place", choices=PLACES, help="only on one worktree, or only on two")
-    parser.add_argument("--at", metavar="N", type=int, help="only before this call of the first")
-    parser.add_argument("--sample", metavar="N", type=int, help="at most N points of each pair, evenly spread")
-    parser.add_argument("--seconds", metavar="N", type=float, help="start no point after N seconds")
-    parser.add_argument("--jobs", metavar="N", type=int, default=2, help="run N at a time (2)")
-    parser.add_argument("--list", action="store_true", help="list the pairs and how many points each has")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    return parser
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run all interleavings from the command line."""
-    parser = make_parser()
-    args = parser.parse_args(argv)
-    bin_dir = bin_directory(parser, args.bin)
-    operations = [name for name in args.only.split(",") if name] or list(OPERATIONS)
-    chosen = list(pairs(operations, [args.place] if args.place else list(PLACES)))
-    if args.pair:
-        chosen = [pair for pair in chosen if f"{pair.first}+{pair.second}" == args.pair]
-    if not chosen or set(operations) - set(OPERATIONS):
-        parser.error("there is no such pair")
-    directory = tempfile.mkdtemp(prefix="jvs-interleave-", dir=args.dir or torturer._fast_directory())
-    os.chmod(directory, 0o755)
-    interleaver = torturer._torturer = Interleaver(bin_dir, directory)
-    try:
-        interleaver.build()
-        report = _report(args, interleaver, chosen)
-    except seccomp.Unsupported as reason:
-        print(f"cannot run here: {reason}", file=sys.stderr)
-        return 4
-    finally:
-        shutil.rmtree(interleaver.base, ignore_errors=True)
-        if not os.listdir(directory):
-            os.rmdir(directory)
-    if args.json:
-        print(json.dumps(report, indent=2))
-    if report["totals"]["violations"]:
-        return 3
-    return 0 if args.list or report["totals"]["run"] else 4
-
-
-def _report(args: argparse.Namespace, interleaver: Interleaver, chosen: list[Pair]) -> dict[str, Any]:
-    """Run the pairs one after the other and return the counts."""
-    deadline = None if args.seconds is None else time.monotonic() + args.seconds
-    rows: dict[str, dict[str, Any]] = {}
-    totals = {"pairs": 0, "points": 0, "run": 0, "both": 0, "busy": 0, "refused": 0, "violations": 0}
-    for turn, pair in enumerate(chosen):
-        until = None
-        if deadline is not None:  # each pair gets its share of what is left
-            until = time.monotonic() + (deadline - time.monotonic()) / (len(chosen) - turn)
-        interleaver.learn(pair)
-        points = interleaver.points(pair)
-        wanted = [point for point in points if args.at in (None, point.at)]
-        row = rows[str(pair)] = {"points": len(points), **dict.fromkeys(list(totals)[2:], 0), "found": []}
-        if not args.list:
-            _run_pair(args, torturer.spread(wanted, args.sample), until, row)
-        totals["pairs"] += 1
-        for key in list(totals)[1:]:
-            totals[key] += row[key]
-        _say(args, f"{pair}: " + ", ".join(f"{row[key]} {key}" for key in list(totals)[1:]))
-    _say(args, "total: " + ", ".join(f"{value} {key}" for key, value in totals.items()))
-    return {"pairs": rows, "totals": totals}
-
-
-def _run_pair(args: argparse.Namespace, points: list[Point], until: float | None, row: dict[str, Any]) -> None:
-    verdicts = torturer._verdicts(points, args.jobs, until)  # type: ignore[arg-type]
-    for verdict in verdicts:
-        row["run"] += 1
-        if verdict.violations:
-            row["violations"] += 1
-            row["found"].append(
-                {"point": str(verdict.point), "violations": verdict.violations, "kept": verdict.directory}
-            )
-            lines = [f"VIOLATION  interleave {verdict.point}   [{verdict.fired}; exit {verdict.code}]"]
-            lines += ["    " + violation.replace("\n", "\n      ")[:2000] for violation in verdict.violations[:6]]
-            _say(args, "\n".join(lines + ([f"    kept: {verdict.directory}"] if verdict.directory else [])))
-        elif verdict.fired.endswith(_BUSY):
-            row["busy"] += 1
-        else:
-            row["both" if verdict.code == 0 and verdict.fired.endswith(": done") else "refused"] += 1
-
-
-def _say(args: argparse.Namespace, text: str) -> None:
-    if not args.json:
-        print(text, flush=True)

@@ -28,6 +28,11 @@ def bin_directory(parser: argparse.ArgumentParser, given: str | None) -> str:
     return os.path.dirname(os.path.abspath(program))
 
 
+def fast_directory() -> str | None:
+    """Return a memory filesystem to work in, or None: then tempfile's own choice."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
+
+
 class Failure(AssertionError):
     """A promise that does not hold."""
 
@@ -219,9 +224,9 @@ class Env:
         if got != wanted:
             raise Failure(f"{what}: got {got!r}, wanted {wanted!r}")
 
-    def sound(self, root: str, *, expect: oracle.Expect | None = None, settled: bool = True) -> None:
+    def sound(self, root: str, *, expect: oracle.Expect | None = None, recovered: bool = True) -> None:
         """Fail when the oracle finds a violation."""
-        found = oracle.check_repository(root, expect=expect, settled=settled)
+        found = oracle.check_repository(root, expect=expect, recovered=recovered)
         if found:
             raise Failure("the repository is not sound:\n  " + "\n  ".join(str(v) for v in found))
 

@@ -1,8 +1,8 @@
 """Judges a repository of format 2 by its invariants, from the format's description alone.
 
-`check_repository` returns the violations of I1 to I12 (at any instant) and, with `settled=True`, of I14 to I16 as
+`check_repository` returns the violations of I1 to I12 (at any instant) and, with `recovered=True`, of I14 to I16 as
 well; I13 and I17 to I28 need the commands and are asked in `torture` and the checks. `state` sums a repository up
-for comparisons. Run as a program it judges one repository: `oracle.py [--settled] DIR`.
+for comparisons. Run as a program it judges one repository: `oracle.py [--recovered] DIR`.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ class Expect:
 
 
 def check_repository(
-    path: str, *, expect: Expect | None = None, settled: bool = False, payloads: bool = True
+    path: str, *, expect: Expect | None = None, recovered: bool = False, payloads: bool = True
 ) -> list[Violation]:
     """Return every violation found; an empty list is a pass. `payloads=False` skips hashing them."""
     expect = expect or Expect()
     found: list[Violation] = []
     repo = read_repository(path)
     trees: dict[str, Tree] = {}
-    _files(repo, found, settled)
+    _files(repo, found, recovered)
     _visible(repo, found, trees, payloads)
     _acknowledged(repo, expect, found)
-    _worktrees(repo, expect, found, settled)
+    _worktrees(repo, expect, found, recovered)
     _lineage(repo, expect, found)
     _audit(repo, found)
     if repo.audit_ok:
@@ -70,11 +70,11 @@ def check_repository(
     if expect.outside is not None:
         now = outside_of(path)
         changed = sorted(n for n in {*now, *expect.outside} if now.get(n) != expect.outside.get(n))
-        if not settled:
+        if not recovered:
             changed = [name for name in changed if not name.startswith(".jvs.init-")]
         found += [Violation("I12", name, "changed outside the repository") for name in changed]
-    if settled:
-        _settled(repo, found)
+    if recovered:
+        _at_rest(repo, found)
     return found
 
 
@@ -89,13 +89,13 @@ _FILE_INVARIANT = {
 }
 
 
-def _files(repo: Repo, found: list[Violation], settled: bool) -> None:
+def _files(repo: Repo, found: list[Violation], recovered: bool) -> None:
     pending = repo.pending()
     for problem in repo.problems:
         half_made = problem.kind == "ready" and os.path.basename(problem.path)[:22] in pending
-        if settled or not half_made:
+        if recovered or not half_made:
             found.append(Violation(_FILE_INVARIANT.get(problem.kind, "I1"), problem.path, problem.what))
-    if settled and repo.torn_tail:
+    if recovered and repo.torn_tail:
         found.append(Violation("I14", "audit/audit.jsonl", f"still ends in a torn line of {len(repo.torn_tail)} bytes"))
 
 
@@ -164,7 +164,7 @@ def _acknowledged(repo: Repo, expect: Expect, found: list[Violation]) -> None:
             found.append(Violation("I1", f"snapshots/{snapshot_id}", "is not the tree that was acknowledged"))
 
 
-def _worktrees(repo: Repo, expect: Expect, found: list[Violation], settled: bool) -> None:
+def _worktrees(repo: Repo, expect: Expect, found: list[Violation], recovered: bool) -> None:
     visible = repo.visible()
     busy = _busy(repo)
     for name, config in repo.configs.items():
@@ -181,7 +181,7 @@ def _worktrees(repo: Repo, expect: Expect, found: list[Violation], settled: bool
         if head != latest and name not in expect.may_detach and name not in busy and expect.worktrees:
             found.append(Violation("I11", f"worktrees/{name}", f"is detached at {head}; latest is {latest}"))
         if name in expect.worktrees:
-            _worktree_content(repo, name, expect.worktrees[name], found, mixed=name in busy and not settled)
+            _worktree_content(repo, name, expect.worktrees[name], found, mixed=name in busy and not recovered)
     for name in expect.worktrees:
         if name not in repo.configs and name not in busy:
             found.append(Violation("I4", f"worktrees/{name}", "is no longer registered"))
@@ -372,7 +372,7 @@ def stored_contents(repo: Repo, trees: dict[str, Tree] | None = None) -> set[tup
     return stored
 
 
-def _settled(repo: Repo, found: list[Violation]) -> None:
+def _at_rest(repo: Repo, found: list[Violation]) -> None:
     found += [Violation("I14", f"intents/{i}.json", "is still pending") for i in sorted(repo.intents)]
     found += [Violation("I14", name, "is left over") for name in sorted(repo.debris)]
     marked = sorted(i for i, t in repo.tombstones.items() if t is not None and t.get("gc_state") == "marked")
@@ -425,12 +425,12 @@ def main(argv: list[str]) -> int:
     """Judge one repository from the command line."""
     words = [word for word in argv if not word.startswith("--")]
     if len(words) != 1:
-        print("usage: oracle.py [--settled] [--state] DIR", file=sys.stderr)
+        print("usage: oracle.py [--recovered] [--state] DIR", file=sys.stderr)
         return 2
     if "--state" in argv:
         print(json.dumps(state(words[0]), indent=2))
         return 0
-    found = check_repository(words[0], settled="--settled" in argv)
+    found = check_repository(words[0], recovered="--recovered" in argv)
     for violation in found:
         print(violation)
     return 3 if found else 0

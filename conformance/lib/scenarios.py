@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -335,3 +336,11 @@ SCENARIOS = (
     Scenario("config-unset", _unset),
     Scenario("repair", _repair),
 )
+
+
+def chosen_from(parser: argparse.ArgumentParser, only: str) -> list[Scenario]:
+    """Return the scenarios that `--only` names, all when it names none; ends with 2 when one is unknown."""
+    names = {name for name in only.split(",") if name}
+    if unknown := names - {scenario.name for scenario in SCENARIOS}:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    return [scenario for scenario in SCENARIOS if not names or scenario.name in names]

@@ -24,7 +24,10 @@ from lib.treehash import hash_tree
 from mutants import judge
 from mutants.wrong_programs import MUTANTS, Drop, Swap
 from supervisor import seccomp, standby, supervise
-from torture import likeness, torturer
+from torture import likeness
+from torture.journal import Journal
+from torture.points import Point
+from torture.verdict import Verdict
 
 IDS = ("1700000000001-0a0a0a0a", "1700000000002-0b0b0b0b")
 TIME = "2024-01-02T03:04:05.000006Z"
@@ -143,7 +146,7 @@ def repository() -> Any:
 def expect_violation(invariant: str, damage: Callable[[str], object], **options: Any) -> None:
     """Build, check that it is clean, damage it, and require that the oracle names the invariant."""
     with repository() as root:
-        clean = oracle.check_repository(root, settled=True)
+        clean = oracle.check_repository(root, recovered=True)
         assert clean == [], clean
         damage(root)
         found = oracle.check_repository(root, **options)
@@ -334,13 +337,13 @@ def test_journal_damage() -> None:
     """What an operation says of itself below `undo/` and its record agree."""
     with repository() as root:
         operate(root)
-        assert oracle.check_repository(root, settled=True) == []
+        assert oracle.check_repository(root, recovered=True) == []
     expect_violation("I7", lambda r: operate(r, log=False))
     expect_violation("I7", lambda r: operate(r, before={"head": None, "latest": IDS[1]}))
     expect_violation("I7", lambda r: operate(r, seq=4))
     expect_violation("I4", lambda r: operate(r, operation_id="1700000000006-0d0d0d0d"))
     expect_violation("I4", lambda r: operate(r, details={"delta_sha256": "0" * 64}))
-    expect_violation("I14", lambda r: os.mkdir(f"{r}/.jvs/undo/{OPERATION}"), settled=True)
+    expect_violation("I14", lambda r: os.mkdir(f"{r}/.jvs/undo/{OPERATION}"), recovered=True)
 
     def taken_back(root: str) -> None:
         operate(root)
@@ -381,7 +384,7 @@ def test_audit_damage() -> None:
     expect_violation("I8", lambda r: keep(r, [log(r)[0].replace(b"a@b", b"x@y"), *log(r)[1:]]))
     expect_violation("I8", lambda r: keep(r, [log(r)[0][:20] + b"\n", *log(r)[1:]]))
     expect_violation("I8", lambda r: os.unlink(f"{r}/.jvs/audit/audit.jsonl"))
-    expect_violation("I14", lambda r: keep(r, [*log(r), b'{"torn']), settled=True)
+    expect_violation("I14", lambda r: keep(r, [*log(r), b'{"torn']), recovered=True)
     with repository() as root:
         keep(root, [*log(root), b'{"torn'])
         assert oracle.check_repository(root) == [], "a torn tail before settling is no violation"
@@ -395,8 +398,8 @@ def test_debris() -> None:
     expect_violation("I14", lambda r: write(f"{r}/.jvs/descriptors/{other}.json.tmp", "{}"))
     expect_violation("I5", lambda r: os.mkdir(f"{r}/.jvs/snapshots/{other}"))
     expect_violation("I10", lambda r: write(f"{r}/stray", ""))
-    expect_violation("I14", lambda r: write(f"{r}/.jvs/stray", ""), settled=True)
-    expect_violation("I14", lambda r: write(f"{r}/worktrees/w/f", ""), settled=True)
+    expect_violation("I14", lambda r: write(f"{r}/.jvs/stray", ""), recovered=True)
+    expect_violation("I14", lambda r: write(f"{r}/worktrees/w/f", ""), recovered=True)
 
     def pending(root: str) -> None:
         os.mkdir(f"{root}/.jvs/snapshots/{other}.tmp")
@@ -409,7 +412,7 @@ def test_debris() -> None:
         intent["audit"] = {"event_id": event_of(4)}
         write_json(f"{root}/.jvs/intents/{other}.json", intent)
 
-    expect_violation("I14", pending, settled=True)
+    expect_violation("I14", pending, recovered=True)
     with repository() as root:
         pending(root)
         save_config(root, head_snapshot_id=other, latest_snapshot_id=other, event_id=event_of(4))
@@ -425,7 +428,7 @@ def test_expectations() -> None:
         expect = oracle.Expect(
             snapshots=hashes, worktrees={"main": [main]}, contents=main.contents(), outside=oracle.outside_of(root)
         )
-        assert oracle.check_repository(root, expect=expect, settled=True) == []
+        assert oracle.check_repository(root, expect=expect, recovered=True) == []
         write(f"{root}/main/new", "a byte that no snapshot holds")
         assert "I4" in {v.invariant for v in oracle.check_repository(root, expect=expect)}
         expect.worktrees = {"main": [hash_tree(f"{root}/main")]}
@@ -551,15 +554,15 @@ def test_likeness_sees_what_differs() -> None:
 def test_journal_leaves_out_what_was_judged() -> None:
     """A verdict counts for the calls it was made for; what a crash tore off the file does not."""
     with tempfile.TemporaryDirectory() as directory:
-        path, point = f"{directory}/journal", torturer.Point("snapshot", "kill", 3)
-        verdict = torturer.Verdict(point, "#3 write", -9, ["I1"], 0.5, "/kept")
-        torturer.Journal(path).add(verdict, "calls")
+        path, point = f"{directory}/journal", Point("snapshot", "kill", 3)
+        verdict = Verdict(point, "#3 write", -9, ["I1"], 0.5, "/kept")
+        Journal(path).add(verdict, "calls")
         with open(path, "a") as file:
             file.write('{"scenario": "snap')
-        journal = torturer.Journal(path)
+        journal = Journal(path)
         assert journal.find(point, "calls") == verdict
         assert journal.find(point, "other calls") is None
-        assert journal.find(torturer.Point("snapshot", "kill", 4), "calls") is None
+        assert journal.find(Point("snapshot", "kill", 4), "calls") is None
 
 
 def test_patches_must_fit() -> None:

@@ -104,3 +104,22 @@ class Standby:
         """End the server."""
         self.sock.close()
         self.server.wait()
+
+
+class PerProcess:
+    """The process on standby of whoever asks: workers are forks of their parent, and each needs its own."""
+
+    def __init__(self, program: str) -> None:
+        self.program = program
+        self._owner = 0
+        self._standby: Standby | None = None
+
+    def get(self) -> Standby | None:
+        """Return this process's own one, or None when the program cannot be loaded ahead of time."""
+        if self._owner != os.getpid():
+            self._owner, self._standby = os.getpid(), None
+            try:
+                self._standby = Standby(self.program)
+            except OSError:
+                pass
+        return self._standby

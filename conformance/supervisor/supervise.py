@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import array
 import contextlib
-import ctypes
 import errno
 import functools
 import os
@@ -23,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from supervisor import seccomp
+from supervisor import process, seccomp
 
 if TYPE_CHECKING:
     from supervisor.standby import Standby
@@ -255,8 +254,8 @@ class _Watch:
         size = note.args[2] // 2
         if size == 0:
             return False
-        data = _memory(note.pid, note.args[1], size)
-        fd = _steal_fd(note.pid, note.args[0])
+        data = process.memory(note.pid, note.args[1], size)
+        fd = process.duplicate_fd(note.pid, note.args[0])
         try:
             done = os.pwrite(fd, data, note.args[3]) if note.name == "pwrite64" else os.write(fd, data)
         finally:
@@ -268,7 +267,7 @@ class _Watch:
         detail = ""
         try:
             if note.name == "openat2":
-                flags = int.from_bytes(_memory(note.pid, note.args[2], 8), "little")
+                flags = int.from_bytes(process.memory(note.pid, note.args[2], 8), "little")
                 if not flags & seccomp.WRITE_FLAGS:
                     return (), "", False
             if note.name in ("open", "openat", "creat"):
@@ -296,13 +295,13 @@ def can_fail(name: str, detail: str, number: int) -> bool:
 def _path(note: seccomp.Notification, spec: tuple[str, int, int]) -> str:
     kind, first, second = spec
     if kind == "fd":
-        return os.readlink(f"/proc/{note.pid}/fd/{_int(note.args[first])}").removesuffix(" (deleted)")
+        return os.readlink(f"/proc/{note.pid}/fd/{process.c_int(note.args[first])}").removesuffix(" (deleted)")
     address = note.args[second if kind == "at" else first]
-    name = _text(note.pid, address) if address else ""
+    name = process.text(note.pid, address) if address else ""
     if name.startswith("/proc/self/"):
         name = f"/proc/{note.pid}/" + name.removeprefix("/proc/self/")
     if not os.path.isabs(name):
-        dirfd = _int(note.args[first]) if kind == "at" else _AT_FDCWD
+        dirfd = process.c_int(note.args[first]) if kind == "at" else _AT_FDCWD
         where = "cwd" if dirfd == _AT_FDCWD else f"fd/{dirfd}"
         base = os.readlink(f"/proc/{note.pid}/{where}").removesuffix(" (deleted)")
         name = os.path.join(base, name) if name else base
@@ -319,51 +318,10 @@ def _real(directory: str) -> str:
     return os.path.realpath(directory)
 
 
-def _int(value: int) -> int:
-    """Return the C int in a 64-bit argument."""
-    value &= 0xFFFFFFFF
-    return value - (1 << 32) if value >> 31 else value
-
-
-def _memory(pid: int, address: int, size: int) -> bytes:
-    fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.pread(fd, size, address)
-    finally:
-        os.close(fd)
-
-
-def _text(pid: int, address: int) -> str:
-    fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-    data = b""
-    try:
-        while b"\0" not in data and len(data) < 8192:
-            size = 4096 - (address + len(data)) % 4096  # never across into a page that may not be there
-            data += os.pread(fd, size, address + len(data))
-    finally:
-        os.close(fd)
-    return os.fsdecode(data.split(b"\0", 1)[0])
-
-
-def _steal_fd(pid: int, number: int) -> int:
-    """Return a duplicate of another process's descriptor: the same open file, so the same offset."""
-    with open(f"/proc/{pid}/status") as lines:
-        leader = next(int(line.split()[1]) for line in lines if line.startswith("Tgid:"))
-    pidfd = os.pidfd_open(leader)
-    try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        fd = libc.syscall(438, pidfd, _int(number), 0)  # pidfd_getfd(2): the same number everywhere
-        if fd < 0:
-            raise OSError(ctypes.get_errno(), "pidfd_getfd")
-        return int(fd)
-    finally:
-        os.close(pidfd)
-
-
 def main(argv: list[str]) -> int:
-    """`supervisor.py ROOT COMMAND...`: run it and print every counted call on stderr."""
+    """Run COMMAND and print every counted call below ROOT on stderr."""
     if len(argv) < 2:
-        print("usage: supervisor.py ROOT COMMAND [ARGUMENT...]", file=sys.stderr)
+        print("usage: conformance/supervisor ROOT COMMAND [ARGUMENT...]", file=sys.stderr)
         return 2
     outcome = run(argv[1:], root=argv[0], timeout=600)
     for event in outcome.events:
@@ -372,7 +330,3 @@ def main(argv: list[str]) -> int:
     sys.stdout.buffer.write(outcome.stdout)
     sys.stderr.buffer.write(outcome.stderr)
     return outcome.returncode
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

@@ -6,7 +6,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-from torture import torturer  # noqa: E402
+from torture import cli  # noqa: E402
 
 if __name__ == "__main__":
-    raise SystemExit(torturer.main())
+    raise SystemExit(cli.main())

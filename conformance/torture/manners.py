@@ -1,15 +1,13 @@
-"""How an interrupted command must have ended, and how two summaries of a repository differ."""
+"""How an interrupted command must end: with a class and one line, without a traceback, in time."""
 
 from __future__ import annotations
 
 import signal
-from typing import Any
 
 from supervisor import supervise
 
+from torture.bench import HANG_SECONDS
 from torture.points import ERRNOS, Point
-
-HANG_SECONDS = 25.0
 
 
 def manners(point: Point, outcome: supervise.Outcome) -> list[str]:
@@ -48,30 +46,3 @@ def _forgotten_sync(point: Point, outcome: supervise.Outcome) -> list[str]:
     if point.kind in ("ENOSPC", "EDQUOT") and again:
         return []
     return [f"exit 0, though {failed.name} of '{failed.paths[0]}' failed"]
-
-
-def differences(what: str, got: dict[str, Any], allowed: list[dict[str, Any]]) -> list[str]:
-    if got in allowed:
-        return []
-    said = []
-    for wanted in allowed:
-        keys = [key for key in {**wanted, **got} if wanted.get(key) != got.get(key)]
-        said.append("; ".join(f"{key}: got {got.get(key)}, wanted {wanted.get(key)}" for key in keys))
-    return [f"{what}: " + " OR ".join(said)]
-
-
-def is_part_of_a_collection(got: dict[str, Any], endings: list[dict[str, Any]]) -> bool:
-    """Answer whether a collection ended between done and undone: each snapshot is there whole, or gone with its stone.
-
-    Settling finishes what is half out and lets stay what is whole (jvs-protocol(7), Collection).
-    """
-    done, undone = ({row[0] for row in ending.get("snapshots", ())} for ending in endings[:2])
-    here = {row[0] for row in got.get("snapshots", ())}
-    stones = [set(ending.get("tombstones", ())) for ending in endings[:2]]
-    same = ("heads", "latests", "worktrees", "undo")
-    return (
-        done <= here <= undone
-        and stones[1] <= set(got.get("tombstones", ())) <= stones[0]
-        and len(undone - here) == len(set(got.get("tombstones", ())) - stones[1])
-        and all(got.get(key) == endings[0].get(key) for key in same)
-    )

@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SUITE = ROOT / "conformance"
 BIN = os.path.dirname(sys.executable)
 sys.path.insert(0, str(SUITE))
-interleave = pytest.importorskip("interleave.interleaver")
+cli = pytest.importorskip("interleave.cli")
+interleaver = pytest.importorskip("interleave.interleaver")
 sys.path.remove(str(SUITE))
 
 WITHOUT_LOCKS = f"""#!{sys.executable}
@@ -39,22 +40,22 @@ def run(tmp_path, *words, bin_dir=BIN):
 
 
 def test_all_ordered_pairs_on_one_worktree_and_on_two():
-    found = list(interleave.pairs(["snapshot", "fork", "gc", "verify"], ["one", "two"]))
+    found = list(cli.pairs(["snapshot", "fork", "gc", "verify"], ["one", "two"]))
     assert len(found) == len(set(found)) == 16 + 12
-    assert interleave.Pair("gc", "snapshot", "two") in found and interleave.Pair("gc", "verify", "two") not in found
+    assert interleaver.Pair("gc", "snapshot", "two") in found and interleaver.Pair("gc", "verify", "two") not in found
 
 
 def test_a_row_of_writes_to_the_index_is_one_place():
-    pair = interleave.Pair("snapshot", "verify", "one")
-    orders = interleave.Orders(events=["#1 write /a", *["#2 pwrite64 /r/.jvs/index.sqlite"] * 3, "#5 fsync /a"])
-    maker = interleave.Interleaver.__new__(interleave.Interleaver)
+    pair = interleaver.Pair("snapshot", "verify", "one")
+    orders = interleaver.Orders(events=["#1 write /a", *["#2 pwrite64 /r/.jvs/index.sqlite"] * 3, "#5 fsync /a"])
+    maker = interleaver.Interleaver.__new__(interleaver.Interleaver)
     maker.orders = {pair: orders}
     assert [point.at for point in maker.points(pair)] == [1, 2, 5]
 
 
 def test_what_neither_order_gives_is_said():
     allowed = [("done", "done", {"undo": 1, "heads": 2}), ("done", "E_BUSY", {"undo": 1})]
-    said = interleave._apart(("done", "done", {"undo": 1, "heads": 3}), allowed)
+    said = interleaver.apart(("done", "done", {"undo": 1, "heads": 3}), allowed)
     assert said == "heads: got 3, wanted 2 OR ('done', 'done') is not ('done', 'E_BUSY')"
 
 
