@@ -11,22 +11,10 @@ from typing import Any
 
 from lib.canonical import json_encode, json_object
 from lib.harness import Env, copy_repository, write
-from lib.reader import read_file, record_hash
+from lib.pipeline import PIPELINE, PUBLISHED
+from lib.reader import read_file
+from lib.records import record_hash
 
-PIPELINE = (
-    "jvs-check-worktree --record main",
-    "jvs-write-intent --record",
-    "jvs-clone-tree --record",
-    "jvs-hash-tree --record",
-    "jvs-sync-tree --record",
-    "jvs-write-descriptor --record --note N",
-    "jvs-write-ready --record",
-    "jvs-rename-ready --record",
-    "jvs-update-head --record",
-    "jvs-chain-append --record",
-    "jvs-clear-intent --record",
-)
-PUBLISHED = 8  # after this many commands the descriptor has its final name, and recovery goes forward
 VARYING = ("snapshot_id", "created_at", "audit_head", "descriptor_checksum")
 
 
@@ -269,8 +257,8 @@ def check_33_plumbing_works_outside_a_repository(env: Env) -> None:
     env.equal(env.step("diff-tree", "source", "target").text, "", "jvs-diff-tree of equal trees")
     write(f"{env.work}/target/d/b", "changed\n")
     env.check("d/b" in env.step("diff-tree", "source", "target", code=None).text, "jvs-diff-tree does not name d/b")
-    lines = env.step("ls-tree", "-r", "--sha256sum", "source").out
-    done = env.run("sha256sum", "-c", cwd=source, stdin=lines)
+    sums = env.step("ls-tree", "-r", "--sha256sum", "source").out
+    done = env.run("sha256sum", "-c", cwd=source, stdin=sums)
     env.equal(done.text, "a: OK\nd/b: OK\n", "sha256sum -c of ls-tree --sha256sum")
     for _ in range(2):
         env.step("clone-tree", "source", "target", code=(4, 7))

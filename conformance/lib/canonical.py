@@ -131,7 +131,7 @@ def _encode(value: Any, out: bytearray) -> None:
 
 def cbor_decode(data: bytes) -> Any:
     """Return the one value that the bytes hold; what is not deterministic, or has more after it, is Malformed."""
-    value, rest = cbor_next(data, 0)
+    value, rest = _next(data, 0)
     if rest != len(data):
         raise Malformed("bytes after the value")
     if cbor_encode(value) != data:
@@ -139,16 +139,7 @@ def cbor_decode(data: bytes) -> Any:
     return value
 
 
-def cbor_sequence(data: bytes) -> list[Any]:
-    """Return the values of a CBOR sequence (RFC 8742)."""
-    values, at = [], 0
-    while at < len(data):
-        value, at = cbor_next(data, at)
-        values.append(value)
-    return values
-
-
-def cbor_next(data: bytes, at: int) -> tuple[Any, int]:
+def _next(data: bytes, at: int) -> tuple[Any, int]:
     """Return the value that begins at an offset, and where the next one begins."""
     if at >= len(data):
         raise Malformed("cut off")
@@ -174,13 +165,13 @@ def cbor_next(data: bytes, at: int) -> tuple[Any, int]:
     if major == 4:
         items = []
         for _ in range(number):
-            item, at = cbor_next(data, at)
+            item, at = _next(data, at)
             items.append(item)
         return items, at
     if major == 5:
         result = {}
         for _ in range(number):
-            key, at = cbor_next(data, at)
-            result[key], at = cbor_next(data, at)
+            key, at = _next(data, at)
+            result[key], at = _next(data, at)
         return result, at
     raise Malformed("a tag")

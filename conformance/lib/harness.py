@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lib import oracle
-from lib.reader import ID, Repo, read_repository
+from lib.reader import Repo, read_repository
+from lib.records import ID
 from lib.treehash import DIR, hash_tree
 
 if TYPE_CHECKING:
@@ -92,11 +93,10 @@ def _short(text: str) -> str:
 class Env:
     """A fresh directory with a home of its own, and the program under judgement."""
 
-    def __init__(self, bin_dir: str, directory: str, profile: str = "dev", standby: Standby | None = None) -> None:
+    def __init__(self, bin_dir: str, directory: str, standby: Standby | None = None) -> None:
         self.bin = os.path.abspath(bin_dir)
         self.standby = standby
         self.directory = os.path.realpath(directory)
-        self.profile = profile
         self.home = os.path.join(self.directory, "home")
         self.work = os.path.join(self.directory, "work")
         os.makedirs(self.home, exist_ok=True)
@@ -281,6 +281,11 @@ class Env:
 def worktree_dir(root: str, name: str) -> str:
     """Return where a worktree's files are."""
     return os.path.join(root, "main") if name == "main" else os.path.join(root, "worktrees", name)
+
+
+def mode_of(path: str) -> int:
+    """Return the permission bits."""
+    return os.stat(path).st_mode & 0o7777
 
 
 def write(path: str, data: bytes | str) -> None:

@@ -13,70 +13,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lib.canonical import Malformed, json_decode, json_encode, json_object
+from lib.records import (
+    ID,
+    NAME,
+    READY_KEYS,
+    UUID,
+    check_audit_record,
+    check_config,
+    check_descriptor,
+    check_journal,
+    genesis_hash,
+    ids_in,
+)
 
-ID = re.compile(r"\d{13}-[0-9a-f]{8}\Z", re.ASCII)
-NAME = re.compile(r"(?!-)(?!\.\.?\Z)[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
-HEX64 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
-UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z", re.ASCII)
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z", re.ASCII)
-OPERATIONS = frozenset(
-    [
-        *(
-            "init",
-            "snapshot",
-            "restore",
-            "undo",
-            "gc_run",
-            "pin",
-            "unpin",
-            "doctor_repair",
-            "config",
-            "audit_repair",
-            "head_update",
-        ),
-        *("worktree_create", "worktree_fork", "worktree_rename", "worktree_remove"),
-    ]
-)
-READY_KEYS = ("snapshot_id", "created_at", "engine", "descriptor_checksum", "payload_root_hash")
-DESCRIPTOR_TYPES: dict[str, tuple[type, ...]] = {
-    "format": (int,),
-    "snapshot_id": (str,),
-    "parent_id": (str, type(None)),
-    "worktree_name": (str,),
-    "created_at": (str,),
-    "note": (str,),
-    "tags": (list,),
-    "engine": (str,),
-    "hash_algorithm": (str,),
-    "payload_root_hash": (str,),
-    "payload": (dict,),
-    "degraded": (list,),
-    "partial_paths": (list, type(None)),
-    "actor": (str,),
-    "audit_head": (str,),
-    "descriptor_checksum": (str,),
-    "integrity_state": (str,),
-}
-AUDIT_KEYS = frozenset(
-    [
-        *("seq", "event_id", "timestamp", "operation", "actor", "target", "worktree", "reason", "details"),
-        *("prev_hash", "record_hash"),
-    ]
-)
 _TOP = frozenset(
     [
-        *(
-            "format_version",
-            "repo_id",
-            "config.toml",
-            "worktrees",
-            "snapshots",
-            "descriptors",
-            "intents",
-            "audit",
-            "gc",
-        ),
-        *("undo", "locks", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "index.sqlite-journal"),
+        *("format_version", "repo_id", "config.toml", "worktrees", "snapshots", "descriptors", "intents", "audit"),
+        *("gc", "undo", "locks", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "index.sqlite-journal"),
     ]
 )
 
@@ -140,6 +93,10 @@ class Repo:
                 found[snapshot_id] = descriptor
         return found
 
+    def collected(self) -> set[str]:
+        """Return the snapshots that the audit log says were collected."""
+        return {i for record in self.audit if record["operation"] == "gc_run" for i in ids_in(record["details"])}
+
     def effective(self, snapshot_id: str | None) -> str | None:
         """Return what a head means: while the snapshot it names is pending, its parent."""
         pending = self.pending()
@@ -148,22 +105,6 @@ class Repo:
             seen.add(snapshot_id)  # type: ignore[arg-type]
             snapshot_id = pending[snapshot_id]  # type: ignore[index]
         return snapshot_id
-
-
-def checksum(descriptor: dict[str, Any]) -> str:
-    """Return what `descriptor_checksum` must be."""
-    covered = {k: v for k, v in descriptor.items() if k not in ("descriptor_checksum", "integrity_state")}
-    return hashlib.sha256(json_encode(covered)).hexdigest()
-
-
-def record_hash(record: dict[str, Any]) -> str:
-    """Return what an audit record's `record_hash` must be."""
-    return hashlib.sha256(json_encode({k: v for k, v in record.items() if k != "record_hash"})).hexdigest()
-
-
-def genesis_hash(repo_id: str) -> str:
-    """Return the `prev_hash` of the first audit record."""
-    return hashlib.sha256(repo_id.encode("ascii")).hexdigest()
 
 
 def read_repository(root: str) -> Repo:
@@ -230,6 +171,12 @@ def read_file(path: str) -> bytes:
         return file.read()
 
 
+def payload_hash(root: str, snapshot_id: str) -> str:
+    """Return the root hash in a descriptor."""
+    hashed: str = json_object(read_file(f"{root}/.jvs/descriptors/{snapshot_id}.json"))["payload_root_hash"]
+    return hashed
+
+
 def _identity(repo: Repo) -> None:
     for name, fits in (("format_version", re.compile(r"2\n\Z")), ("repo_id", re.compile(UUID.pattern[:-2] + r"\n\Z"))):
         try:
@@ -273,43 +220,6 @@ def _descriptors(repo: Repo) -> None:
         repo.descriptors[name[:-5]] = descriptor
 
 
-def check_descriptor(descriptor: dict[str, Any], snapshot_id: str) -> list[str]:
-    """Return what is wrong with a descriptor by itself."""
-    wrong = []
-    for key, types in DESCRIPTOR_TYPES.items():
-        if key not in descriptor:
-            wrong.append(f"'{key}' is missing")
-        elif not isinstance(descriptor[key], types) or isinstance(descriptor[key], bool):
-            wrong.append(f"'{key}' is a {type(descriptor[key]).__name__}")
-    if wrong:
-        return wrong
-    expected = {
-        "format": 2,
-        "snapshot_id": snapshot_id,
-        "hash_algorithm": "sha256-tree-1",
-        "integrity_state": "verified",
-        "descriptor_checksum": checksum(descriptor),
-    }
-    wrong += [f"'{k}' is {descriptor[k]!r}, not {v!r}" for k, v in expected.items() if descriptor[k] != v]
-    if descriptor["parent_id"] is not None and not ID.match(descriptor["parent_id"]):
-        wrong.append("'parent_id' is not an id")
-    if not TIME.match(descriptor["created_at"]):
-        wrong.append(f"'created_at' is {descriptor['created_at']!r}")
-    if not NAME.match(descriptor["worktree_name"]):
-        wrong.append("'worktree_name' is not a name")
-    if descriptor["engine"] not in ("juicefs-clone", "btrfs-snapshot", "reflink-copy", "copy"):
-        wrong.append(f"'engine' is {descriptor['engine']!r}")
-    odd = [tag for tag in descriptor["tags"] if not (isinstance(tag, str) and NAME.match(tag))]
-    wrong += [f"tag {tag!r} is not a name" for tag in odd]
-    for key in ("payload_root_hash", "audit_head"):
-        if not HEX64.match(descriptor[key]):
-            wrong.append(f"'{key}' is not a hash")
-    counts = descriptor["payload"]
-    if any(type(counts.get(key)) is not int for key in ("files", "dirs", "symlinks", "others", "bytes")):
-        wrong.append("'payload' is not the five counts")
-    return wrong
-
-
 def _configs(repo: Repo) -> None:
     for name in _names(repo, "worktrees"):
         path = f"worktrees/{name}"
@@ -323,21 +233,10 @@ def _configs(repo: Repo) -> None:
             continue
         config = _load(repo, path + "/config.json", "config")
         if config is not None:
-            wrong = [f"'{k}' is {config.get(k)!r}" for k in ("base", "head", "latest") if not _id_or_null(config, k)]
-            if config.get("name") != name:
-                wrong.append(f"'name' is {config.get('name')!r}")
-            if not TIME.match(str(config.get("created_at"))):
-                wrong.append(f"'created_at' is {config.get('created_at')!r}")
-            if not UUID.match(str(config.get("event_id"))):
-                wrong.append(f"'event_id' is {config.get('event_id')!r}")
+            wrong = check_config(config, name)
             repo.problems += [Problem("config", path + "/config.json", what) for what in wrong]
             config = None if wrong else config
         repo.configs[name] = config
-
-
-def _id_or_null(config: dict[str, Any], which: str) -> bool:
-    value = config.get(which + "_snapshot_id", 0)
-    return value is None or (isinstance(value, str) and bool(ID.match(value)))
 
 
 def _intents(repo: Repo) -> None:
@@ -358,25 +257,6 @@ def _tombstones(repo: Repo) -> None:
             repo.debris.append(path)
 
 
-JOURNAL_TYPES: dict[str, tuple[type, ...]] = {
-    "version": (int,),
-    "operation_id": (str,),
-    "kind": (str,),
-    "worktree": (str,),
-    "created_at": (str,),
-    "seq": (int,),
-    "of": (str, type(None)),
-    "root": (str,),
-    "forward": (bool,),
-    "undone_by": (str, type(None)),
-    "target": (str, type(None)),
-    "before": (dict,),
-    "after": (dict,),
-    "bytes": (int,),
-    "details": (dict,),
-}
-
-
 def _journals(repo: Repo) -> None:
     """Read what each operation below `undo/` says of itself; one without `op.json` is being begun or cleared away."""
     for operation_id in repo.undo:
@@ -395,15 +275,9 @@ def _journals(repo: Repo) -> None:
 
 def _journal(repo: Repo, home: str, operation_id: str, record: dict[str, Any]) -> list[str]:
     """Return what is wrong with one `op.json`, and with the list of steps whose hash it holds."""
-    wrong = [f"'{k}' is {record.get(k)!r}" for k, t in JOURNAL_TYPES.items() if not isinstance(record.get(k, 0.5), t)]
+    wrong = check_journal(record, operation_id)
     if wrong:
         return wrong
-    if record["operation_id"] != operation_id:
-        wrong.append(f"'operation_id' is {record['operation_id']!r}")
-    if record["kind"] not in ("restore", "worktree_rename", "worktree_remove"):
-        wrong.append(f"'kind' is {record['kind']!r}")
-    if not TIME.match(record["created_at"]):
-        wrong.append(f"'created_at' is {record['created_at']!r}")
     steps = os.path.join(repo.jvs, home, "delta.cbor")
     if record["kind"] == "restore":
         found = hashlib.sha256(read_file(steps)).hexdigest() if os.path.lexists(steps) else None
@@ -455,17 +329,14 @@ def _audit_record(repo: Repo, where: str, line: bytes) -> dict[str, Any] | None:
     try:
         record = json_decode(line)
     except Malformed as error:
-        return _break(repo, where, f"is damaged: {error}")
-    if not isinstance(record, dict) or set(record) & AUDIT_KEYS != AUDIT_KEYS:
-        return _break(repo, where, "is not a whole record")
-    if line != json_encode(record):
-        return _break(repo, where, "is not canonical JSON")
-    if record_hash(record) != record["record_hash"]:
-        return _break(repo, where, "record_hash is wrong")
-    if type(record["seq"]) is not int or record["operation"] not in OPERATIONS:
-        return _break(repo, where, f"seq {record['seq']!r} or operation {record['operation']!r} is not valid")
-    if not TIME.match(str(record["timestamp"])):
-        return _break(repo, where, f"timestamp {record['timestamp']!r} is not valid")
+        _break(repo, where, f"is damaged: {error}")
+        return None
+    wrong = check_audit_record(record)
+    if not wrong and line != json_encode(record):
+        wrong = "is not canonical JSON"
+    if wrong:
+        _break(repo, where, wrong)
+        return None
     return record
 
 

@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from checks.steps import PIPELINE
 from supervisor import supervise
 
 from lib.harness import Env, write
+from lib.pipeline import PIPELINE
 
 Words = tuple[str, ...]
 

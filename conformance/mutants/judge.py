@@ -25,7 +25,8 @@ from typing import Any
 
 from lib.harness import bin_directory
 
-from mutants.wrong_programs import MUTANTS, Drop, Mutant, Swap
+from mutants.edits import Drop, Mutant, Swap
+from mutants.wrong_programs import MUTANTS
 
 SUITE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 

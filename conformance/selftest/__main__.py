@@ -6,7 +6,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-from selftest import tests  # noqa: E402
+from selftest import runner  # noqa: E402
 
 if __name__ == "__main__":
-    raise SystemExit(tests.main())
+    raise SystemExit(runner.main())

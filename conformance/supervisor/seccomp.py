@@ -86,7 +86,7 @@ _MACHINES = {"x86_64": (0, 0xC000003E, 317), "aarch64": (1, 0xC00000B7, 277)}  #
 _LD_ABS, _JEQ, _JSET, _RET = 0x20, 0x15, 0x45, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JSET|K, BPF_RET|K
 _ALLOW, _NOTIFY = 0x7FFF0000, 0x7FC00000
 _PR_SET_NO_NEW_PRIVS, _SET_MODE_FILTER, _NEW_LISTENER, _WAIT_KILLABLE = 38, 1, 8, 1 << 5
-_RECV, _SEND, _ID_VALID = 0xC0502100, 0xC0182101, 0x40082102
+_RECV, _SEND = 0xC0502100, 0xC0182101
 _NOTIFICATION = struct.Struct("=QIIiIQ6Q")  # id, pid, flags, nr, arch, instruction pointer, arguments
 _RESPONSE = struct.Struct("=QqiI")  # id, value, error, flags
 _CONTINUE = 1
@@ -201,13 +201,4 @@ def answer(listener: int, ident: int, *, error: int = 0, value: int | None = Non
         if failure.errno == errno.ENOENT:
             return False
         raise
-    return True
-
-
-def is_waiting(listener: int, ident: int) -> bool:
-    """Answer whether a notification is still that of the same waiting call."""
-    try:
-        fcntl.ioctl(listener, _ID_VALID, struct.pack("=Q", ident))
-    except OSError:
-        return False
     return True

@@ -151,9 +151,9 @@ def test_no_two_trees_have_the_same_hash():
 def test_descriptors_and_their_markers(case):
     record = canon.decode_object(case["canonical"].encode())
     assert canon.encode(record) == case["canonical"].encode()
-    assert descriptor.checksum(record) == making.oracle_module("reader").checksum(record) == case["checksum"]
+    assert descriptor.checksum(record) == making.oracle_module("records").checksum(record) == case["checksum"]
     assert record["descriptor_checksum"] == case["checksum"]
-    assert making.oracle_module("reader").check_descriptor(record, record["snapshot_id"]) == []
+    assert making.oracle_module("records").check_descriptor(record, record["snapshot_id"]) == []
     assert canon.encode(descriptor.ready_of(record)).decode() == case["ready"]
     covered = {k: v for k, v in record.items() if k not in ("descriptor_checksum", "integrity_state")}
     assert hashlib.sha256(canon.encode(covered)).hexdigest() == case["checksum"]
@@ -162,7 +162,7 @@ def test_descriptors_and_their_markers(case):
 def test_genesis():
     for case in load("records")["genesis"]:
         assert audit.genesis(case["repo_id"]) == case["prev_hash"]
-        assert making.oracle_module("reader").genesis_hash(case["repo_id"]) == case["prev_hash"]
+        assert making.oracle_module("records").genesis_hash(case["repo_id"]) == case["prev_hash"]
 
 
 @pytest.mark.parametrize("case", cases("records", "chains"))
@@ -176,7 +176,7 @@ def test_audit_chains(case, tmp_path):
         assert report.head == case["head"]
         for line in case["lines"]:
             record = json.loads(line)
-            assert making.oracle_module("reader").record_hash(record) == record["record_hash"]
+            assert making.oracle_module("records").record_hash(record) == record["record_hash"]
 
 
 def test_ids_and_names():

@@ -1,0 +1,232 @@
+"""Mutants of worktrees, collections, errors and locks."""
+
+from __future__ import annotations
+
+from mutants.edits import Drop, Mutant, Swap
+
+_TIDY = "    durable.remove_tree(store.layout.undo_dir(operation_id))\n    durable.fsync_dir(store.layout.undo)  # or"
+
+WORKTREES = (
+    Mutant(
+        "fork-not-synced",
+        "a fork gets its name before its files are durable",
+        (
+            Swap(
+                "fork.py",
+                "                barrier.sync_trees([staged], [])\n        return made.engine",
+                "                pass\n        return made.engine",
+            ),
+        ),
+        ("model:fork",),
+    ),
+    Mutant(
+        "fork-registered-first",
+        "a fork is registered before its directory has its name",
+        (
+            Drop("fork.py", "durable.publish(_staged(store, operation_id), store.layout.worktree_dir(name))"),
+            Swap(
+                "fork.py",
+                _TIDY,
+                "    if os.path.lexists(_staged(store, operation_id)):\n"
+                "        durable.publish(_staged(store, operation_id), store.layout.worktree_dir(name))\n" + _TIDY,
+            ),
+        ),
+        ("kill:fork",),
+    ),
+    Mutant(
+        "rename-unparked",
+        "a rename registers the new name before the directory has it",
+        (
+            Swap(
+                "relocate.py",
+                "    if os.path.lexists(layout.worktree_dir(old)) and not os.path.lexists(layout.worktree_dir(new)):\n"
+                "        durable.publish(layout.worktree_dir(old), layout.worktree_dir(new))\n"
+                "    if os.path.lexists(parked):\n",
+                "    if os.path.lexists(parked):\n",
+            ),
+            Swap(
+                "relocate.py",
+                "    _rename_rows(store, old, new)\n",
+                "    if os.path.lexists(layout.worktree_dir(old)) and not os.path.lexists(layout.worktree_dir(new)):\n"
+                "        durable.publish(layout.worktree_dir(old), layout.worktree_dir(new))\n"
+                "    _rename_rows(store, old, new)\n",
+            ),
+        ),
+        ("kill:rename",),
+    ),
+    Mutant(
+        "names-not-synced",
+        "what gets its final name is not durable there",
+        (Drop("durable.py", "fsync_dir(os.path.dirname(target))  # a crash before this may undo the rename", 3),),
+        ("model:snapshot", "model:remove", "model:rename"),
+    ),
+    Mutant(
+        "init-not-synced",
+        "the control directory has its name before it is durable",
+        (Drop("create.py", "durable.sync_tree(staged, skip=_STAGED_MAIN)"),),
+        ("model:init",),
+    ),
+    Mutant(
+        "init-name-not-synced",
+        "the repository's name is not durable in the directory around it",
+        (
+            Swap(
+                "create.py",
+                "        durable.fsync_dir(os.path.dirname(root))\n        return True\n",
+                "        return True\n",
+            ),
+            Swap("create.py", "    durable.fsync_dir(os.path.dirname(root))\n    return {", "    return {"),
+        ),
+        ("model:init",),
+    ),
+)
+
+COLLECTING = (
+    Mutant(
+        "gc-payload-first",
+        "payloads go before their descriptors",
+        (
+            Swap(
+                "gc_take.py",
+                "    for snapshot_id in ids:\n        durable.unlink(layout.descriptor(",
+                "    for snapshot_id in ids:\n        _move_payload(layout, snapshot_id)\n"
+                "    for snapshot_id in ids:\n        durable.unlink(layout.descriptor(",
+            ),
+            Swap(
+                "gc_take.py",
+                "    durable.fsync_dir(layout.snapshots)\n    for snapshot_id in ids:\n"
+                "        _move_payload(layout, snapshot_id)\n",
+                "    durable.fsync_dir(layout.snapshots)\n",
+            ),
+        ),
+        ("kill:gc", "model:gc"),
+    ),
+    Mutant(
+        "gc-without-tombstone",
+        "snapshots are taken out before their tombstones are there",
+        (
+            Swap(
+                "gc.py",
+                "            marked = gc_take.mark(store, stones)\n",
+                '            gc_take.take_out(store.layout, pending["candidates"])\n'
+                "            marked = gc_take.mark(store, stones)\n",
+            ),
+        ),
+        ("kill:gc",),
+    ),
+    Mutant(
+        "gc-tombstones-not-synced",
+        "snapshots are taken out before their tombstones are durable",
+        (
+            Drop("gc_take.py", 'barrier.sync_trees([], [path + ".tmp" for path in paths])'),
+            Swap(
+                "gc_take.py",
+                "the old or the new one\n    durable.fsync_dir(store.layout.tombstones)\n",
+                "the old or the new one\n",
+            ),
+        ),
+        ("model:gc",),
+    ),
+    Mutant(
+        "gc-descriptors-not-synced",
+        "payloads move before their descriptors are durably gone",
+        (
+            Drop("gc_take.py", "durable.fsync_dir(layout.descriptors)  # or a crash"),
+            Swap(
+                "gc_take.py",
+                "    durable.fsync_dir(layout.snapshots)\n    for snapshot_id in ids:\n        _move",
+                "    for snapshot_id in ids:\n        _move",
+            ),
+        ),
+        ("model:gc",),
+    ),
+    Mutant(
+        "gc-clears-first",
+        "a collection removes its intent before its audit record is there",
+        (
+            Swap(
+                "gc.py",
+                '    _append(store, pending, out)\n    intent.clear(layout, pending["operation_id"])\n    if failure',
+                '    intent.clear(layout, pending["operation_id"])\n    _append(store, pending, out)\n    if failure',
+            ),
+        ),
+        ("kill:gc",),
+    ),
+)
+
+ERRORS = (
+    Mutant(
+        "short-writes-taken-for-whole",
+        "a short write is taken for a whole one",
+        (
+            Swap(
+                "durable.py", "    while view:\n        view = view[os.write(fd, view) :]\n", "    os.write(fd, view)\n"
+            ),
+        ),
+        ("short:snapshot", "short:config"),
+    ),
+    Mutant(
+        "barrier-errors-ignored",
+        "an error of the barrier is taken for success",
+        (
+            Swap(
+                "durable.py",
+                "            raise OSError(number, os.strerror(number))\n\n    def sync_trees",
+                "            return\n\n    def sync_trees",
+            ),
+        ),
+        ("EIO:snapshot",),
+    ),
+    Mutant(
+        "sync-errors-ignored",
+        "an error of fsync on a directory is taken for success",
+        (
+            Swap(
+                "durable.py",
+                "    fd = safepath.open_dir(path, dir_fd)\n    try:\n        os.fsync(fd)\n    finally:",
+                "    fd = safepath.open_dir(path, dir_fd)\n    try:\n        os.fsync(fd)\n"
+                "    except OSError:\n        pass\n    finally:",
+            ),
+        ),
+        ("EIO:snapshot",),
+    ),
+    Mutant(
+        "no-roll-back",
+        "an error removes the intent and leaves the rest",
+        (
+            Swap(
+                "publish.py",
+                '    except BaseException:\n        roll_back(store, record["snapshot_id"])\n',
+                '    except BaseException:\n        intent.clear(store.layout, record["snapshot_id"])\n',
+            ),
+        ),
+        ("EIO:snapshot",),
+    ),
+)
+
+LOCKS = (
+    Mutant(
+        "no-worktree-lock",
+        "two commands change one worktree at a time",
+        (
+            Swap(
+                "store.py",
+                'self.layout.lock(f"worktree-{name}"), wait',
+                'self.layout.lock(f"worktree-{name}"), exclusive=False, wait',
+            ),
+        ),
+        ("check:_37_|_31_",),
+    ),
+    Mutant(
+        "no-audit-lock",
+        "two commands append to the log at a time",
+        (
+            Swap(
+                "audit.py",
+                "with locks.acquire_brief(self.lock, wait=self.wait):\n            self._rotate()",
+                "with locks.acquire(self.lock, exclusive=False, wait=self.wait):\n            self._rotate()",
+            ),
+        ),
+        ("interleave:snapshot+snapshot/two",),
+    ),
+)

@@ -1,0 +1,71 @@
+"""Mutants of recovery: what is done with a snapshot that died, and with the end of the log."""
+
+from __future__ import annotations
+
+from mutants.edits import Drop, Mutant, Swap
+
+_WHEN_DONE = "    if os.path.lexists(layout.descriptor(snapshot_id)):\n        return False\n"
+_KILL, _MODEL = ("kill:snapshot",), ("model:snapshot",)
+
+RECOVERING = (
+    Mutant(
+        "no-settling",
+        "nobody settles what died",
+        (Swap("store.py", "if not os.listdir(self.layout.intents):", "if True:"),),
+        _KILL,
+    ),
+    Mutant(
+        "settling-forgets-audit",
+        "a completed snapshot gets no audit record",
+        (Drop("publish.py", '    _append(store, pending, record["descriptor_checksum"])'),),
+        _KILL,
+    ),
+    Mutant(
+        "settling-forgets-head",
+        "a completed snapshot does not become the head",
+        (
+            Swap(
+                "publish.py",
+                '    try:\n        worktree.move_head(\n            layout,\n            record["worktree_name"]',
+                '    try:\n        0 and worktree.move_head(\n            layout,\n            record["worktree_name"]',
+            ),
+        ),
+        _KILL,
+    ),
+    Mutant(
+        "settling-forward-early",
+        "a snapshot whose descriptor has no name yet is taken for done",
+        (
+            Swap(
+                "publish.py",
+                _WHEN_DONE,
+                "    if os.path.lexists(layout.descriptor_tmp(snapshot_id)):\n        return False\n" + _WHEN_DONE,
+            ),
+        ),
+        _KILL,
+    ),
+    Mutant(
+        "settling-back-late",
+        "a snapshot whose descriptor has its name is rolled back",
+        (Swap("publish.py", _WHEN_DONE, "    durable.unlink(layout.descriptor(snapshot_id), missing_ok=True)\n"),),
+        _KILL,
+    ),
+    Mutant(
+        "settling-keeps-payload",
+        "a roll-back leaves the half-made payload",
+        (Drop("publish.py", "engine.remove_any(os.path.join(layout.snapshots, entry))"),),
+        _KILL,
+    ),
+    Mutant(
+        "settling-appends-twice",
+        "settling does not look whether the audit record is there already",
+        (Swap("audit.py", "            if after_seq is not None:\n", "            if False:\n"),),
+        _KILL,
+    ),
+    Mutant(
+        "torn-tail-kept",
+        "a torn last line of the log is not set aside",
+        (Swap("audit.py", "            if torn:\n", "            if False:\n"),),
+        _MODEL,
+    ),
+)

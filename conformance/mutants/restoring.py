@@ -1,0 +1,116 @@
+"""Mutants of restore: its journal, its order, its syncs, and how it is carried on after a crash."""
+
+from __future__ import annotations
+
+from mutants.edits import Drop, Mutant, Swap
+
+RESTORING = (
+    Mutant(
+        "restore-clears-first",
+        "a restore removes its intent before the head moves",
+        (
+            Swap(
+                "restore.py",
+                '    layout, name = store.layout, record["worktree"]\n    if record["after"]',
+                '    layout, name = store.layout, record["worktree"]\n'
+                '    intent.clear(layout, record["operation_id"])\n    if record["after"]',
+            ),
+        ),
+        ("kill:restore",),
+    ),
+    Mutant(
+        "restore-without-journal",
+        "a restore changes files before its journal is there",
+        (
+            Swap("restore.py", "        journal.begin(layout, record, steps)\n", "        pass\n"),
+            Swap(
+                "restore.py",
+                "    return _apply(store, pending, record, steps, resume=False)\n",
+                "    import os\n    os.makedirs(journal.files(layout, operation_id))\n"
+                "    return _apply(store, pending, record, steps, resume=False)\n",
+            ),
+        ),
+        ("kill:restore",),
+    ),
+    Mutant(
+        "journal-not-synced",
+        "the journal of a restore is not durable before files move",
+        (
+            Drop("journal.py", "durable.fsync_dir(layout.undo)  # or op.json could be there"),
+            Swap("journal.py", '"delta.cbor"), data)', '"delta.cbor"), data, sync=False)'),
+        ),
+        ("model:restore",),
+    ),
+    Mutant(
+        "restore-not-synced",
+        "a restore says that it is done before the files are durable",
+        (Swap("apply.py", "apply_dirs(after=True)\n        self.work.sync()\n", "apply_dirs(after=True)\n"),),
+        ("model:restore",),
+    ),
+    Mutant(
+        "new-contents-not-synced",
+        "names lead to restored files before their contents are durable",
+        (
+            Swap(
+                "apply.py",
+                'step("durable"):\n                self.work.sync_new()\n',
+                'step("durable"):\n                pass\n',
+            ),
+        ),
+        ("model:restore",),
+    ),
+    Mutant(
+        "rooms-not-synced",
+        "files move below undo/ before the directories there are durable",
+        (
+            Swap(
+                "apply.py",
+                "if any(self.delta.steps[i].how == MAKE for i in left):\n                    self.work.sync_new()\n",
+                "if any(self.delta.steps[i].how == MAKE for i in left):\n                    pass\n",
+            ),
+        ),
+        ("model:restore-directory",),
+    ),
+    Mutant(
+        "restore-overwrites",
+        "a restore removes what it displaces",
+        (
+            Swap(
+                "switch.py",
+                "durable.rename(name, last, source_fd=parent, target_fd=there)\n            self.switched",
+                "durable.remove_tree(name, dir_fd=parent)\n            self.switched",
+            ),
+        ),
+        ("kill:restore",),
+    ),
+    Mutant(
+        "restore-gives-up",
+        "a restore that died is not carried on",
+        (
+            Swap(
+                "restore.py",
+                "    _apply(store, pending, record, steps, resume=True)\n",
+                "    _give_up(store, operation_id)\n",
+            ),
+        ),
+        ("kill:restore",),
+    ),
+    Mutant(
+        "restore-does-all-again",
+        "settling a restore does not look what was done already",
+        (Swap("apply.py", "if not recovery.was_done(self.work, i)]", "if True]"),),
+        ("kill:restore", "kill:undo"),
+    ),
+    Mutant(
+        "restore-forgets-head",
+        "settling a restore leaves the head where it was",
+        (
+            Swap(
+                "restore.py",
+                "    _apply(store, pending, record, steps, resume=True)\n",
+                '    record["after"] = record["before"]\n    _apply(store, pending, record, steps, resume=True)\n',
+            ),
+        ),
+        ("kill:restore",),
+    ),
+)
