@@ -26,7 +26,7 @@ def test_the_suite_beside_the_package(became):
     with pytest.raises(SystemExit):
         making.run("torture", "--only", "snapshot", "--seconds", "5", "--list")
     (call,) = became
-    assert os.path.basename(call[1]) == "torture" and os.path.isfile(call[1])
+    assert os.path.basename(call[1]) == "torture" and os.path.isfile(os.path.join(call[1], "__main__.py"))
     assert call[2:] == ["--only", "snapshot", "--seconds", "5.0", "--list"]
 
 
