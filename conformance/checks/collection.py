@@ -94,9 +94,11 @@ def check_44_gc_frees_what_nothing_protects(env: Env) -> None:
     env.jvs("gc", "run", "--plan-id", plan["plan_id"], cwd=root)
     visible = set(env.repo(root).visible())
     env.equal(visible, {ids[1], ids[3], ids[4]}, "what is left")
-    for gone in candidates:
-        env.check(not os.path.exists(f"{root}/.jvs/snapshots/{gone}"), f"the payload of {gone} is still there")
-        env.jvs("restore", gone, cwd=f"{root}/main", code=5)
+    for collected in candidates:
+        env.check(
+            not os.path.exists(f"{root}/.jvs/snapshots/{collected}"), f"the payload of {collected} is still there"
+        )
+        env.jvs("restore", collected, cwd=f"{root}/main", code=5)
     env.check("(collected)" in env.jvs("history", cwd=root).text, "history does not show what was collected")
     env.healthy(root)
     write(f"{root}/main/new", "x")

@@ -51,16 +51,16 @@ def check_38_readers_raise_no_false_alarms_beside_writers(env: Env) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    looks = 0
+    rounds = 0
     while writer.poll() is None:
         env.jvs("verify", "--all", cwd=root)
         listed = {d["snapshot_id"] for d in env.jvs("history", "--all", "--json", cwd=root).json()}
         env.check(set(ids) <= listed, "history lost an acknowledged snapshot")
         env.jvs("status", cwd=f"{root}/main")
-        looks += 1
+        rounds += 1
     errors = writer.stderr.read() if writer.stderr else b""
     env.equal(writer.returncode, 0, f"exit of the writer ({errors.decode()})")
-    env.check(looks > 2, "too few looks to say anything")
+    env.check(rounds > 2, "too few rounds to show anything")
     env.healthy(root)
 
 

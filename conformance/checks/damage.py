@@ -1,4 +1,4 @@
-"""The damage table: every control file, damaged in every way, is noticed by verify and doctor, and never followed."""
+"""The damage table: every control file, damaged in every way, is reported by verify and doctor, and never used."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def check_52_damaged_snapshots_are_not_used(env: Env) -> None:
             said = env.jvs(*words, cwd=f"{root}/main", code=None)
             env.check(said.code not in (0, 1, 70), f"a damaged snapshot was used: {said}")
         env.unchanged(f"{root}/main", before, what)
-        env.check(not os.path.exists(f"{root}/worktrees/x"), "a fork was left behind")
+        env.check(not os.path.exists(f"{root}/worktrees/x"), "a directory of the refused fork is left over")
 
     _table(env, origin, [f"descriptors/{ids[1]}.json", f"snapshots/{ids[1]}.READY"], probe)
 

@@ -15,8 +15,13 @@ def check_47_the_index_can_always_go(env: Env) -> None:
     write(f"{root}/main/later", "x")
     index = f"{root}/.jvs/index.sqlite"
     wanted = env.jvs("status", "--json", cwd=f"{root}/main").out
-    whole = read_file(index) if os.path.exists(index) else b""
-    for what, data in (("gone", None), ("empty", b""), ("garbage", b"\xff" * 8192), ("cut", whole[: len(whole) // 2])):
+    complete = read_file(index) if os.path.exists(index) else b""
+    for what, data in (
+        ("deleted", None),
+        ("empty", b""),
+        ("garbage", b"\xff" * 8192),
+        ("cut", complete[: len(complete) // 2]),
+    ):
         if os.path.lexists(index):
             os.unlink(index)
         if data is not None:
@@ -65,7 +70,7 @@ def check_48_links_do_not_lead_out(env: Env) -> None:
     env.run("rm", "-rf", f"{root}/main/dir")
     os.symlink(outside, f"{root}/main/dir")
     env.jvs("restore", first, cwd=f"{root}/main")
-    env.equal(os.listdir(outside), ["keep"], "names behind a link that was in the way of a restore")
+    env.equal(os.listdir(outside), ["keep"], "names in the target of a link that was in the way of a restore")
     env.equal(env.tree(f"{root}/main"), env.repo(root).visible()[first]["payload_root_hash"], "hash")
     env.healthy(root)
 

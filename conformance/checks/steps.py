@@ -1,4 +1,4 @@
-"""The twelve steps as separate programs: the pipeline, its crashes after every step, and each program by itself."""
+"""The steps of a snapshot as separate programs: the pipeline, a crash after every step, and each program alone."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def check_26_a_crash_after_each_step_is_settled_by_the_next_snapshot(env: Env) -
         _shown_pending(env, root, k)
         write(f"{root}/main/after", "after\n")
         made = env.snapshot(root, "after")
-        _settled_well(env, root, k, extra=1)
+        _recovered_well(env, root, k, extra=1)
         env.equal(env.config(root)["head_snapshot_id"], made, f"head after a crash after step {k}")
         shutil.rmtree(root)
 
@@ -70,7 +70,7 @@ def check_27_a_crash_after_each_step_is_repaired_by_doctor(env: Env) -> None:
     for k in range(len(PIPELINE) + 1):
         root = _crashed(env, origin, k)
         env.jvs("doctor", "--repair-runtime", cwd=root, code=None)
-        _settled_well(env, root, k, extra=0)
+        _recovered_well(env, root, k, extra=0)
         before = env.frozen(root)
         env.jvs("doctor", "--repair-runtime", cwd=root)
         env.unchanged(root, before, f"a second repair after step {k}")
@@ -87,9 +87,9 @@ def _crashed(env: Env, origin: str, k: int) -> str:
 
 def _shown_pending(env: Env, root: str, k: int) -> None:
     env.sound(root, recovered=False)
-    whole = k == len(PIPELINE)
+    complete = k == len(PIPELINE)
     listed = env.jvs("history", "--all", "--json", cwd=root).json()
-    env.equal(len(listed), 2 if whole else 1, f"snapshots in history after step {k}")
+    env.equal(len(listed), 2 if complete else 1, f"snapshots in history after step {k}")
     env.jvs("verify", "--all", cwd=root)
     pending = 2 <= k < len(PIPELINE)
     said = env.jvs("doctor", "--json", cwd=root, code=None)
@@ -99,7 +99,7 @@ def _shown_pending(env: Env, root: str, k: int) -> None:
     env.check("error" not in status, f"status after step {k}: {status}")
 
 
-def _settled_well(env: Env, root: str, k: int, *, extra: int) -> None:
+def _recovered_well(env: Env, root: str, k: int, *, extra: int) -> None:
     env.healthy(root)
     visible = env.repo(root).visible()
     notes = sorted(d["note"] for d in visible.values())
@@ -200,7 +200,7 @@ def check_31_a_held_lock_keeps_others_waiting(env: Env) -> None:
 def _until(env: Env, holds: Any, what: str) -> None:
     deadline = time.monotonic() + 20
     while not holds():
-        env.check(time.monotonic() < deadline, f"waited in vain for {what}")
+        env.check(time.monotonic() < deadline, f"timed out waiting for {what}")
         time.sleep(0.02)
 
 

@@ -132,7 +132,7 @@ def check_09_the_audit_chain_holds_from_end_to_end(env: Env) -> None:
     operations = [r["operation"] for r in env.repo(root).audit]
     env.equal(operations[-2:], ["audit_repair", "snapshot"], "records after a torn tail")
     kept = [n for n in os.listdir(f"{root}/.jvs/audit") if n.startswith("torn-")]
-    env.equal([read_file(f"{root}/.jvs/audit/{n}") for n in kept], [b'{"seq":99,"op'], "torn bytes set aside")
+    env.equal([read_file(f"{root}/.jvs/audit/{n}") for n in kept], [b'{"seq":99,"op'], "torn bytes kept")
     env.healthy(root)
 
 

@@ -2,7 +2,7 @@
 
 `posix`: each change that no sync has made durable is there or not, by itself; a write may also be torn, or leave
 zeros. A rename is one change, and changes of one name keep their order. `ordered`: ext4 with data=ordered, whose
-journal holds a prefix of the changes of names and attributes, while contents come when they like.
+journal holds a prefix of the changes of names and attributes, while contents are written at any time.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _subsets(
 
 
 def ordered(record: Record, _name: str, _randoms: int) -> Iterator[Choice]:
-    """Yield the states of a journal that orders names and attributes, and writes contents when it likes."""
+    """Yield the states of a journal that orders names and attributes, and writes contents at any time."""
     end = len(record.ops)
     for at in range(end + 1):
         for there in range(_journalled(record, at), at + 1) if at == end else [at]:

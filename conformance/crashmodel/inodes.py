@@ -48,7 +48,7 @@ class Op:
     Names: `link` (directory, name, inode), `unlink` (directory, name), `rename` (directory, name, directory, name,
     inode), `exchange` (directory, name, inode, directory, name, inode). Inodes: `data` (offset, bytes), `size`,
     `mode`, `owner`, `mtime`, `xattr` (name, value or None). `sync`: of one inode, or of everything (inode None);
-    `args[0]` says that attributes are left out. `path` is what a reader is told, relative to the root.
+    `args[0]` says that attributes are left out. `path` is for messages, relative to the root.
     """
 
     kind: str
@@ -160,7 +160,7 @@ class Tree:
             _change(self.inodes[op.inode], op, part)
 
     def digest(self, left_out: tuple[str, ...]) -> str:
-        """Return a hash of everything but times and what lies below some paths."""
+        """Return a hash of everything but times and what is below some paths."""
         hashed = hashlib.sha256()
         for path, number in self.paths().items():
             if not path.startswith(left_out):

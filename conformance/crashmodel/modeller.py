@@ -36,7 +36,7 @@ class Modeller(Bench):
         self.records: dict[str, Record] = {}
 
     def record(self, scenario: Scenario) -> Record:
-        """Run an operation once and note what it does. Errors: Failure when that cannot be told completely."""
+        """Run an operation once and note what it does. Errors: Failure when the recording is incomplete."""
         prepared = self.prepared.get(scenario.name) or self.prepare(scenario)
         with _memory(os.path.join(self.directory, "recorded")) as memory:
             copy_repository(prepared.base, os.path.join(memory, _PLACE))
@@ -73,7 +73,7 @@ class Modeller(Bench):
 
 
 def _forgotten(record: Record, tree: Tree) -> list[str]:
-    """Return what a crash after exit 0 took that no summary of the snapshots shows."""
+    """Return what a crash after exit 0 lost that no summary of the snapshots shows."""
     done = record.tree(Choice("", frozenset(range(len(record.ops)))))
     wanted, kept = (
         {path: each.inodes[number].data for path, number in each.paths().items() if path.startswith(_KEPT)}
@@ -85,7 +85,7 @@ def _forgotten(record: Record, tree: Tree) -> list[str]:
 
 @contextlib.contextmanager
 def _memory(directory: str) -> Iterator[str]:
-    """Mount an empty memory filesystem, and take it away again."""
+    """Mount an empty memory filesystem, and unmount it at the end."""
     os.makedirs(directory, exist_ok=True)
     namespace.mount_memory(directory)
     try:

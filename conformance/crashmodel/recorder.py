@@ -1,4 +1,4 @@
-"""Turns a supervised run into operations on inodes: what was written where, which names came and went, what was synced.
+"""Turns a supervised run into operations on inodes: writes, names made and removed, syncs.
 
 A call is seen at its entry. Whether it will succeed is decided from the tree as all calls before left it; at the end
 `finish` compares that tree with the disk, so that a call that was not understood cannot go unnoticed.
@@ -38,7 +38,7 @@ class Recorder:
     """Give `see` to the supervisor as the callback of every call below `root`; then `finish`, and read `ops`.
 
     `before` is the tree at the start; `born` holds the inodes that were made, as they were when they were new.
-    Paths are said relative to `shown`.
+    Paths are shown relative to `shown`.
     """
 
     def __init__(self, root: str, shown: str) -> None:
@@ -90,7 +90,7 @@ class Recorder:
         return self.now.find(self._relative(path)) if inside else None
 
     def _open_file(self, event: supervise.Event, fd: int, which: int = 0) -> int | None:
-        """Return the inode of an open file, or None when its last name is gone."""
+        """Return the inode of an open file, or None when its last name was removed."""
         if os.stat(f"/proc/{event.pid}/fd/{fd & 0xFFFFFFFF}").st_nlink == 0:
             return None
         return self._find(event.paths[which])
@@ -147,7 +147,7 @@ class Recorder:
 
     @_for("copy_file_range", "sendfile")
     def _copied(self, event: supervise.Event, args: list[int]) -> None:
-        """Bytes that the kernel copies: from where the source stands now, for as long as it is."""
+        """Bytes that the kernel copies: from the offset of the source, to its end."""
         if event.name == "sendfile":
             source, target, size, at, to = args[1], args[0], args[3], args[2], 0
         else:
@@ -253,7 +253,7 @@ class Recorder:
 
 
 def _arguments(pid: int) -> list[int]:
-    """Return the six arguments of the call at whose entry a thread stands. Source: proc_pid_syscall(5)."""
+    """Return the six arguments of the call at whose entry a thread is stopped. Source: proc_pid_syscall(5)."""
     with open(f"/proc/{pid}/syscall") as file:
         return [int(word, 16) for word in file.read().split()[1:7]]
 

@@ -1,7 +1,7 @@
-"""Runs one command in the middle of another: the first is stopped, the second runs completely, the first goes on.
+"""Runs one command in the middle of another: the first is stopped, the second runs completely, the first continues.
 
 The first command is stopped before each of its calls that change something; there the second one runs from its start
-to its end, waiting for no lock; then the first goes on. What both said and what they left must be what one of the
+to its end, waiting for no lock; then the first continues. What both reported and what they left must be what one of the
 two orders without any overlap gives, or what the first alone gives when the second was refused because of a lock.
 Nothing may be left over, and the next snapshot must hold the worktree as it is.
 """
@@ -26,7 +26,7 @@ from torture.verdict import Verdict
 
 OPERATIONS = ("snapshot", "restore", "fork", "gc", "gc-newer", "doctor", "repair", "verify")
 PLACES = ("one", "two")
-_GATHERS = ("gc", "gc-newer")
+_COLLECTS = ("gc", "gc-newer")
 BUSY = "EBUSY"
 _CLASS = re.compile(r"\bE_[A-Z_]+")
 _TIMEOUT_SECONDS = 60.0
@@ -181,16 +181,16 @@ class Interleaver(Bench):
         root, orders = _root(env), self.orders[point.pair].endings
         ending = (_ending(first), _ending(came[0]), _left(env))
         if ending[1] == BUSY and oracle.state(root)["intents"]:
-            # The second was past the point of giving up when it met a lock that the first held where it stood: it is
-            # half done then, as after a crash, and whoever settles it decides.
+            # The second was past its last point of aborting when it needed a lock that the stopped first one holds:
+            # it is half done, as after a crash, and recovery decides.
             env.jvs("doctor", "--repair-runtime", cwd=root)
             ending = (ending[0], BUSY, _left(env))
             orders = [(one, BUSY, left) for one, _, left in orders]
         if ending not in orders:
             found.append(f"neither order leads here: {apart(ending, orders)}")
             found += [str(said) for said in (first, came[0]) if said.code]
-        gathers = point.pair.first in _GATHERS or point.pair.second in _GATHERS
-        expect = oracle.Expect(snapshots=self.snapshots, gone={self.ids[0]} if gathers else set())
+        collects = point.pair.first in _COLLECTS or point.pair.second in _COLLECTS
+        expect = oracle.Expect(snapshots=self.snapshots, gone={self.ids[0]} if collects else set())
         found += [str(violation) for violation in oracle.check_repository(root, expect=expect, recovered=True)]
         try:
             env.jvs("snapshot", "after", cwd=f"{root}/main")
@@ -228,9 +228,9 @@ def _ending(said: Result) -> str:
 
 def apart(got: tuple[str, str, dict[str, Any]], allowed: list[tuple[str, str, dict[str, Any]]]) -> str:
     """Return how an ending differs from each allowed one."""
-    said = []
+    lines = []
     for wanted in allowed:
         keys = [key for key in {**wanted[2], **got[2]} if wanted[2].get(key) != got[2].get(key)]
         what = [f"{key}: got {got[2].get(key)}, wanted {wanted[2].get(key)}" for key in keys]
-        said.append(f"{got[:2]} is not {wanted[:2]}" if got[:2] != wanted[:2] else "; ".join(what))
-    return " OR ".join(said)
+        lines.append(f"{got[:2]} is not {wanted[:2]}" if got[:2] != wanted[:2] else "; ".join(what))
+    return " OR ".join(lines)

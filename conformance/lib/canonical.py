@@ -9,7 +9,7 @@ MAX_DEPTH = 64
 
 
 class Malformed(ValueError):
-    """Bytes that are not what the format says they are."""
+    """Bytes that break the format."""
 
 
 def json_encode(value: Any) -> bytes:
@@ -38,7 +38,7 @@ def _refuse_floats(value: Any, depth: int = 0) -> None:
 
 
 def _refuse_depth(data: bytes) -> None:
-    """Refuse deep nesting before the parser recurses: how deep that may go depends on who imported us."""
+    """Refuse deep nesting before the parser recurses: the parser's own limit depends on its caller."""
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return
     depth, quoted, escaped = 0, False, False
@@ -80,7 +80,7 @@ def json_object(data: bytes) -> dict[str, Any]:
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise Malformed("a key stands twice")
+        raise Malformed("a duplicate key")
     return result
 
 

@@ -1,4 +1,4 @@
-"""What every check gets: the program to judge, a fresh directory, isolation, and words for what must hold."""
+"""What every check gets: the program to judge, a fresh directory, isolation, and methods for what must be true."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class Env:
     def refused(self, wanted: str, exit_code: int, *words: str, **options: Any) -> dict[str, Any]:
         """Run `jvs WORD ...` twice, as text and with --json: both must fail with the class and the exit status.
 
-        The repository must be as before; the caller looks at that.
+        The repository must be as before; the caller checks that.
         """
         said = self.jvs(*words, code=exit_code, **options)
         self.check(f": {wanted}: " in said.errors, f"stderr does not name {wanted}: {said}")
@@ -184,7 +184,7 @@ class Env:
     # --- repositories ---
 
     def repository(self, name: str = "repo", *, files: bool = True) -> str:
-        """Make a repository, with a few files in main unless told otherwise; return its root."""
+        """Make a repository, with a few files in main unless `files` is false; return its root."""
         self.jvs("init", name)
         root = os.path.join(self.work, name)
         if files:
@@ -235,7 +235,7 @@ class Env:
         self.sound(root)
         self.jvs("verify", "--all", cwd=root)
         said = self.jvs("doctor", "--strict", cwd=root)
-        self.check("Repository is healthy." in said.text, f"doctor does not say so: {said}")
+        self.check("Repository is healthy." in said.text, f"doctor does not report it: {said}")
 
     def noticed(self, root: str, what: str, *, codes: Iterable[int] | None = None) -> None:
         """Fail unless verify --all and doctor, as text and as JSON, all refuse to call the repository good."""

@@ -12,8 +12,8 @@ from lib.violations import Violation
 def check_audit(repo: Repo, found: list[Violation]) -> None:
     """Each visible snapshot has one record with its checksum; records name what is there; descriptors anchor it."""
     if not repo.audit_ok:
-        return  # said already; what follows would only repeat it
-    visible, pending, gone = repo.visible(), repo.pending(), repo.collected()
+        return  # reported already; what follows would only repeat it
+    visible, pending, collected = repo.visible(), repo.pending(), repo.collected()
     records: dict[str, list[dict[str, Any]]] = {}
     hashes = {genesis_hash(repo.repo_id): -1} | {r["record_hash"]: r["seq"] for r in repo.audit}
     for record in repo.audit:
@@ -21,7 +21,7 @@ def check_audit(repo: Repo, found: list[Violation]) -> None:
             records.setdefault(str(record["target"]), []).append(record)
     events = [record["event_id"] for record in repo.audit]
     twice = sorted({event for event in events if events.count(event) > 1})
-    found += [Violation("I7", "audit", f"event {event} stands twice") for event in twice]
+    found += [Violation("I7", "audit", f"event {event} is there twice") for event in twice]
     for snapshot_id, descriptor in visible.items():
         mine = records.get(snapshot_id, [])
         if len(mine) != 1:
@@ -29,24 +29,26 @@ def check_audit(repo: Repo, found: list[Violation]) -> None:
             continue
         recorded = mine[0]["details"].get("descriptor_checksum")
         if recorded != descriptor["descriptor_checksum"]:
-            found.append(Violation("I7", f"snapshots/{snapshot_id}", "audit record and descriptor disagree"))
+            found.append(Violation("I7", f"snapshots/{snapshot_id}", "audit record and descriptor differ"))
         anchor = hashes.get(descriptor["audit_head"])
         if anchor is None:
             found.append(Violation("I8", f"descriptors/{snapshot_id}.json", "audit_head is no record: the log was cut"))
         elif anchor >= mine[0]["seq"]:
             found.append(Violation("I8", f"descriptors/{snapshot_id}.json", "audit_head is later than its own record"))
     collecting = any(intent is None or intent.get("operation") == "gc_run" for intent in repo.intents.values())
-    for snapshot_id, stone in repo.tombstones.items():
-        done = stone is not None and stone.get("gc_state") == "committed"
-        if done and not collecting and snapshot_id not in gone:
-            found.append(Violation("I7", f"gc/tombstones/{snapshot_id}.json", "was collected, and no record says so"))
+    for snapshot_id, tombstone in repo.tombstones.items():
+        done = tombstone is not None and tombstone.get("gc_state") == "committed"
+        if done and not collecting and snapshot_id not in collected:
+            found.append(
+                Violation("I7", f"gc/tombstones/{snapshot_id}.json", "was collected, and no record of it is in the log")
+            )
     for snapshot_id in records:
-        if snapshot_id not in {*visible, *pending, *gone, *repo.tombstones}:
+        if snapshot_id not in {*visible, *pending, *collected, *repo.tombstones}:
             found.append(Violation("I7", "audit", f"names snapshot '{snapshot_id}', which is not there"))
 
 
 def check_heads(repo: Repo, found: list[Violation]) -> None:
-    """Each worktree names the event that last moved its head: it stands in the log, and says the same head."""
+    """Each worktree names the event that last moved its head: it is in the log, with the same head."""
     records = {record["event_id"]: record for record in repo.audit}
     pending = {str((i or {}).get("audit", {}).get("event_id")) for i in repo.intents.values()}
     for name, config in repo.configs.items():
@@ -62,14 +64,14 @@ def check_heads(repo: Repo, found: list[Violation]) -> None:
             said = {"head": record["target"], "latest": record["target"]}
         has = {key: config[f"{key}_snapshot_id"] for key in ("head", "latest")}
         if said is not None and said != has:
-            found.append(Violation("I11", where, f"is at {has}; the event that moved it says {said}"))
+            found.append(Violation("I11", where, f"is at {has}; the event that moved it has {said}"))
 
 
 def check_journals(repo: Repo, found: list[Violation]) -> None:
-    """Each operation that is done and can be undone has its record, behind the one that it began after."""
+    """Each operation that is done and can be undone has its record, after the one that it began after."""
     for operation_id, journal in repo.journals.items():
         if journal is None or operation_id in repo.intents or journal["undone_by"] == operation_id:
-            continue  # in flight, or given up with what somebody wrote meanwhile kept aside
+            continue  # in flight, or aborted, with what was written meanwhile kept
         where = f"undo/{operation_id}/op.json"
         mine = [record for record in repo.audit if record["seq"] > journal["seq"] and _is_of(record, journal)]
         if len(mine) != 1 and not (mine and journal["kind"] != "restore"):
@@ -81,7 +83,7 @@ def check_journals(repo: Repo, found: list[Violation]) -> None:
             found.append(Violation("I7", where, f"and its audit record disagree about {differs}"))
         of = repo.journals.get(journal["of"] or "")
         if of is not None and of["undone_by"] != operation_id:
-            found.append(Violation("I15", where, f"took '{journal['of']}' back, which says {of['undone_by']}"))
+            found.append(Violation("I15", where, f"is an undo of '{journal['of']}', which names {of['undone_by']}"))
 
 
 def _is_of(record: dict[str, Any], journal: dict[str, Any]) -> bool:

@@ -1,6 +1,6 @@
-"""Mounts that only this process and its children see, and that go away with them.
+"""Mounts that only this process and its children see, and that end with them.
 
-Root gets a mount namespace of its own; anybody else a user namespace as well, in which they are root.
+Root gets a mount namespace of its own; other users a user namespace as well, in which they are root.
 Source: mount_namespaces(7), user_namespaces(7).
 """
 
@@ -15,7 +15,7 @@ _MNT_DETACH = 2
 
 
 def enter() -> None:
-    """Leave the namespace of everybody else. Errors: OSError. Not in a process with threads."""
+    """Enter a mount namespace of our own. Errors: OSError. Not in a process with threads."""
     uid, gid = os.geteuid(), os.getegid()
     _call("unshare", _CLONE_NEWNS if uid == 0 else _CLONE_NEWNS | _CLONE_NEWUSER)
     if uid != 0:

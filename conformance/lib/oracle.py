@@ -37,7 +37,7 @@ def check_repository(path: str, *, expect: Expect | None = None, recovered: bool
         check_journals(repo, found)
     _kept_bytes(repo, expect, found, trees)
     if repo.root_extras:
-        found.append(Violation("I10", ", ".join(repo.root_extras), "does not belong beside .jvs, main, worktrees"))
+        found.append(Violation("I10", ", ".join(repo.root_extras), "does not belong next to .jvs, main, worktrees"))
     if expect.outside is not None:
         now = outside_of(path)
         changed = sorted(n for n in {*now, *expect.outside} if now.get(n) != expect.outside.get(n))
@@ -77,7 +77,7 @@ def _kept_bytes(repo: Repo, expect: Expect, found: list[Violation], trees: dict[
     missing = expect.contents - stored_contents(repo, trees)
     if missing:
         shown = ", ".join(sorted(digest.hex()[:12] for _, digest in missing)[:5])
-        found.append(Violation("bytes", ".", f"{len(missing)} contents a user wrote are nowhere: {shown}"))
+        found.append(Violation("bytes", ".", f"{len(missing)} contents that a user wrote are nowhere: {shown}"))
 
 
 def stored_contents(repo: Repo, trees: dict[str, Tree] | None = None) -> set[tuple[int, bytes]]:
@@ -104,7 +104,7 @@ def _at_rest(repo: Repo, found: list[Violation]) -> None:
 
 
 def outside_of(path: str) -> dict[str, str]:
-    """Return what lies beside a repository, each name with a hash of its content."""
+    """Return what is next to a repository, each name with a hash of its content."""
     path = os.path.realpath(path)
     parent, own = os.path.split(path)
     result = {}
@@ -121,7 +121,7 @@ def outside_of(path: str) -> dict[str, str]:
 
 
 def state(path: str) -> dict[str, Any]:
-    """Return a summary that two runs can be compared by: no times, and nothing that changes by looking."""
+    """Return a summary that two runs can be compared by: no times, and nothing that reading changes."""
     repo = read_repository(path)
     visible = repo.visible()
     shown = ("parent_id", "worktree_name", "note", "tags", "payload_root_hash")

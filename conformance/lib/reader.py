@@ -94,7 +94,7 @@ class Repo:
         return found
 
     def collected(self) -> set[str]:
-        """Return the snapshots that the audit log says were collected."""
+        """Return the snapshots that the audit log records as collected."""
         return {i for record in self.audit if record["operation"] == "gc_run" for i in ids_in(record["details"])}
 
     def effective(self, snapshot_id: str | None) -> str | None:
@@ -258,7 +258,7 @@ def _tombstones(repo: Repo) -> None:
 
 
 def _journals(repo: Repo) -> None:
-    """Read what each operation below `undo/` says of itself; one without `op.json` is being begun or cleared away."""
+    """Read the journal of each operation below `undo/`; one without `op.json` is being started or removed."""
     for operation_id in repo.undo:
         home = f"undo/{operation_id}"
         if not os.path.lexists(os.path.join(repo.jvs, home, "op.json")):
@@ -287,7 +287,7 @@ def _journal(repo: Repo, home: str, operation_id: str, record: dict[str, Any]) -
 
 
 def _audit(repo: Repo) -> None:
-    """Read the whole chain across rotated files and recompute every hash."""
+    """Read the complete chain across rotated files and recompute every hash."""
     names = _names(repo, "audit")
     rotated = sorted(n for n in names if n.startswith("audit-") and n.endswith(".jsonl"))
     repo.debris += [

@@ -162,7 +162,7 @@ def check_audit_record(record: Any) -> str:
 
 
 def ids_in(value: Any) -> list[str]:
-    """Return every snapshot id that stands anywhere in a JSON value."""
+    """Return every snapshot id anywhere in a JSON value."""
     if isinstance(value, str):
         return [value] if ID.match(value) else []
     if isinstance(value, dict):

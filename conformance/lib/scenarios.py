@@ -1,4 +1,4 @@
-"""The operations that are interrupted: for each, how the repository looks before and what is run."""
+"""The operations that are interrupted: for each, the state of the repository before, and the command that is run."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Words = tuple[str, ...]
 class Scenario:
     """One operation. `build` makes `work/repo` and returns the command's words; `cwd` is relative to `work`.
 
-    `loses` says that the operation lets go of bytes on purpose; `gone` that it makes snapshots go; `repairs` that
-    what a crash leaves of it is harmless and stays until a repair (it takes no lock under which others could tidy).
+    `loses`: the operation deletes bytes on purpose; `gone`: it deletes snapshots; `repairs`: what a crash leaves of
+    it is harmless and stays until a repair (it takes no lock under which others could clean up).
     """
 
     name: str

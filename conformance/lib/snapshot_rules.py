@@ -30,7 +30,7 @@ def check_visible(repo: Repo, found: list[Violation], trees: dict[str, Tree]) ->
                 found.append(Violation("I5", where, f"READY and descriptor disagree in {wrong}"))
         tree = trees[snapshot_id] = hash_tree(os.path.join(repo.jvs, where))
         if tree.root_hash != descriptor["payload_root_hash"]:
-            what = f"payload hashes to {tree.root_hash}, descriptor says {descriptor['payload_root_hash']}"
+            what = f"payload hashes to {tree.root_hash}, the descriptor has {descriptor['payload_root_hash']}"
             found.append(Violation("I1", where, what))
         elif tree.counts() != {key: descriptor["payload"][key] for key in tree.counts()}:
             found.append(Violation("I5", where, f"counts are {tree.counts()}, not {descriptor['payload']}"))
@@ -45,7 +45,7 @@ def check_visible(repo: Repo, found: list[Violation], trees: dict[str, Tree]) ->
 
 
 def _collecting(repo: Repo) -> set[str]:
-    """Return the snapshots that gc has marked: they may be half gone."""
+    """Return the snapshots that gc has marked: they may be half deleted."""
     named = {i for i, t in repo.tombstones.items() if t is None or t.get("gc_state") != "committed"}
     for intent in repo.intents.values():
         if intent is not None and str(intent.get("operation", "")).startswith("gc"):
@@ -74,7 +74,7 @@ def check_lineage(repo: Repo, expect: Expect, found: list[Violation]) -> None:
             found.append(Violation("I6", f"descriptors/{snapshot_id}.json", f"parent '{parent}' is {state}"))
         while parent in visible:
             if parent in seen:
-                found.append(Violation("I6", f"descriptors/{snapshot_id}.json", "its ancestors form a circle"))
+                found.append(Violation("I6", f"descriptors/{snapshot_id}.json", "its ancestors form a cycle"))
                 break
             seen.add(parent)
             parent = visible[parent]["parent_id"]

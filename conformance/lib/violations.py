@@ -23,9 +23,9 @@ class Violation(NamedTuple):
 class Expect:
     """What the caller knows that the disk alone does not say.
 
-    `snapshots`: root hashes of acknowledged snapshots, by id. `gone`: those that were collected on purpose.
+    `snapshots`: root hashes of acknowledged snapshots, by id. `gone`: those that were deleted on purpose.
     `worktrees`: allowed trees of each worktree (a mixture of them passes only while an intent is pending).
-    `contents`: kinds and digests of everything the user had written (invariant 5); `outside`: what lay beside the
+    `contents`: kinds and digests of everything the user had written (invariant 5); `outside`: what was next to the
     repository. `linear`: every visible snapshot of a worktree must be an ancestor of its latest.
     """
 

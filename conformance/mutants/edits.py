@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Drop:
-    """Take `lines` lines out of a file of the package, from the only one that holds `text`; `pass` stands there."""
+    """Replace `lines` lines of a file of the package by `pass`, from the only one that contains `text`."""
 
     file: str
     text: str
@@ -16,7 +16,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Swap:
-    """Put `new` in the place of `old`, which stands in the file once."""
+    """Replace `old`, which is in the file once, by `new`."""
 
     file: str
     old: str
@@ -25,7 +25,7 @@ class Swap:
 
 @dataclass(frozen=True)
 class Mutant:
-    """One wrong program. `judges` are asked in their order; `equivalent` says why none of them can notice."""
+    """One wrong program. `judges` are asked in their order; `equivalent` is the reason why none of them can notice."""
 
     name: str
     what: str

@@ -3,8 +3,8 @@
 A mutant is a patch on a copy of the installed package; the installation itself is never touched. The judges are the
 programs of this suite: `KIND:OPERATION` is `torture` with that kind of interruption, `model:OPERATION` the crash
 states of `crashmodel`, `interleave:FIRST+SECOND/PLACE` a pair of `interleave`, `check:PATTERN` checks of `run`. One
-that no proof can tell from the right program says why; it is judged all the same, and being caught would be an error
-of the list.
+that no proof can tell from the right program has a reason in the list; it is judged all the same, and being caught
+would be an error of the list.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SUITE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class Stale(Exception):
-    """A patch that does not fit the program any more."""
+    """A patch that does not apply to the program any more."""
 
 
 class Copy:
@@ -58,8 +58,8 @@ class Copy:
             "import jvs, jvs.plumbing, jvs.porcelain\n"
             "print(json.dumps({m.__name__: m.__path__[0] for m in (jvs, jvs.plumbing, jvs.porcelain)}))"
         )
-        beside = os.path.join(os.path.dirname(bin_dir), "lib")
-        places = [beside] if os.path.isdir(os.path.join(beside, "jvs")) else []
+        library = os.path.join(os.path.dirname(bin_dir), "lib")
+        places = [library] if os.path.isdir(os.path.join(library, "jvs")) else []
         done = subprocess.run(
             [self.interpreter, "-c", code, *places], capture_output=True, text=True, check=True, cwd="/"
         )
@@ -77,7 +77,7 @@ class Copy:
         os.chmod(target, 0o755)
 
     def check(self) -> None:
-        """Make sure that the scripts load the copy: a mutant that nobody runs would survive. Errors: Stale."""
+        """Check that the scripts load the copy: a mutant that is never run would survive. Errors: Stale."""
         path = os.path.join(self.package, "__init__.py")
         with open(path, encoding="utf-8") as file:
             text = file.read()
@@ -161,7 +161,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def run(mutant: Mutant, bin_dir: str, directory: str, seconds: float) -> dict[str, Any]:
-    """Make one wrong program and let its judges look at it. Shape: name, what, status, by, why, seconds."""
+    """Make one wrong program and run its judges on it. Shape: name, what, status, by, why, seconds."""
     began = time.monotonic()
     place = tempfile.mkdtemp(prefix=mutant.name + "-", dir=directory)
     os.chmod(place, 0o755)

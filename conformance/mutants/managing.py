@@ -129,7 +129,7 @@ COLLECTING = (
     ),
     Mutant(
         "gc-descriptors-not-synced",
-        "payloads move before their descriptors are durably gone",
+        "payloads move before their descriptors are durably deleted",
         (
             Drop("gc_take.py", "durable.fsync_dir(layout.descriptors)  # or a crash"),
             Swap(
@@ -157,7 +157,7 @@ COLLECTING = (
 ERRORS = (
     Mutant(
         "short-writes-taken-for-whole",
-        "a short write is taken for a whole one",
+        "a short write is taken for a complete one",
         (
             Swap(
                 "durable.py", "    while view:\n        view = view[os.write(fd, view) :]\n", "    os.write(fd, view)\n"

@@ -19,7 +19,7 @@ def _order(*steps: str) -> Swap:
 
 _LOAD = 'pending = intent.load(store.layout, record["snapshot_id"])\n'
 _WRITE = "    intent.write(store.layout, pending)\n"
-_WITHOUT_INTENT = (  # the steps pass the intent on in memory, so that its file may be gone
+_WITHOUT_INTENT = (  # the steps pass the intent on in memory, so that its file may be missing
     Swap("publish.py", _LOAD + "    worktree.move_head(", 'pending = record["pending"]\n    worktree.move_head('),
     Swap("publish.py", _LOAD + '    record["audit_hash"]', 'pending = record["pending"]\n    record["audit_hash"]'),
 )
@@ -50,7 +50,7 @@ PUBLISHING = (
         "the audit record comes before the head moves",
         (_ANY_ORDER, _order(_RENAME, _AUDIT, _HEAD, _CLEAR)),
         ("kill:snapshot", "model:snapshot"),
-        "both lie between the intent and its removal, and settling does whichever is missing",
+        "both are between the intent and its removal, and recovery does whichever is missing",
     ),
     Mutant(
         "clear-before-audit",
@@ -96,7 +96,7 @@ PUBLISHING = (
     ),
     Mutant(
         "barrier-after-rename",
-        "the barrier comes behind the renames",
+        "the barrier comes after the renames",
         (_ANY_ORDER, Swap("publish.py", _SYNC, "    " + _RENAME + _SYNC), _order(_HEAD, _AUDIT, _CLEAR)),
         _MODEL,
     ),
@@ -175,13 +175,13 @@ PUBLISHING = (
     ),
     Mutant(
         "clear-not-synced",
-        "the removal of the intent is not durable when success is said",
+        "the removal of the intent is not durable when success is reported",
         (Drop("intent.py", "durable.fsync_dir(layout.intents)"),),
         _MODEL,
     ),
     Mutant(
         "roll-back-not-synced",
-        "what a roll-back removes may come back when its intent has gone",
+        "what a roll-back removes may come back when its intent is removed",
         (Drop("publish.py", "durable.fsync_dir(layout.descriptors)  # or a crash brings back", 2),),
         ("model:snapshot-rolls-back",),
     ),

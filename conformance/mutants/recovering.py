@@ -10,7 +10,7 @@ _KILL, _MODEL = ("kill:snapshot",), ("model:snapshot",)
 RECOVERING = (
     Mutant(
         "no-settling",
-        "nobody settles what died",
+        "nothing recovers what died",
         (Swap("store.py", "if not os.listdir(self.layout.intents):", "if True:"),),
         _KILL,
     ),
@@ -58,13 +58,13 @@ RECOVERING = (
     ),
     Mutant(
         "settling-appends-twice",
-        "settling does not look whether the audit record is there already",
+        "recovery does not check whether the audit record is there already",
         (Swap("audit.py", "            if after_seq is not None:\n", "            if False:\n"),),
         _KILL,
     ),
     Mutant(
         "torn-tail-kept",
-        "a torn last line of the log is not set aside",
+        "a torn last line of the log is not moved away",
         (Swap("audit.py", "            if torn:\n", "            if False:\n"),),
         _MODEL,
     ),

@@ -43,7 +43,7 @@ RESTORING = (
     ),
     Mutant(
         "restore-not-synced",
-        "a restore says that it is done before the files are durable",
+        "a restore reports success before the files are durable",
         (Swap("apply.py", "apply_dirs(after=True)\n        self.work.sync()\n", "apply_dirs(after=True)\n"),),
         ("model:restore",),
     ),
@@ -97,13 +97,13 @@ RESTORING = (
     ),
     Mutant(
         "restore-does-all-again",
-        "settling a restore does not look what was done already",
+        "recovery of a restore does not check what was done already",
         (Swap("apply.py", "if not recovery.was_done(self.work, i)]", "if True]"),),
         ("kill:restore", "kill:undo"),
     ),
     Mutant(
         "restore-forgets-head",
-        "settling a restore leaves the head where it was",
+        "recovery of a restore leaves the head where it was",
         (
             Swap(
                 "restore.py",

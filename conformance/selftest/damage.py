@@ -63,7 +63,7 @@ def test_config_damage() -> None:
 
 
 def test_event_damage() -> None:
-    """A head and the event that moved it agree, and the event stands in the log."""
+    """A head and the event that moved it agree, and the event is in the log."""
     latest = {"head_snapshot_id": IDS[1], "latest_snapshot_id": IDS[1]}
     expect_violation("I8", lambda r: save_config(r, **latest, event_id=event_of(9)))
     expect_violation("I11", lambda r: save_config(r, **latest, event_id=event_of(2)))
@@ -72,7 +72,7 @@ def test_event_damage() -> None:
 
 
 def test_journal_damage() -> None:
-    """What an operation says of itself below `undo/` and its record agree."""
+    """What an operation records of itself below `undo/` and its record agree."""
     with repository() as root:
         operate(root)
         assert oracle.check_repository(root, recovered=True) == []
@@ -125,7 +125,7 @@ def test_audit_damage() -> None:
     expect_violation("I14", lambda r: keep(r, [*log(r), b'{"torn']), recovered=True)
     with repository() as root:
         keep(root, [*log(root), b'{"torn'])
-        assert oracle.check_repository(root) == [], "a torn tail before settling is no violation"
+        assert oracle.check_repository(root) == [], "a torn tail before recovery is no violation"
         keep(root, [*log(root)[:-2], b"\n"])
         assert oracle.check_repository(root) != []
 
@@ -154,12 +154,12 @@ def test_debris() -> None:
     with repository() as root:
         pending(root)
         save_config(root, head_snapshot_id=other, latest_snapshot_id=other, event_id=event_of(4))
-        assert oracle.check_repository(root) == [], "debris that an intent names is no violation before settling"
+        assert oracle.check_repository(root) == [], "debris that an intent names is no violation before recovery"
         assert oracle.state(root)["heads"] == {"main": IDS[1]}
 
 
 def test_expectations() -> None:
-    """What the caller knows is held against the disk."""
+    """What the caller knows is compared with the disk."""
     with repository() as root:
         main = hash_tree(f"{root}/main")
         hashes = {i: s["payload_root_hash"] for i, s in oracle.state(root)["snapshots"].items()}

@@ -102,7 +102,7 @@ def save_descriptor(root: str, descriptor: dict[str, Any]) -> None:
 
 
 def save_audit(root: str, chain: list[dict[str, Any]]) -> None:
-    """Write the whole log."""
+    """Write the complete log."""
     write(f"{root}/.jvs/audit/audit.jsonl", b"".join(canonical.json_encode(r) + b"\n" for r in chain))
 
 
@@ -132,7 +132,7 @@ def expect_violation(invariant: str, damage: Callable[[str], object], **options:
 
 
 def edit(root: str, path: str, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change a JSON file in place, without mending any checksum."""
+    """Change a JSON file in place, without repairing any checksum."""
     full = os.path.join(root, ".jvs", path)
     value = canonical.json_object(reader.read_file(full))
     change(value)

@@ -93,7 +93,7 @@ _CONTINUE = 1
 
 
 class Notification(NamedTuple):
-    """A call that stands at its entry and waits for an answer."""
+    """A call that is stopped at its entry and waits for an answer."""
 
     ident: int
     pid: int
@@ -173,7 +173,7 @@ _names: dict[int, str] = {}
 
 
 def receive(listener: int) -> Notification | None:
-    """Return the next call that waits, or None when its process went away meanwhile."""
+    """Return the next call that waits, or None when its process has ended meanwhile."""
     if not _names:
         _names.update(numbers())
     buffer = bytearray(_NOTIFICATION.size)
@@ -188,7 +188,7 @@ def receive(listener: int) -> Notification | None:
 
 
 def answer(listener: int, ident: int, *, error: int = 0, value: int | None = None) -> bool:
-    """Let the call go on, or end it with an errno or a value; False when the process is gone."""
+    """Let the call continue, or end it with an errno or a value; False when the process has ended."""
     if error:
         data = _RESPONSE.pack(ident, 0, -error, 0)
     elif value is not None:

@@ -1,9 +1,9 @@
-"""A process that has loaded the program under judgement, and forks for each run of it: a run then costs no start-up.
+"""A process that has loaded the program under test, and forks for each run of it: a run then costs no start-up.
 
 Most of a short command is the start of its interpreter. `Standby` starts the program's own interpreter once, lets it
-load the console script and all modules behind it, and asks it for one child per run: with the words, the directory,
-the environment and the streams of that run. Nothing of one run reaches the next. `torture` compares the calls of
-runs that were started both ways and starts every run anew where they differ.
+load the console script and all modules of its package, and asks it for one child per run: with the words, the
+directory, the environment and the streams of that run. Nothing of one run reaches the next. `torture` compares the
+calls of runs that were started both ways, and where they differ it starts a new process for each run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "standby_serv
 
 
 class Standby:
-    """The parent's side: one server process, one run at a time. Errors: OSError when it cannot be had."""
+    """The parent's side: one server process, one run at a time. Errors: OSError when it cannot be started."""
 
     def __init__(self, program: str) -> None:
         """Load a console script; it must name its Python interpreter in its first line and define `main`."""
@@ -55,7 +55,7 @@ class Standby:
         stdio: tuple[int, int, int],
         supervise: socket.socket | None = None,
     ) -> int:
-        """Begin a run and return its process id, which is its group as well.
+        """Start a run and return its process id, which is its group as well.
 
         With `supervise` the child installs the filter and sends its listener there.
         """
@@ -64,18 +64,18 @@ class Standby:
         self.sock.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
         answer = self.sock.recv(64)
         if not answer:
-            raise OSError("the process on standby is gone")
+            raise OSError("the process on standby has ended")
         return int(answer)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Return the exit status of the run that was begun, negative for a signal. Errors: TimeoutError."""
+        """Return the exit status of the run that was started, negative for a signal. Errors: TimeoutError."""
         self.sock.settimeout(timeout)
         try:
             answer = self.sock.recv(64)
         finally:
             self.sock.settimeout(None)
         if not answer:
-            raise OSError("the process on standby is gone")
+            raise OSError("the process on standby has ended")
         return int(answer)
 
     def run(

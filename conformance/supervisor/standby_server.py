@@ -80,7 +80,7 @@ def _receive(sock: socket.socket) -> tuple[bytes, list[int]]:
 
 
 def _become(main: Any, request: dict[str, Any], fds: list[int]) -> NoReturn:
-    """Be one run: nothing here comes back."""
+    """Become one run; does not return."""
     code = 127
     try:
         os.setsid()

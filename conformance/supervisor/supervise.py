@@ -92,7 +92,7 @@ def run(
 ) -> Outcome:
     """Run a command under supervision and wait for it and all its children. Errors: seccomp.Unsupported.
 
-    With `lie` every sync is answered with success and not done: a harness that then finds nothing proves nothing.
+    With `lie` every sync is answered with success and not done: a suite that then finds nothing proves nothing.
     With `standby` the run is a fork of that process, which must have loaded the same program.
     """
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -179,7 +179,7 @@ class _Watch:
         self.dead = False
 
     def follow(self, pidfd: int, status: Callable[[], int]) -> Outcome:
-        """Answer calls until all processes are gone; `status` reaps the first one."""
+        """Answer calls until all processes have ended; `status` reaps the first one."""
         poll = select.poll()
         poll.register(self.listener, select.POLLIN)
         poll.register(pidfd, select.POLLIN)
@@ -250,7 +250,7 @@ class _Watch:
         return self._shorten(note)
 
     def _shorten(self, note: seccomp.Notification) -> bool:
-        """Do the first half of a write ourselves, on the same open file, and say so."""
+        """Do the first half of a write ourselves, on the same open file, and answer with its size."""
         size = note.args[2] // 2
         if size == 0:
             return False
@@ -263,7 +263,7 @@ class _Watch:
         return seccomp.answer(self.listener, note.ident, value=done) or True
 
     def _describe(self, note: seccomp.Notification) -> tuple[tuple[str, ...], str, bool]:
-        """Return the absolute paths of a call, a word about it, and whether it changes anything."""
+        """Return the absolute paths of a call, a detail for the reader, and whether it changes anything."""
         detail = ""
         try:
             if note.name == "openat2":
@@ -314,7 +314,7 @@ def _path(note: seccomp.Notification, spec: tuple[str, int, int]) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _real(directory: str) -> str:
-    """Return the real path of a directory, looked up once: it only tells what lies below the root."""
+    """Return the real path of a directory, resolved once: it only decides what is below the root."""
     return os.path.realpath(directory)
 
 

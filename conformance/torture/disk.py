@@ -1,6 +1,6 @@
 """A real filesystem on an image, whose power can be cut.
 
-ext4 and XFS: FS_IOC_SHUTDOWN without a log flush. btrfs, which knows no shutdown: the image lies on an XFS with
+ext4 and XFS: FS_IOC_SHUTDOWN without a log flush. btrfs, which knows no shutdown: the image is on an XFS with
 reflinks and is cloned in one step; the clone is mounted afterwards. Needs root, mkfs and loop devices.
 """
 
@@ -38,7 +38,7 @@ def _is_attached(image: str) -> bool:
 
 
 class UnmountableError(OSError):
-    """The filesystem itself did not survive the cut, so that there is nothing to judge."""
+    """The filesystem itself did not survive the cut, so that nothing can be judged."""
 
 
 class Disk:
@@ -51,7 +51,7 @@ class Disk:
         os.makedirs(self.mount_point)
         self.mounted = False
         self.image = os.path.join(directory, "image")
-        if kind == "btrfs":  # its image must lie where it can be cloned in one step
+        if kind == "btrfs":  # its image must be where it can be cloned in one step
             os.makedirs(self.holder)
             self._make(os.path.join(directory, "holder.image"), "xfs", 2000 << 20)
             _run("mount", "-o", "loop", os.path.join(directory, "holder.image"), self.holder)
@@ -59,7 +59,7 @@ class Disk:
         self.clone = self.image + ".cut"
 
     def make(self) -> None:
-        """Begin with an empty filesystem."""
+        """Make an empty filesystem."""
         self._make(self.image, self.kind, _SIZES[self.kind])
 
     @staticmethod
@@ -87,7 +87,7 @@ class Disk:
             time.sleep(0.02)
 
     def cut(self) -> None:
-        """Cut the power now: nothing that is not on the disk will ever be."""
+        """Cut the power now: what is not on the disk is lost."""
         if self.kind == "btrfs":
             with open(self.image, "rb") as source, open(self.clone, "wb") as target:
                 fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())

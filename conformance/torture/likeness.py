@@ -1,8 +1,8 @@
-"""Tells when two interruptions left the same disk, so that what the next command makes of it is judged once.
+"""Recognizes that two interruptions left the same disk, so that recovery from it is judged once.
 
 Most errors are rolled back, and leave the repository as it was. `likeness` sums up everything below a directory:
 names, kinds, modes, link counts and contents. Ids, times, hashes and process ids that were not there before the run
-count as "a new one", since they differ from run to run; that they fit together is for the oracle, which judges every
+count as "a new one", since they differ from run to run; that they agree is checked by the oracle, which judges every
 disk by itself. Of the index and of journals of steps (caches, and lists of inode numbers) only presence counts.
 """
 
@@ -20,7 +20,7 @@ _PRESENCE_ONLY = re.compile(rb"(.*/)?(index\.sqlite(-wal|-shm|-journal)?|locks/[
 
 
 def tokens(directory: str) -> set[bytes]:
-    """Return the ids, times and hashes that stand in a directory's names and control files."""
+    """Return the ids, times and hashes in a directory's names and control files."""
     found: set[bytes] = set()
     for path, _st, data in _walk(os.fsencode(directory)):
         found.update(_TOKEN.findall(path))
@@ -30,7 +30,7 @@ def tokens(directory: str) -> set[bytes]:
 
 
 def likeness(directory: str, known: set[bytes]) -> str:
-    """Return a hash of everything below a directory; `known` are the tokens that count as what they are."""
+    """Return a hash of everything below a directory; `known` are the tokens that are compared as they are."""
 
     def shown(match: re.Match[bytes]) -> bytes:
         return match[0] if match[0] in known else b"*"

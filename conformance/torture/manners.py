@@ -34,11 +34,11 @@ def manners(point: Point, outcome: supervise.Outcome) -> list[str]:
 
 
 def _forgotten_sync(point: Point, outcome: supervise.Outcome) -> list[str]:
-    """Exit 0 after a sync that failed: only that of the index, which is a cache, or on a disk where room was made."""
+    """Exit 0 after a sync that failed is right for the index, which is a cache, and on a full disk that got space."""
     failed = outcome.fired
     if failed is None or failed.name not in supervise.SYNCS or "/index.sqlite" in failed.paths[0]:
         return []
-    if failed.paths[0].endswith("/.jvs"):  # only SQLite syncs this one, for its own journal
+    if failed.paths[0].endswith("/.jvs"):  # only SQLite syncs this directory, for its own journal
         return []
     again = [
         event for event in outcome.events[failed.number :] if (event.name, event.paths) == (failed.name, failed.paths)

@@ -1,4 +1,4 @@
-"""An operation that is ready to be interrupted: the repository before it, and how that looks done and undone."""
+"""An operation that is ready to be interrupted: the repository before it, and its state done and undone."""
 
 from __future__ import annotations
 
