@@ -12,7 +12,7 @@ WORKTREES = (
         "a fork gets its name before its files are durable",
         (
             Swap(
-                "fork.py",
+                "worktrees/fork.py",
                 "                barrier.sync_trees([staged], [])\n        return made.engine",
                 "                pass\n        return made.engine",
             ),
@@ -23,9 +23,9 @@ WORKTREES = (
         "fork-registered-first",
         "a fork is registered before its directory has its name",
         (
-            Drop("fork.py", "durable.publish(_staged(store, operation_id), store.layout.worktree_dir(name))"),
+            Drop("worktrees/fork.py", "durable.publish(_staged(store, operation_id), store.layout.worktree_dir(name))"),
             Swap(
-                "fork.py",
+                "worktrees/fork.py",
                 _TIDY,
                 "    if os.path.lexists(_staged(store, operation_id)):\n"
                 "        durable.publish(_staged(store, operation_id), store.layout.worktree_dir(name))\n" + _TIDY,
@@ -38,14 +38,14 @@ WORKTREES = (
         "a rename registers the new name before the directory has it",
         (
             Swap(
-                "relocate.py",
+                "worktrees/move.py",
                 "    if os.path.lexists(layout.worktree_dir(old)) and not os.path.lexists(layout.worktree_dir(new)):\n"
                 "        durable.publish(layout.worktree_dir(old), layout.worktree_dir(new))\n"
                 "    if os.path.lexists(parked):\n",
                 "    if os.path.lexists(parked):\n",
             ),
             Swap(
-                "relocate.py",
+                "worktrees/move.py",
                 "    _rename_rows(store, old, new)\n",
                 "    if os.path.lexists(layout.worktree_dir(old)) and not os.path.lexists(layout.worktree_dir(new)):\n"
                 "        durable.publish(layout.worktree_dir(old), layout.worktree_dir(new))\n"
@@ -57,13 +57,13 @@ WORKTREES = (
     Mutant(
         "names-not-synced",
         "what gets its final name is not durable there",
-        (Drop("durable.py", "fsync_dir(os.path.dirname(target))  # a crash before this may undo the rename", 3),),
+        (Drop("fs/durable.py", "fsync_dir(os.path.dirname(target))  # a crash before this may undo the rename", 3),),
         ("model:snapshot", "model:remove", "model:rename"),
     ),
     Mutant(
         "init-not-synced",
         "the control directory has its name before it is durable",
-        (Drop("create.py", "durable.sync_tree(staged, skip=_STAGED_MAIN)"),),
+        (Drop("store/init.py", "durable.sync_tree(staged, skip=_STAGED_MAIN)"),),
         ("model:init",),
     ),
     Mutant(
@@ -71,11 +71,11 @@ WORKTREES = (
         "the repository's name is not durable in the directory around it",
         (
             Swap(
-                "create.py",
+                "store/init.py",
                 "        durable.fsync_dir(os.path.dirname(root))\n        return True\n",
                 "        return True\n",
             ),
-            Swap("create.py", "    durable.fsync_dir(os.path.dirname(root))\n    return {", "    return {"),
+            Swap("store/init.py", "    durable.fsync_dir(os.path.dirname(root))\n    return {", "    return {"),
         ),
         ("model:init",),
     ),
@@ -87,13 +87,13 @@ COLLECTING = (
         "payloads go before their descriptors",
         (
             Swap(
-                "gc_take.py",
+                "gc/remove.py",
                 "    for snapshot_id in ids:\n        durable.unlink(layout.descriptor(",
                 "    for snapshot_id in ids:\n        _move_payload(layout, snapshot_id)\n"
                 "    for snapshot_id in ids:\n        durable.unlink(layout.descriptor(",
             ),
             Swap(
-                "gc_take.py",
+                "gc/remove.py",
                 "    durable.fsync_dir(layout.snapshots)\n    for snapshot_id in ids:\n"
                 "        _move_payload(layout, snapshot_id)\n",
                 "    durable.fsync_dir(layout.snapshots)\n",
@@ -106,10 +106,10 @@ COLLECTING = (
         "snapshots are taken out before their tombstones are there",
         (
             Swap(
-                "gc.py",
-                "            marked = gc_take.mark(store, stones)\n",
-                '            gc_take.take_out(store.layout, pending["candidates"])\n'
-                "            marked = gc_take.mark(store, stones)\n",
+                "gc/run.py",
+                "            marked = gc_remove.mark(store, stones)\n",
+                '            gc_remove.take_out(store.layout, pending["candidates"])\n'
+                "            marked = gc_remove.mark(store, stones)\n",
             ),
         ),
         ("kill:gc",),
@@ -118,9 +118,9 @@ COLLECTING = (
         "gc-tombstones-not-synced",
         "snapshots are taken out before their tombstones are durable",
         (
-            Drop("gc_take.py", 'barrier.sync_trees([], [path + ".tmp" for path in paths])'),
+            Drop("gc/remove.py", 'barrier.sync_trees([], [path + ".tmp" for path in paths])'),
             Swap(
-                "gc_take.py",
+                "gc/remove.py",
                 "the old or the new one\n    durable.fsync_dir(store.layout.tombstones)\n",
                 "the old or the new one\n",
             ),
@@ -131,9 +131,9 @@ COLLECTING = (
         "gc-descriptors-not-synced",
         "payloads move before their descriptors are durably deleted",
         (
-            Drop("gc_take.py", "durable.fsync_dir(layout.descriptors)  # or a crash"),
+            Drop("gc/remove.py", "durable.fsync_dir(layout.descriptors)  # or a crash"),
             Swap(
-                "gc_take.py",
+                "gc/remove.py",
                 "    durable.fsync_dir(layout.snapshots)\n    for snapshot_id in ids:\n        _move",
                 "    for snapshot_id in ids:\n        _move",
             ),
@@ -145,7 +145,7 @@ COLLECTING = (
         "a collection removes its intent before its audit record is there",
         (
             Swap(
-                "gc.py",
+                "gc/run.py",
                 '    _append(store, pending, out)\n    intent.clear(layout, pending["operation_id"])\n    if failure',
                 '    intent.clear(layout, pending["operation_id"])\n    _append(store, pending, out)\n    if failure',
             ),
@@ -160,7 +160,9 @@ ERRORS = (
         "a short write is taken for a complete one",
         (
             Swap(
-                "durable.py", "    while view:\n        view = view[os.write(fd, view) :]\n", "    os.write(fd, view)\n"
+                "fs/durable.py",
+                "    while view:\n        view = view[os.write(fd, view) :]\n",
+                "    os.write(fd, view)\n",
             ),
         ),
         ("short:snapshot", "short:config"),
@@ -170,7 +172,7 @@ ERRORS = (
         "an error of the barrier is taken for success",
         (
             Swap(
-                "durable.py",
+                "fs/durable.py",
                 "            raise OSError(number, os.strerror(number))\n\n    def sync_trees",
                 "            return\n\n    def sync_trees",
             ),
@@ -182,9 +184,9 @@ ERRORS = (
         "an error of fsync on a directory is taken for success",
         (
             Swap(
-                "durable.py",
-                "    fd = safepath.open_dir(path, dir_fd)\n    try:\n        os.fsync(fd)\n    finally:",
-                "    fd = safepath.open_dir(path, dir_fd)\n    try:\n        os.fsync(fd)\n"
+                "fs/durable.py",
+                "    fd = paths.open_dir(path, dir_fd)\n    try:\n        os.fsync(fd)\n    finally:",
+                "    fd = paths.open_dir(path, dir_fd)\n    try:\n        os.fsync(fd)\n"
                 "    except OSError:\n        pass\n    finally:",
             ),
         ),
@@ -195,7 +197,7 @@ ERRORS = (
         "an error removes the intent and leaves the rest",
         (
             Swap(
-                "publish.py",
+                "publish/steps.py",
                 '    except BaseException:\n        roll_back(store, record["snapshot_id"])\n',
                 '    except BaseException:\n        intent.clear(store.layout, record["snapshot_id"])\n',
             ),
@@ -210,9 +212,9 @@ LOCKS = (
         "two commands change one worktree at a time",
         (
             Swap(
-                "store.py",
-                'self.layout.lock(f"worktree-{name}"), wait',
-                'self.layout.lock(f"worktree-{name}"), exclusive=False, wait',
+                "store/changing.py",
+                'store.layout.lock(f"worktree-{name}"), wait',
+                'store.layout.lock(f"worktree-{name}"), exclusive=False, wait',
             ),
         ),
         ("check:_37_|_31_",),
@@ -222,7 +224,7 @@ LOCKS = (
         "two commands append to the log at a time",
         (
             Swap(
-                "audit.py",
+                "store/audit.py",
                 "with locks.acquire_brief(self.lock, wait=self.wait):\n            self._rotate()",
                 "with locks.acquire(self.lock, exclusive=False, wait=self.wait):\n            self._rotate()",
             ),

@@ -9,21 +9,23 @@ _HEAD = '        _timed("update-head", update_head, store, record)\n'
 _AUDIT = '        _timed("chain-append", append_audit, store, record)\n'
 _CLEAR = '        _timed("clear-intent", clear_intent, store, record)\n'
 _SYNC = '            _timed("sync-tree", sync_payload, store, record, local)\n'
-_ANY_ORDER = Swap("publish_record.py", "for earlier in STEPS[: STEPS.index(step)]:", "for earlier in ():")
+_ANY_ORDER = Swap("publish/record.py", "for earlier in STEPS[: STEPS.index(step)]:", "for earlier in ():")
 
 
 def _order(*steps: str) -> Swap:
     """Put the last steps of a publication into another order."""
-    return Swap("publish.py", _RENAME + _HEAD + _AUDIT + _CLEAR, "".join(steps))
+    return Swap("publish/steps.py", _RENAME + _HEAD + _AUDIT + _CLEAR, "".join(steps))
 
 
 _LOAD = 'pending = intent.load(store.layout, record["snapshot_id"])\n'
 _WRITE = "    intent.write(store.layout, pending)\n"
 _WITHOUT_INTENT = (  # the steps pass the intent on in memory, so that its file may be missing
-    Swap("publish.py", _LOAD + "    worktree.move_head(", 'pending = record["pending"]\n    worktree.move_head('),
-    Swap("publish.py", _LOAD + '    record["audit_hash"]', 'pending = record["pending"]\n    record["audit_hash"]'),
+    Swap("publish/steps.py", _LOAD + "    worktree.move_head(", 'pending = record["pending"]\n    worktree.move_head('),
+    Swap(
+        "publish/steps.py", _LOAD + '    record["audit_hash"]', 'pending = record["pending"]\n    record["audit_hash"]'
+    ),
 )
-_KEEP_INTENT = Swap("publish.py", _WRITE, _WRITE + '    record["pending"] = pending\n')
+_KEEP_INTENT = Swap("publish/steps.py", _WRITE, _WRITE + '    record["pending"] = pending\n')
 _MOVE_PAYLOAD = (
     "    if not os.path.isdir(layout.payload(snapshot_id)):\n"
     "        durable.publish(layout.payload_tmp(snapshot_id), layout.payload(snapshot_id))\n"
@@ -40,7 +42,9 @@ PUBLISHING = (
         "the head moves before the descriptor has its name",
         (
             _ANY_ORDER,
-            Drop("publish.py", 'descriptor.check_agreement(store.layout, descriptor.load(store.layout, record["sn'),
+            Drop(
+                "publish/steps.py", 'descriptor.check_agreement(store.layout, descriptor.load(store.layout, record["sn'
+            ),
             _order(_HEAD, _RENAME, _AUDIT, _CLEAR),
         ),
         ("kill:snapshot", "kill:first-snapshot", "model:snapshot"),
@@ -67,13 +71,13 @@ PUBLISHING = (
     Mutant(
         "descriptor-before-payload",
         "the descriptor has its name before the payload has its own",
-        (Swap("publish.py", _MOVE_PAYLOAD + _MOVE_DESCRIPTOR, _MOVE_DESCRIPTOR + _MOVE_PAYLOAD),),
+        (Swap("publish/steps.py", _MOVE_PAYLOAD + _MOVE_DESCRIPTOR, _MOVE_DESCRIPTOR + _MOVE_PAYLOAD),),
         _KILL,
     ),
     Mutant(
         "no-intent",
         "a snapshot begins without an intent",
-        (Swap("publish.py", _WRITE, '    record["pending"] = pending\n'), *_WITHOUT_INTENT),
+        (Swap("publish/steps.py", _WRITE, '    record["pending"] = pending\n'), *_WITHOUT_INTENT),
         _KILL,
     ),
     Mutant(
@@ -81,7 +85,7 @@ PUBLISHING = (
         "the intent is not durable before the work begins",
         (
             Swap(
-                "intent.py",
+                "store/intent.py",
                 'operation_id"]), canon.encode(record) + b"\\n")',
                 'operation_id"]), canon.encode(record) + b"\\n", sync=False)',
             ),
@@ -91,19 +95,19 @@ PUBLISHING = (
     Mutant(
         "no-barrier",
         "nothing is flushed before the names are given",
-        (Drop("payload.py", "barrier.sync_trees([] if committed else"),),
+        (Drop("publish/payload.py", "barrier.sync_trees([] if committed else"),),
         _MODEL,
     ),
     Mutant(
         "barrier-after-rename",
         "the barrier comes after the renames",
-        (_ANY_ORDER, Swap("publish.py", _SYNC, "    " + _RENAME + _SYNC), _order(_HEAD, _AUDIT, _CLEAR)),
+        (_ANY_ORDER, Swap("publish/steps.py", _SYNC, "    " + _RENAME + _SYNC), _order(_HEAD, _AUDIT, _CLEAR)),
         _MODEL,
     ),
     Mutant(
         "payload-not-synced-alone",
         "the step that syncs the payload, as a program of its own, does nothing",
-        (Drop("payload.py", "barrier.sync_trees([] if committed else"),),
+        (Drop("publish/payload.py", "barrier.sync_trees([] if committed else"),),
         ("model:pipeline",),
     ),
     Mutant(
@@ -111,7 +115,7 @@ PUBLISHING = (
         "the step that writes the descriptor, as a program of its own, does not sync it",
         (
             Swap(
-                "publish.py",
+                "publish/steps.py",
                 'canon.encode(built) + b"\\n", sync=local is None)',
                 'canon.encode(built) + b"\\n", sync=False)',
             ),
@@ -123,7 +127,9 @@ PUBLISHING = (
         "the step that writes the marker, as a program of its own, does not sync it",
         (
             Swap(
-                "publish.py", '["descriptor"])) + b"\\n", sync=local is None)', '["descriptor"])) + b"\\n", sync=False)'
+                "publish/steps.py",
+                '["descriptor"])) + b"\\n", sync=local is None)',
+                '["descriptor"])) + b"\\n", sync=False)',
             ),
         ),
         ("model:pipeline",),
@@ -131,19 +137,19 @@ PUBLISHING = (
     Mutant(
         "snapshots-not-synced",
         "the payload's name is not durable before the descriptor has its own",
-        (Swap("publish.py", "durable.publish(layout.payload_tmp(", "durable.rename(layout.payload_tmp("),),
+        (Swap("publish/steps.py", "durable.publish(layout.payload_tmp(", "durable.rename(layout.payload_tmp("),),
         _MODEL,
     ),
     Mutant(
         "descriptors-not-synced",
         "the descriptor's name is not durable before the head moves",
-        (Swap("publish.py", "durable.publish(layout.descriptor_tmp(", "durable.rename(layout.descriptor_tmp("),),
+        (Swap("publish/steps.py", "durable.publish(layout.descriptor_tmp(", "durable.rename(layout.descriptor_tmp("),),
         _MODEL,
     ),
     Mutant(
         "records-not-synced",
         "heads and other records are replaced without any sync",
-        (Swap("records.py", 'canon.encode(record) + b"\\n")', 'canon.encode(record) + b"\\n", sync=False)'),),
+        (Swap("store/records.py", 'canon.encode(record) + b"\\n")', 'canon.encode(record) + b"\\n", sync=False)'),),
         ("model:snapshot", "model:rename", "model:pin"),
     ),
     Mutant(
@@ -151,7 +157,7 @@ PUBLISHING = (
         "a record has its name before its content is durable",
         (
             Swap(
-                "durable.py",
+                "fs/durable.py",
                 "create_file(temporary, data, mode=mode, sync=sync)",
                 "create_file(temporary, data, mode=mode, sync=False)",
             ),
@@ -162,27 +168,27 @@ PUBLISHING = (
         "replace-without-rename",
         "a record is written in place of the old one, under its name",
         (
-            Swap("durable.py", '    temporary = path + ".tmp"\n', "    temporary = path\n"),
-            Drop("durable.py", "os.rename(temporary, path)"),
+            Swap("fs/durable.py", '    temporary = path + ".tmp"\n', "    temporary = path\n"),
+            Drop("fs/durable.py", "os.rename(temporary, path)"),
         ),
         _KILL,
     ),
     Mutant(
         "audit-not-synced",
         "the audit record is not durable before the intent goes",
-        (Drop("durable.py", "os.fsync(fd)  # the record must be there before the intent"),),
+        (Drop("fs/durable.py", "os.fsync(fd)  # the record must be there before the intent"),),
         _MODEL,
     ),
     Mutant(
         "clear-not-synced",
         "the removal of the intent is not durable when success is reported",
-        (Drop("intent.py", "durable.fsync_dir(layout.intents)"),),
+        (Drop("store/intent.py", "durable.fsync_dir(layout.intents)"),),
         _MODEL,
     ),
     Mutant(
         "roll-back-not-synced",
         "what a roll-back removes may come back when its intent is removed",
-        (Drop("publish.py", "durable.fsync_dir(layout.descriptors)  # or a crash brings back", 2),),
+        (Drop("publish/steps.py", "durable.fsync_dir(layout.descriptors)  # or a crash brings back", 2),),
         ("model:snapshot-rolls-back",),
     ),
 )

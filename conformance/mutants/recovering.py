@@ -11,13 +11,13 @@ RECOVERING = (
     Mutant(
         "no-settling",
         "nothing recovers what died",
-        (Swap("store.py", "if not os.listdir(self.layout.intents):", "if True:"),),
+        (Swap("store/changing.py", "if not os.listdir(store.layout.intents):", "if True:"),),
         _KILL,
     ),
     Mutant(
         "settling-forgets-audit",
         "a completed snapshot gets no audit record",
-        (Drop("publish.py", '    _append(store, pending, record["descriptor_checksum"])'),),
+        (Drop("publish/steps.py", '    _append(store, pending, record["descriptor_checksum"])'),),
         _KILL,
     ),
     Mutant(
@@ -25,7 +25,7 @@ RECOVERING = (
         "a completed snapshot does not become the head",
         (
             Swap(
-                "publish.py",
+                "publish/steps.py",
                 '    try:\n        worktree.move_head(\n            layout,\n            record["worktree_name"]',
                 '    try:\n        0 and worktree.move_head(\n            layout,\n            record["worktree_name"]',
             ),
@@ -37,7 +37,7 @@ RECOVERING = (
         "a snapshot whose descriptor has no name yet is taken for done",
         (
             Swap(
-                "publish.py",
+                "publish/steps.py",
                 _WHEN_DONE,
                 "    if os.path.lexists(layout.descriptor_tmp(snapshot_id)):\n        return False\n" + _WHEN_DONE,
             ),
@@ -47,25 +47,29 @@ RECOVERING = (
     Mutant(
         "settling-back-late",
         "a snapshot whose descriptor has its name is rolled back",
-        (Swap("publish.py", _WHEN_DONE, "    durable.unlink(layout.descriptor(snapshot_id), missing_ok=True)\n"),),
+        (
+            Swap(
+                "publish/steps.py", _WHEN_DONE, "    durable.unlink(layout.descriptor(snapshot_id), missing_ok=True)\n"
+            ),
+        ),
         _KILL,
     ),
     Mutant(
         "settling-keeps-payload",
         "a roll-back leaves the half-made payload",
-        (Drop("publish.py", "engine.remove_any(os.path.join(layout.snapshots, entry))"),),
+        (Drop("publish/steps.py", "registry.remove_any(os.path.join(layout.snapshots, entry))"),),
         _KILL,
     ),
     Mutant(
         "settling-appends-twice",
         "recovery does not check whether the audit record is there already",
-        (Swap("audit.py", "            if after_seq is not None:\n", "            if False:\n"),),
+        (Swap("store/audit.py", "            if after_seq is not None:\n", "            if False:\n"),),
         _KILL,
     ),
     Mutant(
         "torn-tail-kept",
         "a torn last line of the log is not moved away",
-        (Swap("audit.py", "            if torn:\n", "            if False:\n"),),
+        (Swap("store/audit.py", "            if torn:\n", "            if False:\n"),),
         _MODEL,
     ),
 )

@@ -10,7 +10,7 @@ RESTORING = (
         "a restore removes its intent before the head moves",
         (
             Swap(
-                "restore.py",
+                "restore/run.py",
                 '    layout, name = store.layout, record["worktree"]\n    if record["after"]',
                 '    layout, name = store.layout, record["worktree"]\n'
                 '    intent.clear(layout, record["operation_id"])\n    if record["after"]',
@@ -22,9 +22,9 @@ RESTORING = (
         "restore-without-journal",
         "a restore changes files before its journal is there",
         (
-            Swap("restore.py", "        journal.begin(layout, record, steps)\n", "        pass\n"),
+            Swap("restore/run.py", "        journal.begin(layout, record, steps)\n", "        pass\n"),
             Swap(
-                "restore.py",
+                "restore/run.py",
                 "    return _apply(store, pending, record, steps, resume=False)\n",
                 "    import os\n    os.makedirs(journal.files(layout, operation_id))\n"
                 "    return _apply(store, pending, record, steps, resume=False)\n",
@@ -36,15 +36,15 @@ RESTORING = (
         "journal-not-synced",
         "the journal of a restore is not durable before files move",
         (
-            Drop("journal.py", "durable.fsync_dir(layout.undo)  # or op.json could be there"),
-            Swap("journal.py", '"delta.cbor"), data)', '"delta.cbor"), data, sync=False)'),
+            Drop("restore/journal.py", "durable.fsync_dir(layout.undo)  # or op.json could be there"),
+            Swap("restore/journal.py", '"delta.cbor"), data)', '"delta.cbor"), data, sync=False)'),
         ),
         ("model:restore",),
     ),
     Mutant(
         "restore-not-synced",
         "a restore reports success before the files are durable",
-        (Swap("apply.py", "apply_dirs(after=True)\n        self.work.sync()\n", "apply_dirs(after=True)\n"),),
+        (Swap("restore/apply.py", "apply_dirs(after=True)\n        self.work.sync()\n", "apply_dirs(after=True)\n"),),
         ("model:restore",),
     ),
     Mutant(
@@ -52,7 +52,7 @@ RESTORING = (
         "names lead to restored files before their contents are durable",
         (
             Swap(
-                "apply.py",
+                "restore/apply.py",
                 'step("durable"):\n                self.work.sync_new()\n',
                 'step("durable"):\n                pass\n',
             ),
@@ -64,7 +64,7 @@ RESTORING = (
         "files move below undo/ before the directories there are durable",
         (
             Swap(
-                "apply.py",
+                "restore/apply.py",
                 "if any(self.delta.steps[i].how == MAKE for i in left):\n                    self.work.sync_new()\n",
                 "if any(self.delta.steps[i].how == MAKE for i in left):\n                    pass\n",
             ),
@@ -76,7 +76,7 @@ RESTORING = (
         "a restore removes what it displaces",
         (
             Swap(
-                "switch.py",
+                "restore/replace.py",
                 "durable.rename(name, last, source_fd=parent, target_fd=there)\n            self.switched",
                 "durable.remove_tree(name, dir_fd=parent)\n            self.switched",
             ),
@@ -88,7 +88,7 @@ RESTORING = (
         "a restore that died is not carried on",
         (
             Swap(
-                "restore.py",
+                "restore/run.py",
                 "    _apply(store, pending, record, steps, resume=True)\n",
                 "    _give_up(store, operation_id)\n",
             ),
@@ -98,7 +98,7 @@ RESTORING = (
     Mutant(
         "restore-does-all-again",
         "recovery of a restore does not check what was done already",
-        (Swap("apply.py", "if not recovery.was_done(self.work, i)]", "if True]"),),
+        (Swap("restore/apply.py", "if not restore_resume.was_done(self.work, i)]", "if True]"),),
         ("kill:restore", "kill:undo"),
     ),
     Mutant(
@@ -106,7 +106,7 @@ RESTORING = (
         "recovery of a restore leaves the head where it was",
         (
             Swap(
-                "restore.py",
+                "restore/run.py",
                 "    _apply(store, pending, record, steps, resume=True)\n",
                 '    record["after"] = record["before"]\n    _apply(store, pending, record, steps, resume=True)\n',
             ),

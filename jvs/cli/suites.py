@@ -18,7 +18,7 @@ def find_program(name: str, given: str | None = None) -> str:
 
     Errors: E_NOT_FOUND.
     """
-    beside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    beside = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     places = [given] if given is not None else [os.path.join(beside, "conformance"), installed()]
     for place in places:
         path = os.path.join(os.path.abspath(place), name)

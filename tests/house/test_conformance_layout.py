@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import fnmatch
+import importlib
 import subprocess
 import sys
 import tomllib
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SUITE = ROOT / "conformance"
 ORDER = ("supervisor", "lib", "checks torture mutants", "crashmodel interleave", "selftest")
 """The shelves, from the ground up: a module imports from its own shelf and from those below it."""
@@ -175,3 +176,17 @@ def test_the_shared_modules_load_alone():
     )
     done = subprocess.run([sys.executable, "-I", "-c", code, SUITE, *names], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_mutant_is_a_patch_of_the_library_as_it_is(monkeypatch):
+    """A mutant whose patch does not apply proves nothing, and a run of all mutants is too long to find it soon."""
+    monkeypatch.syspath_prepend(str(SUITE))
+    judge, edits = (importlib.import_module(f"mutants.{name}") for name in ("judge", "edits"))
+    for mutant in importlib.import_module("mutants.wrong_programs").MUTANTS:
+        texts = {}
+        for edit in mutant.edits:
+            text = texts.get(edit.file) or (ROOT / "jvs" / edit.file).read_text()
+            change = judge.dropped if isinstance(edit, edits.Drop) else judge.swapped
+            texts[edit.file] = change(text, edit)
+        for file, text in texts.items():
+            compile(text, f"{mutant.name}: {file}", "exec")
