@@ -1,6 +1,6 @@
 """What dead operations left: intents, temporary names, trash, journals that belong to nothing.
 
-Source: jvs-doctor(1), jvs-protocol(7), Settling.
+Source: jvs-doctor(1), jvs-protocol(7), Recovery.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A file whose stamp is the one in the index is hard-linked from the payload that the index describes; all others are
 copied through `fidelity`. What is hashed is what was written: the tree of the walk is the tree of the target.
-Source: jvs-protocol(7), steps 3 and 4; jvs-engines(7).
+Source: jvs-protocol(7), Publish, steps 3 and 4; jvs-engines(7).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A plan is a pure function of the repository and the policy: its id is a hash of policy, candidates and heads, so the
 same repository gives the same plan, and a changed one another. Whatever cannot be read stops the planning: an
 unreadable record might protect anything.
-Source: jvs-gc-plan(1), jvs-mark-live(1), jvs-protocol(7), Gc.
+Source: jvs-gc-plan(1), jvs-mark-live(1), jvs-protocol(7), Collection.
 """
 
 from __future__ import annotations

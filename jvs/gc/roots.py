@@ -1,7 +1,7 @@
 """Marking what a collection must keep, and why: heads, pins, whatever an operation names, and whole lines.
 
 Whatever cannot be read stops the marking: an unreadable record might protect anything.
-Source: jvs-mark-live(1), jvs-protocol(7), Gc.
+Source: jvs-mark-live(1), jvs-protocol(7), Collection.
 """
 
 from __future__ import annotations

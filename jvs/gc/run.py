@@ -4,7 +4,7 @@ Under the repository lock, taken alone, the plan is checked again, a tombstone w
 each candidate, and the snapshots are taken out: descriptors first, then markers, then payloads (to `gc/trash/`). The
 long work, deleting the trash, holds only `gc.lock`. Settling an interrupted run finishes what is half out and lets
 everything stay that is still whole; running the same plan again continues.
-Source: jvs-gc-run(1), jvs-protocol(7), Gc.
+Source: jvs-gc-run(1), jvs-protocol(7), Collection.
 """
 
 from __future__ import annotations

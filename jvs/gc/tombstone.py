@@ -1,6 +1,6 @@
 """The tombstones of collected snapshots: each holds the whole descriptor, so that lines still lead through it.
 
-Source: jvs-format(5), Tombstones; jvs-protocol(7), Gc.
+Source: jvs-format(5), Tombstones; jvs-protocol(7), Collection.
 """
 
 from __future__ import annotations

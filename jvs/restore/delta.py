@@ -1,6 +1,6 @@
 """What is to change in a directory: steps, sorted by path, that can be journaled and repeated.
 
-Source: jvs-protocol(7), Restore; jvs-format(5), delta.cbor.
+Source: jvs-protocol(7), Restore; jvs-format(5), Undo.
 """
 
 from __future__ import annotations

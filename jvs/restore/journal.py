@@ -3,7 +3,7 @@
 `op.json` says what was done and how the worktree was before, `delta.cbor` each step, `files/` holds what was
 displaced. An operation whose intent is pending is in flight and not listed. A directory without `op.json` and without
 an intent is debris.
-Source: jvs-format(5), undo; jvs-protocol(7), Restore and Undo.
+Source: jvs-format(5), Undo; jvs-protocol(7), Restore and Undo.
 """
 
 from __future__ import annotations

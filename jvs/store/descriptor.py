@@ -1,6 +1,6 @@
 """Descriptors and READY markers: what a snapshot says about itself, and when it counts as visible.
 
-Source: jvs-format(5), Descriptor and READY.
+Source: jvs-format(5), Descriptor, READY marker.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Each kind of operation knows how to settle itself; here is only who may: an intent whose worktree lock we hold, or
 can take at once, and whose owner is not alive.
-Source: jvs-protocol(7), Settling.
+Source: jvs-protocol(7), Recovery.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Worktree configurations: head, latest, base; and moving the head by compare-and-swap.
 
-Source: jvs-format(5), Worktree config; jvs-protocol(7), step 11.
+Source: jvs-format(5), Worktree configuration; jvs-protocol(7), Publish, step 11.
 """
 
 from __future__ import annotations

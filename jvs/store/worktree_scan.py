@@ -1,6 +1,6 @@
 """The worktree as it is now: its tree, and whether anything changed since the head.
 
-Source: jvs-protocol(7), Speed.
+Source: jvs-engines(7), Speed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Hashing what a walk meets: inline, in threads for big files, in batches where each call is slow.
 
-Source: jvs-protocol(7), Speed.
+Source: jvs-engines(7), Speed.
 """
 
 from __future__ import annotations

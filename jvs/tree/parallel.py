@@ -3,7 +3,7 @@
 A walk is bound by one processor: most of its time goes into a stat for each entry and the comparison with what the
 index knows. Several processes take a share each and answer with the directories that a walk has to visit; all others
 are as their rows say. Processes and not threads, because the interpreter runs one thread at a time.
-Source: jvs-protocol(7), Speed; fork(2).
+Source: jvs-engines(7), Speed; fork(2).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Directories that a walk need not list, because the filesystem itself said what was touched.
 
-Source: jvs-protocol(7), Speed; jvs-engines(7), btrfs.
+Source: jvs-engines(7), Speed, btrfs-snapshot.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The walk is the same for hashing (`Worker`), for copying (`engine.copier`) and for looking at what changed; what is
 done with an entry is the worker's business. A directory whose names and stamps are those of its row is not
 decoded, read or encoded again.
-Source: jvs-protocol(7), Speed; jvs-format(5), Tree hash and Index.
+Source: jvs-engines(7), Speed; jvs-format(5), Tree hash and Index.
 """
 
 from __future__ import annotations

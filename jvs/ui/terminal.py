@@ -1,6 +1,6 @@
 """What a person sees: colours, widths, ages, sizes, progress bars, the pager. Text is made here, printed by `cli`.
 
-Source: jvs(1), NO_COLOR.
+Source: jvs(1), Environment.
 """
 
 from __future__ import annotations

@@ -74,6 +74,7 @@ def test_zoo_comes_back_with_all_metadata_and_undo_gives_the_other_one_back(fs_d
     write(main, {"new/one": "1", "new/two": "2", "zz": "z"})
     os.mkfifo(main / "pipe")
     dirty = describe_tree(main)
+    dirty_names = sorted(os.listdir(os.fsencode(main)))  # the zoo has a user's file with a name like ours
     done = go(store, first)
     lost = [loss for loss in done.degraded if loss["what"] != "hardlink"]
     allowed = ["data", "links"] if juicefs else ["data"]
@@ -83,7 +84,7 @@ def test_zoo_comes_back_with_all_metadata_and_undo_gives_the_other_one_back(fs_d
         assert [line for line in found if not line.startswith("b'': mtime")] == []
     undo.undo(store, "main")
     assert diff_trees(dirty, describe_tree(main), ["data"]) == []
-    assert list(main.glob(".jvs-tmp-*")) == [main / n for n in os.listdir(main) if n.startswith(".jvs-tmp-")]
+    assert sorted(os.listdir(os.fsencode(main))) == dirty_names
     assert os.listdir(store.layout.intents) == []
 
 

@@ -1,6 +1,6 @@
 """One attempt to clone a tree on JuiceFS: cloned, proved complete, and mended where a clone is not what it should be.
 
-Source: jvs-engines(7), JuiceFS.
+Source: jvs-engines(7), juicefs-clone.
 """
 
 from __future__ import annotations

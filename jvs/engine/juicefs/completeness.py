@@ -4,7 +4,7 @@ JuiceFS reports success for clones that lost names, so none is believed. Two pro
 compares every directory with a survey of the source that was taken before. `Vouched` takes none: a directory whose
 names and whose own stamp are those of the snapshot before holds what that one held, which was proved complete; only
 the others are looked at in the source. What it cannot prove it leaves to the first.
-Source: jvs-protocol(7), Completeness; jvs-engines(7), JuiceFS.
+Source: jvs-protocol(7), Completeness; jvs-engines(7), juicefs-clone.
 """
 
 from __future__ import annotations

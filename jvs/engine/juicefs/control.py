@@ -4,7 +4,7 @@ Two halves. In jvs: `why_not` finds out whether the mount's version is one whose
 another layout makes the mount process panic), and `clone_command` and `remove_command` say which process to start.
 That process is this file, run as a script: it never forks, because any fork closes a copy of the control descriptor
 and that cancels the operation half way.
-Source: JuiceFS, pkg/meta/interface.go and pkg/vfs/internal.go, versions 1.3 and 1.4; jvs-engines(7), JuiceFS.
+Source: JuiceFS, pkg/meta/interface.go and pkg/vfs/internal.go, versions 1.3 and 1.4; jvs-engines(7), juicefs-clone.
 """
 
 from __future__ import annotations

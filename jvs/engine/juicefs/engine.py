@@ -5,7 +5,7 @@ files are created and removed in them, on Redis special files are dropped, and h
 So each clone is proved complete (`engine.completeness`): against the rows of the snapshot before, without a look at
 the source, where they vouch for it; else against the names of the source, taken before the clone. What is missing
 without having been deleted means: throw the clone away and try again.
-Source: jvs-engines(7), JuiceFS; juicefs(1) 1.1 to 1.4.
+Source: jvs-engines(7), juicefs-clone; juicefs(1) 1.1 to 1.4.
 """
 
 from __future__ import annotations

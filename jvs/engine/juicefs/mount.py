@@ -1,6 +1,6 @@
 """What a directory tells about the JuiceFS mount that it lies on.
 
-Source: jvs-engines(7), JuiceFS.
+Source: jvs-engines(7), juicefs-clone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Mending what a clone made by the filesystem does not keep: special files, and hard links.
 
 What is mended is still under its temporary name and ours alone, and no directory's times show that it was.
-Source: jvs-engines(7), JuiceFS.
+Source: jvs-engines(7), juicefs-clone.
 """
 
 from __future__ import annotations
