@@ -63,6 +63,9 @@ SETUP: tuple[tuple[str, str], ...] = (
     (r"^\./clean\.py", "printf '#!/bin/sh\\necho clean > $1/clean\\n' > clean.py && chmod +x clean.py"),
 )  # fmt: skip
 
+SESSION_SETUP = tuple(pair for pair in SETUP if pair[0] == r"^\./clean\.py")
+"""What pages assume in the middle of a session; README.md assumes nothing."""
+
 # What settles things behind lines that stop in the middle.
 AFTERWARDS = {r"jvs-write-intent --record$": "jvs doctor --repair-runtime"}
 
@@ -231,7 +234,7 @@ def run_session(lines: list[str], where: Path) -> None:
         if reason:
             script.append(f": left out, {reason}")
             continue
-        before = setup_of(line, tuple(pair for pair in SETUP if pair[0] == r"^\./clean\.py"))
+        before = setup_of(line, SESSION_SETUP)
         if before:
             script.append(f"{{ {before}; }}")
         script.append(f"{{ {line}\n}}" if "\n" in line else line)
@@ -270,9 +273,7 @@ def readme_blocks() -> list[tuple[str, list[str]]]:
 def test_session_of_the_readme(tmp_path: Path) -> None:
     lines = typed([block for language, block in readme_blocks() if language != "python"])
     assert len(lines) > 5
-    data = Path.home() / "data"
-    data.mkdir()
-    (data / "numbers").write_text("1 2 3\n")
+    assert not [line for line in lines if setup_of(line, SESSION_SETUP)], "a first session runs as pasted"
     run_session(lines, tmp_path)
 
 
@@ -320,6 +321,15 @@ def test_the_readme_names_only_what_exists() -> None:
         if not (ROOT / link).exists():
             wrong.append(link)
     assert wrong == []
+
+
+def test_the_readme_shadows_no_program_of_the_user() -> None:
+    """No line puts a virtual environment's directory, which holds python3 and pip, on PATH."""
+    text = (ROOT / "README.md").read_text()
+    assert not re.search(r"PATH=[^\n]*share/jvs/bin", text)
+    links = re.findall(r"ln -sf? (\S+)", text)
+    assert links
+    assert all(link.rpartition("/")[2] == "jvs*" for link in links)
 
 
 def test_what_is_unavailable_is_used() -> None:
