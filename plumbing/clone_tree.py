@@ -53,12 +53,12 @@ def work(args: argparse.Namespace) -> cli.Result:
     parent = os.path.dirname(target)
     request = engine.Request(args.source, f"{target}.{clock.random_hex(8)}.tmp")
     request.allow_unreadable = args.allow_unreadable
-    chosen = registry.pick_for_fork(settings.get("default_engine"), args.source, parent, **settings.engine_options())
+    chosen = registry.pick_for_fork(settings.get("default_engine"), args.source, parent, settings.engine_options())
     try:
         cloned = chosen.fork(request)
         durable.publish(request.target, target)
     except BaseException:
-        registry.remove_any(request.target, **settings.engine_options())
+        registry.remove_any(request.target, settings.engine_options())
         raise
     value = {"engine": cloned.engine, "degraded": cloned.degraded}
     lines = [cloned.engine, *(f"{lost['path']}\t{lost['what']}\t{lost['why']}" for lost in cloned.degraded)]

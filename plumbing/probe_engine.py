@@ -43,7 +43,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         for path in (source, target):
             if not os.path.isdir(path):
                 raise NotFound(f"'{path}' is not a directory", hint="name a directory that is there")
-    found = registry.probe_all(source, target, **settings.engine_options())
+    found = registry.probe_all(source, target, settings.engine_options())
     value = [{"engine": p.engine, "works": p.works, "cost": p.cost, "why": p.why, "note": p.note} for p in found]
     text = "".join(f"{p.engine}\t{'yes' if p.works else 'no'}\t{p.cost}\t{p.why}\n" for p in found)
     return cli.Result(value, text)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from jvs.cli import commands
 from jvs.cli import run as cli
+from jvs.engine.options import EngineOptions
 from jvs.publish import run as publishing
 from jvs.store import changing, init
 from jvs.store.settings import Settings
@@ -107,6 +108,11 @@ def _call(main: Any, words: tuple[str, ...], stdin: bytes) -> Said:
 def settings(*overrides: str, **more: Any) -> Settings:
     """Return settings as a command would, from the test's environment."""
     return Settings.from_environment(os.environ, overrides=list(overrides), **more)
+
+
+def engine_options(**changes: Any) -> EngineOptions:
+    """Return the options that engines have by default, with changes."""
+    return EngineOptions(**{"binary": None, "control": "auto", "search_path": os.environ.get("PATH"), **changes})
 
 
 def make_store(root: str | Path, *overrides: str, **more: Any) -> Store:

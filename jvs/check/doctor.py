@@ -269,7 +269,7 @@ def _clean_tmp(store: Store) -> list[str]:
         done.append(f"removed '{os.path.relpath(path, here.jvs)}'")
     for operation_id in set(journal.ids(here)) - set(intent.list_ids(here)):
         if not os.path.lexists(os.path.join(journal.directory(here, operation_id), "op.json")):
-            journal.sweep(here, operation_id)
+            journal.sweep(store, operation_id)
             done.append(f"removed 'undo/{operation_id}'")
     for path in _odd(here.locks, lambda name: True):
         durable.rmdir(path)  # a directory in place of a lock: nobody can hold it

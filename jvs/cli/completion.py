@@ -117,6 +117,13 @@ def first_words() -> list[str]:
     return sorted({*words, *(name.split(" ")[0] for name in commands.ALIASES)})
 
 
+def engines() -> list[str]:
+    """Return the names of the engines."""
+    from jvs.store import settings
+
+    return list(settings.KEYS["default_engine"][2] or ())
+
+
 def programs() -> list[str]:
     """Return the plumbing commands as programs of their own."""
     return [commands.program_of(name) for name, row in commands.COMMANDS.items() if row[0] == commands.PLUMBING]

@@ -33,7 +33,7 @@ _jvs_dynamic() {
         worktrees) _jvs_entries worktrees ;;
         plans) _jvs_entries gc/plans ;;
         keys) jvs config list --keys ${_jvs_dir:+-C "$_jvs_dir"} 2>/dev/null ;;
-        engines) printf '%s\n' juicefs-clone btrfs-snapshot reflink-copy copy ;;
+        engines) printf '%s\n' @ENGINES@ ;;
         commands) printf '%s\n' @FIRST@ ;;
     esac
 }
@@ -59,7 +59,9 @@ def _tables(shapes: list[completion.Shape]) -> str:
     ]
     return "\n".join(
         [
-            _COMMON.replace("@FIRST@", " ".join(completion.first_words())),
+            _COMMON.replace("@FIRST@", " ".join(completion.first_words())).replace(
+                "@ENGINES@", " ".join(completion.engines())
+            ),
             "_jvs_seconds() {\n    case $1 in",
             *seconds,
             "    esac\n}",

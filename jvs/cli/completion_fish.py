@@ -12,7 +12,7 @@ def fish(shapes: list[completion.Shape]) -> str:
     """Return the script for fish."""
     lines = [
         "# fish completion for jvs: jvs completion fish | source",
-        _FISH.strip("\n"),
+        _functions(),
         "complete -c jvs -f",
     ]
     for word in completion.first_words():
@@ -99,14 +99,24 @@ function __jvs_dynamic
         case keys
             jvs config list --keys -C (__jvs_dir) 2>/dev/null
         case engines
-            printf '%s\n' juicefs-clone btrfs-snapshot reflink-copy copy
+            printf '%s\n' @ENGINES@
         case commands
             printf '%s\n' @FIRST@
     end
 end
-""".replace("@FIRST@", " ".join(completion.first_words())).replace(
-    "@GROUPS@", " ".join(sorted(completion.second_words()))
-)
+"""
+
+
+def _functions() -> str:
+    words = {
+        "@FIRST@": completion.first_words(),
+        "@GROUPS@": sorted(completion.second_words()),
+        "@ENGINES@": completion.engines(),
+    }
+    text = _FISH.strip("\n")
+    for mark, names in words.items():
+        text = text.replace(mark, " ".join(names))
+    return text
 
 
 def _fish_option(program: str, condition: str, option: completion.Option) -> str:

@@ -11,17 +11,17 @@ from __future__ import annotations
 import abc
 import os
 
-from jvs.errors import UsageError
+from jvs.engine.options import BTRFS as BTRFS
+from jvs.engine.options import COPY as COPY
+from jvs.engine.options import JUICEFS as JUICEFS
+from jvs.engine.options import NAMES as NAMES
+from jvs.engine.options import REFLINK as REFLINK
+from jvs.engine.options import EngineOptions as EngineOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.tree import rows as tree_rows
     from jvs.tree import scan
-
-JUICEFS, BTRFS, REFLINK, COPY = "juicefs-clone", "btrfs-snapshot", "reflink-copy", "copy"
-NAMES = (JUICEFS, BTRFS, REFLINK, COPY)
-"""In order of preference."""
-CONTROLS = ("auto", "never", "always")
 
 
 class Request:
@@ -47,7 +47,6 @@ class Request:
         allow_unreadable: bool = False,
         hash: bool = True,
         paths: list[bytes] | None = None,
-        control: str | None = None,
         as_worktree: bool = False,
         frozen: bool = False,
     ) -> None:
@@ -61,7 +60,6 @@ class Request:
         self.allow_unreadable = allow_unreadable
         self.hash = hash
         self.paths = paths
-        self.control = control
         self.as_worktree = as_worktree
         self.frozen = frozen
 
@@ -106,25 +104,8 @@ class Engine(abc.ABC):
     name = ""
     cost = ""
 
-    def __init__(self) -> None:
-        self.configure()
-
-    def configure(
-        self, *, binary: str | None = None, control: str | None = None, search_path: str | None = None
-    ) -> Engine:
-        """Take over settings: the JuiceFS client's path, when to use the control file, where to look for programs.
-
-        The library reads no environment: without `search_path` programs are looked for where the system keeps them.
-        Errors: E_USAGE.
-        """
-        if control is not None and control not in CONTROLS:
-            raise UsageError(
-                f"'{control}' is no way to use the control file", hint=f"choose one of: {', '.join(CONTROLS)}"
-            )
-        self.binary = binary or None
-        self.control = control or "auto"
-        self.search_path = search_path
-        return self
+    def __init__(self, options: EngineOptions) -> None:
+        self.options = options
 
     @abc.abstractmethod
     def probe(self, source_dir: str, store_dir: str) -> Probe:

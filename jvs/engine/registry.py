@@ -9,56 +9,39 @@ from __future__ import annotations
 
 import os
 
-from jvs.engine.base import BTRFS, COPY, JUICEFS, NAMES, REFLINK, Engine, Probe, nearest, remove_plain
+from jvs.engine.base import Engine, Probe, nearest, remove_plain
 from jvs.engine.btrfs.ioctl import is_btrfs
+from jvs.engine.options import BTRFS, COPY, JUICEFS, NAMES, REFLINK, EngineOptions
 from jvs.errors import IOFailure, UsageError
 
 
-def get(name: str) -> Engine:
+def get(name: str, options: EngineOptions) -> Engine:
     """Return an engine by its name. Errors: E_USAGE."""
     if name == JUICEFS:
         from jvs.engine.juicefs.engine import JuiceFSEngine
 
-        return JuiceFSEngine()
+        return JuiceFSEngine(options)
     if name == BTRFS:
         from jvs.engine.btrfs.engine import BtrfsEngine
 
-        return BtrfsEngine()
+        return BtrfsEngine(options)
     if name == REFLINK:
         from jvs.engine.reflink import ReflinkEngine
 
-        return ReflinkEngine()
+        return ReflinkEngine(options)
     if name == COPY:
         from jvs.engine.copy import CopyEngine
 
-        return CopyEngine()
+        return CopyEngine(options)
     raise UsageError(f"there is no engine '{name}'", hint=f"choose one of: {', '.join(NAMES)}")
 
 
-def probe_all(
-    source_dir: str,
-    store_dir: str,
-    *,
-    binary: str | None = None,
-    control: str | None = None,
-    search_path: str | None = None,
-) -> list[Probe]:
+def probe_all(source_dir: str, store_dir: str, options: EngineOptions) -> list[Probe]:
     """Ask all engines, in order of preference."""
-    return [
-        get(name).configure(binary=binary, control=control, search_path=search_path).probe(source_dir, store_dir)
-        for name in NAMES
-    ]
+    return [get(name, options).probe(source_dir, store_dir) for name in NAMES]
 
 
-def pick(
-    requested: str | None,
-    source_dir: str,
-    store_dir: str,
-    *,
-    binary: str | None = None,
-    control: str | None = None,
-    search_path: str | None = None,
-) -> Engine:
+def pick(requested: str | None, source_dir: str, store_dir: str, options: EngineOptions) -> Engine:
     """Return the best engine that works, or the one that was asked for.
 
     Errors: E_USAGE for an unknown name; E_IO when the one that was asked for does not work here.
@@ -71,7 +54,7 @@ def pick(
         assert name is not None
         if name == JUICEFS and len(names) > 1 and not juicefs_mount.is_juicefs(nearest(source_dir)):
             continue
-        engine = get(name).configure(binary=binary, control=control, search_path=search_path)
+        engine = get(name, options)
         answer = engine.probe(source_dir, store_dir)
         if answer.works:
             return engine
@@ -84,39 +67,28 @@ def pick(
     )
 
 
-def pick_for_fork(
-    requested: str | None,
-    source_dir: str,
-    parent: str,
-    *,
-    binary: str | None = None,
-    control: str | None = None,
-    search_path: str | None = None,
-) -> Engine:
+def pick_for_fork(requested: str | None, source_dir: str, parent: str, options: EngineOptions) -> Engine:
     """Return the engine that makes a worktree below `parent` out of a directory; errors as for `pick`.
 
     A directory that is not a subvolume cannot be snapshotted by btrfs, even where that engine was asked for: its
     files are shared block by block, and the worktree that comes of it is a subvolume.
     """
-    options = {"binary": binary, "control": control, "search_path": search_path}
-    if requested == BTRFS and is_btrfs(parent) and not get(BTRFS).probe(source_dir, parent).works:
+    if requested == BTRFS and is_btrfs(parent) and not get(BTRFS, options).probe(source_dir, parent).works:
         requested = REFLINK
-    return pick(requested, source_dir, parent, **options)
+    return pick(requested, source_dir, parent, options)
 
 
-def best_for(parent: str, requested: str | None = None) -> Engine:
+def best_for(parent: str, requested: str | None, options: EngineOptions) -> Engine:
     """Return the engine that makes empty worktrees below a directory: subvolumes where that is btrfs.
 
     Errors: E_USAGE for an unknown name.
     """
     if requested not in (None, "", "auto"):
-        get(str(requested))
-    return get(BTRFS if is_btrfs(parent) else COPY)
+        get(str(requested), options)
+    return get(BTRFS if is_btrfs(parent) else COPY, options)
 
 
-def remove_any(
-    path: str, *, binary: str | None = None, control: str | None = None, search_path: str | None = None
-) -> None:
+def remove_any(path: str, options: EngineOptions) -> None:
     """Remove a payload, a worktree, or anything else that jvs put aside, in the fastest way that fits what it is.
 
     Nothing there is success. Errors: E_IO.
@@ -130,6 +102,6 @@ def remove_any(
             name = JUICEFS
         else:
             name = BTRFS if is_btrfs(path) else COPY
-        get(name).configure(binary=binary, control=control, search_path=search_path).remove(path)
+        get(name, options).remove(path)
     else:
         remove_plain(path)

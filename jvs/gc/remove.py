@@ -191,11 +191,6 @@ def delete_trash(store: Store, snapshot_id: str) -> None:
 def remove(store: Store, path: str) -> None:
     """Remove a payload or anything else in the fastest way. Errors: E_IO."""
     try:
-        registry.remove_any(
-            path,
-            binary=store.settings.get("engine.juicefs.binary"),
-            control=store.settings.get("engine.juicefs.control"),
-            search_path=store.settings.search_path,
-        )
+        registry.remove_any(path, store.settings.engine_options())
     except OSError as error:
         raise from_oserror(error, f"removing '{path}'") from error

@@ -80,7 +80,7 @@ def roll_back(store: Store, snapshot_id: str) -> bool:
     durable.unlink(layout.ready(snapshot_id), missing_ok=True)
     for entry in sorted(os.listdir(layout.snapshots)):
         if entry.startswith(snapshot_id):
-            registry.remove_any(os.path.join(layout.snapshots, entry))
+            registry.remove_any(os.path.join(layout.snapshots, entry), store.settings.engine_options())
     durable.fsync_dir(layout.descriptors)  # or a crash brings back what no intent names any more: on btrfs a READY
     durable.fsync_dir(layout.snapshots)  # marker came back alone, which looks like damage and not like debris
     intent.clear(layout, snapshot_id)

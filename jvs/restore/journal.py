@@ -175,22 +175,24 @@ def concerns(record: dict[str, Any], name: str, existing: set[str]) -> bool:
     return name in (record["worktree"], record["details"].get("new_name"), record["details"].get("asked_in"))
 
 
-def discard(layout: Layout, operation_id: str) -> None:
+def discard(store: Store, operation_id: str) -> None:
     """Remove what an operation kept. `op.json` goes first, so that a crash leaves debris, never a broken promise."""
+    layout = store.layout
     home = layout.undo_dir(operation_id)
     durable.unlink(os.path.join(home, "op.json"), missing_ok=True)
     if os.path.isdir(home):
         durable.fsync_dir(home)  # a crash that lost only this removal would leave a journal without its delta
-    registry.remove_any(os.path.join(home, "worktree"))
+    registry.remove_any(os.path.join(home, "worktree"), store.settings.engine_options())
     durable.remove_tree(home)
     durable.fsync_dir(layout.undo)
 
 
-def consume(layout: Layout, record: dict[str, Any], by: str) -> None:
+def consume(store: Store, record: dict[str, Any], by: str) -> None:
     """Retire an operation that was taken back: everything it kept is in place again.
 
     What is left all the same (somebody changed an entry between a crash and its settling) stays until it is pruned.
     """
+    layout = store.layout
     home = layout.undo_dir(record["operation_id"])
     record["undone_by"] = by
     save(layout, record)
@@ -199,7 +201,7 @@ def consume(layout: Layout, record: dict[str, Any], by: str) -> None:
         if name.startswith("files") and not _remove_empty_directories(os.path.join(home, name)):
             left = True
     if not left and not os.path.lexists(os.path.join(home, "worktree")):
-        discard(layout, record["operation_id"])
+        discard(store, record["operation_id"])
 
 
 def prune(store: Store, name: str) -> int:
@@ -228,20 +230,20 @@ def _prune(store: Store, name: str) -> int:
     for place, record in enumerate(mine):
         if place >= most or clock.parse_rfc3339(record["created_at"]) < oldest:
             gone += record["bytes"]
-            discard(layout, record["operation_id"])
+            discard(store, record["operation_id"])
     for operation_id in ids(layout):
         # an intent is written before the directory is made: without one, nobody will come back to it
         if os.path.lexists(os.path.join(layout.undo_dir(operation_id), "op.json")):
             continue
         if not os.path.lexists(layout.intent(operation_id)):
-            sweep(layout, operation_id)
+            sweep(store, operation_id)
     return gone
 
 
-def sweep(layout: Layout, operation_id: str) -> None:
+def sweep(store: Store, operation_id: str) -> None:
     """Remove the directory of an operation that never began, or that was being let go of when the system died."""
-    if not os.path.lexists(os.path.join(layout.undo_dir(operation_id), "op.json")):
-        discard(layout, operation_id)
+    if not os.path.lexists(os.path.join(store.layout.undo_dir(operation_id), "op.json")):
+        discard(store, operation_id)
 
 
 def _remove_empty_directories(path: str) -> bool:

@@ -159,7 +159,7 @@ def _apply(store: Store, pending: dict[str, Any], record: dict[str, Any], steps:
 def _give_up(store: Store, operation_id: str, kept: dict[str, Any] | None = None) -> None:
     """Forget an operation that changed nothing, or whose changes were taken back. The intent goes last."""
     if kept is None:
-        journal.discard(store.layout, operation_id)
+        journal.discard(store, operation_id)
     else:  # somebody wrote to a file while it was in place: that version stays until it is pruned
         kept["undone_by"] = operation_id
         journal.save(store.layout, kept)
@@ -186,11 +186,11 @@ def _finish(store: Store, pending: dict[str, Any], record: dict[str, Any]) -> di
     store.log().append(pending["audit"], after_seq=pending["audit_seq"])
     if record["of"] is not None:
         try:
-            journal.consume(layout, journal.load(layout, record["of"]), record["operation_id"])
+            journal.consume(store, journal.load(layout, record["of"]), record["operation_id"])
         except FileNotFoundError:  # a crash came while it was being cleared away: all it kept is in place
-            journal.discard(layout, record["of"])
+            journal.discard(store, record["of"])
     if record["details"].get("discard"):
-        journal.discard(layout, record["operation_id"])
+        journal.discard(store, record["operation_id"])
     intent.clear(layout, record["operation_id"])
     return worktree.load(layout, name)
 

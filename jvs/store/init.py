@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from jvs.engine.options import EngineOptions
     from jvs.store.settings import Settings
 
 _STAGE = ".jvs.init-"
@@ -101,7 +102,7 @@ def _remove_if_empty(root: str) -> None:
 def _create_locked(root: str, settings: Settings, source: str | None) -> dict[str, Any]:
     if os.path.lexists(os.path.join(root, layout.CONTROL)):  # somebody was faster
         raise Exists(f"'{root}' is already there", hint="work in it")
-    finished = _finish_or_sweep(root)
+    finished = _finish_or_sweep(root, settings.engine_options())
     degraded: list[Any] = []
     if finished is None:
         _check_empty(root)
@@ -111,7 +112,7 @@ def _create_locked(root: str, settings: Settings, source: str | None) -> dict[st
     return {**_describe(root, settings), "degraded": degraded}
 
 
-def _finish_or_sweep(root: str) -> str | None:
+def _finish_or_sweep(root: str, options: EngineOptions) -> str | None:
     """Return a dead attempt that only lacks its last rename; remove all others."""
     whole = None
     for entry in sorted(os.listdir(root)):
@@ -121,7 +122,7 @@ def _finish_or_sweep(root: str) -> str | None:
         if whole is None and _is_whole(root, staged):
             whole = staged
         else:
-            registry.remove_any(staged)
+            registry.remove_any(staged, options)
     return whole
 
 
@@ -159,7 +160,7 @@ def _build(root: str, settings: Settings, source: str | None) -> tuple[str, list
         durable.publish(os.path.join(staged, _STAGED_MAIN), os.path.join(root, layout.MAIN))
     except BaseException as error:
         if not os.path.isdir(os.path.join(root, layout.MAIN)):
-            registry.remove_any(staged)
+            registry.remove_any(staged, settings.engine_options())
             _remove_if_empty(forks)
         if isinstance(error, OSError):
             raise from_oserror(error, f"making the repository in '{root}'") from error
@@ -172,14 +173,14 @@ def _build_main(staged: str, settings: Settings, source: str | None) -> list[Any
     target = os.path.join(staged, _STAGED_MAIN)
     requested, options = settings.get("default_engine"), settings.engine_options()
     if source is None:
-        registry.best_for(staged, requested).make_worktree(target)
+        registry.best_for(staged, requested, options).make_worktree(target)
         os.chmod(target, 0o777 & ~_umask())
-        registry.pick(requested, target, staged, **options)  # one that was asked for and does not work: now, not later
+        registry.pick(requested, target, staged, options)  # one that was asked for and does not work: now, not later
         return []
     if mounts.points_below(source):
         raise IOFailure(f"something is mounted inside '{source}'", hint="unmount it, or begin with an empty repository")
     request = engine.Request(source, target)
-    chosen = registry.pick_for_fork(requested, source, staged, **options)
+    chosen = registry.pick_for_fork(requested, source, staged, options)
     cloned = chosen.fork(request)
     with durable.Barrier(staged) as barrier:
         barrier.sync_trees([] if traits.is_committed(cloned.engine) else [target], [])

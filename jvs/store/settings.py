@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from jvs.engine.options import CONTROLS, NAMES, EngineOptions
 from jvs.errors import UsageError, from_oserror
 from jvs.fs import paths
 from jvs.fs.locks import DEFAULT_WAIT_SECONDS
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 Key = tuple[str, object, tuple[str, ...] | None, str]
 """Shape: type (`text`, `list`, `bool`, `int`), default, allowed values or None, meaning."""
 
-ENGINES = ("juicefs-clone", "btrfs-snapshot", "reflink-copy", "copy")
 KEYS: dict[str, Key] = {
-    "default_engine": ("text", None, ENGINES, "the engine to use; unset: the best one that works here"),
+    "default_engine": ("text", None, NAMES, "the engine to use; unset: the best one that works here"),
     "default_tags": ("list", [], None, "tags that every snapshot gets"),
     "output_format": ("text", "text", ("text", "json"), "how results are printed"),
     "progress_enabled": ("bool", True, None, "show progress on a terminal"),
@@ -40,7 +40,7 @@ KEYS: dict[str, Key] = {
     "retention.keep_yearly": ("int", 0, None, "keep the newest snapshot of that many years"),
     "retention.keep_tag": ("list", [], None, "keep snapshots with a tag that fits one of these patterns"),
     "engine.juicefs.binary": ("text", None, None, "path of the juicefs client; unset: found on PATH"),
-    "engine.juicefs.control": ("text", "auto", ("auto", "never", "always"), "ask the mount itself for clones"),
+    "engine.juicefs.control": ("text", "auto", CONTROLS, "ask the mount itself for clones"),
 }
 OWN_ONLY = ("engine.juicefs.binary",)
 """Keys that name programs to run: only the user's own file, the environment and the command line may set them."""
@@ -122,13 +122,13 @@ class Settings:
         """Return the value of a key."""
         return self.origin(key)[0]
 
-    def engine_options(self) -> dict[str, Any]:
-        """Return what engines take over from the settings, as keyword arguments of `engine.pick` and its kin."""
-        return {
-            "binary": self.get("engine.juicefs.binary"),
-            "control": self.get("engine.juicefs.control"),
-            "search_path": self.search_path,
-        }
+    def engine_options(self) -> EngineOptions:
+        """Return what engines take over from the settings."""
+        return EngineOptions(
+            binary=self.get("engine.juicefs.binary"),
+            control=self.get("engine.juicefs.control"),
+            search_path=self.search_path,
+        )
 
 
 def default_actor(environment: Mapping[str, str]) -> str:

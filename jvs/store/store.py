@@ -107,7 +107,7 @@ class Store:
 
         chosen = requested or self.settings.get("default_engine")
         return registry.pick(
-            chosen, self.layout.worktree_dir(name), self.layout.snapshots, **self.settings.engine_options()
+            chosen, self.layout.worktree_dir(name), self.layout.snapshots, self.settings.engine_options()
         )
 
     def log(self) -> audit.Log:

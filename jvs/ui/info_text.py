@@ -50,7 +50,7 @@ def facts(store: Store, name: str, *, sizes: bool = False) -> dict[str, Any]:
 
 def _engine(store: Store, name: str) -> dict[str, Any]:
     directory = store.require_worktree(name)
-    probes = registry.probe_all(directory, store.layout.snapshots, **store.settings.engine_options())
+    probes = registry.probe_all(directory, store.layout.snapshots, store.settings.engine_options())
     wanted = store.settings.get("default_engine")
     usable = [probe for probe in probes if probe.works and wanted in (None, "auto", probe.engine)]
     return {

@@ -99,24 +99,17 @@ def _make(store: Store, name: str, snapshot_id: str | None, operation: str, *, v
 
 def _stage(store: Store, record: dict[str, Any] | None, staged: str) -> tuple[str, list[dict[str, str]]]:
     """Make the new worktree's files under a temporary name, durable."""
-    requested = store.settings.get("default_engine")
+    requested, options = store.settings.get("default_engine"), store.settings.engine_options()
     forks = store.layout.forks
     os.makedirs(forks, exist_ok=True)
     with durable.Barrier(forks, each=store.settings.get("durability") == "each") as barrier:
         if record is None:
-            maker = registry.best_for(forks, requested)
+            maker = registry.best_for(forks, requested, options)
             maker.make_worktree(staged)
             barrier.sync_trees([staged], [])
             return maker.name, []
         payload = store.layout.payload(record["snapshot_id"])
-        maker = registry.pick_for_fork(
-            requested,
-            payload,
-            forks,
-            binary=store.settings.get("engine.juicefs.binary"),
-            control=store.settings.get("engine.juicefs.control"),
-            search_path=store.settings.search_path,
-        )
+        maker = registry.pick_for_fork(requested, payload, forks, options)
         request = engine.Request(payload, staged, jobs=os.cpu_count() or 1, hash=maker.name == engine.COPY, frozen=True)
         with progress.step("fork"):
             made = maker.fork(request)
@@ -177,7 +170,7 @@ def _is_published(store: Store, pending: dict[str, Any]) -> bool:
 
 def _roll_back(store: Store, pending: dict[str, Any]) -> None:
     operation_id = pending["operation_id"]
-    registry.remove_any(_staged(store, operation_id))
+    registry.remove_any(_staged(store, operation_id), store.settings.engine_options())
     durable.remove_tree(store.layout.undo_dir(operation_id))
     durable.fsync_dir(store.layout.forks)  # a crash behind the intent's end must not bring either of them back
     durable.fsync_dir(store.layout.undo)

@@ -143,7 +143,7 @@ def _forward_remove(store: Store, pending: dict[str, Any]) -> None:
     store.index().forget(name)
     if pending["audit"]["details"].get("discard"):
         store.log().append(pending["audit"], after_seq=pending["audit_seq"])
-        journal.discard(layout, operation_id)
+        journal.discard(store, operation_id)
     registration.end(store, pending)
 
 
@@ -167,7 +167,7 @@ def _forward_give_back(store: Store, pending: dict[str, Any]) -> None:
     if os.path.lexists(kept) and not os.path.lexists(layout.worktree_dir(name)):
         durable.publish(kept, layout.worktree_dir(name))
     if not os.path.lexists(layout.worktree_dir(name)):  # its directory was missing when it was removed
-        registry.best_for(layout.forks).make_worktree(layout.worktree_dir(name))
+        registry.best_for(layout.forks, None, store.settings.engine_options()).make_worktree(layout.worktree_dir(name))
         durable.fsync_dir(layout.forks)
     if os.path.lexists(parked) and not os.path.lexists(registration.config_dir(store, name)):
         durable.publish(parked, registration.config_dir(store, name))
@@ -222,7 +222,7 @@ def _journaled(
     try:
         journal.begin(store.layout, record)
     except BaseException:
-        journal.discard(store.layout, operation_id)
+        journal.discard(store, operation_id)
         intent.clear(store.layout, operation_id)
         raise
     return pending, record
@@ -252,7 +252,7 @@ def _take_back(store: Store, pending: dict[str, Any]) -> None:
             durable.publish(
                 registration.parked(store, operation_id), registration.config_dir(store, pending["worktree"])
             )
-    journal.discard(layout, operation_id)
+    journal.discard(store, operation_id)
     intent.clear(layout, operation_id)
 
 
@@ -266,7 +266,7 @@ def recover(store: Store, pending: dict[str, Any]) -> str:
         if pending["audit"]["details"].get("discard") and not os.path.lexists(registration.config_dir(store, name)):
             _forward_remove(store, pending)
             return f"completed the {verb} of worktree '{name}'"
-        journal.discard(store.layout, operation_id)
+        journal.discard(store, operation_id)
         intent.clear(store.layout, operation_id)
         return f"rolled back a {verb} of worktree '{name}' that had not begun"
     try:

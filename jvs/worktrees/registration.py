@@ -72,7 +72,7 @@ def end(store: Store, pending: dict[str, Any]) -> None:
     undoes = pending.get("undoes")
     if undoes is not None:
         try:
-            journal.consume(store.layout, journal.load(store.layout, undoes), pending["operation_id"])
+            journal.consume(store, journal.load(store.layout, undoes), pending["operation_id"])
         except FileNotFoundError:  # a crash came while it was being cleared away: all it kept is in place
-            journal.discard(store.layout, undoes)
+            journal.discard(store, undoes)
     intent.clear(store.layout, pending["operation_id"])

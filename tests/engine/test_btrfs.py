@@ -25,7 +25,7 @@ OTHER = 1234
 @pytest.fixture
 def place(btrfs_dir: Path) -> Path:
     """A directory with a subvolume `main` that holds a little, and a store."""
-    BtrfsEngine().make_worktree(str(btrfs_dir / "main"))
+    BtrfsEngine(making.engine_options()).make_worktree(str(btrfs_dir / "main"))
     (btrfs_dir / "main" / "dir").mkdir()
     (btrfs_dir / "main" / "dir" / "file").write_bytes(b"content")
     (btrfs_dir / "store").mkdir()
@@ -51,7 +51,9 @@ def as_other(place: Path) -> Iterator[None]:
 
 
 def clone(place: Path, name: str = "one", **options) -> engine.Cloned:
-    return BtrfsEngine().clone(engine.Request(str(place / "main"), str(place / "store" / name), **options))
+    return BtrfsEngine(making.engine_options()).clone(
+        engine.Request(str(place / "main"), str(place / "store" / name), **options)
+    )
 
 
 def test_numbers_of_the_ioctls():
@@ -94,7 +96,9 @@ def test_snapshot_can_be_renamed_beside(place: Path):
 
 def test_fork_is_writable_and_a_subvolume(place: Path):
     clone(place)
-    BtrfsEngine().fork(engine.Request(str(place / "store" / "one"), str(place / "fork"), hash=False))
+    BtrfsEngine(making.engine_options()).fork(
+        engine.Request(str(place / "store" / "one"), str(place / "fork"), hash=False)
+    )
     assert ioctl.is_subvolume(str(place / "fork"))
     assert ioctl.get_flags(str(place / "fork")) == 0
     (place / "fork" / "dir" / "file").write_bytes(b"changed")
@@ -124,7 +128,7 @@ def test_nested_subvolume_is_refused_and_named(place: Path):
             clone(place, hash=hashed)
         assert caught.value.facts["path"].endswith("main/dir/inner")
         assert not (place / "store" / "one").exists()
-    answer = BtrfsEngine().probe(str(place / "main"), str(place / "store"))
+    answer = BtrfsEngine(making.engine_options()).probe(str(place / "main"), str(place / "store"))
     assert not answer.works
     assert "inner" in answer.why
 
@@ -151,21 +155,21 @@ def test_stand_in_for_a_nested_subvolume_is_no_empty_directory(place: Path, monk
 
 def test_plain_directory_is_no_source(place: Path):
     (place / "plain").mkdir()
-    answer = BtrfsEngine().probe(str(place / "plain"), str(place / "store"))
+    answer = BtrfsEngine(making.engine_options()).probe(str(place / "plain"), str(place / "store"))
     assert not answer.works
     assert "subvolume" in answer.why
 
 
 def test_worktree_that_is_not_there_yet_would_work(place: Path):
-    assert BtrfsEngine().probe(str(place / "new"), str(place / "store")).works
+    assert BtrfsEngine(making.engine_options()).probe(str(place / "new"), str(place / "store")).works
 
 
 def test_without_root_everything_works_and_everything_goes(place: Path, as_other: None):
     clone(place)
     assert diff_trees(describe_tree(place / "main"), describe_tree(place / "store" / "one")) == []
-    BtrfsEngine().make_worktree(str(place / "own"))
-    BtrfsEngine().remove(str(place / "store" / "one"))
-    BtrfsEngine().remove(str(place / "own"))
+    BtrfsEngine(making.engine_options()).make_worktree(str(place / "own"))
+    BtrfsEngine(making.engine_options()).remove(str(place / "store" / "one"))
+    BtrfsEngine(making.engine_options()).remove(str(place / "own"))
     assert not (place / "store" / "one").exists()
     assert not (place / "own").exists()
 
@@ -173,7 +177,7 @@ def test_without_root_everything_works_and_everything_goes(place: Path, as_other
 def test_without_root_a_plain_tree_with_snapshots_inside_goes(place: Path, as_other: None):
     clone(place)
     clone(place, "two")
-    registry.remove_any(str(place / "store"))
+    registry.remove_any(str(place / "store"), making.engine_options())
     assert not (place / "store").exists()
 
 
@@ -208,7 +212,7 @@ def test_reflink_copy_shares_blocks(xfs_dir: Path):
     (source / "big").write_bytes(os.urandom(8 << 20))
     os.sync()
     before = os.statvfs(xfs_dir)
-    registry.get("reflink-copy").clone(engine.Request(str(source), str(store / "one")))
+    registry.get("reflink-copy", making.engine_options()).clone(engine.Request(str(source), str(store / "one")))
     os.sync()
     after = os.statvfs(xfs_dir)
     assert (before.f_bfree - after.f_bfree) * before.f_frsize < 4 << 20
@@ -217,7 +221,7 @@ def test_reflink_copy_shares_blocks(xfs_dir: Path):
 def test_reflink_between_subvolumes_of_one_filesystem(place: Path):
     ioctl.make_subvolume(str(place / "other"))
     assert reflink.same_filesystem(str(place / "main"), str(place / "other"))
-    assert registry.get("reflink-copy").probe(str(place / "main"), str(place / "other")).works
+    assert registry.get("reflink-copy", making.engine_options()).probe(str(place / "main"), str(place / "other")).works
 
 
 def test_file_that_cannot_share_blocks_is_copied(place: Path):
@@ -228,11 +232,11 @@ def test_file_that_cannot_share_blocks_is_copied(place: Path):
         pytest.skip("chattr +C does not work here")
     odd.write_bytes(b"data" * 1000)
     request = engine.Request(str(place / "main"), str(place / "store" / "one"))
-    assert registry.get("reflink-copy").clone(request).degraded == []
+    assert registry.get("reflink-copy", making.engine_options()).clone(request).degraded == []
     assert (place / "store" / "one" / "nocow").read_bytes() == b"data" * 1000
 
 
 def test_reflink_probe_says_why_not(ext4_dir: Path):
-    answer = registry.get("reflink-copy").probe(str(ext4_dir), str(ext4_dir))
+    answer = registry.get("reflink-copy", making.engine_options()).probe(str(ext4_dir), str(ext4_dir))
     assert not answer.works
     assert answer.why == "this filesystem cannot share blocks between files"

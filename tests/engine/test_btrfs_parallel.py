@@ -21,7 +21,7 @@ class Line:
 
     def __init__(self, root: Path) -> None:
         self.root, self.worktree = root, root / "main"
-        self.engine = BtrfsEngine()
+        self.engine = BtrfsEngine(making.engine_options())
         self.engine.search = False
         self.engine.make_worktree(str(self.worktree))
         (root / "store").mkdir()

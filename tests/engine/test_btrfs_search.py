@@ -7,6 +7,7 @@ import random
 import shutil
 from pathlib import Path
 
+import making
 import pytest
 
 from jvs.engine import registry
@@ -167,7 +168,7 @@ def test_a_replaced_worktree_is_not_taken_for_the_old_one(store: Store) -> None:
     ioctl.snapshot(str(main), str(main.with_name("older")), 0)
     (main / "d2" / "inner" / "f2").write_text("changed")
     take(store)
-    registry.remove_any(str(main))
+    registry.remove_any(str(main), making.engine_options())
     main.with_name("older").rename(main)
     record = take(store)
     assert (record["payload_root_hash"], record["payload"]) == fresh_hash(store, record)

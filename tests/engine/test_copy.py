@@ -47,7 +47,7 @@ class Store:
         options.setdefault("base_payload", self.base)
         target = str(self.root / name)
         request = engine.Request(str(self.worktree), target, rows=self.rows, known=making.Known(self.nodes), **options)
-        cloned = registry.get("copy").clone(request)
+        cloned = registry.get("copy", making.engine_options()).clone(request)
         if cloned.tree is not None:
             self.rows.update({path: (row, digest) for path, row, digest in cloned.tree.rows})
             self.nodes.update(cloned.tree.nodes)
@@ -129,7 +129,7 @@ def test_file_with_another_mode_or_time_is_copied(store: Store):
 def test_base_that_was_collected_means_copying(store: Store):
     store.fill()
     store.clone("one")
-    registry.remove_any(str(store.root / "one"))
+    registry.remove_any(str(store.root / "one"), making.engine_options())
     cloned = store.clone("two")
     assert cloned.degraded == []
     store.check("two", cloned)

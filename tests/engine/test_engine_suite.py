@@ -37,7 +37,7 @@ class Place:
     """An engine on a filesystem, with a worktree to fill and a store to clone into."""
 
     def __init__(self, name: str, filesystem: str, root: Path) -> None:
-        self.engine = registry.get(name)
+        self.engine = registry.get(name, making.engine_options())
         self.filesystem = filesystem
         self.root = root
         self.worktree = root / "main"
@@ -311,15 +311,15 @@ def test_remove_takes_everything_away(place: Place):
 def test_remove_any_finds_out_what_it_is(place: Place):
     fill(place)
     place.clone()
-    registry.remove_any(str(place.store / "one"))
-    registry.remove_any(str(place.store / "one"))
-    registry.remove_any(str(place.worktree))
+    registry.remove_any(str(place.store / "one"), making.engine_options())
+    registry.remove_any(str(place.store / "one"), making.engine_options())
+    registry.remove_any(str(place.worktree), making.engine_options())
     assert os.listdir(place.store) == []
     assert not place.worktree.exists()
 
 
 def test_pick_takes_what_was_asked_for(place: Place):
-    picked = registry.pick(place.engine.name, str(place.worktree), str(place.store))
+    picked = registry.pick(place.engine.name, str(place.worktree), str(place.store), making.engine_options())
     assert picked.name == place.engine.name
 
 
@@ -327,7 +327,7 @@ def test_pick_prefers_the_cheapest(place: Place):
     best = {"btrfs": "reflink-copy", "xfs": "reflink-copy", "ext4": "copy", "tmpfs": "copy"}
     if place.engine.name == "btrfs-snapshot":
         best["btrfs"] = "btrfs-snapshot"
-    picked = registry.pick(None, str(place.worktree), str(place.store))
+    picked = registry.pick(None, str(place.worktree), str(place.store), making.engine_options())
     assert picked.name == best.get(place.filesystem, "juicefs-clone")
 
 

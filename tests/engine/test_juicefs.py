@@ -33,7 +33,7 @@ class Place:
             for number in range(3):
                 (self.worktree / name / f"file{number}").write_bytes(b"content %d" % number)
         self.store.mkdir()
-        self.engine = JuiceFSEngine()
+        self.engine = JuiceFSEngine(making.engine_options())
 
     def clone(self, name: str = "one", **options) -> engine.Cloned:
         return self.engine.clone(engine.Request(str(self.worktree), str(self.store / name), **options))
@@ -41,10 +41,10 @@ class Place:
     def with_client(self, tmp_path: Path, script: str) -> Place:
         """Put a client in place that does what the real one does, and then something else."""
         path = tmp_path / "juicefs"
-        real = JuiceFSEngine().find_binary()
+        real = JuiceFSEngine(making.engine_options()).find_binary()
         path.write_text(f"#!/bin/sh\nset -e\nreal={real}\ncalls={tmp_path}/calls\necho $1 >> $calls\n{script}\n")
         path.chmod(0o755)
-        self.engine.configure(binary=str(path), control="never")
+        self.engine.options = making.engine_options(binary=str(path), control="never")
         self.calls = tmp_path / "calls"
         return self
 
@@ -190,7 +190,7 @@ def test_bind_mount_is_explained(place: Place, tmp_path: Path):
         pytest.skip("cannot bind-mount here")
     try:
         assert juicefs_mount.is_juicefs(str(point))
-        answer = JuiceFSEngine().configure(control="never").probe(str(point / "main"), str(point / "store"))
+        answer = JuiceFSEngine(making.engine_options(control="never")).probe(str(point / "main"), str(point / "store"))
         assert not answer.works
         assert "bind mount" in answer.why
     finally:
@@ -198,7 +198,7 @@ def test_bind_mount_is_explained(place: Place, tmp_path: Path):
 
 
 def test_missing_client_is_explained(place: Place, tmp_path: Path):
-    place.engine.configure(binary=str(tmp_path / "nowhere"), control="never")
+    place.engine.options = making.engine_options(binary=str(tmp_path / "nowhere"), control="never")
     answer = place.engine.probe(str(place.worktree), str(place.store))
     assert not answer.works
     assert "'juicefs' was not found" in answer.why
@@ -211,13 +211,13 @@ def test_store_inside_the_worktree_is_refused(place: Place):
 
 
 def test_two_mounts_of_one_volume_are_not_one(two_hosts: tuple[Path, Path]):
-    answer = JuiceFSEngine().probe(str(two_hosts[0]), str(two_hosts[1]))
+    answer = JuiceFSEngine(making.engine_options()).probe(str(two_hosts[0]), str(two_hosts[1]))
     assert not answer.works
 
 
 def test_removal_without_a_client_goes_entry_by_entry(place: Place, tmp_path: Path):
     place.clone()
-    place.engine.configure(binary=str(tmp_path / "nowhere"), control="never")
+    place.engine.options = making.engine_options(binary=str(tmp_path / "nowhere"), control="never")
     place.engine.remove(str(place.store / "one"))
     assert os.listdir(place.store) == []
 

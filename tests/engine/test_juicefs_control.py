@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import making
 import pytest
 from conftest import FsAt
 from treefacts import describe_tree, diff_trees
@@ -75,7 +76,7 @@ def test_version(text: str, version: tuple[int, int] | None):
 def test_unknown_version_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch, version: str):
     monkeypatch.setattr(control, "mount_config", lambda _: {"Version": version})
     assert "version" in control.why_not(str(place))
-    answer = JuiceFSEngine().configure(control="always").probe(str(place / "main"), str(place / "store"))
+    answer = JuiceFSEngine(making.engine_options(control="always")).probe(str(place / "main"), str(place / "store"))
     assert not answer.works
     assert "version" in answer.why
 
@@ -86,7 +87,7 @@ def test_config_that_may_not_be_read_is_refused(place: Path, monkeypatch: pytest
 
 
 def test_clone_and_removal_without_the_client(place: Path):
-    way = JuiceFSEngine().configure(control="always")
+    way = JuiceFSEngine(making.engine_options(control="always"))
     assert way.probe(str(place / "main"), str(place / "store")).works
     request = engine.Request(str(place / "main"), str(place / "store" / "one"))
     cloned = way.clone(request)
@@ -97,7 +98,7 @@ def test_clone_and_removal_without_the_client(place: Path):
 
 
 def test_missing_client_means_the_control_file(place: Path, tmp_path: Path):
-    way = JuiceFSEngine().configure(binary=str(tmp_path / "nowhere"))
+    way = JuiceFSEngine(making.engine_options(binary=str(tmp_path / "nowhere")))
     answer = way.probe(str(place / "main"), str(place / "store"))
     assert answer.works
     assert "control file" in answer.note
@@ -115,7 +116,7 @@ def test_bind_mount_is_cloned_over_the_control_file(fs_at: FsAt, tmp_path: Path)
     if subprocess.run(["mount", "--bind", str(root), str(point)], check=False).returncode:
         pytest.skip("cannot bind-mount here")
     try:
-        picked = registry.pick(None, str(point / "main"), str(point / "store"))
+        picked = registry.pick(None, str(point / "main"), str(point / "store"), making.engine_options())
         assert picked.name == "juicefs-clone"
         picked.clone(engine.Request(str(point / "main"), str(point / "store" / "one")))
         assert (root / "store" / "one" / "file").read_bytes() == b"content"

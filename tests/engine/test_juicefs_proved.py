@@ -33,7 +33,7 @@ class Line:
         self.worktree, self.store = root / "main", root / "store"
         making.write(self.worktree, {f"{d}/file{i}": f"{d}{i}" for d in ("a", "b", "c/d") for i in range(3)})
         self.store.mkdir()
-        self.engine = juicefs.JuiceFSEngine()
+        self.engine = juicefs.JuiceFSEngine(making.engine_options())
         self.known = making.Known({}, {})
         self.rows: dict = {}
         self.base: str | None = None

@@ -17,6 +17,7 @@ from making import main_of, make_store, open_store, run, settings, snapshot, vio
 from jvs import clock
 from jvs.check import doctor, verify
 from jvs.engine import registry
+from jvs.engine.options import EngineOptions
 from jvs.errors import GcPlanMismatch, IOFailure, JvsError, LineageBroken, NoSpace, NotFound
 from jvs.fs import durable, locks
 from jvs.gc import pins, reach, retention, tombstone
@@ -485,11 +486,11 @@ def test_deleting_holds_no_lock_that_a_snapshot_needs(tmp_path, monkeypatch):
     store, ids = make(tmp_path)
     remove, taken = registry.remove_any, []
 
-    def remove_and_snapshot(path: str, **more) -> None:
+    def remove_and_snapshot(path: str, options: EngineOptions) -> None:
         if not taken:
             write(main_of(store), {"meanwhile": "m"})
             taken.append(snapshot(open_store(store.root, wait=0))["snapshot_id"])
-        remove(path, **more)
+        remove(path, options)
 
     monkeypatch.setattr(registry, "remove_any", remove_and_snapshot)
     assert gc.run(store, saved(store, KEEP_ONE))["collected"] == ids[:3]
@@ -693,10 +694,10 @@ class _Unsynced:
             flush(barrier)
             self.dirty.clear()
 
-        def remove(path: str, **more) -> None:
+        def remove(path: str, options: EngineOptions) -> None:
             if os.path.lexists(path):
                 self.dirty.add(os.path.dirname(path))
-            remove_any(path, **more)
+            remove_any(path, options)
 
         def cleared(layout, operation_id: str) -> None:
             there = {path for path in self.dirty if os.path.isdir(path) and not path.endswith("/intents")}

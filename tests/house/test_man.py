@@ -16,6 +16,7 @@ import pytest
 
 from jvs import errors
 from jvs.cli import commands
+from jvs.engine.options import NAMES
 from jvs.fs import metadata
 from jvs.gc import pins, tombstone
 from jvs.publish import record
@@ -308,7 +309,7 @@ def test_the_page_of_settings_names_every_hook() -> None:
 
 def test_the_page_of_engines_names_every_engine_and_loss() -> None:
     text = (MAN / "man7" / "jvs-engines.7").read_text()
-    assert [name for name in settings.ENGINES if f".Ss {name}\n" not in text] == []
+    assert [name for name in NAMES if f".Ss {name}\n" not in text] == []
     losses = re.findall(r"`what` is (.*?)\.", metadata.Losses.add.__doc__ or "")[0]
     assert [what for what in re.split(r", | or ", losses) if f".It Sy {what}\n" not in text] == []
 

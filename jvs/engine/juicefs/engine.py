@@ -59,19 +59,19 @@ class JuiceFSEngine(Engine):
         """
         from jvs.engine.juicefs import control
 
-        if self.control == "auto" and not control.why_not(directory, versions=control.PROVED):
+        if self.options.control == "auto" and not control.why_not(directory, versions=control.PROVED):
             return _CONTROL, ""
         why = self._why_no_client(directory)
         if not why:
             return _CLIENT, ""
-        if self.control == "never":
+        if self.options.control == "never":
             return "", why
         refused = control.why_not(directory)
         return ("", f"{why}; and the control file: {refused}") if refused else (_CONTROL, "")
 
     def _why_no_client(self, directory: str) -> str:
         """Return why the client program cannot be used, or nothing."""
-        if self.control == "always":
+        if self.options.control == "always":
             return "the settings ask for the control file instead of the client"
         if juicefs_mount.mount_root(directory) is None:
             return (
@@ -87,10 +87,13 @@ class JuiceFSEngine(Engine):
         import shutil
         import sys
 
-        if self.binary:
-            return self.binary if os.access(self.binary, os.X_OK) else None
+        binary = self.options.binary
+        if binary:
+            return binary if os.access(binary, os.X_OK) else None
         beside = os.path.join(os.path.dirname(sys.executable), "juicefs")
-        return shutil.which("juicefs", path=self.search_path) or (beside if os.access(beside, os.X_OK) else None)
+        path = self.options.search_path
+        found = shutil.which("juicefs", path=os.defpath if path is None else path)  # None would be the environment's
+        return found or (beside if os.access(beside, os.X_OK) else None)
 
     def clone(self, request: Request) -> Cloned:
         """Clone, prove it complete, mend what JuiceFS does not keep, and hash what changed.
@@ -104,8 +107,6 @@ class JuiceFSEngine(Engine):
         engine.check_source(request.source)
         engine.check_target(request.target)
         juicefs_mount.refuse_mounts(request.source)
-        if request.control is not None:
-            self.control = request.control
         writers.flush_open_files(request.source)
         problem: JvsError | None = None
         kinds: list[type[VouchedAttempt | SurveyedAttempt]] = [SurveyedAttempt] * TRIES
