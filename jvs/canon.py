@@ -83,7 +83,7 @@ def decode_object(data: bytes) -> dict[str, Any]:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise BadJSON("a key stands twice in one object")
+        raise BadJSON("a key appears twice in one object")
     return result
 
 

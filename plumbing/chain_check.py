@@ -47,7 +47,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     value = {"records": report.count, "head": report.head, "torn_bytes": report.torn, "problems": problems}
     lines = [f"{report.count}\t{report.head}", *(f"broken\t{problem}" for problem in problems)]
     if report.torn:
-        lines.append(f"torn\t{report.torn} bytes behind the last record")
+        lines.append(f"torn\t{report.torn} bytes after the last record")
     complaint = None
     if problems:
         complaint = AuditChainBroken(

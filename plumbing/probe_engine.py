@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
     parser = cli.make_parser("probe-engine", __doc__)
     parser.add_argument("dir", metavar="DIR", nargs="?", help="the directory to clone (the worktree)")
-    parser.add_argument("store", metavar="STORE", nargs="?", help="where the clone would be (beside DIR)")
+    parser.add_argument("store", metavar="STORE", nargs="?", help="where the clone would be (next to DIR)")
     return parser
 
 

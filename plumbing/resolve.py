@@ -1,4 +1,4 @@
-"""Print the id of the snapshot that a name stands for
+"""Print the id of the snapshot that a name refers to
 
 TARGET is a full id; the beginning of one, or of its hex part, when no other begins so; a tag (the newest snapshot
 that has it); a note, or the beginning of one; `HEAD`, `HEAD~N`; or `@{2h}`, the newest that is at least that old. More

@@ -1,4 +1,4 @@
-"""Write the READY marker beside the payload (step 8)
+"""Write the READY marker next to the payload (step 8)
 
 Writes `snapshots/ID.READY` with what payload and descriptor must agree on, and makes it durable.
 """

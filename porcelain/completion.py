@@ -15,7 +15,7 @@ RAISES = (UsageError,)
 SEE_ALSO = ("jvs(1)", "jvs-list-snapshots(1)", "bash(1)", "zsh(1)", "fish(1)")
 EXAMPLES = (
     ('eval "$(jvs completion bash)"', "in ~/.bashrc"),
-    ('eval "$(jvs completion zsh)"', "in ~/.zshrc, behind compinit"),
+    ('eval "$(jvs completion zsh)"', "in ~/.zshrc, after compinit"),
     ("jvs completion fish > ~/.config/fish/completions/jvs.fish", "for fish"),
 )
 

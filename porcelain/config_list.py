@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RAISES = OPENING
 SEE_ALSO = ("jvs-config-get(1)", "jvs-config-set(1)", "jvs-config(5)")
-EXAMPLES = (("jvs config list --show-origin", "everything, and where it stands"),)
+EXAMPLES = (("jvs config list --show-origin", "everything, and where it is set"),)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""Find and repair what crashes or accidents left behind
+"""Find and repair what crashes or accidents left
 
 Looks at every control file, lock and line, at the audit chain, and at whatever the next commands would need, and says
 "Repository is healthy." or what is wrong: severity, class, path, and the repair that applies. Nothing is written
@@ -43,7 +43,7 @@ SEE_ALSO = ("jvs-verify(1)", "jvs-gc-run(1)", "jvs-list-intents(1)", "jvs-protoc
 EXAMPLES = (
     ("jvs doctor", "look"),
     ("jvs doctor --strict", "look, and read every snapshot"),
-    ("jvs doctor --repair-runtime", "settle and clean up whatever can be, then look"),
+    ("jvs doctor --repair-runtime", "recover and clean up whatever can be, then check"),
 )
 
 

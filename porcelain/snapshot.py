@@ -49,7 +49,8 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     if args.path:
         raise UsageError(
-            f"'{args.path[0]}' stands behind the note", hint="quote a note of several words; paths stand behind '--'"
+            f"unexpected argument '{args.path[0]}' after the note",
+            hint="quote a note of several words; put paths after '--'",
         )
     note = _note_of(args)
     store = cli.open_store(args)

@@ -1,4 +1,4 @@
-"""Take back the last restore, undo, rename or removal
+"""Undo the last restore, rename, removal or undo
 
 Brings back the content, the head and the latest snapshot as they were before the last operation of the worktree
 around you (main, elsewhere). Repeated, it walks further back. An undo is an operation itself: '--redo' takes the last
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 RAISES = (*CHANGING, Exists)
 SEE_ALSO = ("jvs-restore(1)", "jvs-worktree-remove(1)", "jvs-history(1)", "jvs-protocol(7)")
 EXAMPLES = (
-    ("jvs undo", "take back the last operation"),
-    ("jvs undo --list", "show what can be taken back"),
-    ("jvs undo --redo", "take back the last undo"),
+    ("jvs undo", "undo the last operation"),
+    ("jvs undo --list", "show what can be undone"),
+    ("jvs undo --redo", "reverse the last undo"),
 )
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
     parser = cli.make_parser("undo", __doc__)
-    parser.add_argument("operation", metavar="OPERATION", nargs="?", help="take back this one")
-    parser.add_argument("-l", "--list", action="store_true", help="list what can be taken back, newest first")
-    parser.add_argument("--redo", action="store_true", help="take back the last undo")
+    parser.add_argument("operation", metavar="OPERATION", nargs="?", help="undo this one")
+    parser.add_argument("-l", "--list", action="store_true", help="list what can be undone, newest first")
+    parser.add_argument("--redo", action="store_true", help="reverse the last undo")
     parser.add_argument("-w", "--worktree", metavar="NAME", help="the worktree (the one around you, or main)")
     return parser
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ACTIONS: dict[str, str] = {
     findings.CLEAN_TMP: "remove what dead operations left, and make missing runtime directories again",
-    findings.CLEAN_INTENTS: "settle dead operations, and set records of operations aside that cannot be read",
+    findings.CLEAN_INTENTS: "recover dead operations, and quarantine records of operations that cannot be read",
     findings.ADVANCE_HEAD: "advance heads that the log says were moved to a snapshot that is there",
     findings.REBUILD_INDEX: "drop an index that cannot be used; it fills again by itself",
     findings.AUDIT_REPAIR: "set a torn last line of the audit log aside, and say so in the log",

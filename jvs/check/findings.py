@@ -67,7 +67,7 @@ class Finding:
 
 def pending(message: str, path: str, repair: str, hint: str = "") -> Finding:
     """Return a finding for what a crash left and somebody will settle: never damage, never healthy."""
-    hint = hint or f"the next command that changes something settles it, or 'jvs doctor --repair {repair}'"
+    hint = hint or f"the next command that changes something recovers it, or 'jvs doctor --repair {repair}'"
     return Finding(PartialSnapshot(message, hint=hint), severity=WARNING, path=path, repair=repair)
 
 

@@ -260,7 +260,7 @@ def hold_against(store: Store, chain: audit_check.ChainReport, seen: Seen | None
     runs = [record["details"].get("collected", []) for record in chain.records if record["operation"] == "gc_run"]
     collected = {i for ids in runs for i in ids}
     problems += [
-        f"the log knows snapshot '{i}', which is gone and was not collected"
+        f"the log knows snapshot '{i}', which is missing and was not collected"
         for i in sorted(told.keys() - published - in_flight - collected)
     ]
     problems += [f"snapshot '{i}' was collected, and is there again" for i in sorted(collected & published)]

@@ -151,8 +151,8 @@ def _take_command(parser: argparse.ArgumentParser, name: str, found: argparse.Na
         setattr(found, name, words[1:])
     elif words and words[0].startswith("-"):
         raise UsageError(
-            f"'{words[0]}' stands where the command to run begins",
-            hint=f"options stand before all arguments, the command behind '--': see '{parser.prog} --help'",
+            f"'{words[0]}' comes before the command to run",
+            hint=f"put options before all arguments, and the command after '--': see '{parser.prog} --help'",
         )
 
 

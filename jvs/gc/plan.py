@@ -70,7 +70,7 @@ class Plan:
         """Return why a candidate can go."""
         if self.policy.is_set:
             return "no rule of the policy keeps it"
-        return f"its worktree '{self.found[snapshot_id]['worktree_name']}' is gone, and no line leads through it"
+        return f"its worktree '{self.found[snapshot_id]['worktree_name']}' was deleted, and no line leads through it"
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as `jvs gc plan --json` prints it, and as its file holds it."""
@@ -133,7 +133,7 @@ def make(store: Store, policy: Policy, *, estimate: bool = True) -> Plan:
     plan.order = in_order
     plan.candidates = sorted(i for i in visible if i not in plan.marks.reasons)
     for snapshot_id in found.keys() - visible:
-        plan.marks.add(snapshot_id, INTENT, "not whole, or still being made: 'jvs doctor' says more")
+        plan.marks.add(snapshot_id, INTENT, "incomplete, or still being made: 'jvs doctor' says more")
     plan.marks.reasons = {i: r for i, r in plan.marks.reasons.items() if i in found}
     if estimate and plan.candidates:
         plan.estimate_bytes, plan.estimate_exact = reach.estimate(store, found, plan.candidates)

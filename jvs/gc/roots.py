@@ -136,7 +136,7 @@ def _mark_ancestors(
     while here is not None and here not in walked:
         record = known.get(here)
         if record is None or here in seen:
-            problem = "is missing" if record is None else "leads back to itself"
+            problem = "is missing" if record is None else "is its own ancestor"
             raise LineageBroken(
                 f"snapshot '{here}' on the line of '{start}' {problem}",
                 hint="nothing is collected while a line is broken: 'jvs doctor' says what is damaged",

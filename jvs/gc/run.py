@@ -217,7 +217,7 @@ def _settle_locked(store: Store, pending: dict[str, Any]) -> str:
     durable.fsync_dir(layout.tombstones)
     intent.clear(layout, pending["operation_id"])
     whole = len(candidates) - len(half)
-    return f"completed an interrupted collection: {len(half)} snapshots are gone, {whole} stay"
+    return f"completed an interrupted collection: {len(half)} snapshots are deleted, {whole} stay"
 
 
 def _delete_cheap_trash(store: Store, ids: list[str]) -> None:

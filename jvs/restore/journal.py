@@ -216,7 +216,7 @@ def prune(store: Store, name: str) -> int:
     except (OSError, Busy, JvsError):
         return 0
     if gone:
-        progress.remark(f"let go of {units.size(gone)} that operations kept longer ago than can be undone")
+        progress.remark(f"deleted {units.size(gone)} of undo data that is older than can be undone")
     return gone
 
 
@@ -241,7 +241,7 @@ def _prune(store: Store, name: str) -> int:
 
 
 def sweep(store: Store, operation_id: str) -> None:
-    """Remove the directory of an operation that never began, or that was being let go of when the system died."""
+    """Remove the directory of an operation that never began, or that was being deleted when the system died."""
     if not os.path.lexists(os.path.join(store.layout.undo_dir(operation_id), "op.json")):
         discard(store, operation_id)
 

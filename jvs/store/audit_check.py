@@ -85,7 +85,7 @@ def _check_line(
     if previous is not None and record["prev_hash"] != previous:
         report.problems.append(f"{where}: record {record['seq']} does not follow the one before it")
     if record["seq"] != expected_seq:
-        report.problems.append(f"{where}: record {record['seq']} stands where {expected_seq} belongs")
+        report.problems.append(f"{where}: record {record['seq']} is where {expected_seq} belongs")
     report.count += 1
     if keep:
         report.records.append(record)

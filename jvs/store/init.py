@@ -73,7 +73,7 @@ def _check_source(source: str, root: str) -> str:
         raise UsageError(f"--from '{source}' is not a directory", hint="name the directory to begin with")
     if root == real or root.startswith(real.rstrip("/") + "/") or real.startswith(root + "/"):
         raise PathEscape(
-            f"'{source}' and '{root}' lie inside each other", hint="make the repository beside the directory"
+            f"'{source}' and '{root}' lie inside each other", hint="make the repository next to the directory"
         )
     return real
 
@@ -140,7 +140,7 @@ def _check_empty(root: str) -> None:
             continue  # a dead attempt of ours made it
         raise Exists(
             f"'{root}' is not empty: it holds '{os.fsencode(entry).decode('utf-8', 'backslashreplace')}'",
-            hint=f"make the repository beside it and take the files over: 'jvs init NAME --from {root}'",
+            hint=f"make the repository next to it and copy the files into it: 'jvs init NAME --from {root}'",
         )
 
 

@@ -51,7 +51,7 @@ def load_visible(store: Store, snapshot_id: str) -> dict[str, Any]:
     """
     if snapshot_id in intent.pending_snapshots(store.layout):
         raise NotFound(
-            f"snapshot '{snapshot_id}' is still being made", hint="wait for it, or let the next command settle it"
+            f"snapshot '{snapshot_id}' is still being made", hint="wait for it, or let the next command recover it"
         )
     record = descriptor.load(store.layout, snapshot_id)
     descriptor.check_agreement(store.layout, record)
@@ -103,7 +103,7 @@ def line(layout: Layout, start: str | None) -> Iterator[dict[str, Any]]:
     while start is not None:
         if start in seen:
             raise LineageBroken(
-                f"the line of '{start}' leads back to itself",
+                f"cycle in the history of '{start}'",
                 hint="a descriptor was forged: restore the descriptors from a copy of the repository",
             )
         seen.add(start)

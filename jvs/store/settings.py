@@ -167,7 +167,7 @@ def parse_file(data: bytes, path: str) -> dict[str, Any]:
         text = data.decode("utf-8")
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"'{path}' is not valid TOML: {error}", hint="mend the file, or move it away") from error
+        raise UsageError(f"'{path}' is not valid TOML: {error}", hint="repair or move the file") from error
     flat: dict[str, Any] = {}
     _flatten(document, "", flat)
     for key, value in flat.items():

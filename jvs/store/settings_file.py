@@ -111,7 +111,7 @@ def read_text(path: str) -> str:
     except FileNotFoundError:
         return ""
     except UnicodeDecodeError as error:
-        raise UsageError(f"'{path}' is not valid UTF-8", hint="mend the file, or move it away") from error
+        raise UsageError(f"'{path}' is not valid UTF-8", hint="repair or move the file") from error
     except OSError as error:
         raise from_oserror(error, f"reading '{path}'") from error
 
@@ -128,7 +128,7 @@ def edit(text: str, key: str, value: Any, where: str = "settings") -> str:
     try:
         before, wanted = tomllib.loads(text), tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"'{where}' is not valid TOML: {error}", hint="mend the file, or move it away") from error
+        raise UsageError(f"'{where}' is not valid TOML: {error}", hint="repair or move the file") from error
     _put(wanted, key.split("."), value, key, where)
     if wanted == before:
         return text
@@ -156,7 +156,7 @@ def _put(table: dict[str, Any], parts: list[str], value: Any, key: str, where: s
             return
         below = table[parts[0]] = {}
     if not isinstance(below, dict):
-        raise UsageError(f"{where}: '{parts[0]}' is not a table", hint=f"mend it by hand, to make room for '{key}'")
+        raise UsageError(f"{where}: '{parts[0]}' is not a table", hint=f"edit it by hand to make place for '{key}'")
     _put(below, parts[1:], value, key, where)
     if value is None and not below:
         del table[parts[0]]

@@ -61,7 +61,7 @@ def load(layout: Layout, name: str) -> dict[str, Any]:
     if config["name"] != name:
         raise LineageBroken(
             f"the configuration of worktree '{name}' is that of '{config['name']}'",
-            hint=f"mend 'name' in '{layout.worktree_config(name)}'",
+            hint=f"correct 'name' in '{layout.worktree_config(name)}'",
         )
     return config
 

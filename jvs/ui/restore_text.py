@@ -74,7 +74,7 @@ def _displaced(done: Done, screen: Terminal) -> list[str]:
         return terminal.wrap(exact, screen, "", "  ")
     if done.operation_id is None:
         return []
-    return [(f"{size} displaced; " if done.displaced_bytes else "") + "'jvs undo' takes it back"]
+    return [(f"{size} displaced; " if done.displaced_bytes else "") + "'jvs undo' reverses it"]
 
 
 def _state(detached: bool) -> list[str]:
@@ -114,7 +114,7 @@ def undone(value: dict[str, Any], record: dict[str, Any], done: Done | None, scr
         lines += [*_changes(done.plan, screen, LISTED), *_sum(done.plan, "Changed", screen, displaced)]
     if value["head_snapshot_id"] is not None and record["kind"] == "restore":
         lines += _state(value["head_snapshot_id"] != value["latest_snapshot_id"])
-    again = "'jvs undo --redo' takes the undo back" if record["forward"] else "'jvs undo' takes it back again"
+    again = "'jvs undo --redo' takes the undo back" if record["forward"] else "'jvs undo' reverses it"
     return "\n".join([*lines, again]) + "\n"
 
 

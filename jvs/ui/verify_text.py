@@ -33,7 +33,7 @@ def everything(reports: list[SnapshotReport], problems: list[JvsError], chain: C
         first, *more = terminal.wrap(f"{problem.name}: {problem.message}", screen, "", "  ")
         lines += [first.replace(problem.name, screen.paint(problem.name, "red"), 1), *more]
     if chain.torn:
-        torn = f"audit log: a torn last line of {chain.torn} bytes, left by a crash; the next command mends it"
+        torn = f"audit log: a torn last line of {chain.torn} bytes, left by a crash; the next command repairs it"
         lines += terminal.wrap(torn, screen, "", "  ")
     good = sum(1 for report in reports if not report.error)
     state = "broken" if any(problem.name == AuditChainBroken.name for problem in problems) else "whole"

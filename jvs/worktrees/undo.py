@@ -50,7 +50,7 @@ def choose(store: Store, name: str, *, redo: bool = False, operation_id: str | N
         for record in found:
             if record["forward"]:
                 return record
-        hint = "'jvs undo --redo' takes the last undo back" if found else "only restore, undo, rename and remove can be"
+        hint = "'jvs undo --redo' reverses the last undo" if found else "only restore, undo, rename and remove can be"
         raise NotFound(f"nothing to undo in worktree '{name}'", hint=hint)
     for record in found:
         if not record["forward"]:
@@ -58,8 +58,8 @@ def choose(store: Store, name: str, *, redo: bool = False, operation_id: str | N
         if record["of"] is None:
             break
     raise NotFound(
-        f"no undo to take back in worktree '{name}'",
-        hint="'jvs undo --list' shows the operations; 'jvs undo OPERATION' takes back any of them",
+        f"no undo to reverse in worktree '{name}'",
+        hint="'jvs undo --list' shows the operations; 'jvs undo OPERATION' undoes any of them",
     )
 
 

@@ -69,7 +69,7 @@ def test_finding_has_class_severity_path_message_hint_and_repair(store):
         "severity": "warning",
         "path": path,
         "message": "'snapshots/1700000000000-0a1b2c3d.tmp' was left by a crash",
-        "hint": "the next command that changes something settles it, or 'jvs doctor --repair clean_tmp'",
+        "hint": "the next command that changes something recovers it, or 'jvs doctor --repair clean_tmp'",
         "repair": "clean_tmp",
     }
 

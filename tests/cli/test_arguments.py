@@ -73,7 +73,7 @@ def test_a_command_to_run_begins_behind_the_dashes(store, words):
 def test_an_option_where_a_command_begins_is_refused_and_not_run(store):
     said = making.plumb("with-lock", "main", "--json", "--", "true")
     assert said.exit == 2
-    assert "'--json' stands where the command to run begins" in said.err
+    assert "'--json' comes before the command to run" in said.err
 
 
 def test_a_failure_is_json_only_when_the_command_line_asks_for_it(store):
