@@ -7,6 +7,7 @@ Source: jvs-protocol(7), Publish, steps 3 and 4; jvs-engines(7).
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -117,7 +118,7 @@ class Copier(scan.Worker):
             if st.st_nlink > 1 and (first := self._groups.get(st)) is not None:
                 if not copyfile.unchanged(first.st, st):
                     self.stale = True
-                if self._link_group(first, inside, name, path):
+                if self._link_group(first, inside, name, path, st):
                     continue
             try:
                 base, key = os.lstat(name, dir_fd=inside.base), (st.st_dev, st.st_ino)
@@ -142,7 +143,7 @@ class Copier(scan.Worker):
         path = listing.relative(inside.path, name)
         if st.st_nlink > 1:
             first = self._groups.get(st)
-            if first is not None and self._link_group(first, inside, name, path):
+            if first is not None and self._link_group(first, inside, name, path, st):
                 return
         hashing, self._hash = self._hash, False
         try:
@@ -291,7 +292,7 @@ class Copier(scan.Worker):
             digest, size, xattrs = found
             if not copyfile.unchanged(first.st, os.stat(name, dir_fd=fd, follow_symlinks=False)):
                 self.stale = True
-        if not self._link_group(first, inside, name, path):
+        if not self._link_group(first, inside, name, path, st):
             return None
         if not copyfile.unchanged(first.st, st):
             self.stored[path] = (self.stored.get(first.path) or (stat.S_IMODE(first.st.st_mode), xattrs))[:2]
@@ -299,15 +300,17 @@ class Copier(scan.Worker):
             self.stored[path] = self.stored[first.path]
         return digest if digest is not None else _NOTHING, size, xattrs
 
-    def _link_group(self, first: Linked, inside: Dir, name: bytes, path: bytes) -> bool:
+    def _link_group(self, first: Linked, inside: Dir, name: bytes, path: bytes, st: os.stat_result) -> bool:
         """Give the first name's file another name; False, and a loss, when the system does not let us."""
         try:
-            why = hardlinks.link(self._target.root, first.path, inside.fd, name)
+            refused = hardlinks.link(self._target.root, first.path, inside.fd, name)
         except OSError as error:
             raise self._failed(error, path) from error
-        if why:
-            self.losses.add(path, "hardlink", f"copied as a file of its own: {why}")
-        return not why
+        if refused is not None:
+            self.losses.add(path, "hardlink", hardlinks.loss(refused))
+            if refused.errno == errno.EMLINK:
+                self._groups.forget(st)
+        return refused is None
 
     def _take_equal(
         self, inside: Dir, source: int, path: bytes, name: bytes, st: os.stat_result, old: Entry

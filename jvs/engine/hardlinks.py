@@ -56,10 +56,15 @@ class Groups:
         """Note the first name of an inode of the source; a later one changes nothing."""
         self._first.setdefault((st.st_dev, st.st_ino), first)
 
+    def forget(self, st: os.stat_result) -> None:
+        """Let the next copy of an inode of the source be its first name: the one there is takes no more."""
+        self._first.pop((st.st_dev, st.st_ino), None)
 
-def link(root: int, path: bytes, dir_fd: int, name: bytes) -> str:
-    """Give a file at a path below `root` another name; return why that is not possible, or nothing.
 
+def link(root: int, path: bytes, dir_fd: int, name: bytes) -> OSError | None:
+    """Give a file at a path below `root` another name; return why that is not possible, or None.
+
+    With EMLINK the file has as many names as the filesystem allows: another copy takes those that are left.
     Errors: OSError for a full disk or broken storage; E_PATH_ESCAPE.
     """
     parts = paths.split_relative(path)
@@ -72,8 +77,13 @@ def link(root: int, path: bytes, dir_fd: int, name: bytes) -> str:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
             raise
-        return error.strerror or str(error)
-    return ""
+        return error
+    return None
+
+
+def loss(error: OSError) -> str:
+    """Return how a descriptor says that a name became a file of its own."""
+    return f"copied as a file of its own: {error.strerror or error}"
 
 
 def looks_like(stored: os.stat_result | None, st: os.stat_result) -> bool:

@@ -5,14 +5,16 @@ Source: link(2); jvs-protocol(7), Restore.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from jvs.engine import hardlinks
-from jvs.fs import listing, metadata
+from jvs.fs import copyfile, listing, metadata
 from jvs.fs import paths as fs_paths
 from jvs.fs.losses import Losses
 from jvs.restore.delta import COPY
+from jvs.tree import node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,9 +95,10 @@ class Links:
         st = os.lstat(name, dir_fd=source)
         if not stat.S_ISDIR(st.st_mode):
             if st.st_nlink > 1:
-                first = self._other_name(st, physical)
+                first = self._other_name(source, name, st, physical)
                 if first is not None and self._link(first, parent, label, path):
                     return
+                self.made[st.st_ino] = physical
             metadata.copy_entry(source, name, parent, st, path, self.losses, target_name=label)
             return
         fd = fs_paths.open_dir(name, source)
@@ -114,31 +117,40 @@ class Links:
 
     def _link(self, first: bytes, parent: int, label: bytes, path: bytes) -> bool:
         """Make a new name for a file that is there already; False, and a loss, when that cannot be."""
-        why = hardlinks.link(self.place.fd, first, parent, label)
-        if why:
-            self.losses.add(path, "hardlink", f"copied as a file of its own: {why}")
-        return not why
+        refused = hardlinks.link(self.place.fd, first, parent, label)
+        if refused is not None:
+            self.losses.add(path, "hardlink", hardlinks.loss(refused))
+        return refused is None
 
-    def _other_name(self, st: os.stat_result, physical: bytes) -> bytes | None:
-        """Return a name that the file has already, or None; then `physical` becomes its first."""
+    def _other_name(self, source: int, name: bytes, st: os.stat_result, physical: bytes) -> bytes | None:
+        """Return a name that the file of the source has already in the place, or None."""
         if self.groups is not None and st.st_ino not in self.groups.paths:
             return None
         first = self.made.get(st.st_ino)
         if first is None and self.groups is not None:
-            first = self._untouched(self.groups.paths[st.st_ino], st)
-        if first is None:
-            self.made[st.st_ino] = physical
+            first = self._unchanged(self.groups.paths[st.st_ino], source, name, st)
         return first
 
-    def _untouched(self, paths: list[bytes], st: os.stat_result) -> bytes | None:
-        """Return a name of the group that the delta leaves alone, so that it holds the same content already."""
+    def _unchanged(self, paths: list[bytes], source: int, name: bytes, st: os.stat_result) -> bytes | None:
+        """Return a name of the group that the delta leaves alone and that is, proved by reading it, the same file.
+
+        What a worktree has under that name may be anything by now, also something of the same size and time.
+        """
+        wanted: tuple[bytes, dict[str, bytes]] | None = None
         for path in paths:
             parts = path.split(b"/")
             if any(b"/".join(parts[:depth]) in self.delta.paths for depth in range(1, len(parts) + 1)):
                 continue
             have = self.place.lstat(path)
-            if have is not None and (have.st_mode, have.st_size) == (st.st_mode, st.st_size):
-                return path
+            if have is None or not hardlinks.looks_like(have, st):
+                continue
+            try:
+                wanted = wanted or _facts(name, source, st)
+                if wanted is not None and _facts(parts[-1], self.place.parent(path)[0], have) == wanted:
+                    return path
+            except OSError as error:
+                if not listing.is_vanished(error) and error.errno != errno.EACCES:
+                    raise
         return None
 
     def rename(self, before: bytes, after: bytes) -> None:
@@ -146,3 +158,17 @@ class Links:
         for ino, path in self.made.items():
             if path == before or path.startswith(before + b"/"):
                 self.made[ino] = after + path[len(before) :]
+
+
+def _facts(name: bytes, parent: int, st: os.stat_result) -> tuple[bytes, dict[str, bytes]] | None:
+    """Return digest and attributes of an entry that is no directory; None when it changed while it was read."""
+    attributes = metadata.entry_xattrs(name, parent)
+    kind = listing.kind_of(st.st_mode)
+    if kind != listing.FILE:
+        return node.special_digest(kind, name, st, parent), attributes
+    fd = fs_paths.open_file(name, parent)
+    try:
+        digest, _ = node.hash_open_file(fd)
+        return (digest, attributes) if copyfile.unchanged(st, os.fstat(fd)) else None
+    finally:
+        os.close(fd)
