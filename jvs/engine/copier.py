@@ -7,6 +7,7 @@ Source: jvs-protocol(7), Publish, steps 3 and 4; jvs-engines(7).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -18,7 +19,7 @@ from jvs.engine import hardlinks, traits
 from jvs.engine.base import Cloned, Request
 from jvs.engine.hardlinks import Linked
 from jvs.engine.target import Dir, Target
-from jvs.fs import copyfile, listing, metadata, paths
+from jvs.fs import copyfile, durable, listing, metadata, paths
 from jvs.fs.losses import Losses
 from jvs.fs.xattrs import Attributes, read_all
 from jvs.tree import hash_source, node, path_filter, racy, scan
@@ -147,16 +148,38 @@ class Copier(scan.Worker):
                 return
         hashing, self._hash = self._hash, False
         try:
-            self._copy(inside, fd, path, name, st, None)
-        except FileNotFoundError:
+            self._copy_again(inside, fd, path, name, st)
+        except listing.Vanished:
             self.stale = True
             return
-        except OSError as error:
+        except PermissionError as error:
             raise self._failed(error, path) from error
+        except OSError as error:
+            self.stale = True
+            self.refuse(path, error)
+            return
         finally:
             self._hash = hashing
         if path in self.stored:
             self.stale = True
+
+    def _copy_again(self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result) -> None:
+        """Copy an entry that is as it was, or became something else just now. Errors: OSError, as `look_again`."""
+        failure: OSError | None = None
+        for _ in range(listing.TRIES):
+            try:
+                if failure is not None:
+                    st, self.stale = listing.look_again(fd, name), True
+                if stat.S_ISDIR(st.st_mode):
+                    raise OSError(errno.EISDIR, "it became a directory while it was copied")
+                self._copy(inside, fd, path, name, st, None)
+                return
+            except OSError as error:
+                if isinstance(error, listing.Vanished) or not listing.may_have_changed(error):
+                    raise
+                failure = error
+        assert failure is not None
+        raise failure
 
     # Entries that are new or changed
 
@@ -202,10 +225,12 @@ class Copier(scan.Worker):
                 digest, size = hashlib.sha256(link).digest(), len(link)
             else:
                 size = 0
-        except FileNotFoundError:
-            raise  # gone from the source meanwhile
         except OSError as error:
-            raise self._failed(error, path) from error
+            if not listing.may_have_changed(error):
+                raise self._failed(error, path) from error
+            with contextlib.suppress(FileNotFoundError):
+                durable.unlink(name, dir_fd=inside.fd)
+            raise  # gone from the source meanwhile, or something else: the walk looks again
         if kept is None:
             return None
         xattrs = None if kind == listing.SYMLINK else kept.covered()

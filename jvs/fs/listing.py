@@ -30,6 +30,8 @@ STAMP = struct.Struct("<QIIIQqq")
 """Shape of one entry's stamp: inode, mode, uid, gid, size, mtime_ns, ctime_ns; 44 bytes, little endian."""
 
 LONG_LISTING = 5_000
+TRIES = 8
+"""How often an entry is looked at again that changes its kind each time, or cannot be opened, before that is said."""
 _deep = False
 
 
@@ -147,6 +149,36 @@ def relative(path: bytes, name: bytes) -> bytes:
     return path + b"/" + name if path else name
 
 
-def is_vanished(error: OSError) -> bool:
-    """Answer whether an entry went away, or changed its kind, while it was being looked at."""
+class Vanished(FileNotFoundError):
+    """An entry that was listed and is proved to be gone: neither a new listing nor a stat finds it."""
+
+
+def look_again(fd: int, name: bytes) -> os.stat_result:
+    """Return the stat of an entry that could not be taken as what it was listed as.
+
+    The directory is listed first: on FUSE that alone brings what another mount did to the name meanwhile.
+    Errors: Vanished when it is gone; OSError.
+    """
+    try:
+        listed = name in map(os.fsencode, os.listdir(fd))
+    except FileNotFoundError:  # the directory itself was removed
+        listed = False
+    try:
+        return os.lstat(name, dir_fd=fd)
+    except FileNotFoundError as error:
+        if listed:
+            raise
+        raise Vanished(errno.ENOENT, os.strerror(errno.ENOENT), os.fsdecode(name)) from error
+
+
+def may_have_changed(error: OSError) -> bool:
+    """Answer whether an entry may have gone away, or changed its kind, while it was being looked at.
+
+    That is no proof: FUSE and NFS answer so for names that are there as well; see `look_again`.
+    """
     return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ESTALE)
+
+
+def is_absent(error: OSError) -> bool:
+    """Answer whether a path does not lead to a directory: something on the way is missing, a file or a link."""
+    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)

@@ -123,7 +123,7 @@ class Applier:
             try:
                 parent, name = self.work.target.parent(self.delta.steps[i].path, writable=True)
             except OSError as error:
-                if listing.is_vanished(error):
+                if listing.is_absent(error):
                     continue
                 raise
             restore_resume.take_back(self.work, i, parent, name)

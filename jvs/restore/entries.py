@@ -94,7 +94,7 @@ def meta_at(root: Place, path: bytes) -> Meta | None:
     try:
         fd = paths.open_below(root.fd, paths.split_relative(path))
     except OSError as error:
-        if listing.is_vanished(error):
+        if listing.is_absent(error):
             return None
         raise
     try:

@@ -149,7 +149,7 @@ class Links:
                 if wanted is not None and _facts(parts[-1], self.place.parent(path)[0], have) == wanted:
                     return path
             except OSError as error:
-                if not listing.is_vanished(error) and error.errno != errno.EACCES:
+                if not listing.is_absent(error) and error.errno != errno.EACCES:
                     raise
         return None
 

@@ -188,7 +188,7 @@ def _check_sources(made: delta.Delta, payload: entries.Place, snapshot_id: str) 
         try:
             have = entries.entry_at(*payload.parent(step.path))
         except OSError as error:
-            if not listing.is_vanished(error):
+            if not listing.is_absent(error):
                 raise
             have = None
         if not entries.same_entry(have, step.new):

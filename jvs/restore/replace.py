@@ -123,7 +123,7 @@ class Switcher:
         try:
             parent, name = self.target.parent(path)
         except OSError as error:
-            if listing.is_vanished(error):
+            if listing.is_absent(error):
                 return False
             raise
         return lstat_at(name, parent) is not None
@@ -151,7 +151,7 @@ class Switcher:
         try:
             parent, name = self.target.parent(step.path, writable=True)
         except OSError as error:
-            if step.how == DROP and listing.is_vanished(error):
+            if step.how == DROP and listing.is_absent(error):
                 return
             raise
         while True:
@@ -277,7 +277,7 @@ class Switcher:
             try:
                 fd = fs_paths.open_below(self.target.fd, fs_paths.split_relative(path))
             except OSError as error:
-                if listing.is_vanished(error):
+                if listing.is_absent(error):
                     continue
                 raise
             try:
@@ -306,7 +306,7 @@ class Switcher:
                 try:
                     fd = fs_paths.open_below(place.fd, parts[:depth])
                 except OSError as error:
-                    if listing.is_vanished(error):
+                    if listing.is_absent(error):
                         continue
                     raise
                 try:

@@ -26,7 +26,7 @@ def was_done(work: Switcher, i: int) -> bool:
     try:
         parent, name = work.target.parent(step.path, writable=True)
     except OSError as error:
-        if listing.is_vanished(error):  # the directory around it comes with another step, or is gone by now
+        if listing.is_absent(error):  # the directory around it comes with another step, or is gone by now
             return step.how == DROP
         raise
     label = work.temporary(i).rpartition(b"/")[2]

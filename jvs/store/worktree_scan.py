@@ -31,6 +31,8 @@ def unchanged_since(store: Store, name: str, paths: list[bytes] | None = None) -
         return None
     record = descriptor.load(store.layout, head)
     found = walk_now(store, name)
+    if found.unreadable:  # what cannot be read cannot be called unchanged
+        return None
     if paths is None:
         return head if found.root_hash == record["payload_root_hash"] and record["partial_paths"] is None else None
     known = node_store.Trees(store)

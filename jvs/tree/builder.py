@@ -150,8 +150,9 @@ class TreeBuilder:
         try:
             entry[4], read, xattrs = entry[4].result()
         except OSError as error:
-            if listing.is_vanished(error) or error.errno == errno.EACCES:
-                if error.errno == errno.EACCES:
+            gone = isinstance(error, listing.Vanished)
+            if gone or listing.may_have_changed(error) or error.errno == errno.EACCES:
+                if not gone:
                     self._worker.refuse(path, error)
                 here.counts[0] -= 1
                 here.size -= entry[3]

@@ -6,6 +6,7 @@ Source: jvs-engines(7), Speed.
 from __future__ import annotations
 
 import os
+import stat
 
 from jvs.errors import IOFailure
 from jvs.fs import copyfile, listing, paths
@@ -143,12 +144,14 @@ class Worker:
             batch.future = self._run(LATENCY_THREADS, batch.work)
 
     def refuse(self, path: bytes, error: OSError) -> None:
-        """A file that we may not read: an error, or left out and reported when that was asked for."""
+        """An entry that is there and cannot be read: an error, or left out and reported when that was asked for."""
         if not self.allow_unreadable:
             shown = path.decode("utf-8", "backslashreplace")
+            ours = isinstance(error, PermissionError)
+            what = "give yourself the right to read it" if ours else "see why its filesystem does not open it"
             raise IOFailure(
                 f"'{shown}' cannot be read: {error.strerror}",
-                hint="give yourself the right to read it, or leave it out with '--allow-unreadable'",
+                hint=f"{what}, or leave it out with '--allow-unreadable'",
                 path=shown,
             ) from error
         self.unreadable.append((path, error.strerror or str(error)))
@@ -179,10 +182,24 @@ class _Batch:
             os.close(self.fd)
 
     def _one(self, name: bytes) -> Hashed | OSError:
-        try:
-            return _hash_and_close(paths.open_file(name, self.fd))
-        except OSError as error:
-            return error
+        """Hash a file, or return why not: `listing.Vanished` only when it is proved to be gone."""
+        failure: OSError | None = None
+        for _ in range(listing.TRIES):
+            try:
+                return _hash_and_close(paths.open_file(name, self.fd))
+            except OSError as error:
+                failure = error
+            if not listing.may_have_changed(failure):
+                break
+            try:
+                if not stat.S_ISREG(listing.look_again(self.fd, name).st_mode):
+                    break
+            except OSError as error:
+                failure = error
+                if isinstance(error, listing.Vanished):
+                    break
+        assert failure is not None
+        return failure
 
     def drop(self) -> None:
         """Let go of a batch that never began."""

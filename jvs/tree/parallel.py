@@ -106,7 +106,7 @@ class Sweeper:
                     self._compare(way.open(path), path, found)
                 except OSError as error:
                     above = path.rpartition(b"/")[0]
-                    if listing.is_vanished(error):
+                    if listing.is_absent(error):
                         found.gone.add(path)
                         found.touched.add(above)  # the walk must not be led through it to what is gone
                     found.touched.add(path)

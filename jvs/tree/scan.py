@@ -140,8 +140,9 @@ class Scanner:
         if passage is not None:
             try:
                 return self._pass_through(*passage, fd, inside)
-            except FileNotFoundError:  # a directory went away since it was found touched
-                pass
+            except OSError as error:  # a directory went away since it was found touched, or cannot be opened
+                if not listing.may_have_changed(error) and error.errno != errno.EACCES:
+                    raise
         names, stats = listing.list_dir(fd)
         if self.skip and not path:
             kept = [i for i, name in enumerate(names) if name not in self.skip]
@@ -180,7 +181,7 @@ class Scanner:
         try:
             return special_xattrs(fd, name) == old[5]
         except OSError as error:
-            if listing.is_vanished(error) or error.errno == errno.EACCES:
+            if listing.may_have_changed(error) or error.errno == errno.EACCES:
                 return False
             raise
 
@@ -203,8 +204,11 @@ class Scanner:
             return True
         below: list[tuple[int, Directory]] = []
         for i in dirs:
-            child = self._descend_checked(fd, path, names[i], stats[i], inside, moved=here.moved, still=True)
-            if child is None:  # it vanished since the listing, or may not be read: no longer what the row says
+            try:
+                child = self._descend(fd, path, names[i], stats[i], inside, moved=here.moved, still=True)
+            except OSError as error:  # it vanished since the listing, or cannot be opened: not what the row says
+                if not listing.may_have_changed(error) and error.errno != errno.EACCES:
+                    raise
                 return self._visit_again(here, names, stats, below)
             below.append((i, child))
         same = all(not child.changed for _, child in below)
@@ -266,31 +270,19 @@ class Scanner:
             piece = here.row_stamps[i * width : (i + 1) * width]
             same = old_stamps.get(name) == piece
             old = old_entries.get(name)
-            if kind == listing.DIR:
-                # What stands below a directory that came from elsewhere has no rows, but those of what was here before.
-                moved = here.moved or old_stamps.get(name, b"")[:8] != piece[:8]
-                child = here.visited.get(name) or self._descend_checked(
-                    fd, here.path, name, st, inside, moved=moved, still=same
-                )
-                if child is None:
-                    continue
-                xattrs = old[5] if same and old is not None and not self._hidden else child_xattrs(fd, name)
-                here.subdirs.append((len(here.entries), child))
-                here.entries.append([name, kind, mode & 0o7777, child.size, child.digest, xattrs])
-                here.counts[1] += 1
-            elif same and old is not None and old[1] == kind and self._has_still(fd, name, old):
+            if kind != listing.DIR and same and old is not None and old[1] == kind and self._has_still(fd, name, old):
                 kept_names.append(name)
                 kept_stats.append(st)
                 here.entries.append(list(old))
                 here.count_one(kind, old[3])
             else:
-                self._builder.tree.taken += 1
-                taken = self._take(inside, fd, listing.relative(here.path, name), name, st, old)
+                taken = self._take(
+                    here, fd, name, st, old, inside, still=same, moved=old_stamps.get(name, b"")[:8] != piece[:8]
+                )
                 if taken is None:
                     continue
-                digest, size, xattrs = taken
-                here.entries.append([name, kind, 0 if kind == listing.SYMLINK else mode & 0o7777, size, digest, xattrs])
-                here.count_one(kind, size)
+                if taken is not st:
+                    st, piece = taken, racy.NO_STAMP
             listed.append(name)
             if stored and (instead := stored.get(listing.relative(here.path, name))) is not None:
                 here.entries[-1][2], here.entries[-1][5] = instead
@@ -305,27 +297,75 @@ class Scanner:
         self._builder.settle(here)
 
     def _take(
-        self, inside: Any, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
-    ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
-        try:
-            return self.worker.take(inside, fd, path, name, st, old)
-        except OSError as error:
-            if listing.is_vanished(error):
-                return None
-            raise from_oserror(error, f"reading '{path.decode('utf-8', 'backslashreplace')}'") from error
+        self,
+        here: Directory,
+        fd: int,
+        name: bytes,
+        st: os.stat_result,
+        old: Entry | None,
+        inside: Any,
+        *,
+        still: bool,
+        moved: bool,
+    ) -> os.stat_result | None:
+        """Add an entry that is new or changed; return the stat that it was taken by, or None when it is left out.
 
-    def _descend_checked(
-        self, fd: int, path: bytes, name: bytes, st: os.stat_result, inside: Any, **facts: bool
-    ) -> Directory | None:
-        try:
-            return self._descend(fd, path, name, st, inside, **facts)
-        except OSError as error:
-            if listing.is_vanished(error):
+        What cannot be opened as what it was listed as is looked at again: it is gone then, or something else, which is
+        taken, or it is there and cannot be opened, which is reported.
+        """
+        path = listing.relative(here.path, name)
+        failure: OSError | None = None
+        for _ in range(listing.TRIES):
+            try:
+                if failure is not None:
+                    st, old, still, moved = listing.look_again(fd, name), None, False, True
+                added = self._add(here, fd, path, name, st, old, inside, still=still, moved=moved)
+                return st if added else None
+            except listing.Vanished:
                 return None
-            if error.errno == errno.EACCES:
-                self.worker.refuse(listing.relative(path, name), error)
-                return None
-            raise
+            except OSError as error:
+                if error.errno != errno.EACCES and not listing.may_have_changed(error):
+                    raise from_oserror(error, f"reading '{path.decode('utf-8', 'backslashreplace')}'") from error
+                failure = error
+                if error.errno == errno.EACCES:
+                    break
+        assert failure is not None
+        self.worker.refuse(path, failure)
+        return None
+
+    def _add(
+        self,
+        here: Directory,
+        fd: int,
+        path: bytes,
+        name: bytes,
+        st: os.stat_result,
+        old: Entry | None,
+        inside: Any,
+        *,
+        still: bool,
+        moved: bool,
+    ) -> bool:
+        """Add an entry to its directory; False when the worker leaves it out. Errors: OSError when it is not that."""
+        kind = listing.kind_of(st.st_mode)
+        mode = 0 if kind == listing.SYMLINK else st.st_mode & 0o7777
+        if kind == listing.DIR:
+            # What stands below a directory that came from elsewhere has no rows, but those of what was here before.
+            child = here.visited.get(name)
+            child = child or self._descend(fd, here.path, name, st, inside, moved=here.moved or moved, still=still)
+            xattrs = old[5] if still and old is not None and not self._hidden else child_xattrs(fd, name)
+            here.subdirs.append((len(here.entries), child))
+            here.entries.append([name, kind, mode, child.size, child.digest, xattrs])
+            here.counts[1] += 1
+            return True
+        self._builder.tree.taken += 1
+        taken = self.worker.take(inside, fd, path, name, st, old)
+        if taken is None:
+            return False
+        digest, size, xattrs = taken
+        here.entries.append([name, kind, mode, size, digest, xattrs])
+        here.count_one(kind, size)
+        return True
 
     def _descend(
         self,

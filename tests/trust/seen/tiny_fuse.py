@@ -238,13 +238,15 @@ class Server:
         os.link(self._path(struct.unpack_from("<Q", data)[0]), path, follow_symlinks=False)
         return self._entry(path)
 
-    def _op_14(self, node: int, data: bytes) -> bytes:  # OPEN
-        path = self._path(node)
-        name = os.path.basename(path)
+    def _check_open(self, name: bytes) -> None:
         if self.on_open is not None:
             self.on_open(name)
         if name in self.refuse:
             raise OSError(self.refuse[name], "refused")
+
+    def _op_14(self, node: int, data: bytes) -> bytes:  # OPEN
+        path = self._path(node)
+        self._check_open(os.path.basename(path))
         flags = struct.unpack_from("<I", data)[0]
         mode = os.O_RDWR if flags & os.O_ACCMODE else os.O_RDONLY
         fd = os.open(path, mode | flags & os.O_TRUNC)
@@ -273,8 +275,7 @@ class Server:
     _op_25 = _op_30 = _op_29 = _op_20  # FLUSH, FSYNCDIR, RELEASEDIR
 
     def _op_27(self, node: int, data: bytes) -> bytes:  # OPENDIR
-        if self.on_open is not None:
-            self.on_open(os.path.basename(self._path(node)))
+        self._check_open(os.path.basename(self._path(node)))
         return struct.pack("<QII", 0, 0, 0)
 
     def _op_28(self, node: int, data: bytes) -> bytes:  # READDIR
