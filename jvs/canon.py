@@ -9,7 +9,15 @@ import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Mapping
+    from typing import Any, NotRequired, TypedDict
+
+    class PathJSON(TypedDict):
+        """A path in a JSON document; `path_b64` holds its bytes when they are not UTF-8."""
+
+        path: str
+        path_b64: NotRequired[str]
+
 
 MAX_DEPTH = 64
 MAX_INT_DIGITS = 40
@@ -19,7 +27,7 @@ class BadJSON(ValueError):
     """Text that is not JSON as jvs stores it; the owner of the file turns this into its own error class."""
 
 
-def encode(value: Any) -> bytes:
+def encode(value: object) -> bytes:
     """Return the canonical JSON of a value: sorted keys, no white space, UTF-8.
 
     Errors: BadJSON for floats, keys that are not text, lone surrogates and types JSON does not know.
@@ -32,7 +40,7 @@ def encode(value: Any) -> bytes:
         raise BadJSON(str(error)) from error
 
 
-def _check(value: Any, depth: int) -> None:
+def _check(value: object, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise BadJSON(f"nested deeper than {MAX_DEPTH}")
     if isinstance(value, float):
@@ -72,8 +80,11 @@ def decode(data: bytes) -> Any:
     return value
 
 
-def decode_object(data: bytes) -> dict[str, Any]:
-    """Return the value of JSON text that must be an object; errors as for `decode`."""
+def decode_object(data: bytes) -> Any:
+    """Return the value of JSON text that must be an object; errors as for `decode`.
+
+    Shape: the caller names the kind of record, when it has checked that it is one.
+    """
     value = decode(data)
     if not isinstance(value, dict):
         raise BadJSON("not a JSON object")
@@ -118,7 +129,7 @@ def _refuse_depth(data: bytes) -> None:
             depth -= 1
 
 
-def cbor_encode(value: Any) -> bytes:
+def cbor_encode(value: object) -> bytes:
     """Return the deterministic CBOR of lists, bytes, integers, None and maps with bytes keys.
 
     Shape: shortest heads, definite lengths, map keys in bytewise order of their encodings. For bytes keys that is
@@ -139,7 +150,7 @@ def cbor_decode(data: bytes) -> Any:
         raise ValueError(str(error)) from error
 
 
-def path_json(path: bytes) -> dict[str, str]:
+def path_json(path: bytes) -> PathJSON:
     """Return a path for JSON: `path`, and `path_b64` beside it when the bytes are not UTF-8."""
     try:
         return {"path": path.decode("utf-8")}
@@ -152,7 +163,7 @@ def path_json(path: bytes) -> dict[str, str]:
         }
 
 
-def path_from_json(record: dict[str, Any]) -> bytes:
+def path_from_json(record: Mapping[str, Any]) -> bytes:
     """Return the bytes of a path that `path_json` wrote."""
     if "path_b64" in record:
         import base64

@@ -9,7 +9,17 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypedDict
+
+    # "class" is a word of Python
+    ErrorFacts = TypedDict(
+        "ErrorFacts", {"class": str, "exit": int, "message": str, "hint": str | None, "facts": dict[str, Any]}
+    )
+
+    class ErrorDocument(TypedDict):
+        """An error as `--json` prints it on stderr."""
+
+        error: ErrorFacts
 
 
 class JvsError(Exception):
@@ -27,7 +37,7 @@ class JvsError(Exception):
         self.hint = hint
         self.facts = facts
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> ErrorDocument:
         """Return the object that `--json` prints on stderr."""
         return {
             "error": {

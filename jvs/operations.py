@@ -14,9 +14,14 @@ from jvs.tree import node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Literal
 
     from jvs.store.store import Store
+
+    class PathChanged(canon.PathJSON):
+        """One path that differs from a snapshot."""
+
+        change: Literal["added", "modified", "removed"]
 
 
 def snapshot(store: Store, name: str, note: str, tags: list[str]) -> tuple[str, bool]:
@@ -28,7 +33,7 @@ def snapshot(store: Store, name: str, note: str, tags: list[str]) -> tuple[str, 
         return publishing.publish(store, name, note=note, tags=tags)["snapshot_id"], True
 
 
-def changes(store: Store, name: str, before: str) -> list[dict[str, Any]]:
+def changes(store: Store, name: str, before: str) -> list[PathChanged]:
     """Return what differs from the snapshot now, path by path."""
     found = worktree_scan.walk_now(store, name)
     known = node_store.Trees(store)
@@ -38,10 +43,11 @@ def changes(store: Store, name: str, before: str) -> list[dict[str, Any]]:
         return []
     root = known.root(record)
     assert root is not None
-    changed: list[dict[str, Any]] = []
+    changed: list[PathChanged] = []
     if root[:2] != found.root[:2]:
         changed.append({"path": ".", "change": "modified"})
     for path, old, new in node.compare(known.load, root[2], found.digest):
+        word: Literal["added", "modified", "removed"]
         word = "added" if old is None else "removed" if new is None else "modified"
         changed.append({**canon.path_json(path), "change": word})
     return changed

@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     from jvs.compare.status import Status
     from jvs.gc.plan import Plan
     from jvs.gc.retention import Policy
+    from jvs.gc.run import Collected
+    from jvs.restore.journal import Operation
     from jvs.restore.run import Done
+    from jvs.store.descriptor import Descriptor
+    from jvs.store.shapes import Pin
+    from jvs.worktrees.fork import Made
+    from jvs.worktrees.move import Removed
 
 Path = str | os.PathLike[str]
 
@@ -122,7 +128,7 @@ class Repository:
         paths: Iterable[Path | bytes] | None = None,
         if_changed: bool = False,
         allow_unreadable: bool = False,
-    ) -> dict[str, Any]:
+    ) -> Descriptor:
         """Take a snapshot and return its descriptor; with `if_changed` maybe that of the head, which has it all.
 
         `paths` are relative to the worktree. Durable: yes.
@@ -169,9 +175,7 @@ class Repository:
         journal.prune(self._store, name)
         return done
 
-    def undo(
-        self, operation_id: str | None = None, *, redo: bool = False, worktree: str | None = None
-    ) -> dict[str, Any]:
+    def undo(self, operation_id: str | None = None, *, redo: bool = False, worktree: str | None = None) -> Operation:
         """Take back the last operation of a worktree, the last undo (`redo`), or any; return its journal.
 
         Durable: yes. Errors: E_NOT_FOUND when there is none, E_EXISTS, E_BUSY, E_NO_SPACE, E_IO.
@@ -181,13 +185,13 @@ class Repository:
         name = self._store.worktree_name(worktree)
         return undo.undo(self._store, name, redo=redo, operation_id=operation_id)[0]
 
-    def operations(self, worktree: str | None = None) -> list[dict[str, Any]]:
+    def operations(self, worktree: str | None = None) -> list[Operation]:
         """Return what can be undone, newest first."""
         from jvs.worktrees import undo
 
         return undo.operations(self._store, self._store.worktree_name(worktree))
 
-    def fork(self, target: str, name: str, *, verify: bool = False) -> dict[str, Any]:
+    def fork(self, target: str, name: str, *, verify: bool = False) -> Made:
         """Make a worktree from a snapshot; return its configuration with `path`, `engine`, `degraded`.
 
         Durable: yes. Errors: E_NOT_FOUND, E_AMBIGUOUS, E_EXISTS, E_NAME_INVALID, E_PAYLOAD_HASH_MISMATCH, E_IO.
@@ -200,7 +204,7 @@ class Repository:
         with changing.worktree(self._store, name):
             return fork.fork(self._store, refs.resolve(self._store, target), name, verify=verify)
 
-    def create(self, name: str) -> dict[str, Any]:
+    def create(self, name: str) -> Made:
         """Make an empty worktree. Durable: yes. Errors: E_EXISTS, E_NAME_INVALID, E_IO."""
         from jvs import names
         from jvs.worktrees import fork
@@ -218,7 +222,7 @@ class Repository:
         with changing.worktree(self._store, old):
             move.rename(self._store, old, new)
 
-    def remove(self, name: str, *, discard: bool = False) -> dict[str, Any]:
+    def remove(self, name: str, *, discard: bool = False) -> Removed:
         """Remove a worktree; all of it is kept for `undo` unless `discard`.
 
         Shape: `name`, `changes` (entries that no snapshot holds, None when unknown), `bytes`, `operation_id`.
@@ -231,7 +235,7 @@ class Repository:
         with changing.worktree(self._store, name):
             return move.remove(self._store, name, discard=discard)
 
-    def history(self, worktree: str | None = None, *, limit: int | None = None) -> list[dict[str, Any]]:
+    def history(self, worktree: str | None = None, *, limit: int | None = None) -> list[Descriptor]:
         """Return the descriptors of a worktree's line, newest first; collected ones have `collected` set."""
         from itertools import islice
 
@@ -280,7 +284,7 @@ class Repository:
             gc_plan.save(self._store, plan)
             return plan
 
-    def gc_run(self, plan: Plan | str, *, allow_newer: bool = False) -> dict[str, Any]:
+    def gc_run(self, plan: Plan | str, *, allow_newer: bool = False) -> Collected:
         """Collect what a plan names; with `allow_newer` although others have worked since, if nothing protects it now.
 
         Errors: E_GC_PLAN_MISMATCH when the repository changed since, E_BUSY.
@@ -290,7 +294,7 @@ class Repository:
         plan_id = plan if isinstance(plan, str) else plan.plan_id()
         return gc.run(self._store, plan_id, allow_newer=allow_newer)
 
-    def pin(self, target: str, *, reason: str | None = None) -> dict[str, Any]:
+    def pin(self, target: str, *, reason: str | None = None) -> Pin:
         """Protect a snapshot from collection; return the pin. Errors: E_NOT_FOUND, E_BUSY."""
         from jvs.gc import pins
 
@@ -303,7 +307,7 @@ class Repository:
         pins.remove(self._store, self.resolve(target))
 
     @contextlib.contextmanager
-    def checkpoint(self, note: str = "checkpoint", *, worktree: str | None = None) -> Iterator[dict[str, Any]]:
+    def checkpoint(self, note: str = "checkpoint", *, worktree: str | None = None) -> Iterator[Descriptor]:
         """Snapshot a worktree, and restore it when the block raises, whatever it raises; the exception goes on.
 
         Yields the descriptor; when nothing changed since the head, that of the head. What the block wrote is kept

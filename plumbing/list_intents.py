@@ -14,9 +14,34 @@ from jvs.errors import OPENING, Busy, PartialSnapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Mapping
+    from typing import TypedDict
 
+    from jvs.store.shapes import Intent
     from jvs.store.store import Store
+
+    class OwnerItem(TypedDict):
+        """Who works on an operation."""
+
+        pid: int | None
+        host: str | None
+        locked: bool | None
+
+    class Phase(TypedDict, total=False):
+        """How far an operation has come, where it says so."""
+
+        phase: str
+
+    class IntentItem(Phase):
+        """One operation in flight, as `--json` prints it."""
+
+        operation_id: str
+        operation: str
+        worktree: str | None
+        created_at: str
+        alive: bool
+        owner: OwnerItem
+
 
 RAISES = (*OPENING, PartialSnapshot)
 SEE_ALSO = ("jvs-write-intent(1)", "jvs-clear-intent(1)", "jvs-doctor(1)", "jvs-protocol(7)")
@@ -39,13 +64,24 @@ def work(args: argparse.Namespace) -> cli.Result:
     return cli.Result(found, "".join(lines), items=found)
 
 
-def _describe(store: Store, record: dict[str, Any]) -> dict[str, Any]:
+def _describe(store: Store, record: Intent) -> IntentItem:
     from jvs.store import intent
 
     alive = intent.is_alive(record, lock_held=_is_free(store, record["operation"], record["worktree"]))
-    owner = {key: record["owner"].get(key) for key in ("pid", "host", "locked")}
-    keys = ("operation_id", "operation", "worktree", "created_at", "phase")
-    return {**{key: record[key] for key in keys if key in record}, "alive": alive, "owner": owner}
+    owner = record["owner"]
+    return {
+        "operation_id": record["operation_id"],
+        "operation": record["operation"],
+        "worktree": record["worktree"],
+        "created_at": record["created_at"],
+        **_phase(record),
+        "alive": alive,
+        "owner": {"pid": owner.get("pid"), "host": owner.get("host"), "locked": owner.get("locked")},
+    }
+
+
+def _phase(facts: Mapping[str, object]) -> Phase:
+    return {"phase": str(facts["phase"])} if "phase" in facts else {}
 
 
 def _is_free(store: Store, operation: str, name: str | None) -> bool:
@@ -62,7 +98,7 @@ def _is_free(store: Store, operation: str, name: str | None) -> bool:
     return True
 
 
-def _fields(item: dict[str, Any]) -> list[str]:
+def _fields(item: IntentItem) -> list[str]:
     owner = item["owner"]
     return [
         item["operation_id"],

@@ -14,7 +14,7 @@ from jvs.errors import OPENING, PartialSnapshot, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from jvs.store.descriptor import Descriptor
 
 RAISES = (*OPENING, PartialSnapshot)
 SEE_ALSO = ("jvs-history(1)", "jvs-resolve(1)", "jvs-cat-descriptor(1)")
@@ -52,7 +52,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     return cli.Result(records, text, items=records)
 
 
-def _fields(record: dict[str, Any]) -> list[str]:
+def _fields(record: Descriptor) -> list[str]:
     return [
         record["snapshot_id"],
         record["parent_id"] or "-",

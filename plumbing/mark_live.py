@@ -12,6 +12,17 @@ import argparse
 from jvs.cli import run as cli
 from jvs.errors import READING, Busy
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    class Reasoned(TypedDict):
+        """A snapshot that stays or can go, and why."""
+
+        snapshot_id: str
+        reasons: list[str]
+
+
 RAISES = (*READING, Busy)
 SEE_ALSO = ("jvs-gc-plan(1)", "jvs-prune-snapshot(1)", "jvs-protocol(7)")
 EXAMPLES = (
@@ -41,9 +52,9 @@ def work(args: argparse.Namespace) -> cli.Result:
     with store.reading():
         plan = gc_plan.make(store, policy, estimate=False)
     if args.candidates:
-        dropped = [{"snapshot_id": i, "reasons": [plan.why_dropped(i)]} for i in plan.candidates]
+        dropped: list[Reasoned] = [{"snapshot_id": i, "reasons": [plan.why_dropped(i)]} for i in plan.candidates]
         return cli.Result(dropped, "".join(i + "\n" for i in plan.candidates), items=dropped)
-    found = [{"snapshot_id": i, "reasons": plan.marks.sentences(i)} for i in sorted(plan.marks.reasons)]
+    found: list[Reasoned] = [{"snapshot_id": i, "reasons": plan.marks.sentences(i)} for i in sorted(plan.marks.reasons)]
     lines = ["\t".join([item["snapshot_id"], *map(show_text, item["reasons"])]) + "\n" for item in found]
     return cli.Result(found, "".join(lines), items=found)
 

@@ -13,10 +13,18 @@ from jvs.errors import OPENING, NotARepository
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypedDict
 
     from jvs.store.settings import Settings
     from jvs.ui.terminal import Terminal
+
+    class SettingItem(TypedDict):
+        """One setting, as `--json` prints it; the value is of the type that the key has."""
+
+        value: Any
+        origin: str
+        meaning: str
+
 
 RAISES = OPENING
 SEE_ALSO = ("jvs-config-get(1)", "jvs-config-set(1)", "jvs-config(5)")
@@ -40,7 +48,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         found: Settings = cli.open_store(args).settings
     except NotARepository:
         found = cli.settings_of(args)
-    values = {}
+    values: dict[str, SettingItem] = {}
     for key in settings.KEYS:
         value, origin = found.origin(key)
         if args.user:
@@ -54,7 +62,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     return cli.Result(values, lambda screen: _text(values, args.show_origin, screen))
 
 
-def _text(values: dict[str, dict[str, Any]], show_origin: bool, screen: Terminal) -> str:
+def _text(values: dict[str, SettingItem], show_origin: bool, screen: Terminal) -> str:
     from jvs.ui import terminal
 
     lines = []

@@ -13,9 +13,14 @@ from jvs.errors import OPENING, PartialSnapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from jvs.store.shapes import Pin
     from jvs.ui.terminal import Terminal
+
+    class PinItem(Pin):
+        """One pin, as `--json` prints it."""
+
+        expired: bool
+
 
 RAISES = (*OPENING, PartialSnapshot)
 SEE_ALSO = ("jvs-gc-pin(1)", "jvs-gc-unpin(1)", "jvs-gc-plan(1)")
@@ -34,15 +39,15 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     store = cli.open_store(args)
     now = clock.now_ns()
-    found = [{**pin, "expired": pins.has_expired(pin, now)} for pin in pins.list_all(store.layout)]
+    found: list[PinItem] = [{**pin, "expired": pins.has_expired(pin, now)} for pin in pins.list_all(store.layout)]
     return cli.Result({"pins": found, "count": len(found)}, lambda terminal: _text(found, terminal), items=found)
 
 
-def _text(found: list[dict[str, Any]], terminal: Terminal) -> str:
+def _text(found: list[PinItem], terminal: Terminal) -> str:
     return "".join(line + "\n" for pin in found for line in _lines(pin, terminal))
 
 
-def _lines(pin: dict[str, Any], terminal: Terminal) -> list[str]:
+def _lines(pin: PinItem, terminal: Terminal) -> list[str]:
     from jvs.ui.terminal import cut, flow, show_text
 
     end = "for good" if pin["expires_at"] is None else f"until {pin['expires_at']}"

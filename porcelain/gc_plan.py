@@ -15,8 +15,7 @@ from jvs.errors import CHANGING, NoSpace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from jvs.gc.plan import PlanDocument, PlannedSnapshot
     from jvs.ui.terminal import Terminal
 
 
@@ -57,7 +56,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     return cli.Result(value, lambda terminal: _text(value, terminal))
 
 
-def _text(value: dict[str, Any], terminal: Terminal) -> str:
+def _text(value: PlanDocument, terminal: Terminal) -> str:
     from jvs.ui.terminal import flow
     from jvs.units import plural, size
 
@@ -80,7 +79,7 @@ def _text(value: dict[str, Any], terminal: Terminal) -> str:
     return "\n".join([*lines, said]) + "\n"
 
 
-def _snapshot(snapshot: dict[str, Any], terminal: Terminal) -> list[str]:
+def _snapshot(snapshot: PlannedSnapshot, terminal: Terminal) -> list[str]:
     """Return the lines of one snapshot."""
     from jvs import clock
     from jvs.ui.terminal import age, cut, flow, pad, show_text

@@ -16,8 +16,8 @@ from jvs.errors import READING, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
 
+    from jvs.store.descriptor import Descriptor
     from jvs.ui.terminal import Terminal
 
 RAISES = READING
@@ -62,7 +62,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     if args.graph and not (args.json or args.jsonl):
         return _listing(lambda screen: history_text.graph_lines(store, choice, marks, screen, oneline=args.oneline))
     if args.all or args.graph:
-        records: Iterable[dict[str, Any]] = choice.take(history.newest_first(history.everything(store)))
+        records: Iterable[Descriptor] = choice.take(history.newest_first(history.everything(store)))
     else:
         records = history.along_line(store, marks.latest, choice)
     if args.json or args.jsonl:

@@ -14,6 +14,10 @@ import sys
 from jvs.cli import run as cli
 from jvs.errors import CHANGING, CloneIncomplete, Detached, NotFound, PayloadHashMismatch, UsageError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.ui.run_text import RunDocument
+
 RAISES = (*CHANGING, Detached, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-snapshot(1)", "jvs-restore(1)", "jvs-undo(1)", "jvs-agents(7)")
 EXAMPLES = (
@@ -58,7 +62,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     after = None
     if args.after and changes and not rolled_back:
         after, _ = operations.snapshot(store, name, f"after: {line}"[:500], args.tag)
-    value = {
+    value: RunDocument = {
         "command": words,
         "exit": code,
         "worktree": name,

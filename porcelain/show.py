@@ -11,6 +11,10 @@ import argparse
 from jvs.cli import run as cli
 from jvs.errors import NAMING
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.ui.show_text import SnapshotDocument
+
 RAISES = NAMING
 SEE_ALSO = ("jvs-history(1)", "jvs-cat-descriptor(1)", "jvs-ls-tree(1)", "jvs-format(5)")
 EXAMPLES = (
@@ -43,7 +47,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     else:
         raise refs.no_snapshot(name)
     record = lineage.load_visible(store, target)
-    value = {
+    value: SnapshotDocument = {
         **record,
         "short_id": refs.short_id(store.layout, target),
         "path": store.layout.payload(target),

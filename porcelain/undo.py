@@ -16,9 +16,8 @@ from jvs.errors import CHANGING, Exists, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from jvs.store.store import Store
+    from jvs.ui.restore_text import OperationItem, UndoDocument
 
 RAISES = (*CHANGING, Exists)
 SEE_ALSO = ("jvs-restore(1)", "jvs-worktree-remove(1)", "jvs-history(1)", "jvs-protocol(7)")
@@ -54,7 +53,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     record, done = undo.undo(store, name, redo=args.redo, operation_id=args.operation)
     place = record["worktree"]
     config = worktree.load(store.layout, place) if place in worktree.names(store.layout) else None
-    value: dict[str, Any] = {
+    value: UndoDocument = {
         "undone": record["operation_id"],
         "kind": record["kind"],
         "description": undo.describe(record),
@@ -73,7 +72,7 @@ def _list(store: Store, name: str) -> cli.Result:
     from jvs.worktrees import undo
 
     found = undo.operations(store, name)
-    items = [
+    items: list[OperationItem] = [
         {
             "operation_id": record["operation_id"],
             "created_at": record["created_at"],

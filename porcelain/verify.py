@@ -15,7 +15,28 @@ from jvs.errors import NAMING, AuditChainBroken, PayloadHashMismatch, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TypedDict
+
+    from jvs.check.verify import SnapshotReportDocument
+    from jvs.errors import ErrorFacts
     from jvs.store.store import Store
+
+    class AuditFacts(TypedDict):
+        """What reading the audit log found; `torn_bytes` are what a crash left after its last record."""
+
+        records: int
+        head: str
+        torn_bytes: int
+
+    class VerifyDocument(TypedDict):
+        """What checking everything found, as `--json` prints it."""
+
+        healthy: bool
+        snapshots: list[SnapshotReportDocument]
+        problems: list[ErrorFacts]
+        audit: AuditFacts
+
 
 RAISES = (*NAMING, PayloadHashMismatch, AuditChainBroken)
 SEE_ALSO = ("jvs-doctor(1)", "jvs-verify-snapshot(1)", "jvs-chain-check(1)", "jvs-threats(7)")
@@ -83,14 +104,14 @@ def _all(store: Store, args: argparse.Namespace) -> cli.Result:
 
     reports, problems, chain = verify.check_all(store, payload=not args.no_payload, jobs=args.jobs)
     errors = [report.error for report in reports if report.error] + problems
-    value = {
+    value: VerifyDocument = {
         "healthy": not errors,
         "snapshots": [report.as_json() for report in reports],
         "problems": [problem.as_json()["error"] for problem in problems],
         "audit": {"records": chain.count, "head": chain.head, "torn_bytes": chain.torn},
     }
-    items = [report.as_json() for report in reports]
-    items += [{"problem": problem.as_json()["error"]} for problem in problems]
+    items: list[Mapping[str, object]] = [*value["snapshots"]]
+    items += [{"problem": error} for error in value["problems"]]
     return cli.Result(
         value,
         lambda screen: verify_text.everything(reports, problems, chain, screen),

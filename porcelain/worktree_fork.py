@@ -17,9 +17,8 @@ from jvs.store import changing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from jvs.ui.terminal import Terminal
+    from jvs.worktrees.fork import Made
 
 RAISES = (*CHANGING, Ambiguous, Exists, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-worktree-create(1)", "jvs-worktree-remove(1)", "jvs-worktree-path(1)", "jvs-engines(7)")
@@ -54,7 +53,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     return cli.Result({**made, "snapshot_id": snapshot_id}, lambda screen: _text(made, name, snapshot_id, screen))
 
 
-def _text(made: dict[str, Any], name: str, snapshot_id: str, screen: Terminal) -> str:
+def _text(made: Made, name: str, snapshot_id: str, screen: Terminal) -> str:
     lines = [f"Created worktree '{name}' from snapshot {snapshot_id}"]
     if screen.tty and len(lines[0]) > screen.width:
         lines = [f"Created worktree '{name}'", f"  from snapshot {snapshot_id}"]

@@ -13,10 +13,24 @@ from jvs.errors import READING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import TypedDict
 
     from jvs.store.store import Store
     from jvs.ui.terminal import Terminal
+
+    class WorktreeItem(TypedDict):
+        """One worktree, as `--json` prints it."""
+
+        name: str
+        path: str
+        created_at: str
+        base_snapshot_id: str | None
+        head_snapshot_id: str | None
+        latest_snapshot_id: str | None
+        detached: bool
+        missing: bool
+        here: bool
+
 
 RAISES = READING
 SEE_ALSO = ("jvs-worktree-fork(1)", "jvs-worktree-path(1)", "jvs-status(1)")
@@ -39,7 +53,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     return cli.Result(items, lambda screen: _table(screen, store, items), items=items)
 
 
-def _item(store: Store, name: str) -> dict[str, Any]:
+def _item(store: Store, name: str) -> WorktreeItem:
     import os
 
     from jvs.store import worktree
@@ -60,7 +74,7 @@ def _item(store: Store, name: str) -> dict[str, Any]:
     }
 
 
-def _table(screen: Terminal, store: Store, items: list[dict[str, Any]]) -> str:
+def _table(screen: Terminal, store: Store, items: list[WorktreeItem]) -> str:
     from jvs.store import refs
     from jvs.ui import terminal
 

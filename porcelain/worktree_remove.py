@@ -14,7 +14,7 @@ from jvs.store import changing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from jvs.worktrees.move import Removed
 
 RAISES = CHANGING
 SEE_ALSO = ("jvs-undo(1)", "jvs-worktree-list(1)", "jvs-gc-plan(1)")
@@ -51,7 +51,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     return cli.Result(done, _text(done))
 
 
-def _text(done: dict[str, Any]) -> str:
+def _text(done: Removed) -> str:
     from jvs.units import plural, size
 
     text = f"Removed worktree '{done['name']}'\n"

@@ -18,10 +18,10 @@ from jvs.store import descriptor, intent, layout, lineage, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from jvs.store.audit import AuditRecord
     from jvs.store.audit_check import ChainReport
     from jvs.store.store import Store
+    from jvs.store.worktree import WorktreeConfig
 
 _HEAD_MOVERS = ("snapshot", "restore", "undo", "worktree_create", "worktree_fork", "worktree_rename", "worktree_remove")
 
@@ -30,7 +30,7 @@ def find_in_collection(store: Store) -> list[Finding]:
     """Check tombstones, pins, undo records; and that a collection could be planned."""
     here, found = store.layout, []
     collecting = {
-        i for record in intent.load_all(here) if record["operation"] == "gc_run" for i in record.get("candidates", [])
+        i for record in intent.load_all(here) if record["operation"] == "gc_run" for i in record["candidates"]
     }
     try:
         stones = tombstone.load_all(here)
@@ -179,7 +179,7 @@ def find_orphans(store: Store, chain: ChainReport) -> list[Finding]:
     return found
 
 
-def orphans(store: Store, chain: ChainReport) -> dict[str, dict[str, Any]]:
+def orphans(store: Store, chain: ChainReport) -> dict[str, AuditRecord]:
     """Return for each worktree whose head was not advanced the log record of the snapshot that it should be at.
 
     Only when nothing later in the log moved that head (a worktree that was restored to an older snapshot is detached
@@ -199,20 +199,23 @@ def orphans(store: Store, chain: ChainReport) -> dict[str, dict[str, Any]]:
 
 
 def _orphan_of(
-    here: layout.Layout, name: str, config: dict[str, Any], log: list[dict[str, Any]], visible: set[str]
-) -> dict[str, Any] | None:
+    here: layout.Layout, name: str, config: WorktreeConfig, log: list[AuditRecord], visible: set[str]
+) -> AuditRecord | None:
     moves = [record for record in log if record["worktree"] == name and record["operation"] in _HEAD_MOVERS]
-    if not moves or moves[-1]["operation"] != "snapshot" or moves[-1]["target"] not in visible:
+    if not moves or moves[-1]["operation"] != "snapshot":
         return None
     last = moves[-1]
+    target = last["target"]
+    if target is None or target not in visible:
+        return None
     head, latest = config["head_snapshot_id"], config["latest_snapshot_id"]
-    if last["target"] == head or intent.pending_snapshots(here).get(last["target"], "") != "":
+    if target == head or intent.pending_snapshots(here).get(target, "") != "":
         return None
     event_id = config.get("event_id")
     by_event = {record["event_id"]: record["seq"] for record in log}
-    if event_id is None and last["target"] == latest:
+    if event_id is None and target == latest:
         return None  # perhaps detached, in a configuration that does not say by what
     if event_id is not None and by_event.get(event_id, last["seq"] + 1) > last["seq"]:
         return None
-    line = [record["snapshot_id"] for record in lineage.line(here, last["target"])]
+    line = [record["snapshot_id"] for record in lineage.line(here, target)]
     return last if latest in line or head in line or (head is None and latest is None) else None

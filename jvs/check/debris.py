@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from jvs.store.shapes import Intent
     from jvs.store.store import Store
 
 
-def is_live(store: Store, record: dict[str, Any]) -> bool:
+def is_live(store: Store, record: Intent) -> bool:
     """Answer whether somebody is at work on an intent: its lock is held, or its process is there."""
     if not record["owner"].get("locked"):
         return intent.is_alive(record, lock_held=False)

@@ -26,9 +26,18 @@ from jvs.store.store import Store
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
+    from typing import TypedDict
 
+    from jvs.check.findings import FindingDocument
     from jvs.store.settings import Settings
+
+    class DiagnosisDocument(TypedDict):
+        """A diagnosis as `--json` prints it."""
+
+        healthy: bool
+        findings: list[FindingDocument]
+        repaired: list[str]
+
 
 ACTIONS: dict[str, str] = {
     findings.CLEAN_TMP: "remove what dead operations left, and make missing runtime directories again",
@@ -68,7 +77,7 @@ class Diagnosis:
         """The exit code: that of the worst finding."""
         return self.findings[0].error.exit if self.findings else 0
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> DiagnosisDocument:
         """Return the diagnosis as `jvs doctor --json` prints it."""
         return {
             "healthy": self.healthy,

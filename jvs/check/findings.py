@@ -15,7 +15,21 @@ from jvs.errors import JvsError, PartialSnapshot, from_oserror
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypedDict
+
+    # "class" is a word of Python
+    FindingDocument = TypedDict(
+        "FindingDocument",
+        {
+            "class": str,
+            "severity": str,
+            "path": str | None,
+            "message": str,
+            "hint": str | None,
+            "repair": str | None,
+        },
+    )
+    """A finding as `--json` prints it."""
 
 CRITICAL, ERROR, WARNING = "critical", "error", "warning"
 SEVERITIES = (CRITICAL, ERROR, WARNING)
@@ -53,7 +67,7 @@ class Finding:
         """What makes two findings the same."""
         return self.error.name, self.error.message
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> FindingDocument:
         """Return the finding as `jvs doctor --json` prints it."""
         return {
             "class": self.error.name,

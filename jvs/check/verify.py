@@ -16,10 +16,31 @@ from jvs.tree import node, scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import TypedDict
 
+    from jvs.errors import ErrorFacts
+    from jvs.store.audit import AuditRecord
+    from jvs.store.descriptor import Descriptor
     from jvs.store.layout import Layout
+    from jvs.store.shapes import Intent
     from jvs.store.store import Store
+
+    class Difference(canon.PathJSON):
+        """One entry of a payload that is not what was published."""
+
+        what: str
+
+    class SnapshotReportDocument(TypedDict):
+        """A report as `--json` prints it; null where a check was not made or could not be."""
+
+        snapshot_id: str
+        checksum_valid: bool | None
+        payload_hash_valid: bool | None
+        tamper_detected: bool
+        severity: str
+        error: ErrorFacts | None
+        differences: list[Difference]
+
 
 MAX_DIFFERENCES = 1000
 
@@ -32,14 +53,14 @@ class SnapshotReport:
         self.checksum_valid: bool | None = None
         self.payload_hash_valid: bool | None = None
         self.error: JvsError | None = None
-        self.differences: list[dict[str, Any]] = []
+        self.differences: list[Difference] = []
 
     @property
     def tampered(self) -> bool:
         """Whether anything is not as it was published."""
         return self.error is not None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> SnapshotReportDocument:
         """Return the report as `jvs verify --json` prints it."""
         return {
             "snapshot_id": self.snapshot_id,
@@ -78,7 +99,7 @@ def check_snapshot(store: Store, snapshot_id: str, *, payload: bool = True, jobs
     return report
 
 
-def _check_payload(store: Store, record: dict[str, Any], report: SnapshotReport, jobs: int) -> None:
+def _check_payload(store: Store, record: Descriptor, report: SnapshotReport, jobs: int) -> None:
     report.payload_hash_valid = False
     found = hash_directory(store.layout.payload(record["snapshot_id"]), jobs=jobs)
     if found.root_hash == record["payload_root_hash"] and found.payload() == record["payload"]:
@@ -95,14 +116,14 @@ def _check_payload(store: Store, record: dict[str, Any], report: SnapshotReport,
     )
 
 
-def _differences(store: Store, record: dict[str, Any], found: scan.ScanResult) -> list[dict[str, Any]]:
+def _differences(store: Store, record: Descriptor, found: scan.ScanResult) -> list[Difference]:
     """Name what differs, as far as the index still knows the tree that was published."""
     known = node_store.Trees(store)
     known.add(found)
     root = known.root(record, rebuild=False)
     if root is None:
         return []
-    named: list[dict[str, Any]] = []
+    named: list[Difference] = []
     if root[:2] != found.root[:2]:
         named.append({"path": ".", "what": "mode" if root[0] != found.root[0] else "xattrs"})
     try:
@@ -156,9 +177,9 @@ def candidates(layout: Layout) -> list[str]:
     return sorted(i for i in ids if i not in pending)
 
 
-def _being_collected(intents: list[dict[str, Any]]) -> set[str]:
+def _being_collected(intents: list[Intent]) -> set[str]:
     """Return what a collection in flight names; where the descriptor is gone the rest follows or is settled."""
-    return {i for record in intents if record["operation"] == "gc_run" for i in record.get("candidates", [])}
+    return {i for record in intents if record["operation"] == "gc_run" for i in record["candidates"]}
 
 
 def check_lines(store: Store) -> list[JvsError]:
@@ -172,9 +193,9 @@ def check_lines(store: Store) -> list[JvsError]:
         except JvsError as error:
             problems.append(error)
             continue
-        for field in ("head_snapshot_id", "latest_snapshot_id", "base_snapshot_id"):
-            if config[field] is not None and config[field] not in pending:
-                starts.setdefault(config[field], name)
+        for named in (config["head_snapshot_id"], config["latest_snapshot_id"], config["base_snapshot_id"]):
+            if named is not None and named not in pending:
+                starts.setdefault(named, name)
     for snapshot_id in lineage.published_ids(store.layout):
         starts.setdefault(snapshot_id, "")
     whole: set[str] = set()
@@ -247,7 +268,7 @@ def hold_against(store: Store, chain: audit_check.ChainReport, seen: Seen | None
     events = {record["event_id"] for record in chain.records}
     pending = seen.pending
     events |= {record["audit"].get("event_id") for record in pending}
-    told: dict[str, list[dict[str, Any]]] = {}
+    told: dict[str, list[AuditRecord]] = {}
     for record in chain.records:
         if record["operation"] == "snapshot":
             told.setdefault(str(record["target"]), []).append(record)
@@ -272,7 +293,7 @@ def hold_against(store: Store, chain: audit_check.ChainReport, seen: Seen | None
     return problems
 
 
-def _hold_snapshot(store: Store, snapshot_id: str, told: list[dict[str, Any]], hashes: set[str]) -> list[str]:
+def _hold_snapshot(store: Store, snapshot_id: str, told: list[AuditRecord], hashes: set[str]) -> list[str]:
     try:
         record = descriptor.load(store.layout, snapshot_id)
     except JvsError:

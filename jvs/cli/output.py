@@ -14,7 +14,7 @@ from jvs.errors import IOFailure, JvsError, readable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
     from jvs.ui.terminal import Terminal
@@ -34,7 +34,7 @@ class Result:
         value: Any = None,
         text: str | bytes | Callable[[Terminal], str | bytes] = "",
         *,
-        items: Iterable[dict[str, Any]] | None = None,
+        items: Iterable[Mapping[str, object]] | None = None,
         cbor: list[Any] | None = None,
         exit: int = 0,
         pager: bool = False,

@@ -11,9 +11,33 @@ from jvs.fs import listing
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
+    from typing import NotRequired, TypedDict
 
     from jvs.tree.node import Entry
+
+    class OldPath(TypedDict, total=False):
+        """Where a renamed file was before."""
+
+        old_path: str
+        old_path_b64: str
+
+    class ChangeDocument(canon.PathJSON, OldPath):
+        """One change as `--json` prints it: modes are octal text, hashes hex; null where there is no entry."""
+
+        kind: str
+        mode: str | None
+        old_mode: str | None
+        size: int | None
+        old_size: int | None
+        old_hash: str | None
+        new_hash: str | None
+        changed: NotRequired[list[str]]
+
+    class ChangeItem(ChangeDocument):
+        """One change as `--jsonl` prints it."""
+
+        change: str
+
 
 ADDED, REMOVED, MODIFIED, RENAMED = "added", "removed", "modified", "renamed"
 LETTERS = {ADDED: "A", REMOVED: "D", MODIFIED: "M", RENAMED: "R"}
@@ -64,24 +88,32 @@ class Change:
             words.append("xattrs")
         return words
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> ChangeDocument:
         """Return the object for `--json`. Shape: modes are octal text, hashes hex; null where there is none."""
-        value: dict[str, Any] = canon.path_json(self.path)
-        if self.what == RENAMED:
-            value.update({f"old_{key}": text for key, text in canon.path_json(self.old_path).items()})
-        entry = self.entry
-        value.update(
-            kind=listing.KIND_NAMES[entry[1]],
-            mode=show_mode(self.new),
-            old_mode=show_mode(self.old),
-            size=_size(self.new),
-            old_size=_size(self.old),
-            old_hash=_hash(self.old),
-            new_hash=_hash(self.new),
-        )
+        value: ChangeDocument = {
+            **canon.path_json(self.path),
+            **_old_path(self.old_path if self.what == RENAMED else None),
+            "kind": listing.KIND_NAMES[self.entry[1]],
+            "mode": show_mode(self.new),
+            "old_mode": show_mode(self.old),
+            "size": _size(self.new),
+            "old_size": _size(self.old),
+            "old_hash": _hash(self.old),
+            "new_hash": _hash(self.new),
+        }
         if self.what in (MODIFIED, RENAMED):
             value["changed"] = self.how()
         return value
+
+
+def _old_path(path: bytes | None) -> OldPath:
+    """Return the path that a renamed file had before, as `canon.path_json` writes it; nothing without one."""
+    if path is None:
+        return {}
+    old = canon.path_json(path)
+    if "path_b64" in old:
+        return {"old_path": old["path"], "old_path_b64": old["path_b64"]}
+    return {"old_path": old["path"]}
 
 
 def show_mode(entry: Entry | None) -> str | None:

@@ -8,7 +8,7 @@ Source: jvs-diff(1); jvs-format(5), Tree hash.
 from __future__ import annotations
 
 from jvs import canon
-from jvs.compare.changes import LETTERS, Change, is_below, pair_renames
+from jvs.compare.changes import ADDED, LETTERS, MODIFIED, REMOVED, RENAMED, Change, is_below, pair_renames
 from jvs.fs import listing
 from jvs.store import lineage, refs
 from jvs.tree import node
@@ -16,12 +16,33 @@ from jvs.tree import node
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
+    from typing import TypedDict
 
+    from jvs.compare.changes import ChangeDocument, ChangeItem
+    from jvs.store.descriptor import Descriptor
     from jvs.store.node_store import Trees
     from jvs.store.store import Store
     from jvs.tree.node import Entry
     from jvs.tree.scan import ScanResult
+
+    class DiffDocument(TypedDict):
+        """A difference as `--json` prints it; no id stands for the files now, or for nothing."""
+
+        from_snapshot_id: str | None
+        to_snapshot_id: str | None
+        from_time: str | None
+        to_time: str | None
+        from_note: str | None
+        to_note: str | None
+        added: list[ChangeDocument]
+        removed: list[ChangeDocument]
+        modified: list[ChangeDocument]
+        renamed: list[ChangeDocument]
+        total_added: int
+        total_removed: int
+        total_modified: int
+        total_renamed: int
+        unreadable: list[canon.PathJSON]
 
 
 class Side:
@@ -30,7 +51,7 @@ class Side:
     `directory` is where its files can be read.
     """
 
-    def __init__(self, record: dict[str, Any] | None, digest: bytes | None, directory: str | None, time: str) -> None:
+    def __init__(self, record: Descriptor | None, digest: bytes | None, directory: str | None, time: str) -> None:
         self.record = record
         self.digest = digest
         self.directory = directory
@@ -69,24 +90,31 @@ class Diff:
             counts[change.what] += 1
         return counts
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> DiffDocument:
         """Return the document for `--json`."""
-        value: dict[str, Any] = {
+        counts = self.counts()
+        return {
             "from_snapshot_id": self.before.snapshot_id,
             "to_snapshot_id": self.after.snapshot_id,
             "from_time": self.before.time or None,
             "to_time": self.after.time or None,
             "from_note": self.before.note,
             "to_note": self.after.note,
+            "added": self._documents(ADDED),
+            "removed": self._documents(REMOVED),
+            "modified": self._documents(MODIFIED),
+            "renamed": self._documents(RENAMED),
+            "total_added": counts[ADDED],
+            "total_removed": counts[REMOVED],
+            "total_modified": counts[MODIFIED],
+            "total_renamed": counts[RENAMED],
+            "unreadable": [canon.path_json(path) for path in self.unreadable],
         }
-        for what in LETTERS:
-            value[what] = [change.as_json() for change in self.of(what)]
-        for what, count in self.counts().items():
-            value[f"total_{what}"] = count
-        value["unreadable"] = [canon.path_json(path) for path in self.unreadable]
-        return value
 
-    def items(self) -> Iterator[dict[str, Any]]:
+    def _documents(self, what: str) -> list[ChangeDocument]:
+        return [change.as_json() for change in self.of(what)]
+
+    def items(self) -> Iterator[ChangeItem]:
         """Yield one object for each change, for `--jsonl`."""
         for change in self.changes:
             yield {"change": change.what, **change.as_json()}
@@ -121,7 +149,7 @@ class Comparer:
         side.root = found.root
         return side, found
 
-    def _whole(self, record: dict[str, Any], bases: list[str]) -> bytes:
+    def _whole(self, record: Descriptor, bases: list[str]) -> bytes:
         """Return the digest of a snapshot's tree; a partial one is laid over the tree of its parent."""
         root = self.known.root(record)
         assert root is not None

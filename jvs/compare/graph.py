@@ -8,14 +8,14 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from jvs.compare.history import Choice
+    from jvs.store.descriptor import Descriptor
 
 
-def choose(found: dict[str, dict[str, Any]], choice: Choice) -> dict[str, dict[str, Any]]:
+def choose(found: dict[str, Descriptor], choice: Choice) -> dict[str, Descriptor]:
     """Return the wanted snapshots, each with its nearest wanted ancestor as `parent_id` in a copy, for drawing."""
-    kept: dict[str, dict[str, Any]] = {}
+    kept: dict[str, Descriptor] = {}
     for snapshot_id, record in found.items():
         if not choice.fits(record):
             continue
@@ -28,7 +28,7 @@ def choose(found: dict[str, dict[str, Any]], choice: Choice) -> dict[str, dict[s
     return kept
 
 
-def drawing_order(found: dict[str, dict[str, Any]], first: str | None) -> list[str]:
+def drawing_order(found: dict[str, Descriptor], first: str | None) -> list[str]:
     """Return all ids, children before parents, branch by branch; the line of `first` comes before its siblings."""
     preferred: set[str] = set()
     while first in found and first not in preferred:
@@ -49,7 +49,7 @@ def drawing_order(found: dict[str, dict[str, Any]], first: str | None) -> list[s
     return result[::-1]
 
 
-def draw(found: dict[str, dict[str, Any]], order: list[str]) -> Iterator[tuple[str, str | None]]:
+def draw(found: dict[str, Descriptor], order: list[str]) -> Iterator[tuple[str, str | None]]:
     """Yield the rows of a graph: what is drawn, and the id of the snapshot in that row or None.
 
     Shape: a snapshot is `*`, a collected one `o`; `|/` joins a branch to the line that it left.

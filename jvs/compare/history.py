@@ -13,9 +13,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterable, Iterator
-    from typing import Any
+    from typing import TypedDict
 
+    from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
+
+    class Labels(TypedDict):
+        """What a listing says of one snapshot besides its descriptor: which worktrees are at it."""
+
+        is_head: bool
+        is_latest: bool
+        tip_of: list[str]
+        head_of: list[str]
 
 
 class Marks:
@@ -37,7 +46,7 @@ class Marks:
             if head is not None:
                 self.heads.setdefault(head, []).append(other)
 
-    def describe(self, snapshot_id: str) -> dict[str, Any]:
+    def describe(self, snapshot_id: str) -> Labels:
         """Return the marks of one snapshot. Shape: `is_head`, `is_latest`, `tip_of`, `head_of`."""
         return {
             "is_head": snapshot_id == self.head,
@@ -73,7 +82,7 @@ class Choice:
         """Answer whether anything but the number is limited."""
         return bool(self.tags) or self._pattern is not None
 
-    def fits(self, record: dict[str, Any]) -> bool:
+    def fits(self, record: Descriptor) -> bool:
         """Answer whether a snapshot is wanted."""
         if any(tag not in record["tags"] for tag in self.tags):
             return False
@@ -81,7 +90,7 @@ class Choice:
             return True
         return any(self._pattern.search(text) for text in (record["note"], *map(str, record["tags"])))
 
-    def take(self, records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def take(self, records: Iterable[Descriptor]) -> Iterator[Descriptor]:
         """Yield what is wanted, and stop as soon as there is enough."""
         left = self.limit
         if left == 0:
@@ -95,7 +104,7 @@ class Choice:
                         return
 
 
-def along_line(store: Store, start: str | None, choice: Choice) -> Iterator[dict[str, Any]]:
+def along_line(store: Store, start: str | None, choice: Choice) -> Iterator[Descriptor]:
     """Yield the snapshots from `start` back to the first, newest first; collected ones have `collected` true.
 
     Errors: E_LINEAGE_BROKEN, E_DESCRIPTOR_CORRUPT.
@@ -103,7 +112,7 @@ def along_line(store: Store, start: str | None, choice: Choice) -> Iterator[dict
     return choice.take(lineage.line(store.layout, start))
 
 
-def everything(store: Store) -> dict[str, dict[str, Any]]:
+def everything(store: Store) -> dict[str, Descriptor]:
     """Read all visible snapshots, and what collections left of their ancestors; damaged ones are left out."""
     found = lineage.all_records(store.layout, tolerant=True)
     missing = [record["parent_id"] for record in found.values()]
@@ -117,7 +126,7 @@ def everything(store: Store) -> dict[str, dict[str, Any]]:
     return found
 
 
-def newest_first(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def newest_first(found: dict[str, Descriptor]) -> list[Descriptor]:
     """Return all snapshots, children always before their parents, and the newest of unrelated ones first."""
     import heapq
 
@@ -151,7 +160,7 @@ class _Newest:
         return self.snapshot_id > other.snapshot_id
 
 
-def _count_children(found: dict[str, dict[str, Any]]) -> dict[str, int]:
+def _count_children(found: dict[str, Descriptor]) -> dict[str, int]:
     counts = dict.fromkeys(found, 0)
     for record in found.values():
         if record["parent_id"] in counts:

@@ -15,10 +15,20 @@ from jvs.tree import node
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
+    from typing import NotRequired
 
+    from jvs.store.node_store import Trees
     from jvs.store.store import Store
     from jvs.tree.node import Entry
+
+    class EntryDocument(canon.PathJSON):
+        """One entry of a tree as `--json` prints it: mode is octal text, digest and values of xattrs are hex."""
+
+        kind: str
+        mode: str
+        size: int
+        digest: str
+        xattrs: NotRequired[dict[str, str]]
 
 
 class Forest:
@@ -27,7 +37,7 @@ class Forest:
     def __init__(self, open_store: Callable[[], Store]) -> None:
         self._open_store = open_store
         self._store: Store | None = None
-        self._known: Any = None
+        self._known: Trees | None = None
         self._nodes: dict[bytes, bytes] = {}
 
     def find(self, word: str) -> node.Root:
@@ -50,6 +60,7 @@ class Forest:
         if self._store is None:
             self._store = self._open_store()
             self._known = node_store.Trees(self._store)
+        assert self._known is not None
         root = self._known.root(lineage.load_visible(self._store, refs.resolve(self._store, word)))
         assert root is not None
         return root
@@ -68,6 +79,7 @@ class Forest:
         data = self._nodes.get(digest)
         if data is not None:
             return node.decode_node(data)
+        assert self._known is not None
         return self._known.load(digest)
 
 
@@ -85,9 +97,9 @@ def entries(load: Callable[[bytes], list[Entry]], digest: bytes, *, recursive: b
             stack.append(iter([(path + b"/" + below[0], below) for below in load(entry[4])]))
 
 
-def entry_json(path: bytes, entry: Entry) -> dict[str, Any]:
+def entry_json(path: bytes, entry: Entry) -> EntryDocument:
     """Return an entry for `--json`. Shape: mode is octal text, digest hex; xattrs, when there are, hex by name."""
-    value: dict[str, Any] = {
+    value: EntryDocument = {
         **canon.path_json(path),
         "kind": listing.KIND_NAMES[entry[1]],
         "mode": f"{entry[2]:04o}",

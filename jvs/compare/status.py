@@ -12,10 +12,35 @@ from jvs.errors import JvsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import TypedDict
 
+    from jvs.compare.changes import ChangeDocument
     from jvs.compare.diff import Diff
     from jvs.store.store import Store
+
+    class StatusCounts(TypedDict):
+        """How many changes there are of each kind; a rename counts as both of its halves."""
+
+        added: int
+        modified: int
+        removed: int
+
+    class StatusDocument(TypedDict):
+        """The state of a worktree as `--json` prints it."""
+
+        worktree: str
+        head_snapshot_id: str | None
+        head_created_at: str | None
+        head_note: str | None
+        latest_snapshot_id: str | None
+        detached: bool
+        engine: str
+        clean: bool
+        added: list[ChangeDocument]
+        modified: list[ChangeDocument]
+        removed: list[ChangeDocument]
+        counts: StatusCounts
+        unreadable: list[canon.PathJSON]
 
 
 class Status:
@@ -38,9 +63,10 @@ class Status:
         """Answer whether the files are those of the head. What cannot be read cannot be called clean."""
         return self.head is not None and not self.diff.changes and not self.diff.unreadable
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> StatusDocument:
         """Return the document for `--json`."""
-        value: dict[str, Any] = {
+        counts = self.diff.counts()
+        return {
             "worktree": self.name,
             "head_snapshot_id": self.head,
             "head_created_at": self.diff.before.time or None,
@@ -49,13 +75,12 @@ class Status:
             "detached": self.detached,
             "engine": self.engine,
             "clean": self.clean,
+            "added": [change.as_json() for change in self.diff.of(ADDED)],
+            "modified": [change.as_json() for change in self.diff.of(MODIFIED)],
+            "removed": [change.as_json() for change in self.diff.of(REMOVED)],
+            "counts": {"added": counts[ADDED], "modified": counts[MODIFIED], "removed": counts[REMOVED]},
+            "unreadable": [canon.path_json(path) for path in self.diff.unreadable],
         }
-        counts = self.diff.counts()
-        for what in (ADDED, MODIFIED, REMOVED):
-            value[what] = [change.as_json() for change in self.diff.of(what)]
-        value["counts"] = {what: counts[what] for what in (ADDED, MODIFIED, REMOVED)}
-        value["unreadable"] = [canon.path_json(path) for path in self.diff.unreadable]
-        return value
 
 
 def look(store: Store, name: str, *, paths: list[bytes] | None = None) -> Status:

@@ -20,6 +20,7 @@ from jvs.engine.options import EngineOptions as EngineOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jvs.fs.losses import Loss
     from jvs.tree import rows as tree_rows
     from jvs.tree import scan
 
@@ -74,7 +75,7 @@ class Cloned:
     def __init__(
         self,
         engine: str,
-        degraded: list[dict[str, str]],
+        degraded: list[Loss],
         tree: scan.ScanResult | None,
         moment_ns: int,
         *,

@@ -7,6 +7,15 @@ from __future__ import annotations
 
 from jvs import canon
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+
+    class Loss(canon.PathJSON):
+        """What of one entry could not be kept, and why."""
+
+        what: str
+        why: str
+
 
 class Losses:
     """What a copy could not keep, gathered on the way."""
@@ -18,7 +27,7 @@ class Losses:
         """Note one loss. `what` is owner, mode, times, acl, xattr:NAME, hardlink, special, torn or unreadable."""
         self._found.add((path, what, why))
 
-    def as_json(self) -> list[dict[str, str]]:
+    def as_json(self) -> list[Loss]:
         """Return the `degraded` list of a descriptor, sorted. Shape: `path`, maybe `path_b64`, `what`, `why`."""
         return [{**canon.path_json(path), "what": what, "why": why} for path, what, why in sorted(self._found)]
 

@@ -19,9 +19,9 @@ from jvs.store import audit, changing, intent, lineage, records
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from jvs.store.layout import Layout
+    from jvs.store.shapes import Pin, PinIntent
     from jvs.store.store import Store
 
 FIELDS = {
@@ -38,10 +38,10 @@ def path_of(layout: Layout, snapshot_id: str) -> str:
     return os.path.join(layout.pins, check_snapshot_id(snapshot_id) + ".json")
 
 
-def load(layout: Layout, snapshot_id: str) -> dict[str, Any]:
+def load(layout: Layout, snapshot_id: str) -> Pin:
     """Read one pin. Errors: FileNotFoundError; E_PARTIAL_SNAPSHOT when damaged; E_IO."""
     path = path_of(layout, snapshot_id)
-    pin = records.load(path, FIELDS, PartialSnapshot)
+    pin: Pin = records.load(path, FIELDS, PartialSnapshot)
     expires = pin["expires_at"]
     if pin["snapshot_id"] != snapshot_id or not (expires is None or records.is_time(expires)):
         raise PartialSnapshot(
@@ -52,7 +52,7 @@ def load(layout: Layout, snapshot_id: str) -> dict[str, Any]:
     return pin
 
 
-def list_all(layout: Layout) -> list[dict[str, Any]]:
+def list_all(layout: Layout) -> list[Pin]:
     """Read every pin, oldest snapshot first. Errors: E_PARTIAL_SNAPSHOT when one is damaged or of an odd name; E_IO."""
     try:
         listing = sorted(os.listdir(layout.pins))
@@ -75,7 +75,7 @@ def list_all(layout: Layout) -> list[dict[str, Any]]:
     return found
 
 
-def has_expired(pin: dict[str, Any], now_ns: int) -> bool:
+def has_expired(pin: Pin, now_ns: int) -> bool:
     """Answer whether a pin protects no more."""
     return pin["expires_at"] is not None and clock.parse_rfc3339(pin["expires_at"]) <= now_ns
 
@@ -102,14 +102,14 @@ def parse_expiry(text: str) -> str:
         ) from error
 
 
-def add(store: Store, snapshot_id: str, *, reason: str | None = None, expires_at: str | None = None) -> dict[str, Any]:
+def add(store: Store, snapshot_id: str, *, reason: str | None = None, expires_at: str | None = None) -> Pin:
     """Pin a visible snapshot, or change its pin; return the pin.
 
     Durable: pin and audit record. Errors: E_NOT_FOUND, E_PARTIAL_SNAPSHOT, E_BUSY, E_IO, E_NO_SPACE.
     """
     with _changing(store):
         lineage.load_visible(store, snapshot_id)
-        pin = {
+        pin: Pin = {
             "snapshot_id": snapshot_id,
             "created_at": clock.rfc3339(),
             "actor": store.actor,
@@ -146,13 +146,13 @@ def _carry_out(
     operation: str,
     snapshot_id: str,
     reason: str | None,
-    details: dict[str, Any],
-    pin: dict[str, Any] | None,
+    details: audit.Details,
+    pin: Pin | None,
 ) -> None:
     """Do it write-ahead; an error before it took effect leaves nothing, a later one what the next command settles."""
     seq, _ = store.log().tail()
     event = audit.event(operation, store.actor, target=snapshot_id, reason=reason, details=details)
-    pending = intent.new(
+    pending: PinIntent = intent.new(
         operation,
         None,
         operation_id=clock.new_operation_id(),
@@ -174,7 +174,7 @@ def _carry_out(
     intent.clear(store.layout, pending["operation_id"])
 
 
-def _apply(layout: Layout, pending: dict[str, Any]) -> None:
+def _apply(layout: Layout, pending: PinIntent) -> None:
     path = path_of(layout, pending["snapshot_id"])
     if pending["pin"] is not None:
         records.save(path, pending["pin"])
@@ -183,7 +183,7 @@ def _apply(layout: Layout, pending: dict[str, Any]) -> None:
     durable.fsync_dir(layout.pins)  # a crash before this may bring the pin back, and the intent takes it away again
 
 
-def _is_applied(layout: Layout, pending: dict[str, Any]) -> bool:
+def _is_applied(layout: Layout, pending: PinIntent) -> bool:
     try:
         return load(layout, pending["snapshot_id"]) == pending["pin"]
     except FileNotFoundError:
@@ -192,7 +192,7 @@ def _is_applied(layout: Layout, pending: dict[str, Any]) -> bool:
         return False
 
 
-def recover(store: Store, pending: dict[str, Any]) -> str:
+def recover(store: Store, pending: PinIntent) -> str:
     """Complete what a dead process began with a pin; returns what was done, or nothing when its owner lives."""
     try:
         lock = locks.acquire(store.layout.lock("pins"), wait=0, command="settle")

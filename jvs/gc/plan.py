@@ -35,11 +35,51 @@ from jvs.store import descriptor, intent, lineage, records, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Callable, Mapping
+    from typing import TypedDict
 
+    from jvs.gc.retention import Rules
+    from jvs.store.descriptor import Descriptor
     from jvs.store.layout import Layout
     from jvs.store.store import Store
+    from jvs.store.worktree import WorktreeConfig
+
+    class StoredPlan(TypedDict):
+        """A plan as its file holds it; `heads` gives head, latest and base of each worktree."""
+
+        plan_id: str
+        created_at: str
+        retention_policy: Rules
+        candidates: list[str]
+        heads: dict[str, list[str | None]]
+
+    class PlannedSnapshot(TypedDict):
+        """What a plan says of one snapshot."""
+
+        snapshot_id: str
+        keep: bool
+        reasons: list[str]
+        worktree_name: str
+        created_at: str
+        note: str
+
+    class PlanDocument(TypedDict):
+        """A plan as `--json` prints it."""
+
+        plan_id: str
+        created_at: str
+        retention_policy: Rules
+        candidate_count: int
+        candidates: list[str]
+        protected_set: list[str]
+        protected_by_pin: int
+        protected_by_lineage: int
+        protected_by_retention: int
+        protected_by_operation: int
+        deletable_bytes_estimate: int
+        estimate_exact: bool
+        snapshots: list[PlannedSnapshot]
+
 
 PLAN_ID_DIGITS = 32
 MAX_PLANS = 50
@@ -52,7 +92,7 @@ class Plan:
     name. Units: `estimate_bytes` in bytes; exact only when `estimate_exact`, else the most that can come free.
     """
 
-    def __init__(self, policy: Policy, found: dict[str, dict[str, Any]], marks: Marks) -> None:
+    def __init__(self, policy: Policy, found: dict[str, Descriptor], marks: Marks) -> None:
         self.policy = policy
         self.found = found
         self.marks = marks
@@ -72,7 +112,7 @@ class Plan:
             return "no rule of the policy keeps it"
         return f"its worktree '{self.found[snapshot_id]['worktree_name']}' was deleted, and no line leads through it"
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> PlanDocument:
         """Return the plan as `jvs gc plan --json` prints it, and as its file holds it."""
         gone = set(self.candidates)
         return {
@@ -102,7 +142,7 @@ class Plan:
         }
 
 
-def _id_of(policy: Any, candidates: Any, heads: Any) -> str:
+def _id_of(policy: Rules, candidates: list[str], heads: object) -> str:
     content = {"version": 1, "policy": policy, "candidates": candidates, "heads": heads}
     return hashlib.sha256(canon.encode(content)).hexdigest()[:PLAN_ID_DIGITS]
 
@@ -152,7 +192,7 @@ def check_places(layout: Layout) -> None:
             raise PathEscape(f"'{path}' is not a directory", hint=hint, path=path)
 
 
-def published(layout: Layout) -> dict[str, dict[str, Any]]:
+def published(layout: Layout) -> dict[str, Descriptor]:
     """Read every descriptor under its final name, by id. Errors: E_DESCRIPTOR_CORRUPT, E_IO: nothing is left out."""
     try:
         listing = sorted(os.listdir(layout.descriptors))
@@ -168,7 +208,7 @@ def published(layout: Layout) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _configs(store: Store) -> dict[str, dict[str, Any]]:
+def _configs(store: Store) -> dict[str, WorktreeConfig]:
     """Read every worktree's configuration; one that is just being made, and says so in an intent, may be missing."""
     try:
         listing = os.listdir(store.layout.worktrees)
@@ -211,7 +251,7 @@ def path_of(layout: Layout, plan_id: str) -> str:
     return os.path.join(layout.plans, plan_id + ".json")
 
 
-def save(store: Store, plan: Plan) -> dict[str, Any]:
+def save(store: Store, plan: Plan) -> PlanDocument:
     """Write the plan's file and return what it holds.
 
     Durable: no; a plan that is lost is made again. On a full disk room is made by dropping the index, which is
@@ -220,8 +260,14 @@ def save(store: Store, plan: Plan) -> dict[str, Any]:
     value = plan.as_json()
     path = path_of(store.layout, value["plan_id"])
     _forget_old(store.layout, os.path.basename(path))
-    kept = {key: value[key] for key in ("plan_id", "created_at", "retention_policy", "candidates")}
-    data = canon.encode({**kept, "heads": plan.heads}) + b"\n"
+    kept: StoredPlan = {
+        "plan_id": value["plan_id"],
+        "created_at": value["created_at"],
+        "retention_policy": value["retention_policy"],
+        "candidates": value["candidates"],
+        "heads": plan.heads,
+    }
+    data = canon.encode(kept) + b"\n"
     with_room(store, lambda: durable.replace_file(path, data, sync=False), "writing the plan")
     return value
 
@@ -286,7 +332,7 @@ def load(store: Store, plan_id: str) -> Stored | None:
     path = path_of(store.layout, plan_id)
     fields = {"plan_id": records.is_text, "retention_policy": records.is_object, "candidates": records.is_list}
     try:
-        value = records.load(path, fields, GcPlanMismatch)
+        value: StoredPlan = records.load(path, fields, GcPlanMismatch)
         stands = records.are_ids(value["candidates"]) and plan_id == _id_of(
             value["retention_policy"], value["candidates"], value.get("heads")
         )
@@ -299,7 +345,7 @@ def load(store: Store, plan_id: str) -> Stored | None:
         raise GcPlanMismatch(f"plan '{plan_id}' is damaged", hint="make a new one with 'jvs gc plan'") from error
 
 
-def _checked_rules(rules: dict[str, Any]) -> dict[str, Any]:
+def _checked_rules(rules: Rules) -> Mapping[str, object]:
     from jvs.store.settings import check_value
 
     return {key: check_value(f"retention.{key}", value, "plan") for key, value in rules.items()}

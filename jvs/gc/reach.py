@@ -9,8 +9,8 @@ from jvs.tree import node as tree_node
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
+    from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
 
 
@@ -21,9 +21,9 @@ class Reach:
         self._trees = node_store.Trees(store)
         self.nodes: set[bytes] = set()
         self.files: dict[bytes, int] = {}
-        self.unknown: list[dict[str, Any]] = []
+        self.unknown: list[Descriptor] = []
 
-    def take(self, record: dict[str, Any]) -> None:
+    def take(self, record: Descriptor) -> None:
         """Add the tree of a snapshot, each node once."""
         root = self._trees.root(record, rebuild=False)
         if root is None:
@@ -47,7 +47,7 @@ class Reach:
                     self.files[entry[4]] = entry[3]
 
 
-def estimate(store: Store, found: dict[str, dict[str, Any]], candidates: Iterable[str]) -> tuple[int, bool]:
+def estimate(store: Store, found: dict[str, Descriptor], candidates: Iterable[str]) -> tuple[int, bool]:
     """Return the bytes of file contents that only candidates hold, and whether all trees were known.
 
     A candidate whose tree the index does not know counts whole; what an unknown snapshot that stays shares with the
@@ -64,7 +64,7 @@ def estimate(store: Store, found: dict[str, dict[str, Any]], candidates: Iterabl
     return total, not kept.unknown and not going.unknown
 
 
-def live_nodes(store: Store, found: dict[str, dict[str, Any]]) -> set[bytes] | None:
+def live_nodes(store: Store, found: dict[str, Descriptor]) -> set[bytes] | None:
     """Return the index nodes that the snapshots and the worktrees' rows need; None when some are not known."""
     reach = Reach(store)
     for record in found.values():

@@ -20,13 +20,12 @@ from jvs.names import check_snapshot_id, is_snapshot_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from jvs.gc.tombstone import Tombstone
     from jvs.store.layout import Layout
     from jvs.store.store import Store
 
 
-def stone_of(plan: gc_plan.Plan, plan_id: str, snapshot_id: str) -> dict[str, Any]:
+def stone_of(plan: gc_plan.Plan, plan_id: str, snapshot_id: str) -> Tombstone:
     """Return the tombstone of a snapshot that is about to go."""
     return {
         "version": 1,
@@ -39,9 +38,9 @@ def stone_of(plan: gc_plan.Plan, plan_id: str, snapshot_id: str) -> dict[str, An
     }
 
 
-def mark(store: Store, stones: list[dict[str, Any]]) -> list[str]:
+def mark(store: Store, stones: list[Tombstone]) -> list[str]:
     """Write the tombstones; return the ids of those that are durable, on a full disk at least one. Errors: OSError."""
-    written: list[dict[str, Any]] = []
+    written: list[Tombstone] = []
     for stone in stones:
         try:
             _write_stone(store.layout, stone)
@@ -58,20 +57,20 @@ def mark(store: Store, stones: list[dict[str, Any]]) -> list[str]:
     return [stone["snapshot_id"] for stone in written]
 
 
-def _write_stone(layout: Layout, stone: dict[str, Any]) -> None:
+def _write_stone(layout: Layout, stone: Tombstone) -> None:
     temporary = _stone_path(layout, stone["snapshot_id"]) + ".tmp"
     durable.unlink(temporary, missing_ok=True)
     durable.create_file(temporary, canon.encode(stone) + b"\n", sync=False)
 
 
-def write_stones(store: Store, stones: list[dict[str, Any]]) -> None:
+def write_stones(store: Store, stones: list[Tombstone]) -> None:
     """Write tombstones, or put others in their place, with one barrier for all. Durable: yes. Errors: OSError."""
     for stone in stones:
         _write_stone(store.layout, stone)
     _publish_stones(store, stones)
 
 
-def _publish_stones(store: Store, stones: list[dict[str, Any]]) -> None:
+def _publish_stones(store: Store, stones: list[Tombstone]) -> None:
     """Give written tombstones their final names. Durable: content before name, both on return."""
     paths = [_stone_path(store.layout, stone["snapshot_id"]) for stone in stones]
     with durable.Barrier(store.layout.tombstones, each=store.settings.get("durability") == "each") as barrier:
@@ -144,14 +143,15 @@ def is_out(layout: Layout, snapshot_id: str) -> bool:
 def note_failure(store: Store, snapshot_id: str, error: JvsError) -> None:
     """Let a tombstone say why the trash of its snapshot could not be deleted."""
     stone = tombstone.load(store.layout, snapshot_id)
-    stone.update(gc_state="failed", reason=f"{error.name}: {error.message}")
+    stone.update({"gc_state": "failed", "reason": f"{error.name}: {error.message}"})
     write_stones(store, [stone])
 
 
 def settle_stones(store: Store, candidates: list[str]) -> None:
     """Commit the tombstones of what is out and clean; take away those of what is whole and stays."""
     layout = store.layout
-    commit, stay = [], []
+    commit: list[Tombstone] = []
+    stay: list[str] = []
     trash = os.listdir(layout.trash)
     for snapshot_id in candidates:
         try:
@@ -170,7 +170,7 @@ def settle_stones(store: Store, candidates: list[str]) -> None:
         durable.fsync_dir(layout.tombstones)
 
 
-def _differs(layout: Layout, stone: dict[str, Any]) -> bool:
+def _differs(layout: Layout, stone: Tombstone) -> bool:
     return tombstone.load(layout, stone["snapshot_id"])["gc_state"] != stone["gc_state"]
 
 

@@ -16,10 +16,25 @@ from jvs.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Callable, Mapping
+    from typing import Any, Literal, TypedDict
 
+    from jvs.store.descriptor import Descriptor
     from jvs.store.settings import Settings
+
+    class Rules(TypedDict, total=False):
+        """The rules of a policy that are set."""
+
+        keep_last: int
+        keep_within: str
+        keep_hourly: int
+        keep_daily: int
+        keep_weekly: int
+        keep_monthly: int
+        keep_yearly: int
+        keep_tag: list[str]
+
+    PeriodRule = Literal["keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly"]
 
 COUNTS = ("keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
 RULES = (
@@ -91,20 +106,25 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def given(args: argparse.Namespace) -> dict[str, Any]:
+def given(args: argparse.Namespace) -> dict[str, object]:
     """Return the rules that the options set."""
     return {rule: getattr(args, rule) for rule in RULES}
+
+
+def _set_ones(rules: Mapping[str, object]) -> Any:
+    """Return the rules that are set; settings and options have checked their values."""
+    return {key: rules[key] for key in RULES if rules.get(key)}
 
 
 class Policy:
     """The rules of one collection. Shape: `rules` holds only those that are set; none at all means no thinning."""
 
-    def __init__(self, rules: dict[str, Any]) -> None:
-        self.rules = {key: rules[key] for key in RULES if rules.get(key)}
+    def __init__(self, rules: Mapping[str, object]) -> None:
+        self.rules: Rules = _set_ones(rules)
         self._within = parse_duration(self.rules["keep_within"], "keep_within") if "keep_within" in self.rules else 0
 
     @classmethod
-    def of(cls, settings: Settings, given: dict[str, Any]) -> Policy:
+    def of(cls, settings: Settings, given: Mapping[str, object]) -> Policy:
         """Return the policy of the options; without any, that of the settings.
 
         Options replace the configured policy as a whole: half a policy from each would keep what nobody asked for.
@@ -119,16 +139,16 @@ class Policy:
         """Whether there is any rule, so that lines may be thinned."""
         return bool(self.rules)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Rules:
         """Return the rules that are set."""
-        return dict(self.rules)
+        return {**self.rules}
 
-    def kept(self, newest_first: list[dict[str, Any]]) -> dict[str, list[str]]:
+    def kept(self, newest_first: list[Descriptor]) -> dict[str, list[str]]:
         """Return for each snapshot that a rule keeps the rules that keep it, as a person reads them.
 
         `newest_first` are descriptors, children before their parents (`lineage.order`).
         """
-        groups: dict[str, list[dict[str, Any]]] = {}
+        groups: dict[str, list[Descriptor]] = {}
         for record in newest_first:
             groups.setdefault(record["worktree_name"], []).append(record)
         reasons: dict[str, list[str]] = {}
@@ -136,8 +156,8 @@ class Policy:
             self._keep_group(group, reasons)
         return reasons
 
-    def _keep_group(self, newest_first: list[dict[str, Any]], reasons: dict[str, list[str]]) -> None:
-        def note(record: dict[str, Any], reason: str) -> None:
+    def _keep_group(self, newest_first: list[Descriptor], reasons: dict[str, list[str]]) -> None:
+        def note(record: Descriptor, reason: str) -> None:
             reasons.setdefault(record["snapshot_id"], []).append(reason)
 
         for record in newest_first[: self.rules.get("keep_last", 0)]:
@@ -157,11 +177,9 @@ class Policy:
                     note(record, f"keep-tag {pattern}")
 
 
-def _first_of_each(
-    newest_first: list[dict[str, Any]], period_of: Callable[[str], str], count: int
-) -> list[dict[str, Any]]:
+def _first_of_each(newest_first: list[Descriptor], period_of: Callable[[str], str], count: int) -> list[Descriptor]:
     """Return the newest snapshot of each of the newest `count` periods."""
-    seen: dict[str, dict[str, Any]] = {}
+    seen: dict[str, Descriptor] = {}
     for record in newest_first:
         if len(seen) >= count:
             break
@@ -177,7 +195,7 @@ def _week(created_at: str) -> str:
     return f"{year}-W{week:02d}"
 
 
-_PERIODS: dict[str, Callable[[str], str]] = {
+_PERIODS: dict[PeriodRule, Callable[[str], str]] = {
     "keep_hourly": lambda created_at: created_at[:13],
     "keep_daily": lambda created_at: created_at[:10],
     "keep_weekly": _week,

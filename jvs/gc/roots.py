@@ -17,14 +17,15 @@ from jvs.store import intent, lineage, records
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
+    from jvs.store.descriptor import Descriptor
     from jvs.store.layout import Layout
     from jvs.store.store import Store
+    from jvs.store.worktree import HeadField, WorktreeConfig
 
 
 HEAD, LINEAGE, PIN, INTENT, UNDO, RETENTION = "head", "lineage", "pin", "intent", "undo", "retention"
-HEAD_FIELDS = ("head_snapshot_id", "latest_snapshot_id", "base_snapshot_id")
+HEAD_FIELDS: tuple[HeadField, ...] = ("head_snapshot_id", "latest_snapshot_id", "base_snapshot_id")
 
 
 class Marks:
@@ -47,7 +48,7 @@ class Marks:
         return sum(1 for found in self.reasons.values() if any(category in categories for category, _ in found))
 
 
-def mark_always(store: Store, marks: Marks, configs: dict[str, dict[str, Any]]) -> None:
+def mark_always(store: Store, marks: Marks, configs: dict[str, WorktreeConfig]) -> None:
     """Mark what no policy thins: heads, latests, bases, pins, and what operations or `undo/` name."""
     for name, config in configs.items():
         for field in HEAD_FIELDS:
@@ -66,12 +67,12 @@ def mark_always(store: Store, marks: Marks, configs: dict[str, dict[str, Any]]) 
         marks.add(snapshot_id, UNDO, f"'jvs undo' of operation {operation_id} needs it")
 
 
-def _ids_in(value: Any) -> Iterator[str]:
+def _ids_in(value: object) -> Iterator[str]:
     """Yield every snapshot id anywhere in a JSON value."""
     return (text for text in texts_in(value) if is_snapshot_id(text))
 
 
-def texts_in(value: Any) -> Iterator[str]:
+def texts_in(value: object) -> Iterator[str]:
     """Yield every text anywhere in a JSON value, keys included."""
     stack = [value]
     while stack:
@@ -107,7 +108,7 @@ def undo_references(layout: Layout) -> Iterator[tuple[str, str]]:
 
 
 def mark_lines(
-    marks: Marks, found: dict[str, dict[str, Any]], configs: dict[str, dict[str, Any]], known: dict[str, dict[str, Any]]
+    marks: Marks, found: dict[str, Descriptor], configs: dict[str, WorktreeConfig], known: dict[str, Descriptor]
 ) -> None:
     """Mark what keeps lines whole where no policy says otherwise.
 
@@ -126,7 +127,7 @@ def mark_lines(
 
 
 def _mark_ancestors(
-    marks: Marks, known: dict[str, dict[str, Any]], start: str | None, sentence: str, walked: set[str]
+    marks: Marks, known: dict[str, Descriptor], start: str | None, sentence: str, walked: set[str]
 ) -> None:
     """Walk from a snapshot to the first one, or to what was walked before.
 

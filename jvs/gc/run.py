@@ -24,15 +24,30 @@ from jvs.store import audit, changing, intent, lineage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import TypedDict
 
+    from jvs.store.shapes import CollectionIntent
     from jvs.store.store import Store
+
+    class Collected(TypedDict):
+        """What a run collected."""
+
+        plan_id: str
+        collected: list[str]
+        collected_count: int
+
+    class Pruned(TypedDict):
+        """What collecting one snapshot came to."""
+
+        snapshot_id: str
+        collected: list[str]
+
 
 CHEAP_ENTRIES = 2000
 """Settling deletes trash of up to so many files at once; more is left to `gc run` and `doctor`."""
 
 
-def run(store: Store, plan_id: str, policy: Policy | None = None, *, allow_newer: bool = False) -> dict[str, Any]:
+def run(store: Store, plan_id: str, policy: Policy | None = None, *, allow_newer: bool = False) -> Collected:
     """Collect the candidates of a plan, or continue a run of it that was interrupted.
 
     `policy` stands in for the plan's file when there is none. `allow_newer` accepts that the repository changed since,
@@ -112,11 +127,11 @@ def _check(store: Store, plan_id: str, policy: Policy | None, *, allow_newer: bo
     return plan, done
 
 
-def _begin(store: Store, plan: gc_plan.Plan, plan_id: str) -> dict[str, Any]:
+def _begin(store: Store, plan: gc_plan.Plan, plan_id: str) -> CollectionIntent:
     """Write the intent of one round: durable, with the audit event. On a full disk room is made first."""
     seq, _ = store.log().tail()
     event = audit.event("gc_run", store.actor, target=plan_id, reason="collection", details={"plan_id": plan_id})
-    pending = intent.new(
+    pending: CollectionIntent = intent.new(
         "gc_run",
         None,
         operation_id=clock.new_operation_id(),
@@ -130,7 +145,7 @@ def _begin(store: Store, plan: gc_plan.Plan, plan_id: str) -> dict[str, Any]:
     return pending
 
 
-def _take_out_all(store: Store, plan: gc_plan.Plan, pending: dict[str, Any]) -> None:
+def _take_out_all(store: Store, plan: gc_plan.Plan, pending: CollectionIntent) -> None:
     """Mark and take out the candidates; on a full disk as many as could be marked, the rest in the next round."""
     stones = [gc_remove.stone_of(plan, pending["plan_id"], i) for i in pending["candidates"]]
     try:
@@ -145,7 +160,7 @@ def _take_out_all(store: Store, plan: gc_plan.Plan, pending: dict[str, Any]) -> 
         raise
 
 
-def _give_up(store: Store, pending: dict[str, Any]) -> None:
+def _give_up(store: Store, pending: CollectionIntent) -> None:
     """After an error finish what is half out and let the rest stay; when that fails too, the intent tells the next."""
     try:
         _settle_locked(store, pending)
@@ -153,7 +168,7 @@ def _give_up(store: Store, pending: dict[str, Any]) -> None:
         return
 
 
-def _finish(store: Store, pending: dict[str, Any]) -> list[str]:
+def _finish(store: Store, pending: CollectionIntent) -> list[str]:
     """Delete the trash of one round, commit its tombstones, append the audit record, remove the intent.
 
     Errors: E_IO when trash cannot be deleted: its tombstone says `failed` and why, and the next run goes on.
@@ -180,13 +195,13 @@ def _finish(store: Store, pending: dict[str, Any]) -> list[str]:
     return out
 
 
-def _append(store: Store, pending: dict[str, Any], out: list[str]) -> None:
+def _append(store: Store, pending: CollectionIntent, out: list[str]) -> None:
     """Append the event of a run, with what it really collected. Durable: yes."""
     details = {**pending["audit"]["details"], "collected": sorted(out)}
     store.log().append({**pending["audit"], "details": details}, after_seq=pending["audit_seq"])
 
 
-def recover(store: Store, pending: dict[str, Any]) -> str:
+def recover(store: Store, pending: CollectionIntent) -> str:
     """Settle a run whose process died: what is half out goes, what is whole stays. Cheap, whatever the trash weighs.
 
     Returns what was done; nothing when the run lives, or somebody else is settling it.
@@ -201,7 +216,7 @@ def recover(store: Store, pending: dict[str, Any]) -> str:
         return _settle_locked(store, pending)
 
 
-def _settle_locked(store: Store, pending: dict[str, Any]) -> str:
+def _settle_locked(store: Store, pending: CollectionIntent) -> str:
     layout = store.layout
     gc_plan.check_places(layout)
     candidates = [check_snapshot_id(i) for i in pending["candidates"]]
@@ -285,7 +300,7 @@ def _tidy_index(store: Store) -> None:
             store.index().forget_nodes(keep)
 
 
-def prune(store: Store, snapshot_id: str, policy: Policy) -> dict[str, Any]:
+def prune(store: Store, snapshot_id: str, policy: Policy) -> Pruned:
     """Collect one snapshot that nothing protects. Errors: E_NOT_FOUND, E_GC_PLAN_MISMATCH naming what protects it."""
     layout, wait, command = store.layout, store.settings.wait, store.settings.command
     with locks.acquire(layout.lock("gc"), wait=wait, command=command):

@@ -13,9 +13,21 @@ from jvs.store import descriptor, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Mapping
+    from typing import Literal, TypedDict
 
     from jvs.store.layout import Layout
+
+    class Tombstone(TypedDict):
+        """What a collection leaves of a snapshot."""
+
+        version: int
+        snapshot_id: str
+        descriptor: descriptor.Descriptor
+        gc_state: Literal["marked", "committed", "failed"]
+        plan_id: str
+        reason: str
+        marked_at: str
 
 
 FIELDS = {
@@ -28,13 +40,12 @@ FIELDS = {
 }
 
 
-def load(layout: Layout, snapshot_id: str) -> dict[str, Any]:
+def load(layout: Layout, snapshot_id: str) -> Tombstone:
     """Read one tombstone. Errors: FileNotFoundError; E_LINEAGE_BROKEN when damaged; E_IO."""
     path = os.path.join(layout.tombstones, snapshot_id + ".json")
-    stone = records.load(path, FIELDS, LineageBroken)
-    shaped = all(
-        key in stone["descriptor"] and fits(stone["descriptor"][key]) for key, fits in descriptor.FIELDS.items()
-    )
+    stone: Tombstone = records.load(path, FIELDS, LineageBroken)
+    record: Mapping[str, object] = stone["descriptor"]
+    shaped = all(key in record and fits(record[key]) for key, fits in descriptor.FIELDS.items())
     try:
         if stone["snapshot_id"] != snapshot_id or not shaped:
             raise LineageBroken("it is that of another snapshot", hint="")
@@ -48,7 +59,7 @@ def load(layout: Layout, snapshot_id: str) -> dict[str, Any]:
     return stone
 
 
-def load_all(layout: Layout) -> dict[str, dict[str, Any]]:
+def load_all(layout: Layout) -> dict[str, Tombstone]:
     """Read every tombstone, by id.
 
     Shape: `version`, `snapshot_id`, `descriptor`, `gc_state`, `plan_id`, `reason`, `marked_at`.

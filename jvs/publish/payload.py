@@ -16,9 +16,9 @@ from jvs.tree.rows import LazyRows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from jvs.engine.base import Request
+    from jvs.publish.record import PublishRecord
+    from jvs.store.descriptor import Changes
     from jvs.store.store import Store
 
 
@@ -61,7 +61,7 @@ def add_index(store: Store, name: str, request: Request, *, lazy: bool) -> None:
             request.base_is_plain = base[3]
 
 
-def hash_clone(store: Store, record: dict[str, Any]) -> scan.ScanResult:
+def hash_clone(store: Store, record: PublishRecord) -> scan.ScanResult:
     """Hash the clone of a snapshot by itself. Errors: E_IO; E_CLONE_INCOMPLETE when it is not there."""
     path = store.layout.payload_tmp(record["snapshot_id"])
     if not os.path.isdir(path):
@@ -82,7 +82,7 @@ def hash_clone(store: Store, record: dict[str, Any]) -> scan.ScanResult:
     return scanner.run(path)
 
 
-def remember(store: Store, record: dict[str, Any], found: scan.ScanResult) -> None:
+def remember(store: Store, record: PublishRecord, found: scan.ScanResult) -> None:
     """Give the index the nodes, and the rows when they describe the whole worktree with its own stamps."""
     base = (record["snapshot_id"], found.digest)
     if record["partial_paths"] is None and (found.source_stamps or traits.keeps_stamps(record["engine"])):
@@ -99,7 +99,7 @@ def remember(store: Store, record: dict[str, Any], found: scan.ScanResult) -> No
         store.index().store(None, nodes=node_store.with_root(found))
 
 
-def count_changes(store: Store, record: dict[str, Any], found: scan.ScanResult) -> dict[str, int] | None:
+def count_changes(store: Store, record: PublishRecord, found: scan.ScanResult) -> Changes | None:
     """Count what changed against the parent; None when the index does not know the parent's tree.
 
     None also where one of the two is partial: what a partial snapshot leaves out was not removed.
@@ -115,7 +115,7 @@ def count_changes(store: Store, record: dict[str, Any], found: scan.ScanResult) 
         if root is None or parent["partial_paths"] is not None:
             return None
         before = root[2]
-    counts = {"added": 0, "removed": 0, "modified": 0, "bytes": 0}
+    counts: Changes = {"added": 0, "removed": 0, "modified": 0, "bytes": 0}
     try:
         with store.index().at_once():
             for _, old, new in node.compare(known.load, before, found.digest):

@@ -10,7 +10,41 @@ from jvs.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import TypedDict
+
+    from jvs.fs.losses import Loss
+    from jvs.store.descriptor import Changes, Descriptor
+    from jvs.tree.builder import Counts
+
+    class Begun(TypedDict):
+        """What a publish record begins with."""
+
+        version: int
+        repo: str
+        worktree: str
+        snapshot_id: str
+        parent_id: str | None
+        latest_id: str | None
+        created_at: str
+        partial_paths: list[canon.PathJSON] | None
+        done: list[str]
+
+    class PublishRecord(Begun, total=False):
+        """What the steps hand to each other: `LEARNED` says which step adds what; note and tags may come with it."""
+
+        engine: str
+        degraded: list[Loss]
+        moment_ns: int
+        with_inode: bool
+        payload_root_hash: str
+        payload: Counts
+        changes: Changes | None
+        descriptor: Descriptor
+        descriptor_checksum: str
+        audit_hash: str
+        note: str
+        tags: list[str]
+
 
 STEPS = (
     "check-worktree",
@@ -37,7 +71,7 @@ LEARNED: dict[str, tuple[str, ...]] = {
 """Step -> what it adds to the record."""
 
 
-def new(repo: str, worktree: str, paths: list[bytes] | None = None) -> dict[str, Any]:
+def new(repo: str, worktree: str, paths: list[bytes] | None = None) -> PublishRecord:
     """Return the record of a snapshot that is about to be taken, with its id; `paths` for a partial one.
 
     Shape: `version`, `repo`, `worktree`, `snapshot_id`, `parent_id`, `latest_id`, `created_at`, `partial_paths`,
@@ -57,7 +91,7 @@ def new(repo: str, worktree: str, paths: list[bytes] | None = None) -> dict[str,
     }
 
 
-def require(record: dict[str, Any], step: str, *, sync_follows: bool = False) -> None:
+def require(record: PublishRecord, step: str, *, sync_follows: bool = False) -> None:
     """Refuse a record whose earlier steps are missing, or what they learned.
 
     `sync_follows` says that `sync-tree` has yet to come: see `SYNC`. Errors: E_USAGE, E_NAME_INVALID.
@@ -80,7 +114,7 @@ def require(record: dict[str, Any], step: str, *, sync_follows: bool = False) ->
         names.check_snapshot_id(record["parent_id"])
 
 
-def mark_done(record: dict[str, Any], step: str) -> None:
+def mark_done(record: PublishRecord, step: str) -> None:
     """Note that a step is done."""
     if step not in record["done"]:
         record["done"].append(step)

@@ -14,8 +14,9 @@ from jvs.publish import record as publish_record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Concatenate, ParamSpec, Protocol
+    from typing import Concatenate, ParamSpec, Protocol
 
+    from jvs.publish.record import PublishRecord
     from jvs.store.store import Store
     from jvs.tree import scan
 
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
         def __call__(
             self,
             store: Store,
-            record: dict[str, Any],
+            record: PublishRecord,
             context: StepContext | None = None,
             *args: P.args,
             **options: P.kwargs,
-        ) -> dict[str, Any]: ...
+        ) -> PublishRecord: ...
 
 
 FUNCTIONS: dict[str, Step[...]] = {}
@@ -70,7 +71,7 @@ class StepContext:
 
 def step(
     name: str,
-) -> Callable[[Callable[Concatenate[Store, dict[str, Any], StepContext, P], None]], Step[P]]:
+) -> Callable[[Callable[Concatenate[Store, PublishRecord, StepContext, P], None]], Step[P]]:
     """Make a function the step of this name.
 
     What calls it gets a function that refuses a record in which an earlier step is missing, reports how long the
@@ -78,15 +79,15 @@ def step(
     Errors: E_USAGE, E_NAME_INVALID for a bad record; those of the function.
     """
 
-    def register(function: Callable[Concatenate[Store, dict[str, Any], StepContext, P], None]) -> Step[P]:
+    def register(function: Callable[Concatenate[Store, PublishRecord, StepContext, P], None]) -> Step[P]:
         @functools.wraps(function)
         def do(
             store: Store,
-            record: dict[str, Any],
+            record: PublishRecord,
             context: StepContext | None = None,
             *args: P.args,
             **options: P.kwargs,
-        ) -> dict[str, Any]:
+        ) -> PublishRecord:
             shared = context or StepContext()
             with progress.step(name):
                 publish_record.require(record, name, sync_follows=shared.is_shared)

@@ -18,8 +18,7 @@ from jvs.store import descriptor, intent, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from jvs.store.shapes import SnapshotIntent
     from jvs.store.store import Store
 
 
@@ -32,7 +31,7 @@ def publish(
     paths: list[bytes] | None = None,
     requested: str | None = None,
     allow_unreadable: bool = False,
-) -> dict[str, Any]:
+) -> descriptor.Descriptor:
     """Publish a snapshot of a worktree whose lock the caller holds; return its descriptor.
 
     Durable: yes; on return the snapshot is visible. On any error before step 10 nothing is left; after it the
@@ -65,7 +64,7 @@ def publish(
 
 
 def _syncs_each(store: Store) -> bool:
-    return store.settings.get("durability") == "each"
+    return bool(store.settings.get("durability") == "each")
 
 
 def roll_back(store: Store, snapshot_id: str) -> bool:
@@ -87,7 +86,7 @@ def roll_back(store: Store, snapshot_id: str) -> bool:
     return True
 
 
-def recover(store: Store, pending: dict[str, Any]) -> str:
+def recover(store: Store, pending: SnapshotIntent) -> str:
     """Complete or undo a snapshot whose owner died; returns what was done, as a sentence."""
     snapshot_id = names.check_snapshot_id(pending["snapshot_id"])
     if roll_back(store, snapshot_id):

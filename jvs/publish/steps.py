@@ -22,13 +22,13 @@ from jvs.tree import node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from jvs.publish.record import PublishRecord
+    from jvs.store.shapes import Begun, Owner, SnapshotIntent
     from jvs.store.store import Store
 
 
 @step("check-worktree")
-def check_worktree(store: Store, record: dict[str, Any], context: StepContext) -> None:
+def check_worktree(store: Store, record: PublishRecord, context: StepContext) -> None:
     """Step 1: check that a snapshot may begin; note its parent. Writes nothing.
 
     Errors: E_NOT_FOUND for a worktree or path that is not there, E_LINEAGE_BROKEN, E_DETACHED by policy,
@@ -54,7 +54,7 @@ def check_worktree(store: Store, record: dict[str, Any], context: StepContext) -
 
 
 @step("write-intent")
-def write_intent(store: Store, record: dict[str, Any], context: StepContext, *, owner: dict[str, Any]) -> None:
+def write_intent(store: Store, record: PublishRecord, context: StepContext, *, owner: Owner) -> None:
     """Step 2: write down what is about to happen. Durable: yes."""
     seq, _ = store.log().tail()
     event = audit.event(
@@ -64,7 +64,7 @@ def write_intent(store: Store, record: dict[str, Any], context: StepContext, *, 
         worktree=record["worktree"],
         details={"parent_id": record["parent_id"]},
     )
-    pending = intent.new(
+    pending: SnapshotIntent = intent.new(
         "snapshot",
         record["worktree"],
         operation_id=record["snapshot_id"],
@@ -81,7 +81,7 @@ def write_intent(store: Store, record: dict[str, Any], context: StepContext, *, 
 @step("clone-tree")
 def clone_tree(
     store: Store,
-    record: dict[str, Any],
+    record: PublishRecord,
     context: StepContext,
     *,
     requested: str | None = None,
@@ -110,7 +110,7 @@ def clone_tree(
 
 
 @step("hash-tree")
-def hash_tree(store: Store, record: dict[str, Any], context: StepContext) -> None:
+def hash_tree(store: Store, record: PublishRecord, context: StepContext) -> None:
     """Step 4: hash the clone, reading only what the index does not know.
 
     Errors: E_IO; E_CLONE_INCOMPLETE when the payload is not there.
@@ -126,7 +126,7 @@ def hash_tree(store: Store, record: dict[str, Any], context: StepContext) -> Non
 
 
 @step("sync-tree")
-def sync_tree(store: Store, record: dict[str, Any], context: StepContext) -> None:
+def sync_tree(store: Store, record: PublishRecord, context: StepContext) -> None:
     """Step 5: make the payload durable, and what steps 7 and 8 wrote where they came before it. Durable: yes."""
     shared = context.barrier
     barrier = shared or durable.Barrier(store.layout.snapshots, each=store.settings.get("durability") == "each")
@@ -141,7 +141,7 @@ def sync_tree(store: Store, record: dict[str, Any], context: StepContext) -> Non
 @step("write-descriptor")
 def write_descriptor(
     store: Store,
-    record: dict[str, Any],
+    record: PublishRecord,
     context: StepContext,
     *,
     note: str | None = None,
@@ -153,7 +153,7 @@ def write_descriptor(
     """
     all_tags = [*(tags if tags is not None else record.get("tags", [])), *store.settings.get("default_tags")]
     _, audit_head = store.log().tail()
-    built = {
+    built: descriptor.Descriptor = {
         "format": 2,
         "snapshot_id": record["snapshot_id"],
         "parent_id": record["parent_id"],
@@ -170,6 +170,7 @@ def write_descriptor(
         "partial_paths": _paths_as_stored(record["partial_paths"]),
         "actor": store.actor,
         "audit_head": audit_head,
+        "descriptor_checksum": "",
         "integrity_state": "verified",
     }
     built["descriptor_checksum"] = descriptor.checksum(built)
@@ -178,7 +179,7 @@ def write_descriptor(
     record["descriptor_checksum"] = built["descriptor_checksum"]
 
 
-def _paths_as_stored(paths: list[dict[str, str]] | None) -> list[Any] | None:
+def _paths_as_stored(paths: list[canon.PathJSON] | None) -> list[str | canon.PathJSON] | None:
     """Return partial paths for the descriptor: text, or an object with `path_b64` for names that are not UTF-8."""
     if paths is None:
         return None
@@ -196,14 +197,14 @@ def _write(context: StepContext, path: str, data: bytes) -> None:
 
 
 @step("write-ready")
-def write_ready(store: Store, record: dict[str, Any], context: StepContext) -> None:
+def write_ready(store: Store, record: PublishRecord, context: StepContext) -> None:
     """Step 8: write the READY marker next to the payload. Durable: yes, unless `sync-tree` follows."""
     ready = descriptor.ready_of(record["descriptor"])
     _write(context, store.layout.ready(record["snapshot_id"]), canon.encode(ready) + b"\n")
 
 
 @step("rename-ready")
-def rename_ready(store: Store, record: dict[str, Any], context: StepContext) -> None:
+def rename_ready(store: Store, record: PublishRecord, context: StepContext) -> None:
     """Steps 9 and 10: give payload and then descriptor their final names; done already is success.
 
     Durable: yes. Errors: E_PARTIAL_SNAPSHOT when marker, payload and descriptor do not agree.
@@ -222,7 +223,7 @@ def rename_ready(store: Store, record: dict[str, Any], context: StepContext) -> 
 
 
 @step("update-head")
-def update_head(store: Store, record: dict[str, Any], context: StepContext) -> None:
+def update_head(store: Store, record: PublishRecord, context: StepContext) -> None:
     """Step 11: set head and latest, against the head that step 1 saw.
 
     Durable: yes. Errors: E_STALE_HEAD; E_NOT_FOUND, E_PARTIAL_SNAPSHOT: a head never names what is not published.
@@ -241,19 +242,22 @@ def update_head(store: Store, record: dict[str, Any], context: StepContext) -> N
 
 
 @step("chain-append")
-def chain_append(store: Store, record: dict[str, Any], context: StepContext) -> None:
+def chain_append(store: Store, record: PublishRecord, context: StepContext) -> None:
     """Step 12, first half: append the event of the intent, now with the descriptor's checksum. Durable: yes."""
     pending = intent.load(store.layout, record["snapshot_id"])
     record["audit_hash"] = append_event(store, pending, record["descriptor_checksum"])["record_hash"]
 
 
-def append_event(store: Store, pending: dict[str, Any], checksum: str) -> dict[str, Any]:
+def append_event(store: Store, pending: Begun, checksum: str) -> audit.AuditRecord:
     """Append the event of a snapshot's intent with the checksum of its descriptor; appended already is success."""
-    event = {**pending["audit"], "details": {**pending["audit"]["details"], "descriptor_checksum": checksum}}
+    event: audit.Event = {
+        **pending["audit"],
+        "details": {**pending["audit"]["details"], "descriptor_checksum": checksum},
+    }
     return store.log().append(event, after_seq=pending["audit_seq"])
 
 
 @step("clear-intent")
-def clear_intent(store: Store, record: dict[str, Any], context: StepContext) -> None:
+def clear_intent(store: Store, record: PublishRecord, context: StepContext) -> None:
     """Step 12, second half: remove the intent, which makes the snapshot visible. Durable: yes."""
     intent.clear(store.layout, record["snapshot_id"])

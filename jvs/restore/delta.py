@@ -10,10 +10,18 @@ from jvs.errors import PartialSnapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypedDict
 
     from jvs.restore.entries import Meta
     from jvs.tree.node import Entry
+
+    class StepCounts(TypedDict):
+        """How many entries are added, modified and removed."""
+
+        added: int
+        modified: int
+        removed: int
+
 
 COPY, MOVE, MAKE, DROP = range(4)
 """How the new entry comes: copied from a payload, moved out of `undo/`, as an empty directory, or not at all."""
@@ -87,9 +95,9 @@ class Delta:
             self._paths = {step.path for step in self.steps}
         return self._paths
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> StepCounts:
         """Return how many entries are added, modified and removed."""
-        found = {"added": 0, "modified": 0, "removed": 0}
+        found: StepCounts = {"added": 0, "modified": 0, "removed": 0}
         for step in self.steps:
             if step.new is None and step.how == DROP:
                 found["removed"] += 1

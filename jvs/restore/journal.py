@@ -22,10 +22,55 @@ from jvs.store import intent, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Literal, TypedDict
 
+    from jvs.canon import PathJSON
     from jvs.store.layout import Layout
     from jvs.store.store import Store
+
+    Kind = Literal["restore", "worktree_rename", "worktree_remove"]
+
+    class Heads(TypedDict, total=False):
+        """Head and latest of a worktree before or after an operation; of a worktree that moves also its base."""
+
+        head: str | None
+        latest: str | None
+        base: str | None
+
+    class Details(TypedDict, total=False):
+        """What only some kinds of operations note."""
+
+        paths: list[PathJSON] | None
+        added: int
+        modified: int
+        removed: int
+        tree_before: str
+        delta_sha256: str
+        discard: bool
+        asked_in: str
+        new_name: str
+        gone: bool
+        changes: int | None
+
+    class Operation(TypedDict):
+        """The journal of an operation that can be undone, as `op.json` holds it."""
+
+        version: int
+        operation_id: str
+        kind: Kind
+        worktree: str
+        created_at: str
+        seq: int
+        of: str | None
+        root: str
+        forward: bool
+        undone_by: str | None
+        target: str | None
+        before: Heads
+        after: Heads
+        bytes: int
+        details: Details
+
 
 FIELDS = {
     "version": records.is_count,
@@ -48,17 +93,17 @@ KINDS = ("restore", "worktree_rename", "worktree_remove")
 
 
 def new(
-    kind: str,
+    kind: Kind,
     name: str,
     operation_id: str,
     *,
     seq: int,
-    before: dict[str, Any],
-    after: dict[str, Any],
+    before: Heads,
+    after: Heads,
     target: str | None = None,
-    undoes: dict[str, Any] | None = None,
-    details: dict[str, Any] | None = None,
-) -> dict[str, Any]:
+    undoes: Operation | None = None,
+    details: Details | None = None,
+) -> Operation:
     """Return the journal of an operation.
 
     Shape: `kind` is what was done or undone; `forward` is true for a restore, rename or removal and for taking an undo
@@ -94,7 +139,7 @@ def files(layout: Layout, operation_id: str) -> str:
     return os.path.join(layout.undo_dir(operation_id), "files")
 
 
-def begin(layout: Layout, record: dict[str, Any], steps: delta.Delta | None = None) -> None:
+def begin(layout: Layout, record: Operation, steps: delta.Delta | None = None) -> None:
     """Write a journal; from here on the operation is carried out, whatever happens. Durable: yes.
 
     `op.json` comes last and in one step, so that its presence says that all of the journal is there.
@@ -111,15 +156,15 @@ def begin(layout: Layout, record: dict[str, Any], steps: delta.Delta | None = No
     durable.fsync_dir(layout.undo)  # or op.json could be there after a crash, in a directory that is not
 
 
-def save(layout: Layout, record: dict[str, Any]) -> None:
+def save(layout: Layout, record: Operation) -> None:
     """Write `op.json` in one step. Durable: yes."""
     records.save(os.path.join(layout.undo_dir(record["operation_id"]), "op.json"), record)
 
 
-def load(layout: Layout, operation_id: str) -> dict[str, Any]:
+def load(layout: Layout, operation_id: str) -> Operation:
     """Read the journal of an operation. Errors: FileNotFoundError; E_PARTIAL_SNAPSHOT when damaged."""
     path = os.path.join(layout.undo_dir(operation_id), "op.json")
-    record = records.load(path, FIELDS, PartialSnapshot)
+    record: Operation = records.load(path, FIELDS, PartialSnapshot)
     if record["operation_id"] != operation_id or record["kind"] not in KINDS:
         raise PartialSnapshot(
             f"'undo/{operation_id}/op.json' is not the journal of that operation",
@@ -128,7 +173,7 @@ def load(layout: Layout, operation_id: str) -> dict[str, Any]:
     return record
 
 
-def load_steps(layout: Layout, record: dict[str, Any]) -> delta.Delta:
+def load_steps(layout: Layout, record: Operation) -> delta.Delta:
     """Read the steps of an operation. Errors: E_PARTIAL_SNAPSHOT when they are damaged."""
     path = os.path.join(layout.undo_dir(record["operation_id"]), "delta.cbor")
     try:
@@ -148,7 +193,7 @@ def ids(layout: Layout) -> list[str]:
     return sorted(name for name in os.listdir(layout.undo) if is_operation_id(name))
 
 
-def load_all(layout: Layout) -> list[dict[str, Any]]:
+def load_all(layout: Layout) -> list[Operation]:
     """Return the journals of all operations that are done, newest first; damaged ones are left out."""
     pending = set(intent.list_ids(layout))
     found = []
@@ -162,14 +207,14 @@ def load_all(layout: Layout) -> list[dict[str, Any]]:
     return sorted(found, key=lambda record: (record["seq"], record["operation_id"]), reverse=True)
 
 
-def concerns(record: dict[str, Any], name: str, existing: set[str]) -> bool:
+def concerns(record: Operation, name: str, existing: set[str]) -> bool:
     """Answer whether an operation counts among those of a worktree.
 
     Renames and removals also count where they were asked for; and a removed worktree has no place of its own any
     more, so its removal counts everywhere.
     """
     if record["kind"] == "restore":
-        return bool(record["worktree"] == name)
+        return record["worktree"] == name
     if record["kind"] == "worktree_remove" and record["worktree"] not in existing:
         return True
     return name in (record["worktree"], record["details"].get("new_name"), record["details"].get("asked_in"))
@@ -187,7 +232,7 @@ def discard(store: Store, operation_id: str) -> None:
     durable.fsync_dir(layout.undo)
 
 
-def consume(store: Store, record: dict[str, Any], by: str) -> None:
+def consume(store: Store, record: Operation, by: str) -> None:
     """Retire an operation that was taken back: everything it kept is in place again.
 
     What is left all the same (somebody changed an entry between a crash and its settling) stays until it is pruned.

@@ -19,11 +19,17 @@ from jvs.tree.node import decode_node
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Literal
 
     from jvs.store.store import Store
     from jvs.tree import node
     from jvs.tree.node import Entry
+
+    class PathChange(canon.PathJSON):
+        """One path that changes."""
+
+        change: Literal["added", "modified", "removed"]
+        size: int
 
 
 class Target:
@@ -44,10 +50,11 @@ class Plan:
         self.delta = steps
         self.before = before
 
-    def changes(self) -> list[dict[str, Any]]:
+    def changes(self) -> list[PathChange]:
         """Return what changes, path by path. Shape: `path`, maybe `path_b64`, `change`, `size`."""
-        found = []
+        found: list[PathChange] = []
         for step in self.delta.steps:
+            word: Literal["added", "modified", "removed"]
             word = "removed" if step.how == delta.DROP else "modified" if step.old is not None else "added"
             entry = step.old if step.how == delta.DROP else step.new
             found.append({**canon.path_json(step.path), "change": word, "size": entry[3] if entry else 0})

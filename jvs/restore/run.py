@@ -16,23 +16,25 @@ from jvs.store import audit, intent, node_store, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from jvs.fs.losses import Loss
     from jvs.restore.delta import Delta
+    from jvs.restore.journal import Operation
     from jvs.restore.plan import Plan
+    from jvs.store.shapes import RestoreIntent
     from jvs.store.store import Store
+    from jvs.store.worktree import WorktreeConfig
 
 
 class Done:
     """What a restore or an undo did."""
 
-    def __init__(self, operation_id: str | None, planned: Plan | None, config: dict[str, Any]) -> None:
+    def __init__(self, operation_id: str | None, planned: Plan | None, config: WorktreeConfig) -> None:
         self.operation_id = operation_id
         self.plan = planned
         self.config = config
         self.displaced_bytes = 0
         self.discarded = False
-        self.degraded: list[dict[str, str]] = []
+        self.degraded: list[Loss] = []
 
     @property
     def detached(self) -> bool:
@@ -62,7 +64,10 @@ def restore(
     planned = plan.make(store, name, target, known)
     before = worktree.load(store.layout, name)
     heads = _heads_after(before, snapshot_id, moves=paths is None and not target.forced)
-    details = {"paths": None if paths is None else [canon.path_json(path) for path in paths], **planned.delta.counts()}
+    details: journal.Details = {
+        "paths": None if paths is None else [canon.path_json(path) for path in paths],
+        **planned.delta.counts(),
+    }
     event = audit.event(
         "restore",
         store.actor,
@@ -90,23 +95,23 @@ def restore(
     return done
 
 
-def _heads(config: dict[str, Any]) -> dict[str, Any]:
+def _heads(config: WorktreeConfig) -> journal.Heads:
     return {"head": config["head_snapshot_id"], "latest": config["latest_snapshot_id"]}
 
 
-def _heads_after(config: dict[str, Any], snapshot_id: str, *, moves: bool) -> dict[str, Any]:
+def _heads_after(config: WorktreeConfig, snapshot_id: str, *, moves: bool) -> journal.Heads:
     """Return head and latest after a restore; a worktree without a line of its own goes on from the target."""
     if not moves:
         return _heads(config)
     return {"head": snapshot_id, "latest": config["latest_snapshot_id"] or snapshot_id}
 
 
-def carry_out(store: Store, record: dict[str, Any], steps: Delta, event: dict[str, Any], *, operation: str) -> Done:
+def carry_out(store: Store, record: Operation, steps: Delta, event: audit.Event, *, operation: str) -> Done:
     """Do what a plan says, from the intent to its removal. Durable: yes; errors: as `restore`."""
     layout, operation_id = store.layout, record["operation_id"]
     event["details"]["operation_id"] = operation_id
     record["bytes"] = sum(step.old[3] for step in steps.steps if step.old is not None)
-    pending = intent.new(
+    pending: RestoreIntent = intent.new(
         operation,
         record["worktree"],
         operation_id=operation_id,
@@ -128,9 +133,13 @@ def carry_out(store: Store, record: dict[str, Any], steps: Delta, event: dict[st
     return _apply(store, pending, record, steps, resume=False)
 
 
-def _apply(store: Store, pending: dict[str, Any], record: dict[str, Any], steps: Delta, *, resume: bool) -> Done:
+def _apply(store: Store, pending: RestoreIntent, record: Operation, steps: Delta, *, resume: bool) -> Done:
     layout, operation_id = store.layout, record["operation_id"]
-    source = layout.payload(record["target"]) if record["of"] is None else journal.files(layout, record["of"])
+    if record["of"] is not None:
+        source = journal.files(layout, record["of"])
+    else:
+        assert record["target"] is not None
+        source = layout.payload(record["target"])
     applier = apply.Applier(
         steps,
         operation_id,
@@ -156,7 +165,7 @@ def _apply(store: Store, pending: dict[str, Any], record: dict[str, Any], steps:
     return done
 
 
-def _give_up(store: Store, operation_id: str, kept: dict[str, Any] | None = None) -> None:
+def _give_up(store: Store, operation_id: str, kept: Operation | None = None) -> None:
     """Forget an operation that changed nothing, or whose changes were taken back. The intent goes last."""
     if kept is None:
         journal.discard(store, operation_id)
@@ -166,7 +175,7 @@ def _give_up(store: Store, operation_id: str, kept: dict[str, Any] | None = None
     intent.clear(store.layout, operation_id)
 
 
-def _finish(store: Store, pending: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+def _finish(store: Store, pending: RestoreIntent, record: Operation) -> WorktreeConfig:
     """Move the head, append the audit record, retire what was taken back, remove the intent. Can be repeated."""
     layout, name = store.layout, record["worktree"]
     if record["after"] != record["before"]:
@@ -195,7 +204,7 @@ def _finish(store: Store, pending: dict[str, Any], record: dict[str, Any]) -> di
     return worktree.load(layout, name)
 
 
-def recover(store: Store, pending: dict[str, Any]) -> str:
+def recover(store: Store, pending: RestoreIntent) -> str:
     """Carry on with a restore or undo whose owner died; returns what was done, as a sentence."""
     layout, operation_id = store.layout, pending["operation_id"]
     word, name = pending["operation"], pending["worktree"]
@@ -209,7 +218,7 @@ def recover(store: Store, pending: dict[str, Any]) -> str:
     return f"completed the {word} of '{name}'"
 
 
-def apply_directory(source: str, target: str, keep: str) -> tuple[Delta, int, list[dict[str, str]]]:
+def apply_directory(source: str, target: str, keep: str) -> tuple[Delta, int, list[Loss]]:
     """Make one directory equal to another, in place, without any repository; both are read whole.
 
     `keep` is a new directory on the target's filesystem; what is displaced goes below its `files`. A crash leaves

@@ -14,10 +14,33 @@ from jvs.fs import durable, locks, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
+    from collections.abc import Iterator, Mapping
+    from typing import Any, TypedDict
 
     from jvs.store.layout import Layout
+
+    Details = dict[str, Any]
+    """What an operation says of itself, whatever JSON that is. Source: jvs-audit(5)."""
+
+    class Event(TypedDict):
+        """What happened: a record but for its place in the chain."""
+
+        event_id: str
+        timestamp: str
+        operation: str
+        actor: str
+        target: str | None
+        worktree: str | None
+        reason: str | None
+        details: Details
+
+    class AuditRecord(Event):
+        """One line of the log."""
+
+        seq: int
+        prev_hash: str
+        record_hash: str
+
 
 ROTATE_BYTES = 100 << 20
 _TAIL_BYTES = 64 << 10
@@ -43,8 +66,8 @@ def event(
     target: str | None = None,
     worktree: str | None = None,
     reason: str | None = None,
-    details: dict[str, Any] | None = None,
-) -> dict[str, Any]:
+    details: Details | None = None,
+) -> Event:
     """Return what happened, ready for an intent: everything of a record but its place in the chain."""
     return {
         "event_id": clock.new_uuid(),
@@ -63,14 +86,14 @@ def genesis(repo_id: str) -> str:
     return hashlib.sha256(repo_id.encode()).hexdigest()
 
 
-def record_hash(record: dict[str, Any]) -> str:
+def record_hash(record: Mapping[str, object]) -> str:
     """Return the SHA-256 of the canonical JSON of a record without `record_hash`."""
     return hashlib.sha256(canon.encode({k: v for k, v in record.items() if k != "record_hash"})).hexdigest()
 
 
-def chained(event: dict[str, Any], seq: int, prev_hash: str) -> dict[str, Any]:
+def chained(event: Event, seq: int, prev_hash: str) -> AuditRecord:
     """Return the event as a record at its place in the chain."""
-    record = {**event, "seq": seq, "prev_hash": prev_hash}
+    record: AuditRecord = {**event, "seq": seq, "prev_hash": prev_hash, "record_hash": ""}
     record["record_hash"] = record_hash(record)
     return record
 
@@ -92,7 +115,7 @@ class Log:
         record, _ = self._last()
         return (record["seq"], record["record_hash"]) if record else (0, self.first_hash)
 
-    def append(self, event: dict[str, Any], *, after_seq: int | None = None, actor: str = "") -> dict[str, Any]:
+    def append(self, event: Event, *, after_seq: int | None = None, actor: str = "") -> AuditRecord:
         """Append an event and return its record.
 
         With `after_seq`, a record of the same `event_id` behind that one means that it was appended already: then
@@ -110,7 +133,7 @@ class Log:
                     return done
             return self._write(event, last)
 
-    def _write(self, event: dict[str, Any], last: dict[str, Any] | None) -> dict[str, Any]:
+    def _write(self, event: Event, last: AuditRecord | None) -> AuditRecord:
         seq, prev = (last["seq"], last["record_hash"]) if last else (0, self.first_hash)
         record = chained(event, seq + 1, prev)
         try:
@@ -121,17 +144,17 @@ class Log:
             ) from error
         return record
 
-    def _set_aside(self, last: dict[str, Any] | None, torn: bytes, actor: str) -> dict[str, Any]:
+    def _set_aside(self, last: AuditRecord | None, torn: bytes, actor: str) -> AuditRecord:
         """Move a torn last line, which a crash in the middle of a write left, out of the log, and say so in it."""
         name = f"torn-{clock.now_ms()}-{clock.random_hex(4)}.bin"
         kept = os.path.join(os.path.dirname(self.path), name)
         durable.create_file(kept, torn)
         durable.fsync_dir(os.path.dirname(kept))
         durable.truncate(self.path, os.path.getsize(self.path) - len(torn))
-        details = {"bytes": len(torn), "kept_as": name, "sha256": hashlib.sha256(torn).hexdigest()}
+        details: Details = {"bytes": len(torn), "kept_as": name, "sha256": hashlib.sha256(torn).hexdigest()}
         return self._write(event_of_repair(actor, details), last)
 
-    def _last(self) -> tuple[dict[str, Any] | None, bytes]:
+    def _last(self) -> tuple[AuditRecord | None, bytes]:
         """Return the last whole record, and the torn bytes behind it."""
         try:
             fd = paths.open_file(self.path)
@@ -151,16 +174,16 @@ class Log:
             return self._last_rotated(), torn
         return self._parse_tail(line), torn
 
-    def _last_rotated(self) -> dict[str, Any] | None:
+    def _last_rotated(self) -> AuditRecord | None:
         """Return the last record of the newest rotated file, for a log that was just rotated."""
         older = segments(self.path)[:-1]
         if not older:
             return None
         return Log(older[-1], first_hash=self.first_hash, lock=self.lock)._last()[0]
 
-    def _parse_tail(self, line: bytes) -> dict[str, Any]:
+    def _parse_tail(self, line: bytes) -> AuditRecord:
         try:
-            record = canon.decode_object(line)
+            record: AuditRecord = canon.decode_object(line)
             check_shape(record)
             if record_hash(record) != record["record_hash"]:
                 raise canon.BadJSON("it does not fit its hash")
@@ -171,7 +194,7 @@ class Log:
             ) from error
         return record
 
-    def _find(self, event_id: str, after_seq: int) -> dict[str, Any] | None:
+    def _find(self, event_id: str, after_seq: int) -> AuditRecord | None:
         """Look for an event among the records behind `after_seq`, reading from the end."""
         for path in reversed(segments(self.path)):
             for line in _lines_backwards(path):
@@ -203,7 +226,7 @@ class Log:
         return f"{stem}-{max(clock.now_ms(), newest + 1):013d}.jsonl"
 
 
-def event_of_repair(actor: str, details: dict[str, Any]) -> dict[str, Any]:
+def event_of_repair(actor: str, details: Details) -> Event:
     """Return the event that says that a torn line was set aside."""
     return event("audit_repair", actor, reason="a crash left a torn last line", details=details)
 
@@ -276,7 +299,7 @@ def _lines_backwards(path: str) -> Iterator[bytes]:
         os.close(fd)
 
 
-def check_shape(record: dict[str, Any]) -> None:
+def check_shape(record: Mapping[str, Any]) -> None:
     """Raise BadJSON unless an object has the fields of a record."""
     missing = [key for key in _KEYS if key not in record]
     if missing:

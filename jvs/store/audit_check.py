@@ -14,7 +14,7 @@ from jvs.store import audit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    pass
 
 
 class ChainReport:
@@ -25,7 +25,7 @@ class ChainReport:
         self.head = ""
         self.problems: list[str] = []
         self.torn = 0
-        self.records: list[dict[str, Any]] = []
+        self.records: list[audit.AuditRecord] = []
 
 
 def check(path: str, first_hash: str | None, *, keep: bool = False) -> ChainReport:
@@ -73,7 +73,7 @@ def _check_line(
     report: ChainReport, line: bytes, where: str, previous: str | None, expected_seq: int, keep: bool
 ) -> tuple[str | None, int]:
     try:
-        record = canon.decode_object(line)
+        record: audit.AuditRecord = canon.decode_object(line)
         audit.check_shape(record)
     except canon.BadJSON as error:
         report.problems.append(f"{where}: not a record ({error})")

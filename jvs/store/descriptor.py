@@ -15,9 +15,52 @@ from jvs.store import records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Mapping
+    from typing import Any, NotRequired, TypedDict
 
+    from jvs.fs.losses import Loss
     from jvs.store.layout import Layout
+    from jvs.tree.builder import Counts
+
+    class Changes(TypedDict):
+        """What a snapshot changed against its parent; `bytes` are those of new and changed files."""
+
+        added: int
+        removed: int
+        modified: int
+        bytes: int
+
+    class Descriptor(TypedDict):
+        """A descriptor. `collected` is on no disk: `lineage` sets it on what a tombstone keeps."""
+
+        format: int
+        snapshot_id: str
+        parent_id: str | None
+        worktree_name: str
+        created_at: str
+        note: str
+        tags: list[str]
+        engine: str
+        hash_algorithm: str
+        payload_root_hash: str
+        payload: Counts
+        changes: NotRequired[Changes | None]
+        degraded: list[Loss]
+        partial_paths: list[str | canon.PathJSON] | None
+        actor: str
+        audit_head: str
+        descriptor_checksum: str
+        integrity_state: str
+        collected: NotRequired[bool]
+
+    class Ready(TypedDict):
+        """A READY marker."""
+
+        snapshot_id: str
+        created_at: str
+        engine: str
+        descriptor_checksum: str
+        payload_root_hash: str
 
 
 def _are_texts(value: Any) -> bool:
@@ -82,13 +125,13 @@ READY_FIELDS = {
 _NOT_COVERED = ("descriptor_checksum", "integrity_state")
 
 
-def checksum(record: dict[str, Any]) -> str:
+def checksum(record: Mapping[str, object]) -> str:
     """Return the SHA-256 of the canonical JSON of all fields but the checksum itself and `integrity_state`."""
     covered = {key: value for key, value in record.items() if key not in _NOT_COVERED}
     return hashlib.sha256(canon.encode(covered)).hexdigest()
 
 
-def check(record: dict[str, Any], snapshot_id: str) -> dict[str, Any]:
+def check(record: Descriptor, snapshot_id: str) -> Descriptor:
     """Return a descriptor whose id and checksum are right. Errors: E_DESCRIPTOR_CORRUPT, E_FORMAT_UNSUPPORTED."""
     hint = "restore the file from a copy of the repository, or take the snapshot again"
     if record["format"] != 2:
@@ -106,7 +149,7 @@ def check(record: dict[str, Any], snapshot_id: str) -> dict[str, Any]:
     return record
 
 
-def load(layout: Layout, snapshot_id: str) -> dict[str, Any]:
+def load(layout: Layout, snapshot_id: str) -> Descriptor:
     """Read one descriptor under its final name.
 
     Errors: E_NOT_FOUND; E_DESCRIPTOR_CORRUPT; E_IO.
@@ -121,10 +164,11 @@ def load(layout: Layout, snapshot_id: str) -> dict[str, Any]:
     return check(record, snapshot_id)
 
 
-def load_ready(layout: Layout, snapshot_id: str) -> dict[str, Any]:
+def load_ready(layout: Layout, snapshot_id: str) -> Ready:
     """Read one READY marker. Errors: E_PARTIAL_SNAPSHOT when it is missing; E_DESCRIPTOR_CORRUPT when damaged."""
     try:
-        return records.load(layout.ready(snapshot_id), READY_FIELDS, DescriptorCorrupt)
+        marker: Ready = records.load(layout.ready(snapshot_id), READY_FIELDS, DescriptorCorrupt)
+        return marker
     except FileNotFoundError as error:
         raise PartialSnapshot(
             f"snapshot '{snapshot_id}' has no READY marker",
@@ -133,12 +177,18 @@ def load_ready(layout: Layout, snapshot_id: str) -> dict[str, Any]:
         ) from error
 
 
-def ready_of(record: dict[str, Any]) -> dict[str, Any]:
+def ready_of(record: Descriptor) -> Ready:
     """Return the READY marker that belongs to a descriptor."""
-    return {key: record[key] for key in READY_FIELDS}
+    return {
+        "snapshot_id": record["snapshot_id"],
+        "created_at": record["created_at"],
+        "engine": record["engine"],
+        "descriptor_checksum": record["descriptor_checksum"],
+        "payload_root_hash": record["payload_root_hash"],
+    }
 
 
-def check_agreement(layout: Layout, record: dict[str, Any]) -> None:
+def check_agreement(layout: Layout, record: Descriptor) -> None:
     """Check that payload, READY marker and descriptor are all there and agree.
 
     Errors: E_PARTIAL_SNAPSHOT, E_DESCRIPTOR_CORRUPT.
@@ -154,8 +204,8 @@ def check_agreement(layout: Layout, record: dict[str, Any]) -> None:
             hint="restore '.jvs/snapshots' from a copy of the repository",
             snapshot_id=snapshot_id,
         )
-    ready = load_ready(layout, snapshot_id)
-    wrong = [key for key in READY_FIELDS if ready[key] != record[key]]
+    found: Mapping[str, object] = load_ready(layout, snapshot_id)
+    wrong = [key for key, value in ready_of(record).items() if found[key] != value]
     if wrong:
         raise DescriptorCorrupt(
             f"the READY marker of '{snapshot_id}' does not agree with its descriptor in '{wrong[0]}'",

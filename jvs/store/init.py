@@ -20,16 +20,31 @@ from jvs.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import TypedDict
 
     from jvs.engine.options import EngineOptions
+    from jvs.fs.losses import Loss
     from jvs.store.settings import Settings
+
+    class Described(TypedDict):
+        """A repository: where it is, and the engine of its main worktree."""
+
+        repo_root: str
+        format_version: int
+        repo_id: str
+        engine: str
+
+    class Initialized(Described):
+        """A repository that was made, and what of its source could not be kept."""
+
+        degraded: list[Loss]
+
 
 _STAGE = ".jvs.init-"
 _STAGED_MAIN = "main"
 
 
-def create(path: str, settings: Settings, *, source: str | None = None, home: str | None = None) -> dict[str, Any]:
+def create(path: str, settings: Settings, *, source: str | None = None, home: str | None = None) -> Initialized:
     """Make a repository at `path`; with `source`, `main` begins as a clone of that directory.
 
     Shape: `repo_root`, `format_version`, `repo_id`, `engine`, `degraded`.
@@ -99,11 +114,11 @@ def _remove_if_empty(root: str) -> None:
         return
 
 
-def _create_locked(root: str, settings: Settings, source: str | None) -> dict[str, Any]:
+def _create_locked(root: str, settings: Settings, source: str | None) -> Initialized:
     if os.path.lexists(os.path.join(root, layout.CONTROL)):  # somebody was faster
         raise Exists(f"'{root}' is already there", hint="work in it")
     finished = _finish_or_sweep(root, settings.engine_options())
-    degraded: list[Any] = []
+    degraded: list[Loss] = []
     if finished is None:
         _check_empty(root)
         finished, degraded = _build(root, settings, source)
@@ -144,7 +159,7 @@ def _check_empty(root: str) -> None:
         )
 
 
-def _build(root: str, settings: Settings, source: str | None) -> tuple[str, list[Any]]:
+def _build(root: str, settings: Settings, source: str | None) -> tuple[str, list[Loss]]:
     staged = os.path.join(root, _STAGE + clock.random_hex(8))
     forks = os.path.join(root, "worktrees")
     try:
@@ -168,7 +183,7 @@ def _build(root: str, settings: Settings, source: str | None) -> tuple[str, list
     return staged, degraded
 
 
-def _build_main(staged: str, settings: Settings, source: str | None) -> list[Any]:
+def _build_main(staged: str, settings: Settings, source: str | None) -> list[Loss]:
     """Make the main worktree inside the staging directory: empty, or a clone of `source`."""
     target = os.path.join(staged, _STAGED_MAIN)
     requested, options = settings.get("default_engine"), settings.engine_options()
@@ -193,11 +208,11 @@ def _umask() -> int:
     return before
 
 
-def _write_control(staged: str, settings: Settings, source: str | None, degraded: list[Any]) -> None:
+def _write_control(staged: str, settings: Settings, source: str | None, degraded: list[Loss]) -> None:
     repo_id = clock.new_uuid()
     durable.create_file(os.path.join(staged, "format_version"), b"%d\n" % layout.FORMAT_VERSION)
     durable.create_file(os.path.join(staged, "repo_id"), f"{repo_id}\n".encode())
-    details: dict[str, Any] = {"format_version": layout.FORMAT_VERSION, "degraded": degraded}
+    details: audit.Details = {"format_version": layout.FORMAT_VERSION, "degraded": degraded}
     if source is not None:
         details["from"] = canon.path_json(os.fsencode(source))
     event = audit.event("init", settings.actor, worktree=layout.MAIN, details=details)
@@ -208,7 +223,7 @@ def _write_control(staged: str, settings: Settings, source: str | None, degraded
     records.save(os.path.join(staged, "worktrees", layout.MAIN, "config.json"), config)
 
 
-def _describe(root: str, settings: Settings) -> dict[str, Any]:
+def _describe(root: str, settings: Settings) -> Described:
     store = Store.open(root, settings)
     return {
         "repo_root": root,

@@ -17,9 +17,11 @@ from jvs.store import records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Unpack
 
+    from jvs.store.audit import Event
     from jvs.store.layout import Layout
+    from jvs.store.shapes import Begun, Intent, Owner, Particulars
 
 FIELDS = {
     "version": records.is_count,
@@ -44,7 +46,7 @@ MORE_FIELDS = {
 _ORPHAN_HOURS = 24
 
 
-def owner(pid: int | None = None, *, locked: bool) -> dict[str, Any]:
+def owner(pid: int | None = None, *, locked: bool) -> Owner:
     """Return who owns an operation.
 
     Shape: `locked` says that the owner holds the worktree's lock all the while, so that whoever gets the lock
@@ -83,7 +85,7 @@ def _start_time(pid: int) -> str:
     return fields[19] if len(fields) > 19 else ""
 
 
-def is_alive(record: dict[str, Any], *, lock_held: bool) -> bool:
+def is_alive(record: Begun, *, lock_held: bool) -> bool:
     """Answer whether the owner of an intent may still be at work.
 
     `lock_held` says that the caller holds the worktree's lock. An owner on another host or in another process
@@ -106,12 +108,15 @@ def new(
     worktree: str | None,
     *,
     operation_id: str,
-    owner: dict[str, Any],
-    audit: dict[str, Any],
+    owner: Owner,
+    audit: Event,
     audit_seq: int,
-    **more: Any,
-) -> dict[str, Any]:
-    """Return an intent; `audit` is the event to be appended, `audit_seq` the last one in the log by now."""
+    **more: Unpack[Particulars],
+) -> Any:
+    """Return an intent; `audit` is the event to be appended, `audit_seq` the last one in the log by now.
+
+    Shape: the caller names its kind of intent (`shapes`), which has these and no other particulars.
+    """
     return {
         "version": 1,
         "operation_id": operation_id,
@@ -125,7 +130,7 @@ def new(
     }
 
 
-def write(layout: Layout, record: dict[str, Any]) -> None:
+def write(layout: Layout, record: Begun) -> None:
     """Write an intent, or replace it when an operation enters another phase. Durable: yes, before it returns."""
     with locks.acquire(layout.lock("intents"), exclusive=False):
         durable.replace_file(layout.intent(record["operation_id"]), canon.encode(record) + b"\n")
@@ -154,9 +159,9 @@ def clear(layout: Layout, operation_id: str) -> None:
     durable.fsync_dir(layout.intents)  # a crash before this brings the intent back: settling it again is harmless
 
 
-def load(layout: Layout, operation_id: str) -> dict[str, Any]:
+def load(layout: Layout, operation_id: str) -> Intent:
     """Read one intent. Errors: FileNotFoundError; E_PARTIAL_SNAPSHOT when damaged."""
-    record = records.load(layout.intent(operation_id), FIELDS, PartialSnapshot)
+    record: Intent = records.load(layout.intent(operation_id), FIELDS, PartialSnapshot)
     more = MORE_FIELDS.get(record["operation"], {})
     records.check(record, layout.intent(operation_id), more, PartialSnapshot)
     if record["operation_id"] != operation_id:
@@ -177,7 +182,7 @@ def list_ids(layout: Layout) -> list[str]:
     return sorted(name for name in ids if is_operation_id(name))
 
 
-def load_all(layout: Layout) -> list[dict[str, Any]]:
+def load_all(layout: Layout) -> list[Intent]:
     """Read every intent; one that is removed meanwhile is left out. Errors: E_PARTIAL_SNAPSHOT when one is damaged."""
     found = []
     for operation_id in list_ids(layout):

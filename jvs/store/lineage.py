@@ -17,8 +17,8 @@ from jvs.store import descriptor, intent, records
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
+    from jvs.store.descriptor import Descriptor
     from jvs.store.layout import Layout
     from jvs.store.store import Store
 
@@ -44,7 +44,7 @@ def visible_ids(layout: Layout) -> list[str]:
     ]
 
 
-def load_visible(store: Store, snapshot_id: str) -> dict[str, Any]:
+def load_visible(store: Store, snapshot_id: str) -> Descriptor:
     """Read the descriptor of a visible snapshot.
 
     Errors: E_NOT_FOUND when there is none or it is still being published; E_PARTIAL_SNAPSHOT, E_DESCRIPTOR_CORRUPT.
@@ -58,7 +58,7 @@ def load_visible(store: Store, snapshot_id: str) -> dict[str, Any]:
     return record
 
 
-def tombstone_of(layout: Layout, snapshot_id: str) -> dict[str, Any] | None:
+def tombstone_of(layout: Layout, snapshot_id: str) -> Descriptor | None:
     """Return the descriptor that a collected snapshot left, with `collected` true, or None.
 
     A collection that was interrupted counts: whoever asks has not found the descriptor itself.
@@ -72,14 +72,14 @@ def tombstone_of(layout: Layout, snapshot_id: str) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         return None
     try:
-        text = records.parse(canon.encode(record), path, descriptor.FIELDS, LineageBroken)
-        descriptor.check(text, snapshot_id)
+        checked: Descriptor = records.parse(canon.encode(record), path, descriptor.FIELDS, LineageBroken)
+        descriptor.check(checked, snapshot_id)
     except JvsError:  # a tombstone that was changed leads nowhere: the line is broken there
         return None
-    return {**record, "collected": True}
+    return {**checked, "collected": True}
 
 
-def load_any(layout: Layout, snapshot_id: str) -> dict[str, Any]:
+def load_any(layout: Layout, snapshot_id: str) -> Descriptor:
     """Read a descriptor, or what a collection left of it. Errors: E_LINEAGE_BROKEN when neither is there."""
     try:
         return descriptor.load(layout, snapshot_id)
@@ -94,7 +94,7 @@ def load_any(layout: Layout, snapshot_id: str) -> dict[str, Any]:
         return stone
 
 
-def line(layout: Layout, start: str | None) -> Iterator[dict[str, Any]]:
+def line(layout: Layout, start: str | None) -> Iterator[Descriptor]:
     """Yield the descriptors from `start` back to the first snapshot.
 
     Errors: E_LINEAGE_BROKEN for a missing parent or a cycle; E_DESCRIPTOR_CORRUPT.
@@ -117,7 +117,7 @@ def is_ancestor(layout: Layout, ancestor: str, of: str | None) -> bool:
     return any(record["snapshot_id"] == ancestor for record in line(layout, of))
 
 
-def all_records(layout: Layout, *, tolerant: bool = False) -> dict[str, dict[str, Any]]:
+def all_records(layout: Layout, *, tolerant: bool = False) -> dict[str, Descriptor]:
     """Read every visible descriptor, by id; `tolerant` leaves damaged ones out."""
     found = {}
     for snapshot_id in visible_ids(layout):
@@ -129,13 +129,13 @@ def all_records(layout: Layout, *, tolerant: bool = False) -> dict[str, dict[str
     return found
 
 
-def leaves(found: dict[str, dict[str, Any]]) -> list[str]:
+def leaves(found: dict[str, Descriptor]) -> list[str]:
     """Return the snapshots that are nobody's parent."""
     parents = {record["parent_id"] for record in found.values()}
     return sorted(snapshot_id for snapshot_id in found if snapshot_id not in parents)
 
 
-def order(found: dict[str, dict[str, Any]]) -> list[str]:
+def order(found: dict[str, Descriptor]) -> list[str]:
     """Return all ids, children before parents, later siblings first."""
     children: dict[str | None, list[str]] = {}
     for snapshot_id, record in found.items():

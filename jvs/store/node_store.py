@@ -14,8 +14,7 @@ from jvs.tree import node, scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
     from jvs.tree.node import Entry
 
@@ -27,14 +26,14 @@ class Trees:
         self.store = store
         self._nodes: dict[bytes, bytes] = {}
         self._roots: dict[str, node.Root] = {}
-        self._sources: dict[bytes, dict[str, Any]] = {}
+        self._sources: dict[bytes, Descriptor] = {}
 
     def add(self, found: scan.ScanResult) -> None:
         """Take over the nodes of a tree that was just walked."""
         self._nodes.update(found.nodes)
         self._roots[found.root_hash] = found.root
 
-    def root(self, record: dict[str, Any], *, rebuild: bool = True) -> node.Root | None:
+    def root(self, record: Descriptor, *, rebuild: bool = True) -> node.Root | None:
         """Return the root of a snapshot; None when the index does not know it and `rebuild` is off.
 
         Errors: E_PAYLOAD_HASH_MISMATCH when the payload had to be read and is not what was published; E_IO.
@@ -51,7 +50,7 @@ class Trees:
         self._sources[root[2]] = record
         return root
 
-    def rebuild(self, record: dict[str, Any]) -> node.Root:
+    def rebuild(self, record: Descriptor) -> node.Root:
         """Hash a snapshot's payload and give its nodes to the index. Errors: E_PAYLOAD_HASH_MISMATCH, E_IO."""
         snapshot_id = record["snapshot_id"]
         found = hash_payload(self.store.layout.payload(snapshot_id), jobs=os.cpu_count() or 1)

@@ -119,8 +119,11 @@ def read(path: str) -> bytes:
         return paths.read_file(path, MAX_BYTES)
 
 
-def parse(data: bytes, path: str, fields: Fields, error: type[JvsError]) -> dict[str, Any]:
-    """Return the object in a record's bytes when every field is there and of its type; errors: `error`."""
+def parse(data: bytes, path: str, fields: Fields, error: type[JvsError]) -> Any:
+    """Return the object in a record's bytes when every field is there and of its type; errors: `error`.
+
+    Shape: the caller names the kind of record, whose `FIELDS` were checked.
+    """
     name = os.path.join(os.path.basename(os.path.dirname(path)), os.path.basename(path))
     try:
         value = canon.decode_object(data)
@@ -129,7 +132,7 @@ def parse(data: bytes, path: str, fields: Fields, error: type[JvsError]) -> dict
     return check(value, path, fields, error)
 
 
-def check(value: dict[str, Any], path: str, fields: Fields, error: type[JvsError]) -> dict[str, Any]:
+def check(value: Mapping[str, object], path: str, fields: Fields, error: type[JvsError]) -> Any:
     """Return a record when every field is there and of its type; errors: `error`."""
     for key, fits in fields.items():
         if key not in value or not fits(value[key]):
@@ -139,8 +142,8 @@ def check(value: dict[str, Any], path: str, fields: Fields, error: type[JvsError
     return value
 
 
-def load(path: str, fields: Fields, error: type[JvsError]) -> dict[str, Any]:
-    """Read and check one record. Errors: FileNotFoundError; `error` when damaged; E_IO."""
+def load(path: str, fields: Fields, error: type[JvsError]) -> Any:
+    """Read and check one record. Shape: as for `parse`. Errors: FileNotFoundError; `error` when damaged; E_IO."""
     try:
         data = read(path)
     except FileNotFoundError:
@@ -156,6 +159,6 @@ def load(path: str, fields: Fields, error: type[JvsError]) -> dict[str, Any]:
     return parse(data, path, fields, error)
 
 
-def save(path: str, record: dict[str, Any]) -> None:
+def save(path: str, record: Mapping[str, object]) -> None:
     """Replace a record in one step. Durable: yes."""
     durable.replace_file(path, canon.encode(record) + b"\n")

@@ -17,8 +17,7 @@ from jvs.store import intent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from jvs.store.shapes import Intent
     from jvs.store.store import Store
 
 HANDLERS = {
@@ -58,7 +57,7 @@ def recover_all(store: Store, held: str | None) -> list[str]:
     return done
 
 
-def _settle_one(store: Store, record: dict[str, Any], held: str | None) -> str | None:
+def _settle_one(store: Store, record: Intent, held: str | None) -> str | None:
     name = record["worktree"]
     if name is None or name == held:
         return _run(store, record)
@@ -70,7 +69,7 @@ def _settle_one(store: Store, record: dict[str, Any], held: str | None) -> str |
         return _run(store, record)
 
 
-def _run(store: Store, record: dict[str, Any]) -> str | None:
+def _run(store: Store, record: Intent) -> str | None:
     if not os.path.lexists(store.layout.intent(record["operation_id"])):
         return None  # settled by somebody else before we had the lock
     if intent.is_alive(record, lock_held=True):
@@ -81,7 +80,8 @@ def _run(store: Store, record: dict[str, Any]) -> str | None:
             hint="use the version of jvs that wrote it, or 'jvs doctor --repair clean_intents'",
         )
     _make_durable(store)
-    return importlib.import_module(HANDLERS[record["operation"]]).recover(store, record)
+    done: str = importlib.import_module(HANDLERS[record["operation"]]).recover(store, record)
+    return done
 
 
 def _make_durable(store: Store) -> None:

@@ -17,8 +17,8 @@ from jvs.store import lineage
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
+    from jvs.store.descriptor import Descriptor
     from jvs.store.layout import Layout
     from jvs.store.store import Store
 
@@ -112,13 +112,13 @@ def _by_words(store: Store, target: str, ids: list[str], by_prefix: list[str], *
     raise _not_found(target, found if suggest else {})
 
 
-def _newest(found: dict[str, dict[str, Any]], among: list[dict[str, Any]]) -> dict[str, Any]:
+def _newest(found: dict[str, Descriptor], among: list[Descriptor]) -> Descriptor:
     """Return the newest by lineage where one descends from the other, else by time."""
     position = {snapshot_id: i for i, snapshot_id in enumerate(lineage.order(found))}
     return max(among, key=lambda r: (r["created_at"], -position[r["snapshot_id"]]))
 
 
-def _ambiguous(target: str, candidates: list[dict[str, Any]]) -> Ambiguous:
+def _ambiguous(target: str, candidates: list[Descriptor]) -> Ambiguous:
     ids = sorted((r["snapshot_id"] for r in candidates), reverse=True)
     shown = ", ".join(ids[:5]) + (" ..." if len(ids) > 5 else "")
     return Ambiguous(
@@ -126,7 +126,7 @@ def _ambiguous(target: str, candidates: list[dict[str, Any]]) -> Ambiguous:
     )
 
 
-def _not_found(target: str, found: dict[str, dict[str, Any]]) -> JvsError:
+def _not_found(target: str, found: dict[str, Descriptor]) -> JvsError:
     words: dict[str, str] = {}
     for snapshot_id, record in found.items():
         for word in (record["note"][:60], *record["tags"], snapshot_id, snapshot_id[14:]):

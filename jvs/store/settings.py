@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    Layer = dict[str, Any]
+    """Settings of one origin. Shape: key -> value of the type that `KEYS` gives."""
+
+
 Key = tuple[str, object, tuple[str, ...] | None, str]
 """Shape: type (`text`, `list`, `bool`, `int`), default, allowed values or None, meaning."""
 
@@ -51,8 +55,8 @@ class Settings:
     """The layers of one run. Shape: each layer is (origin, {key: value})."""
 
     def __init__(self) -> None:
-        self.layers: list[tuple[str, dict[str, Any]]] = []
-        self.late: list[tuple[str, dict[str, Any]]] = []
+        self.layers: list[tuple[str, Layer]] = []
+        self.late: list[tuple[str, Layer]] = []
         self.wait = DEFAULT_WAIT_SECONDS
         self.use_index = True
         self.command = ""
@@ -144,7 +148,7 @@ def default_actor(environment: Mapping[str, str]) -> str:
     return f"{user}@{os.uname().nodename}"
 
 
-def read_file(path: str, *, follow: bool = True) -> dict[str, Any]:
+def read_file(path: str, *, follow: bool = True) -> Layer:
     """Return the flat settings of a TOML file; an absent file is an empty one.
 
     A user's own file may be a link, one in a control directory (`follow` off) never; neither may be a fifo to wait on.
@@ -159,7 +163,7 @@ def read_file(path: str, *, follow: bool = True) -> dict[str, Any]:
     return parse_file(data, path)
 
 
-def parse_file(data: bytes, path: str) -> dict[str, Any]:
+def parse_file(data: bytes, path: str) -> Layer:
     """Return the flat settings of TOML text; errors as for `read_file`."""
     import tomllib
 
@@ -168,7 +172,7 @@ def parse_file(data: bytes, path: str) -> dict[str, Any]:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"'{path}' is not valid TOML: {error}", hint="repair or move the file") from error
-    flat: dict[str, Any] = {}
+    flat: Layer = {}
     _flatten(document, "", flat)
     for key, value in flat.items():
         where = f"{path}:{_line_of(text, key)}"
@@ -185,7 +189,7 @@ def _line_of(text: str, key: str) -> int:
     return 1
 
 
-def _flatten(table: dict[str, Any], prefix: str, flat: dict[str, Any]) -> None:
+def _flatten(table: dict[str, Any], prefix: str, flat: Layer) -> None:
     for key, value in table.items():
         if isinstance(value, dict):
             _flatten(value, f"{prefix}{key}.", flat)
@@ -193,7 +197,7 @@ def _flatten(table: dict[str, Any], prefix: str, flat: dict[str, Any]) -> None:
             flat[prefix + key] = value
 
 
-def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+def _from_environment(environment: Mapping[str, str]) -> Layer:
     found = {}
     for key in KEYS:
         name = "JVS_" + key.upper().replace(".", "_")

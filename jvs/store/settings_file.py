@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from jvs.store.audit import Details
+    from jvs.store.shapes import ConfigIntent
     from jvs.store.store import Store
 
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?$")
@@ -64,11 +66,11 @@ def change_repository(store: Store, key: str, value: Any) -> bool:
     return True
 
 
-def _carry_out(store: Store, before: str, after: str, details: dict[str, Any]) -> None:
+def _carry_out(store: Store, before: str, after: str, details: Details) -> None:
     """Do it write-ahead; an error before it took effect leaves nothing, a later one what the next command settles."""
     seq, _ = store.log().tail()
     event = audit.event("config", store.actor, target=details["key"], details=details)
-    pending = intent.new(
+    pending: ConfigIntent = intent.new(
         "config",
         None,
         operation_id=clock.new_operation_id(),
@@ -88,7 +90,7 @@ def _carry_out(store: Store, before: str, after: str, details: dict[str, Any]) -
     intent.clear(store.layout, pending["operation_id"])
 
 
-def recover(store: Store, pending: dict[str, Any]) -> str:
+def recover(store: Store, pending: ConfigIntent) -> str:
     """Complete what a dead process began with the settings; returns what was done, or nothing when its owner lives."""
     try:
         lock = locks.acquire(store.layout.lock("config"), wait=0, command="settle")

@@ -131,7 +131,7 @@ class Store:
         with lock:
             yield
 
-    def record(self, operation: str, **details: Any) -> dict[str, Any]:
+    def record(self, operation: str, **details: Any) -> audit.AuditRecord:
         """Append an event to the audit log at once, for small operations that need no intent."""
         target, name, reason = details.pop("target", None), details.pop("worktree", None), details.pop("reason", None)
         what = audit.event(operation, self.actor, target=target, worktree=name, reason=reason, details=details)

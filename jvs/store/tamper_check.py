@@ -21,13 +21,12 @@ from jvs.tree import node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
     from jvs.tree.node import Entry
 
 
-def is_untouched(store: Store, record: dict[str, Any]) -> bool:
+def is_untouched(store: Store, record: Descriptor) -> bool:
     """Answer whether a payload shows no sign of having been changed; False when there is no telling."""
     payload = store.layout.payload(record["snapshot_id"])
     if record["engine"] == engine.BTRFS and ioctl.is_btrfs(payload):

@@ -16,9 +16,21 @@ from jvs.store.layout import MAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Literal, NotRequired, TypedDict
 
     from jvs.store.layout import Layout
+
+    class WorktreeConfig(TypedDict):
+        """The configuration of a worktree; `event_id` is the audit event that last moved its head."""
+
+        name: str
+        created_at: str
+        base_snapshot_id: str | None
+        head_snapshot_id: str | None
+        latest_snapshot_id: str | None
+        event_id: NotRequired[str | None]
+
+    HeadField = Literal["head_snapshot_id", "latest_snapshot_id", "base_snapshot_id"]
 
 FIELDS = {
     "name": records.is_text,
@@ -29,7 +41,7 @@ FIELDS = {
 }
 
 
-def new_config(name: str, base: str | None = None, event_id: str | None = None) -> dict[str, Any]:
+def new_config(name: str, base: str | None = None, event_id: str | None = None) -> WorktreeConfig:
     """Return the configuration of a new worktree that holds the files of `base` (None: nothing yet)."""
     return {
         "name": name,
@@ -41,14 +53,14 @@ def new_config(name: str, base: str | None = None, event_id: str | None = None) 
     }
 
 
-def load(layout: Layout, name: str) -> dict[str, Any]:
+def load(layout: Layout, name: str) -> WorktreeConfig:
     """Read the configuration of a worktree.
 
     Shape: `event_id` is the audit event that last moved the head, so that a cut log shows.
     Errors: E_NOT_FOUND; E_LINEAGE_BROKEN when it is damaged.
     """
     try:
-        config = records.load(layout.worktree_config(name), FIELDS, LineageBroken)
+        config: WorktreeConfig = records.load(layout.worktree_config(name), FIELDS, LineageBroken)
     except (FileNotFoundError, NotADirectoryError) as error:
         if name == MAIN or os.path.isdir(layout.worktree_dir(name)):
             raise LineageBroken(
@@ -86,7 +98,7 @@ def move_head(
     latest: str | None,
     event_id: str | None,
     wait: float = locks.DEFAULT_WAIT_SECONDS,
-) -> dict[str, Any]:
+) -> WorktreeConfig:
     """Set head and latest when the head is still what the caller saw; done already is success.
 
     Durable: yes. Errors: E_STALE_HEAD when somebody else moved it; E_BUSY.
@@ -102,6 +114,6 @@ def move_head(
                 head=config["head_snapshot_id"],
                 expected=expected,
             )
-        config.update(head_snapshot_id=new, latest_snapshot_id=latest, event_id=event_id)
+        config.update({"head_snapshot_id": new, "latest_snapshot_id": latest, "event_id": event_id})
         records.save(layout.worktree_config(name), config)
         return config

@@ -15,7 +15,16 @@ from jvs.tree.hasher import NOT_READ, Worker
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from typing import Any
+    from typing import Any, TypedDict
+
+    class Counts(TypedDict):
+        """How many entries of each kind a payload holds, and the bytes of its files; the root is not counted."""
+
+        files: int
+        dirs: int
+        symlinks: int
+        others: int
+        bytes: int
 
 
 class ScanResult:
@@ -35,7 +44,7 @@ class ScanResult:
         self.plain = False  # known to have neither hard-link groups nor special files
         self.source_stamps = False  # the rows hold the stamps of the source, not of what was walked
 
-    def payload(self) -> dict[str, int]:
+    def payload(self) -> Counts:
         """Return the counts of the descriptor. Units: bytes are sums of file sizes; the root is not counted."""
         return {
             "files": self.files,

@@ -25,8 +25,9 @@ def page(seen: Diagnosis, screen: Terminal) -> str:
         what = f"{finding.severity}: {finding.error.name}: {terminal.show_text(finding.error.message)}"
         first, *more = terminal.wrap(what, screen, "", "  ")
         lines += [first.replace(finding.severity, screen.paint(finding.severity, _COLORS[finding.severity]), 1), *more]
-        if finding.path is not None:
-            lines.append(f"  path: {terminal.show_text(finding.as_json()['path'])}")
+        path = finding.as_json()["path"]
+        if path is not None:
+            lines.append(f"  path: {terminal.show_text(path)}")
         if finding.repair is not None:
             lines.append(f"  repair: {finding.repair}")
         if finding.error.hint:

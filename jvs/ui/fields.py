@@ -11,9 +11,10 @@ from jvs.ui.history_text import first_line, show_age
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
+    from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
 
 FIELDS: dict[str, str] = {
@@ -54,10 +55,12 @@ _PLAIN = {
 }
 
 
-def value_of(store: Store, record: dict[str, Any], short: Callable[[str], str]) -> Callable[[str], Any]:
+def value_of(store: Store, record: Descriptor, short: Callable[[str], str]) -> Callable[[str], Any]:
     """Return a function that gives the value of a `--format` field (`FIELDS`) of one snapshot."""
     snapshot_id = record["snapshot_id"]
-    changes = record.get("changes") or {}
+    plain: Mapping[str, object] = record
+    payload: Mapping[str, object] = record["payload"]
+    changes: Mapping[str, object] = record.get("changes") or {}
     computed: dict[str, Callable[[], Any]] = {
         "short_id": lambda: short(snapshot_id),
         "subject": lambda: first_line(record["note"]),
@@ -71,9 +74,9 @@ def value_of(store: Store, record: dict[str, Any], short: Callable[[str], str]) 
 
     def value(field: str) -> Any:
         if field in _PLAIN:
-            return record[_PLAIN[field]]
+            return plain[_PLAIN[field]]
         if field in ("files", "dirs", "bytes"):
-            return record["payload"].get(field)
+            return payload.get(field)
         if field in ("added", "removed", "modified"):
             return changes.get(field)
         return computed[field]()
@@ -81,7 +84,7 @@ def value_of(store: Store, record: dict[str, Any], short: Callable[[str], str]) 
     return value
 
 
-def lines_with_format(store: Store, records: Iterable[dict[str, Any]], text: str) -> Iterator[str]:
+def lines_with_format(store: Store, records: Iterable[Descriptor], text: str) -> Iterator[str]:
     """Yield one formatted line for each snapshot. Errors: E_USAGE for unknown fields, at once."""
     from jvs.ui import template
 

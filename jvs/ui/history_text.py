@@ -13,10 +13,12 @@ from jvs.ui import terminal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Any
 
     from jvs.compare.history import Choice, Marks
+    from jvs.fs.losses import Loss
+    from jvs.store.descriptor import Changes, Descriptor
     from jvs.store.store import Store
+    from jvs.tree.builder import Counts
     from jvs.ui.terminal import Terminal
 
     Piece = tuple[str, tuple[str, ...]]
@@ -30,36 +32,36 @@ _CHANGE_COLUMNS = 16
 _NOTE_COLUMNS = 20
 
 
-def show_changes(changes: dict[str, Any] | None) -> str:
+def show_changes(changes: Changes | None) -> str:
     """Return the size of a change: `+12 -3 ~5 1.2 MiB`, `none`, or `?` when it was not known."""
     if changes is None:
         return "?"
-    signs = (("+", "added"), ("-", "removed"), ("~", "modified"))
-    parts = [f"{sign}{changes[key]}" for sign, key in signs if changes.get(key)]
+    signs = (("+", changes.get("added")), ("-", changes.get("removed")), ("~", changes.get("modified")))
+    parts = [f"{sign}{count}" for sign, count in signs if count]
     if changes.get("bytes"):
         parts.append(units.size(changes["bytes"]))
     return " ".join(parts) or "none"
 
 
-def _change(record: dict[str, Any]) -> str:
+def _change(record: Descriptor) -> str:
     """Return what a snapshot changed; a partial one has no tree of its own to count in."""
     paths = record.get("partial_paths")
     return show_changes(record.get("changes")) if paths is None else f"only {units.plural(len(paths), 'path')}"
 
 
-def show_content(payload: dict[str, Any]) -> str:
+def show_content(payload: Counts) -> str:
     """Return what a snapshot holds: `3 files, 1 directory; 1.2 MiB`."""
     kinds = (
-        ("files", "file", "files"),
-        ("dirs", "directory", "directories"),
-        ("symlinks", "link", "links"),
-        ("others", "special file", "special files"),
+        (payload.get("files"), "file", "files"),
+        (payload.get("dirs"), "directory", "directories"),
+        (payload.get("symlinks"), "link", "links"),
+        (payload.get("others"), "special file", "special files"),
     )
-    parts = [units.plural(payload[key], one, many) for key, one, many in kinds if payload.get(key)]
+    parts = [units.plural(count, one, many) for count, one, many in kinds if count]
     return f"{', '.join(parts) or 'nothing'}; {units.size(payload.get('bytes', 0))}"
 
 
-def show_loss(loss: dict[str, Any]) -> str:
+def show_loss(loss: Loss) -> str:
     """Return what of one entry could not be kept, and why."""
     return f"{terminal.show_text(str(loss.get('path', '')))}: {loss.get('what')} ({loss.get('why')})"
 
@@ -70,7 +72,7 @@ def first_line(note: str) -> str:
     return terminal.show_text(line) + (" ..." if rest.strip() else "")
 
 
-def show_age(record: dict[str, Any]) -> str:
+def show_age(record: Descriptor) -> str:
     """Return the age of a snapshot, for people."""
     return terminal.age(clock.parse_rfc3339(record["created_at"]))
 
@@ -92,7 +94,7 @@ class Writer:
         self.all = all
         self.narrow = screen.tty and screen.width < MEDIUM_COLUMNS
 
-    def line(self, record: dict[str, Any], before: str = "") -> str:
+    def line(self, record: Descriptor, before: str = "") -> str:
         """Return the line of one snapshot, after what a graph draws before it.
 
         On a terminal it fits: tags and the names of worktrees are cut before the note is.
@@ -111,7 +113,7 @@ class Writer:
             pieces = _cut_pieces(pieces, self.screen.width)
         return "".join(self.screen.paint(text, *colors) if colors else text for text, colors in pieces).rstrip()
 
-    def _front(self, record: dict[str, Any], before: str) -> list[Piece]:
+    def _front(self, record: Descriptor, before: str) -> list[Piece]:
         pieces: list[Piece] = [(before, ()), (self.short(record["snapshot_id"]), ("yellow",)), ("  ", ())]
         if self.oneline or self.narrow:
             return pieces
@@ -120,7 +122,7 @@ class Writer:
             pieces.append((terminal.pad(_change(record), _CHANGE_COLUMNS) + "  ", ("dim",)))
         return pieces
 
-    def _labels(self, record: dict[str, Any]) -> list[Piece]:
+    def _labels(self, record: Descriptor) -> list[Piece]:
         pieces: list[Piece] = []
         if record["tags"]:
             pieces.append((f" ({', '.join(terminal.show_text(str(tag)) for tag in record['tags'])})", ("green",)))
@@ -156,7 +158,7 @@ def _cut_pieces(pieces: list[Piece], width: int) -> list[Piece]:
 
 def lines(
     store: Store,
-    records: Iterable[dict[str, Any]],
+    records: Iterable[Descriptor],
     choice: Choice,
     marks: Marks,
     screen: Terminal,

@@ -13,10 +13,59 @@ from jvs.ui import history_text, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import TypedDict
 
     from jvs.store.store import Store
+    from jvs.tree.builder import Counts
     from jvs.ui.terminal import Terminal
+
+    class ProbeFacts(TypedDict):
+        """Whether an engine works in a worktree, what it costs there, or why it does not work."""
+
+        engine: str
+        works: bool
+        cost: str
+        why: str
+        note: str
+
+    class EngineFacts(TypedDict):
+        """The engine of a worktree; without a cost it was asked for and does not work there."""
+
+        snapshot_engine: str
+        engine_cost: str | None
+        engines: list[ProbeFacts]
+
+    class NewestFacts(TypedDict):
+        """The newest snapshot of a worktree, and what it holds."""
+
+        snapshot_id: str
+        created_at: str
+        payload: Counts
+
+    class SizeFacts(TypedDict):
+        """Bytes that all snapshots show, and that were new when they were taken; null when nobody asked."""
+
+        apparent_bytes: int | None
+        changed_bytes: int | None
+
+    class AuditFacts(TypedDict):
+        """How long the audit log is, and its last hash; null when it is damaged."""
+
+        audit_records: int | None
+        audit_head: str | None
+
+    class InfoDocument(EngineFacts, SizeFacts, AuditFacts):
+        """What is known about a repository, as `jvs info --json` prints it."""
+
+        repo_root: str
+        repo_id: str
+        format_version: int
+        total_snapshots: int
+        total_worktrees: int
+        worktrees: list[str]
+        operations_in_flight: int
+        newest: NewestFacts | None
+
 
 _COSTS = {
     "O(1)": "O(1): the same for any number and size of files",
@@ -27,7 +76,7 @@ _INDENT = " " * 12
 _NAMED_WORKTREES = 5
 
 
-def facts(store: Store, name: str, *, sizes: bool = False) -> dict[str, Any]:
+def facts(store: Store, name: str, *, sizes: bool = False) -> InfoDocument:
     """Return all that is known about a repository, seen from a worktree.
 
     Its cost does not grow with the number of snapshots but for one listing; `sizes` reads every descriptor.
@@ -48,7 +97,7 @@ def facts(store: Store, name: str, *, sizes: bool = False) -> dict[str, Any]:
     }
 
 
-def _engine(store: Store, name: str) -> dict[str, Any]:
+def _engine(store: Store, name: str) -> EngineFacts:
     directory = store.require_worktree(name)
     probes = registry.probe_all(directory, store.layout.snapshots, store.settings.engine_options())
     wanted = store.settings.get("default_engine")
@@ -62,17 +111,19 @@ def _engine(store: Store, name: str) -> dict[str, Any]:
     }
 
 
-def _newest(store: Store, name: str) -> dict[str, Any] | None:
+def _newest(store: Store, name: str) -> NewestFacts | None:
     """Return what the newest snapshot of a worktree holds, or None when there is none that can be read."""
     try:
         _, latest = store.head_of(name)
         record = lineage.load_any(store.layout, latest) if latest is not None else None
     except JvsError:  # said by verify and doctor; here it must not hide all the rest
         return None
-    return record and {"snapshot_id": latest, "created_at": record["created_at"], "payload": record["payload"]}
+    if record is None:
+        return None
+    return {"snapshot_id": record["snapshot_id"], "created_at": record["created_at"], "payload": record["payload"]}
 
 
-def _sizes(store: Store, *, wanted: bool) -> dict[str, int | None]:
+def _sizes(store: Store, *, wanted: bool) -> SizeFacts:
     """Units: bytes. `changed_bytes` counts a snapshot whole when it is not known what it changed."""
     if not wanted:
         return {"apparent_bytes": None, "changed_bytes": None}
@@ -84,7 +135,7 @@ def _sizes(store: Store, *, wanted: bool) -> dict[str, int | None]:
     return {"apparent_bytes": apparent, "changed_bytes": changed}
 
 
-def _audit(store: Store) -> dict[str, Any]:
+def _audit(store: Store) -> AuditFacts:
     try:
         seq, head = store.log().tail()
     except (JvsError, OSError):  # said by verify and doctor; here it must not hide all the rest
@@ -92,7 +143,7 @@ def _audit(store: Store) -> dict[str, Any]:
     return {"audit_records": seq, "audit_head": head}
 
 
-def page(value: dict[str, Any], screen: Terminal) -> str:
+def page(value: InfoDocument, screen: Terminal) -> str:
     """Return the facts for a person, fit to the screen."""
     rows = [
         ("Repository", terminal.show_text(value["repo_root"])),
@@ -106,7 +157,7 @@ def page(value: dict[str, Any], screen: Terminal) -> str:
     ]
     if value["newest"]:
         rows.append(("Newest", history_text.show_content(value["newest"]["payload"])))
-    if value["apparent_bytes"] is not None:
+    if value["apparent_bytes"] is not None and value["changed_bytes"] is not None:
         changed = units.size(value["changed_bytes"])
         rows.append(("Sizes", f"all show {units.size(value['apparent_bytes'])}, {changed} of it new when taken"))
     if value["operations_in_flight"]:
@@ -132,12 +183,12 @@ def page(value: dict[str, Any], screen: Terminal) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cost(value: dict[str, Any]) -> str:
+def _cost(value: InfoDocument) -> str:
     cost = value["engine_cost"]
     return _COSTS.get(cost, cost) if cost else "it was asked for, and does not work here"
 
 
-def _engines(value: dict[str, Any]) -> list[str]:
+def _engines(value: InfoDocument) -> list[str]:
     """Say why not a better engine, for each that is better."""
     words: list[str] = []
     for item in value["engines"]:
@@ -147,12 +198,12 @@ def _engines(value: dict[str, Any]) -> list[str]:
     return words
 
 
-def _worktrees(value: dict[str, Any]) -> str:
+def _worktrees(value: InfoDocument) -> str:
     more = ", ..." if len(value["worktrees"]) > _NAMED_WORKTREES else ""
     return f"{value['total_worktrees']} ({', '.join(value['worktrees'][:_NAMED_WORKTREES])}{more})"
 
 
-def _log(value: dict[str, Any]) -> str:
-    if value["audit_head"] is None:
+def _log(value: InfoDocument) -> str:
+    if value["audit_head"] is None or value["audit_records"] is None:
         return "damaged; 'jvs verify --all' says how"
     return units.plural(value["audit_records"], "record")

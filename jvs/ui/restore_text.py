@@ -13,19 +13,62 @@ from jvs.ui import history_text, terminal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from typing import TypedDict
 
-    from jvs.restore.plan import Plan
+    from jvs.fs.losses import Loss
+    from jvs.restore.delta import StepCounts
+    from jvs.restore.journal import Kind, Operation
+    from jvs.restore.plan import PathChange, Plan
     from jvs.restore.run import Done
     from jvs.store.store import Store
     from jvs.ui.terminal import Terminal
+
+    class RestoreDocument(StepCounts):
+        """What a restore did, as `--json` prints it."""
+
+        snapshot_id: str
+        worktree: str
+        operation_id: str | None
+        dry_run: bool
+        head_snapshot_id: str | None
+        latest_snapshot_id: str | None
+        detached: bool
+        kept_bytes: int
+        discarded_bytes: int
+        degraded: list[Loss]
+        changes: list[PathChange]
+
+    class UndoDocument(TypedDict):
+        """What an undo did, as `--json` prints it; the heads are null when its worktree is not there any more."""
+
+        undone: str
+        kind: Kind
+        description: str
+        worktree: str
+        operation_id: str | None
+        head_snapshot_id: str | None
+        latest_snapshot_id: str | None
+        kept_bytes: int
+        changes: list[PathChange]
+
+    class OperationItem(TypedDict):
+        """One operation that can be undone, as `jvs undo --list --json` prints it."""
+
+        operation_id: str
+        created_at: str
+        kind: Kind
+        forward: bool
+        description: str
+        worktree: str
+        bytes: int
+
 
 LISTED = 20
 _LOSSES = 10
 _SIGNS = {"added": ("+", "green"), "modified": ("~", "yellow"), "removed": ("-", "red")}
 
 
-def facts(name: str, snapshot_id: str, done: Done) -> dict[str, Any]:
+def facts(name: str, snapshot_id: str, done: Done) -> RestoreDocument:
     """Return the document for `--json`."""
     assert done.plan is not None
     return {
@@ -105,7 +148,7 @@ def _sum(plan: Plan, verb: str, screen: Terminal, more: str = "") -> list[str]:
     return terminal.wrap(words, screen, "", "  ")
 
 
-def undone(value: dict[str, Any], record: dict[str, Any], done: Done | None, screen: Terminal) -> str:
+def undone(value: UndoDocument, record: Operation, done: Done | None, screen: Terminal) -> str:
     """Return what an undo did; `value` is its document for `--json`."""
     words = terminal.wrap(f"Undid the {value['description']}", screen, "", "  ")
     lines = [screen.paint(line, "bold") for line in words]
@@ -118,7 +161,7 @@ def undone(value: dict[str, Any], record: dict[str, Any], done: Done | None, scr
     return "\n".join([*lines, again]) + "\n"
 
 
-def operations(items: list[dict[str, Any]], screen: Terminal) -> str:
+def operations(items: list[OperationItem], screen: Terminal) -> str:
     """Return the table of what can be taken back; the first column is what `jvs undo` takes."""
     lines = []
     for item in items:

@@ -10,15 +10,35 @@ from jvs.ui import terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Sequence
+    from typing import Literal, TypedDict
 
+    from jvs.canon import PathJSON
     from jvs.ui.terminal import Terminal
+
+    class RunChange(PathJSON):
+        """One path that a command changed."""
+
+        change: Literal["added", "modified", "removed"]
+
+    class RunDocument(TypedDict):
+        """What became of a command and of the files, as `jvs run --json` prints it."""
+
+        command: list[str]
+        exit: int
+        worktree: str
+        snapshot_id: str
+        created: bool
+        rolled_back: bool
+        after_snapshot_id: str | None
+        changes: Sequence[RunChange]
+
 
 LISTED = 20
 _SIGNS = {"added": "+", "modified": "~", "removed": "-"}
 
 
-def report(value: dict[str, Any], screen: Terminal) -> str:
+def report(value: RunDocument, screen: Terminal) -> str:
     """Return what became of the files, on few lines: what the command printed came before."""
     found = value["changes"]
     lines = []

@@ -11,9 +11,19 @@ from jvs.ui import history_text, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Mapping
 
+    from jvs.compare.history import Labels
+    from jvs.fs.losses import Loss
+    from jvs.store.descriptor import Changes, Descriptor
     from jvs.ui.terminal import Terminal
+
+    class SnapshotDocument(Descriptor, Labels):
+        """A snapshot as `jvs show --json` prints it: its descriptor, its short id, and where its files are."""
+
+        short_id: str
+        path: str
+
 
 _LABELS = (
     ("snapshot_id", "Snapshot"),
@@ -41,7 +51,7 @@ _SHOWN_AT_ONCE = 10
 _INDENT = " " * 12
 
 
-def created(made: dict[str, Any], screen: Terminal) -> str:
+def created(made: Descriptor, screen: Terminal) -> str:
     """Return what is said of a new snapshot: its id, and what could not be kept."""
     lines = [f"Created snapshot {made['snapshot_id']}"]
     lost = made["degraded"]
@@ -55,7 +65,7 @@ def created(made: dict[str, Any], screen: Terminal) -> str:
     return "\n".join(lines) + "\n"
 
 
-def page(value: dict[str, Any], screen: Terminal) -> str:
+def page(value: SnapshotDocument, screen: Terminal) -> str:
     """Return the page of a snapshot; `value` is its document for `--json`."""
     lines = []
     for key, label in _LABELS:
@@ -64,8 +74,9 @@ def page(value: dict[str, Any], screen: Terminal) -> str:
             lines += terminal.wrap(shown, screen, f"{label + ':':<12}", _INDENT)
     known = {key for key, _ in _LABELS} | set(descriptor.FIELDS) | {"short_id", "path", "note"}
     known |= {"is_head", "is_latest"}
+    others: Mapping[str, object] = value
     for key in sorted(value.keys() - known):
-        lines += terminal.wrap(terminal.show_json(value[key]), screen, f"{key + ':':<12}", _INDENT)
+        lines += terminal.wrap(terminal.show_json(others[key]), screen, f"{key + ':':<12}", _INDENT)
     lines.append(f"{'Files:':<12}{terminal.show_text(value['path'])}")
     lines += _losses(value["degraded"], screen)
     if value["note"]:
@@ -76,7 +87,7 @@ def page(value: dict[str, Any], screen: Terminal) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _marks(value: dict[str, Any], screen: Terminal) -> str:
+def _marks(value: SnapshotDocument, screen: Terminal) -> str:
     narrow = screen.tty and screen.width < history_text.WIDE_COLUMNS
     words = f"  ({value['short_id']})"
     if value["is_latest"]:
@@ -87,37 +98,43 @@ def _marks(value: dict[str, Any], screen: Terminal) -> str:
     return f"\n{_INDENT}{words.strip()}" if narrow else words
 
 
-def _show(key: str, value: dict[str, Any]) -> str | None:
+def _show(key: str, value: SnapshotDocument) -> str | None:
     """Return a field for people, or None for one that says nothing."""
-    item = value.get(key)
+    lists = {"tags": value["tags"], "head_of": value["head_of"], "tip_of": value["tip_of"]}
     if key == "parent_id":
-        return item or "none: it is the first"
+        return value["parent_id"] or "none: it is the first"
     if key == "created_at":
-        return f"{item} ({history_text.show_age(value)})"
-    if key in ("tags", "head_of", "tip_of"):
-        return ", ".join(terminal.show_text(str(word)) for word in value[key]) or None
+        return f"{value['created_at']} ({history_text.show_age(value)})"
+    if key in lists:
+        return ", ".join(terminal.show_text(str(word)) for word in lists[key]) or None
     if key == "payload":
         return history_text.show_content(value["payload"])
     if key == "changes":
-        return None if value["partial_paths"] else _changes(item)
+        return None if value["partial_paths"] else _changes(value.get("changes"))
     if key == "partial_paths":
-        paths = [path["path"] if isinstance(path, dict) else path for path in item or ()]
+        paths = [path["path"] if isinstance(path, dict) else path for path in value["partial_paths"] or ()]
         return ", ".join(terminal.show_text(path) for path in paths) or None
     if key == "degraded":
-        return units.plural(len(value["degraded"]), "thing") if item else "nothing was lost"
-    return terminal.show_text(str(item))
+        return units.plural(len(value["degraded"]), "thing") if value["degraded"] else "nothing was lost"
+    others: Mapping[str, object] = value
+    return terminal.show_text(str(others.get(key)))
 
 
-def _changes(changes: dict[str, Any] | None) -> str:
+def _changes(changes: Changes | None) -> str:
     if changes is None:
         return "not known; 'jvs diff' computes it"
-    parts = [f"{changes[key]} {key}" for key in ("added", "modified", "removed") if changes.get(key)]
+    counts = {
+        "added": changes.get("added"),
+        "modified": changes.get("modified"),
+        "removed": changes.get("removed"),
+    }
+    parts = [f"{count} {what}" for what, count in counts.items() if count]
     if not parts:
         return "nothing against its parent"
     return f"{', '.join(parts)}; {units.size(changes.get('bytes', 0))} of new content"
 
 
-def _losses(lost: list[dict[str, Any]], screen: Terminal) -> list[str]:
+def _losses(lost: list[Loss], screen: Terminal) -> list[str]:
     shown = lost[:_SHOWN_LOSSES]
     lines = [line for loss in shown for line in terminal.wrap(history_text.show_loss(loss), screen, "  ", "    ")]
     if len(lost) > len(shown):

@@ -17,9 +17,17 @@ from jvs.worktrees import registration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from jvs.fs.losses import Loss
+    from jvs.store.descriptor import Descriptor
+    from jvs.store.shapes import ForkIntent
     from jvs.store.store import Store
+
+    class Made(worktree.WorktreeConfig):
+        """A worktree that was made: its configuration, where it is, how it was made, and what could not be kept."""
+
+        path: str
+        engine: str
+        degraded: list[Loss]
 
 
 def choose(store: Store, words: list[str], at: str | None, name: str) -> tuple[str, str]:
@@ -59,12 +67,12 @@ def _head(store: Store, name: str) -> str:
     return head
 
 
-def create(store: Store, name: str, snapshot_id: str | None = None) -> dict[str, Any]:
+def create(store: Store, name: str, snapshot_id: str | None = None) -> Made:
     """Make a worktree, empty or from a snapshot, whose lock the caller holds. Durable: yes. Errors: as `fork`."""
     return _make(store, name, snapshot_id, "worktree_create", verify=False)
 
 
-def fork(store: Store, snapshot_id: str, name: str, *, verify: bool = False) -> dict[str, Any]:
+def fork(store: Store, snapshot_id: str, name: str, *, verify: bool = False) -> Made:
     """Make a worktree from a snapshot with the best engine; the caller holds the lock of its name.
 
     A payload that shows any sign of having been touched is read and checked first; `verify` does so always.
@@ -74,7 +82,7 @@ def fork(store: Store, snapshot_id: str, name: str, *, verify: bool = False) -> 
     return _make(store, name, snapshot_id, "worktree_fork", verify=verify)
 
 
-def _make(store: Store, name: str, snapshot_id: str | None, operation: str, *, verify: bool) -> dict[str, Any]:
+def _make(store: Store, name: str, snapshot_id: str | None, operation: str, *, verify: bool) -> Made:
     name = registration.check_free(store, name)
     record = lineage.load_visible(store, snapshot_id) if snapshot_id is not None else None
     if record is not None and (verify or not tamper_check.is_untouched(store, record)):
@@ -82,7 +90,7 @@ def _make(store: Store, name: str, snapshot_id: str | None, operation: str, *, v
     event = audit.event(operation, store.actor, target=snapshot_id, worktree=name)
     operation_id = clock.new_operation_id()
     config = worktree.new_config(name, snapshot_id, event["event_id"])
-    pending = registration.begin(store, operation, name, event, operation_id, snapshot_id=snapshot_id)
+    pending: ForkIntent = registration.begin(store, operation, name, event, operation_id, snapshot_id=snapshot_id)
     try:
         used, degraded = _stage(store, record, _staged(store, operation_id))
         _park_config(store, operation_id, config)
@@ -97,7 +105,7 @@ def _make(store: Store, name: str, snapshot_id: str | None, operation: str, *, v
     return {**config, "path": store.layout.worktree_dir(name), "engine": used, "degraded": degraded}
 
 
-def _stage(store: Store, record: dict[str, Any] | None, staged: str) -> tuple[str, list[dict[str, str]]]:
+def _stage(store: Store, record: Descriptor | None, staged: str) -> tuple[str, list[Loss]]:
     """Make the new worktree's files under a temporary name, durable."""
     requested, options = store.settings.get("default_engine"), store.settings.engine_options()
     forks = store.layout.forks
@@ -121,7 +129,7 @@ def _stage(store: Store, record: dict[str, Any] | None, staged: str) -> tuple[st
         return made.engine, made.degraded
 
 
-def _check_payload(record: dict[str, Any], payload: str) -> None:
+def _check_payload(record: Descriptor, payload: str) -> None:
     """Tell a snapshot that was tampered with from a copy that could not keep everything."""
     if node_store.hash_payload(payload, jobs=os.cpu_count() or 1).root_hash != record["payload_root_hash"]:
         snapshot_id = record["snapshot_id"]
@@ -136,7 +144,7 @@ def _staged(store: Store, operation_id: str) -> str:
     return os.path.join(store.layout.forks, f".jvs-tmp-{operation_id}")
 
 
-def _park_config(store: Store, operation_id: str, config: dict[str, Any]) -> None:
+def _park_config(store: Store, operation_id: str, config: worktree.WorktreeConfig) -> None:
     """Write a configuration where nobody reads it yet. Durable: yes."""
     home, parked = store.layout.undo_dir(operation_id), registration.parked(store, operation_id)
     os.mkdir(home, 0o700)
@@ -146,7 +154,7 @@ def _park_config(store: Store, operation_id: str, config: dict[str, Any]) -> Non
     durable.fsync_dir(store.layout.undo)
 
 
-def _publish_staged(store: Store, pending: dict[str, Any]) -> None:
+def _publish_staged(store: Store, pending: ForkIntent) -> None:
     """Give a staged worktree its name, then register it. Can be repeated. Durable: yes."""
     operation_id, name = pending["operation_id"], pending["worktree"]
     if os.path.lexists(_staged(store, operation_id)):
@@ -157,7 +165,7 @@ def _publish_staged(store: Store, pending: dict[str, Any]) -> None:
     durable.fsync_dir(store.layout.undo)  # or a crash brings the directory back when no intent names it any more
 
 
-def _is_published(store: Store, pending: dict[str, Any]) -> bool:
+def _is_published(store: Store, pending: ForkIntent) -> bool:
     """Answer whether a staged worktree has got its name: from then on it is completed, before it is undone."""
     operation_id, name = pending["operation_id"], pending["worktree"]
     if os.path.lexists(_staged(store, operation_id)):
@@ -168,7 +176,7 @@ def _is_published(store: Store, pending: dict[str, Any]) -> bool:
     return known and os.path.isdir(store.layout.worktree_dir(name))
 
 
-def _roll_back(store: Store, pending: dict[str, Any]) -> None:
+def _roll_back(store: Store, pending: ForkIntent) -> None:
     operation_id = pending["operation_id"]
     registry.remove_any(_staged(store, operation_id), store.settings.engine_options())
     durable.remove_tree(store.layout.undo_dir(operation_id))
@@ -177,7 +185,7 @@ def _roll_back(store: Store, pending: dict[str, Any]) -> None:
     intent.clear(store.layout, operation_id)
 
 
-def recover(store: Store, pending: dict[str, Any]) -> str:
+def recover(store: Store, pending: ForkIntent) -> str:
     """Complete or undo what a dead process left of making a worktree."""
     name = pending["worktree"]
     if not _is_published(store, pending):

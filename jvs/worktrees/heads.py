@@ -10,12 +10,11 @@ from jvs.store import audit, intent, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from jvs.store.shapes import HeadIntent
     from jvs.store.store import Store
 
 
-def set_head(store: Store, name: str, new: str, old: str | None) -> dict[str, Any]:
+def set_head(store: Store, name: str, new: str, old: str | None) -> worktree.WorktreeConfig:
     """Set head and latest of a worktree outside of a publication, and say so in the audit log.
 
     `old` is what the head must be: an id, `-` for none, None for anything. Durable: yes.
@@ -27,7 +26,7 @@ def set_head(store: Store, name: str, new: str, old: str | None) -> dict[str, An
     seq, _ = store.log().tail()
     operation_id = clock.new_operation_id()
     owner = intent.owner(locked=False)
-    pending = intent.new(
+    pending: HeadIntent = intent.new(
         "head_update", name, operation_id=operation_id, owner=owner, audit=event, audit_seq=seq, target=new
     )
     intent.write(store.layout, pending)
@@ -46,7 +45,7 @@ def set_head(store: Store, name: str, new: str, old: str | None) -> dict[str, An
     return config
 
 
-def recover(store: Store, pending: dict[str, Any]) -> str:
+def recover(store: Store, pending: HeadIntent) -> str:
     """Record a head that was moved outside of a publication, or forget the intent when it was not."""
     name, event = pending["worktree"], pending["audit"]
     moved = worktree.load(store.layout, name).get("event_id") == event["event_id"]

@@ -20,15 +20,27 @@ from jvs.worktrees import registration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, Literal, TypedDict
 
+    from jvs.restore.journal import Operation
+    from jvs.store.shapes import MoveIntent, RemoveIntent, RenameIntent, ReturnIntent
     from jvs.store.store import Store
+
+    class Removed(TypedDict):
+        """A worktree that was removed; `changes` counts the entries that no snapshot holds, null when unknown."""
+
+        name: str
+        changes: int | None
+        bytes: int
+        discarded: bool
+        operation_id: str | None
 
 
 # Renaming
 
 
-def rename(store: Store, old: str, new: str, *, undoes: dict[str, Any] | None = None) -> dict[str, Any]:
+def rename(store: Store, old: str, new: str, *, undoes: Operation | None = None) -> worktree.WorktreeConfig:
     """Rename a worktree whose lock the caller holds; files and directories keep their inodes.
 
     Durable: yes. Errors: E_USAGE for main, E_EXISTS, E_NAME_INVALID, E_NOT_FOUND, E_BUSY.
@@ -43,12 +55,11 @@ def rename(store: Store, old: str, new: str, *, undoes: dict[str, Any] | None = 
         pending, record = _journaled(
             store, "worktree_rename", old, event, undoes, config, details={"new_name": new}, what="rename"
         )
-        pending["new_name"] = new
         _guarded(store, pending, record)
     return worktree.load(store.layout, new)
 
 
-def _forward_rename(store: Store, pending: dict[str, Any]) -> None:
+def _forward_rename(store: Store, pending: RenameIntent) -> None:
     """Take the old name off the register, rename, register the new name. Can be repeated."""
     layout, old, new = store.layout, pending["worktree"], pending["new_name"]
     parked = registration.parked(store, pending["operation_id"])
@@ -58,7 +69,7 @@ def _forward_rename(store: Store, pending: dict[str, Any]) -> None:
         durable.publish(layout.worktree_dir(old), layout.worktree_dir(new))
     if os.path.lexists(parked):
         path = os.path.join(parked, "config.json")
-        config = records.load(path, worktree.FIELDS, JvsError)
+        config: worktree.WorktreeConfig = records.load(path, worktree.FIELDS, JvsError)
         records.save(path, {**config, "name": new, "event_id": pending["audit"]["event_id"]})
         durable.publish(parked, registration.config_dir(store, new))
     _rename_rows(store, old, new)
@@ -101,7 +112,7 @@ def count_changes(store: Store, name: str) -> tuple[int | None, int]:
         return None, 0
 
 
-def remove(store: Store, name: str, *, discard: bool = False, undoes: dict[str, Any] | None = None) -> dict[str, Any]:
+def remove(store: Store, name: str, *, discard: bool = False, undoes: Operation | None = None) -> Removed:
     """Remove a worktree whose lock the caller holds; the whole of it is kept in `undo/`, unless `discard`.
 
     Durable: yes. Returns `name`, `changes` (entries that no snapshot holds, or None), `bytes`, `operation_id`.
@@ -132,7 +143,7 @@ def remove(store: Store, name: str, *, discard: bool = False, undoes: dict[str, 
     }
 
 
-def _forward_remove(store: Store, pending: dict[str, Any]) -> None:
+def _forward_remove(store: Store, pending: RemoveIntent) -> None:
     """Take the worktree off the register, then move its directory to `undo/`. Can be repeated."""
     layout, name, operation_id = store.layout, pending["worktree"], pending["operation_id"]
     parked, kept = registration.parked(store, operation_id), os.path.join(layout.undo_dir(operation_id), "worktree")
@@ -147,12 +158,12 @@ def _forward_remove(store: Store, pending: dict[str, Any]) -> None:
     registration.end(store, pending)
 
 
-def give_back(store: Store, record: dict[str, Any]) -> dict[str, Any]:
+def give_back(store: Store, record: Operation) -> worktree.WorktreeConfig:
     """Put a removed worktree back where it was; the caller holds the lock of its name. Errors: E_EXISTS."""
     name = record["worktree"]
     registration.check_free(store, name)
     parked = os.path.join(registration.parked(store, record["operation_id"]), "config.json")
-    config = records.load(parked, worktree.FIELDS, JvsError)
+    config: worktree.WorktreeConfig = records.load(parked, worktree.FIELDS, JvsError)
     event = _event(store, "worktree_remove", name, record, {"back": True})
     pending, made = _journaled(
         store, "worktree_remove", name, event, record, config, details={"gone": False}, what="give_back"
@@ -161,7 +172,7 @@ def give_back(store: Store, record: dict[str, Any]) -> dict[str, Any]:
     return worktree.load(store.layout, name)
 
 
-def _forward_give_back(store: Store, pending: dict[str, Any]) -> None:
+def _forward_give_back(store: Store, pending: ReturnIntent) -> None:
     layout, name, source = store.layout, pending["worktree"], pending["undoes"]
     parked, kept = registration.parked(store, source), os.path.join(layout.undo_dir(source), "worktree")
     if os.path.lexists(kept) and not os.path.lexists(layout.worktree_dir(name)):
@@ -177,7 +188,11 @@ def _forward_give_back(store: Store, pending: dict[str, Any]) -> None:
 # What they have in common
 
 
-_FORWARD = {"rename": _forward_rename, "remove": _forward_remove, "give_back": _forward_give_back}
+_FORWARD: dict[str, Callable[[Store, Any], None]] = {
+    "rename": _forward_rename,
+    "remove": _forward_remove,
+    "give_back": _forward_give_back,
+}
 
 
 def _refuse_main(name: str, what: str) -> None:
@@ -188,9 +203,7 @@ def _refuse_main(name: str, what: str) -> None:
         )
 
 
-def _event(
-    store: Store, operation: str, name: str, undoes: dict[str, Any] | None, details: dict[str, Any]
-) -> dict[str, Any]:
+def _event(store: Store, operation: str, name: str, undoes: Operation | None, details: audit.Details) -> audit.Event:
     if undoes is not None:
         operation, details = "undo", {**details, "undoes": undoes["operation_id"], "what": operation}
     return audit.event(operation, store.actor, worktree=name, details=details)
@@ -198,23 +211,34 @@ def _event(
 
 def _journaled(
     store: Store,
-    kind: str,
+    kind: journal.Kind,
     name: str,
-    event: dict[str, Any],
-    undoes: dict[str, Any] | None,
-    config: dict[str, Any],
+    event: audit.Event,
+    undoes: Operation | None,
+    config: worktree.WorktreeConfig,
     *,
-    details: dict[str, Any],
-    what: str,
+    details: journal.Details,
+    what: Literal["rename", "remove", "give_back"],
     kept_bytes: int = 0,
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[MoveIntent, Operation]:
     """Write the intent and the journal of an operation that can be undone."""
     operation_id = clock.new_operation_id()
     details["asked_in"] = store.worktree_name()
-    new_name = details.get("new_name")
-    more = {"what": what, "new_name": new_name, "undoes": undoes["operation_id"] if undoes else None}
-    pending = registration.begin(store, kind, name, event, operation_id, **more)
-    heads = {key: config.get(f"{key}_snapshot_id") for key in ("head", "latest", "base")}
+    pending: MoveIntent = registration.begin(
+        store,
+        kind,
+        name,
+        event,
+        operation_id,
+        what=what,
+        new_name=details.get("new_name"),
+        undoes=undoes["operation_id"] if undoes else None,
+    )
+    heads: journal.Heads = {
+        "head": config["head_snapshot_id"],
+        "latest": config["latest_snapshot_id"],
+        "base": config["base_snapshot_id"],
+    }
     record = journal.new(
         kind, name, operation_id, seq=pending["audit_seq"], before=heads, after=heads, undoes=undoes, details=details
     )
@@ -228,7 +252,7 @@ def _journaled(
     return pending, record
 
 
-def _guarded(store: Store, pending: dict[str, Any], record: dict[str, Any]) -> None:
+def _guarded(store: Store, pending: MoveIntent, record: Operation) -> None:
     """Carry out an operation of renames; an error leaves the intent, and the next command goes on from there."""
     try:
         _FORWARD[pending["what"]](store, pending)
@@ -237,7 +261,7 @@ def _guarded(store: Store, pending: dict[str, Any], record: dict[str, Any]) -> N
         raise from_oserror(error, f"moving worktree '{record['worktree']}'") from error
 
 
-def _take_back(store: Store, pending: dict[str, Any]) -> None:
+def _take_back(store: Store, pending: MoveIntent) -> None:
     """Undo what the first steps of a refused rename or removal did; done steps are left to the next command."""
     layout, operation_id = store.layout, pending["operation_id"]
     if pending["what"] == "give_back":
@@ -256,14 +280,16 @@ def _take_back(store: Store, pending: dict[str, Any]) -> None:
     intent.clear(layout, operation_id)
 
 
-def recover(store: Store, pending: dict[str, Any]) -> str:
+def recover(store: Store, pending: MoveIntent) -> str:
     """Complete or undo what a dead process left of renaming or removing a worktree."""
     name, operation_id = pending["worktree"], pending["operation_id"]
     verb = {"rename": "rename", "remove": "removal", "give_back": "return"}[pending["what"]]
     try:
         journal.load(store.layout, operation_id)
     except FileNotFoundError:
-        if pending["audit"]["details"].get("discard") and not os.path.lexists(registration.config_dir(store, name)):
+        discarded = pending["audit"]["details"].get("discard")
+        left = os.path.lexists(registration.config_dir(store, name))
+        if pending["what"] == "remove" and discarded and not left:
             _forward_remove(store, pending)
             return f"completed the {verb} of worktree '{name}'"
         journal.discard(store, operation_id)

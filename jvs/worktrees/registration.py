@@ -17,8 +17,10 @@ from jvs.store.layout import MAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Unpack
 
+    from jvs.store.audit import Event
+    from jvs.store.shapes import ForkIntent, MoveIntent, Particulars
     from jvs.store.store import Store
 
 
@@ -37,13 +39,11 @@ def check_free(store: Store, name: str) -> str:
     return name
 
 
-def begin(
-    store: Store, operation: str, name: str, event: dict[str, Any], operation_id: str, **more: Any
-) -> dict[str, Any]:
+def begin(store: Store, operation: str, name: str, event: Event, operation_id: str, **more: Unpack[Particulars]) -> Any:
     """Write the intent of an operation and return it. Durable: yes."""
     seq, _ = store.log().tail()
     event["details"]["operation_id"] = operation_id
-    pending = intent.new(
+    pending: ForkIntent | MoveIntent = intent.new(
         operation,
         name,
         operation_id=operation_id,
@@ -66,7 +66,7 @@ def parked(store: Store, operation_id: str) -> str:
     return os.path.join(store.layout.undo_dir(operation_id), "config")
 
 
-def end(store: Store, pending: dict[str, Any]) -> None:
+def end(store: Store, pending: ForkIntent | MoveIntent) -> None:
     """Append the audit record, retire what was taken back, remove the intent. Can be repeated. Durable: yes."""
     store.log().append(pending["audit"], after_seq=pending["audit_seq"])
     undoes = pending.get("undoes")

@@ -20,14 +20,13 @@ from jvs.store import audit, changing, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from jvs.restore.journal import Operation
     from jvs.store.store import Store
 
 VERBS = {"restore": "restore", "worktree_rename": "rename", "worktree_remove": "removal"}
 
 
-def operations(store: Store, name: str) -> list[dict[str, Any]]:
+def operations(store: Store, name: str) -> list[Operation]:
     """Return the operations that concern a worktree and were not taken back, newest first."""
     existing = set(worktree.names(store.layout))
     return [
@@ -37,7 +36,7 @@ def operations(store: Store, name: str) -> list[dict[str, Any]]:
     ]
 
 
-def choose(store: Store, name: str, *, redo: bool = False, operation_id: str | None = None) -> dict[str, Any]:
+def choose(store: Store, name: str, *, redo: bool = False, operation_id: str | None = None) -> Operation:
     """Return the operation that an undo takes back.
 
     Without an id: the newest that stands; with `redo`: the newest undo, unless something new was done after it.
@@ -63,7 +62,7 @@ def choose(store: Store, name: str, *, redo: bool = False, operation_id: str | N
     )
 
 
-def _by_id(found: list[dict[str, Any]], operation_id: str, name: str) -> dict[str, Any]:
+def _by_id(found: list[Operation], operation_id: str, name: str) -> Operation:
     fitting = [
         r
         for r in found
@@ -80,7 +79,7 @@ def _by_id(found: list[dict[str, Any]], operation_id: str, name: str) -> dict[st
 
 def undo(
     store: Store, name: str, *, redo: bool = False, operation_id: str | None = None
-) -> tuple[dict[str, Any], restore.Done | None]:
+) -> tuple[Operation, restore.Done | None]:
     """Take back one operation; return its journal, and what was done when files were moved.
 
     Takes the locks itself, since the operation says which worktree it is about.
@@ -101,14 +100,14 @@ def undo(
     return chosen, done
 
 
-def _worktree_of(record: dict[str, Any]) -> str:
+def _worktree_of(record: Operation) -> str:
     """Return the worktree whose lock the undoing of an operation needs."""
     if record["kind"] == "worktree_rename":
         return record["details"]["new_name"]
     return record["worktree"]
 
 
-def _undo(store: Store, record: dict[str, Any]) -> restore.Done | None:
+def _undo(store: Store, record: Operation) -> restore.Done | None:
     from jvs.worktrees import move
 
     if record["kind"] == "worktree_rename":
@@ -123,14 +122,15 @@ def _undo(store: Store, record: dict[str, Any]) -> restore.Done | None:
     return undo_restore(store, record)
 
 
-def undo_restore(store: Store, record: dict[str, Any]) -> restore.Done:
+def undo_restore(store: Store, record: Operation) -> restore.Done:
     """Take back a restore, or an undo of one, in a worktree whose lock the caller holds."""
     name = record["worktree"]
     store.require_worktree(name)
     now = worktree.load(store.layout, name)
     steps = plan(store, record)
-    before = {"head": now["head_snapshot_id"], "latest": now["latest_snapshot_id"]}
-    after = dict(record["before"]) if record["before"] != record["after"] else before
+    before: journal.Heads = {"head": now["head_snapshot_id"], "latest": now["latest_snapshot_id"]}
+    details: journal.Details = {**steps.counts()}
+    after: journal.Heads = {**record["before"]} if record["before"] != record["after"] else before
     seq, _ = store.log().tail()
     made = journal.new(
         "restore",
@@ -141,7 +141,7 @@ def undo_restore(store: Store, record: dict[str, Any]) -> restore.Done:
         after=after,
         target=record["target"],
         undoes=record,
-        details=steps.counts(),
+        details=details,
     )
     event = audit.event(
         "undo",
@@ -155,7 +155,7 @@ def undo_restore(store: Store, record: dict[str, Any]) -> restore.Done:
     return done
 
 
-def plan(store: Store, record: dict[str, Any]) -> delta.Delta:
+def plan(store: Store, record: Operation) -> delta.Delta:
     """Turn the steps of an operation round: what it displaced comes back, what it brought is displaced.
 
     Looks at the worktree as it is now, so that whatever changed since is displaced and not overwritten.
@@ -226,7 +226,7 @@ def _rough(path: bytes, st: os.stat_result) -> tuple[bytes, int, int, int, bytes
     return path.rpartition(b"/")[2], kind, st.st_mode & 0o7777, size, bytes(32), None
 
 
-def describe(record: dict[str, Any]) -> str:
+def describe(record: Operation) -> str:
     """Return an operation as a phrase: `restore of 'main' to ID`, `undo of the removal of 'x'`."""
     name, kind = record["worktree"], record["kind"]
     if kind == "worktree_rename":

@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Set
 
+    from jvs.fs.losses import Loss
     from jvs.tree import scan
 
 
@@ -58,7 +59,7 @@ class BtrfsEngine(Engine):
 
             return copier.run(request, engine_name=engine.REFLINK, share=True)
         moment = self._snapshot(request, ioctl.RDONLY)
-        degraded: list[dict[str, str]] = []
+        degraded: list[Loss] = []
         tree = None
         if request.hash:
             tree = self._hash(request, moment)
@@ -132,7 +133,7 @@ class BtrfsEngine(Engine):
             found.touched.add(b"")
         return found.touched, found.gone
 
-    def _drop_unreadable(self, target: str, tree: scan.ScanResult) -> list[dict[str, str]]:
+    def _drop_unreadable(self, target: str, tree: scan.ScanResult) -> list[Loss]:
         """Take what could not be hashed out of the snapshot, so that it holds exactly what its hash says."""
         if not tree.unreadable:
             return []
