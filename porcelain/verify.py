@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jvs.errors import ErrorFacts
     from jvs.store.store import Store
 
-    class AuditFacts(TypedDict):
+    class LogFacts(TypedDict):
         """What reading the audit log found; `torn_bytes` are what a crash left after its last record."""
 
         records: int
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         healthy: bool
         snapshots: list[SnapshotReportDocument]
         problems: list[ErrorFacts]
-        audit: AuditFacts
+        audit: LogFacts
 
 
 RAISES = (*NAMING, PayloadHashMismatch, AuditChainBroken)

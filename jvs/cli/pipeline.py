@@ -12,13 +12,11 @@ from jvs.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
-    from jvs.publish.record import PublishRecord
 
-
-def record_step(args: argparse.Namespace, step: Callable[..., PublishRecord], **more: Any) -> cli.Result:
+def record_step(args: argparse.Namespace, step: Callable[..., Mapping[str, object]], **more: Any) -> cli.Result:
     """Do one step as a filter: read a publish record from stdin, do the step, hand the record on.
 
     Errors: E_USAGE for empty stdin (the step before failed) or anything that is not a record.
@@ -28,13 +26,13 @@ def record_step(args: argparse.Namespace, step: Callable[..., PublishRecord], **
     return record_result(step(store, record, **more))
 
 
-def read_record() -> PublishRecord:
-    """Return the publish record on stdin. Errors: E_USAGE."""
+def read_record() -> Any:
+    """Return the publish record on stdin; the step that takes it knows its shape. Errors: E_USAGE."""
     data = cli.read_stdin()
     if not data.strip():
         raise UsageError("stdin is empty: the step before failed", hint="look at what it said; nothing was done")
     try:
-        record: PublishRecord = canon.decode_object(data)
+        record = canon.decode_object(data)
     except canon.BadJSON as error:
         raise UsageError(
             f"stdin does not hold a publish record: {error}", hint="feed it from the step before"
@@ -47,6 +45,6 @@ def read_record() -> PublishRecord:
     return record
 
 
-def record_result(record: PublishRecord) -> cli.Result:
+def record_result(record: Mapping[str, object]) -> cli.Result:
     """Return a record for the next step in the pipeline."""
     return cli.Result(record, cli.json_bytes(record, indent=None) + b"\n")

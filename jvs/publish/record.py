@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jvs.store.descriptor import Changes, Descriptor
     from jvs.tree.builder import Counts
 
-    class Begun(TypedDict):
+    class Started(TypedDict):
         """What a publish record begins with."""
 
         version: int
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         partial_paths: list[canon.PathJSON] | None
         done: list[str]
 
-    class PublishRecord(Begun, total=False):
+    class PublishRecord(Started, total=False):
         """What the steps hand to each other: `LEARNED` says which step adds what; note and tags may come with it."""
 
         engine: str
