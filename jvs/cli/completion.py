@@ -6,6 +6,7 @@ Source: jvs-completion(1).
 from __future__ import annotations
 
 from jvs.cli import commands
+from jvs.store import hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _BY_METAVAR = {
     "B": TARGETS,
     "COMMAND": COMMANDS,
 }
+_WORDS = {"HOOK": hooks.NAMES}
 _EXISTING_WORKTREE = (
     "worktree path",
     "worktree rename",
@@ -72,7 +74,7 @@ def shape_of(name: str, parser: argparse.ArgumentParser) -> Shape:
     """Read a parser."""
     shape = Shape(name)
     for action in parser._actions:
-        choices = [str(choice) for choice in action.choices or ()]
+        choices = [str(choice) for choice in action.choices or _WORDS.get(str(action.metavar), ())]
         if action.option_strings:
             kind = None if action.nargs == 0 else _kind(name, action)
             shape.options.append(Option(list(action.option_strings), kind, choices, action.help or ""))

@@ -81,12 +81,11 @@ class Settings:
         Errors: E_USAGE for unknown keys, wrong types, and values outside the allowed ones, naming where they stand.
         """
         self = cls()
-        home = environment.get("HOME", "")
-        base = environment.get("XDG_CONFIG_HOME") or (os.path.join(home, ".config") if home else "")
+        base = _base(environment, "XDG_CONFIG_HOME", ".config")
         if base:
             self.user_file = os.path.join(base, "jvs", "config.toml")
             self.layers.append((self.user_file, read_file(self.user_file)))
-        state = environment.get("XDG_STATE_HOME") or (os.path.join(home, ".local", "state") if home else "")
+        state = _base(environment, "XDG_STATE_HOME", ".local/state")
         self.state_dir = os.path.join(state, "jvs") if state else None
         self.late.append(("environment", _from_environment(environment)))
         given = {}
@@ -133,6 +132,18 @@ class Settings:
             control=self.get("engine.juicefs.control"),
             search_path=self.search_path,
         )
+
+
+def _base(environment: Mapping[str, str], name: str, below_home: str) -> str:
+    """Return a directory of the user's own; empty when there is none.
+
+    A relative path counts as not set: what it names depends on where a command runs, and there may be a repository
+    that somebody else made. Source: XDG Base Directory Specification.
+    """
+    given, home = environment.get(name, ""), environment.get("HOME", "")
+    if given.startswith("/"):
+        return given
+    return os.path.join(home, below_home) if home.startswith("/") else ""
 
 
 def default_actor(environment: Mapping[str, str]) -> str:

@@ -31,6 +31,7 @@ class Store:
         self.worktree_here = worktree_here
         self._index: Index | None = None
         self._repo_id: str | None = None
+        self.hooks_remarked = False
 
     @classmethod
     def open(cls, start: str, settings: Settings) -> Store:

@@ -96,6 +96,7 @@ def dirty(store):
     hook.parent.mkdir()
     hook.write_text("#!/bin/sh\nexit 1\n")
     hook.chmod(0o755)
+    assert making.run("hooks", "allow").exit == 0
     return Case("snapshot", hint="do what it asks for")
 
 

@@ -78,6 +78,10 @@ gc unpin HEAD
 config set default_tags a b
 config set default_tags a b
 config unset default_tags
+hooks list
+hooks allow
+hooks allow nosuch
+hooks deny
 fork
 restore basline
 restore HEAD --force-tampered ''
