@@ -45,6 +45,8 @@ class Copier(scan.Worker):
         self.losses = Losses()
         self.stale = False
         """Whether a file changed in a way that makes the tree of this walk untrue; it is to be hashed again then."""
+        self.stamps_hold = True
+        """Whether a change of a file always shows in its stat; else what was hashed is what was written."""
         self._hash = request.hash
         self._target = Target(request, self.losses)
         self._failed = self._target.failed
@@ -268,7 +270,7 @@ class Copier(scan.Worker):
             after = os.fstat(source)
             if not copyfile.unchanged(before, after):  # written before the blocks were shared, or behind that
                 return after, None, os.fstat(target).st_size
-            if self._hash and racy.is_settled(before, self._started_ns):
+            if self._hash and self.stamps_hold and racy.is_settled(before, self._started_ns):
                 os.lseek(source, 0, os.SEEK_SET)
                 both = os.dup(source), os.dup(target)
                 if before.st_size >= scan.BIG_BYTES and self.jobs > 1:
@@ -383,8 +385,9 @@ def run(request: Request, *, engine_name: str, share: bool) -> Cloned:
     with_inode, btrfs = traits.scan_flags(request.source)
     moment = clock.now_ns()
     traits.commit_writes(request.source)
-    lasting = racy.writeback(request.source, moment) if request.hash else moment
+    lasting = racy.writeback(request.source, moment, juicefs=not with_inode) if request.hash else moment
     copier = Copier(request, share=share)
+    copier.stamps_hold = lasting != racy.NEVER_NS
     scanner = scan.Scanner(
         copier,
         rows=request.rows if request.hash else None,

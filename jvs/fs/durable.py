@@ -308,6 +308,11 @@ class Barrier:
         self._type: int | None = None
 
     @property
+    def fd(self) -> int:
+        """The open directory that it was made for."""
+        return self._fd
+
+    @property
     def whole_filesystem(self) -> bool:
         """Whether one syncfs(2) flushes everything here."""
         return not self._each and self.filesystem_type in _SYNCFS_FLUSHES

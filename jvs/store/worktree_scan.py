@@ -57,7 +57,10 @@ def walk_now(store: Store, name: str) -> scan.ScanResult:
     if found.taken < MUCH_READ or not store.settings.use_index:
         return found
     moment = clock.now_ns()
-    moment = racy.writeback(directory, moment)  # stores into mapped files move no stamp while their page is dirty
+    # Stores into mapped files move no stamp while their page is dirty.
+    moment = racy.writeback(directory, moment, juicefs=not traits.scan_flags(directory)[0])
+    if moment == racy.NEVER_NS:
+        return found
     found = _walk(store, name, directory, moment_ns=moment)
     index, key = store.index(), store.tree_key(name)
     base, fresh = (index.base_id(key), found.digest), index.seen_checks(key) is None

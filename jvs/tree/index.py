@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-_VERSION = 4
+_VERSION = 5
 _NODE = "SELECT data FROM node WHERE digest=?"
 _TOTAL = "SELECT counts, chk FROM total WHERE node=?"
 _ROOM = 256 << 10

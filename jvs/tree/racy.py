@@ -7,7 +7,7 @@ Source: jvs-format(5), Index; jvs-engines(7), Speed.
 
 from __future__ import annotations
 
-from jvs.fs import durable, listing
+from jvs.fs import ctime, durable, listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,17 +38,15 @@ def is_settled(st: os.stat_result, moment_ns: int) -> bool:
     return max(st.st_ctime_ns, st.st_mtime_ns) < moment_ns - RACY_NS
 
 
-def writeback(directory: str, moment_ns: int) -> int:
+def writeback(directory: str, moment_ns: int, *, juicefs: bool) -> int:
     """Write back the dirty pages of a worktree's filesystem, so that later stores into mapped files show in ctime.
 
     A store into a page that is already dirty changes no time stamp. Returns the moment before which stamps may be
-    kept: the one that was given, or one that no stamp is older than, on tmpfs, whose pages are never written back.
-    On FUSE syncfs flushes nothing, and this does nothing: there the clone itself commits what it copies.
+    kept: the one that was given, or, on filesystems where a change may show in no ctime, one that no stamp is older
+    than, so that files are read every time. On JuiceFS syncfs flushes nothing, and this does nothing: there the clone
+    itself commits what it copies.
     """
+    if juicefs:
+        return moment_ns
     with durable.Barrier(directory) as barrier:
-        kind = barrier.filesystem_type
-        if kind == durable.TMPFS:
-            return NEVER_NS
-        if kind != durable.FUSE:
-            barrier.flush()
-    return moment_ns
+        return moment_ns if ctime.is_moved(barrier) else NEVER_NS

@@ -191,7 +191,7 @@ def test_a_tree_of_many_processes_is_swept_by_a_command(store: Store, monkeypatc
     (main / "d7/f3").write_text("changed")
     shutil.rmtree(main / "d9")
     code = (
-        "import sys; from jvs import sweep; sweep.LEAST_ENTRIES = 1; sweep.Sweeper.processes = 3\n"
+        "import sys; from jvs.tree import parallel; parallel.LEAST_ENTRIES = 1; parallel.Sweeper.processes = 3\n"
         "from jvs.cli.run import main; sys.exit(main(['-C', sys.argv[1], 'status', '--porcelain']))"
     )
     done = subprocess.run([sys.executable, "-c", code, store.root], capture_output=True, text=True, check=True)

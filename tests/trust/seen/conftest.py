@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -14,15 +13,7 @@ for directory in (HERE, HERE.parent / "kept"):
         sys.path.append(str(directory))  # importlib mode puts nothing there
 
 from lab import Lab  # noqa: E402
-
-
-def filled(lab: Lab) -> Lab:
-    """Put files, a hard-link group and a symlink into a worktree, and take a snapshot with the tag `first`."""
-    lab.write({"a": "one", "b": "two", "d/x": "x", "d/e/y": "y"})
-    os.link(lab.main / "a", lab.main / "d/linked")
-    os.symlink("a", lab.main / "link")
-    lab.take("first", "-t", "first")
-    return lab
+from sample import filled  # noqa: E402
 
 
 @pytest.fixture
