@@ -18,8 +18,16 @@ from jvs.fs import durable, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypedDict
+
     from jvs.store.audit_check import ChainReport
     from jvs.store.store import Store
+
+    class Anchor(TypedDict):
+        """The furthest record that a user has seen."""
+
+        hash: str
+        seq: int
 
 
 def _path(store: Store) -> str | None:
@@ -38,14 +46,15 @@ def remember(store: Store, seq: int, record_hash: str) -> None:
         if known is not None and known[0] >= seq:
             return
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        durable.replace_file(path, canon.encode({"hash": record_hash, "seq": seq}) + b"\n", sync=False)
+        seen: Anchor = {"hash": record_hash, "seq": seq}
+        durable.replace_file(path, canon.encode(seen) + b"\n", sync=False)
     except OSError:  # a full disk or a home that is read-only must not fail what already succeeded
         return
 
 
 def _load(path: str) -> tuple[int, str] | None:
     try:
-        value = canon.decode_object(paths.read_file(path, 4096))
+        value: Anchor = canon.decode_object(paths.read_file(path, 4096))
         return int(value["seq"]), str(value["hash"])
     except (OSError, canon.BadJSON, KeyError, ValueError, TypeError):
         return None
