@@ -35,7 +35,7 @@ _BY_METAVAR = {
     "B": TARGETS,
     "COMMAND": COMMANDS,
 }
-_WORDS = {"HOOK": hooks.NAMES}
+_WORDS: dict[str, tuple[str, ...]] = {"HOOK": hooks.NAMES}
 _EXISTING_WORKTREE = (
     "worktree path",
     "worktree rename",
