@@ -14,7 +14,18 @@ from jvs.errors import OPENING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import TypedDict
+
+    class HookItem(TypedDict):
+        """One hook, as `--json` prints it; a hook that always runs, or never may, has no SHA-256."""
+
+        hook: str
+        origin: str
+        state: str
+        why: str
+        sha256: str | None
+        path: str
+
 
 RAISES = OPENING
 SEE_ALSO = ("jvs-hooks-allow(1)", "jvs-hooks-deny(1)", "jvs-config(5)", "jvs-threats(7)")
@@ -30,7 +41,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Read the hooks and the permissions."""
     from jvs.store import hooks
 
-    found = [
+    found: list[HookItem] = [
         {
             "hook": hook.name,
             "origin": hook.origin,
@@ -44,7 +55,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     return cli.Result({"hooks": found, "count": len(found)}, lambda _: _text(found), items=found)
 
 
-def _text(found: list[dict[str, Any]]) -> str:
+def _text(found: list[HookItem]) -> str:
     from jvs.ui.terminal import show_text
 
     if not found:

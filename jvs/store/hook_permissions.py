@@ -18,9 +18,14 @@ from jvs.fs import durable, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from jvs.store.store import Store
+
+    class PermissionKey(canon.PathJSON):
+        """Which hook of which repository, at which place, a permission is for; with `sha256` it is the permission."""
+
+        hook: str
+        repo_id: str
+
 
 _LONGEST = 1 << 16
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -43,7 +48,7 @@ def allowed_digest(store: Store, hook: str) -> str | None:
         os.close(directory_fd)
 
 
-def _read(directory_fd: int, name: str, key: dict[str, Any]) -> str | None:
+def _read(directory_fd: int, name: str, key: PermissionKey) -> str | None:
     try:
         fd = paths.open_file(name, directory_fd)
     except OSError:
@@ -102,7 +107,7 @@ def _directory(store: Store) -> str | None:
     return os.path.join(state, "allowed-hooks") if state is not None else None
 
 
-def _key(store: Store, hook: str) -> dict[str, Any]:
+def _key(store: Store, hook: str) -> PermissionKey:
     place = canon.path_json(os.fsencode(os.path.realpath(store.root)))
     return {"hook": hook, "repo_id": store.repo_id, **place}
 
