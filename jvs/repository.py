@@ -97,7 +97,7 @@ class Repository:
 
     def path(self, worktree: str | None = None) -> str:
         """Return where the files of a worktree are. Errors: E_NOT_FOUND, E_NAME_INVALID."""
-        return self._store.require_worktree(self._store.worktree_name(worktree))
+        return str(self._store.require_worktree(self._store.worktree_name(worktree)))
 
     def worktrees(self) -> list[str]:
         """Return the names of all worktrees, main first."""

@@ -35,7 +35,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     from jvs import clock, progress
     from jvs.engine.base import check_target
-    from jvs.fs import durable
+    from jvs.fs import removal, rooted
     from jvs.restore import run as restore
     from jvs.restore.plan import Plan, Target
     from jvs.ui.terminal import show_path
@@ -43,12 +43,12 @@ def work(args: argparse.Namespace) -> cli.Result:
     for path in (args.source, args.target):
         if not os.path.isdir(path):
             raise UsageError(f"'{path}' is not a directory", hint="name two directories: SOURCE and TARGET")
-    target = os.path.realpath(args.target)
-    keep = args.keep or os.path.join(os.path.dirname(target), f".jvs-kept-{clock.new_operation_id()}")
+    target = rooted.at(os.path.realpath(args.target))
+    keep = rooted.at(args.keep) if args.keep else target.parent / f".jvs-kept-{clock.new_operation_id()}"
     check_target(keep)
-    made, size, degraded = restore.apply_directory(os.path.realpath(args.source), target, keep)
+    made, size, degraded = restore.apply_directory(rooted.at(os.path.realpath(args.source)), target, keep)
     if args.keep is None:
-        durable.remove_tree(keep)
+        removal.remove_tree(keep)
         if size:
             progress.remark(f"discarded {size} bytes")
     changes = Plan(Target("", (0, None, b""), None), made, "").changes()

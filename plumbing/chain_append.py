@@ -41,7 +41,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     if args.log is None or args.operation is None:
         raise UsageError("name a log and an operation, or use --record", hint="jvs-chain-append --log FILE OPERATION")
     from jvs import canon
-    from jvs.fs import durable
+    from jvs.fs import durable, paths, rooted
     from jvs.store import audit, records
 
     if not records.is_hash(args.first_hash):
@@ -51,9 +51,9 @@ def work(args: argparse.Namespace) -> cli.Result:
     except (canon.BadJSON, UnicodeEncodeError) as error:
         raise UsageError(f"--details: {error}", hint="give a JSON object without floats") from error
     settings = cli.settings_of(args)
-    path = os.path.abspath(args.log)
-    log = audit.Log(path, first_hash=args.first_hash, lock=path + ".lock", wait=settings.wait)
-    if not os.path.lexists(path):
+    path = rooted.at(os.path.abspath(args.log))
+    log = audit.Log(path, first_hash=args.first_hash, lock=path.plus(".lock"), wait=settings.wait)
+    if not paths.exists(path):
         try:
             durable.create_file(path, b"", mode=0o666)
         except FileExistsError:  # somebody else began it just now

@@ -32,10 +32,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Check one chain."""
+    from jvs.fs import rooted
     from jvs.store import audit_check
 
     if args.file is not None:
-        report = audit_check.check(os.path.abspath(args.file), args.first_hash)
+        report = audit_check.check(rooted.at(os.path.abspath(args.file)), args.first_hash)
         problems = report.problems
     else:
         from jvs.check import verify

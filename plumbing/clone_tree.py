@@ -44,21 +44,21 @@ def work(args: argparse.Namespace) -> cli.Result:
     from jvs import clock
     from jvs.engine import base as engine
     from jvs.engine import registry
-    from jvs.fs import durable
+    from jvs.fs import durable, rooted
 
     if os.path.lexists(args.target):
         raise Exists(f"'{args.target}' is already there", hint="remove it, or clone to another name")
     settings = cli.settings_of(args)
-    target = os.path.abspath(args.target)
-    parent = os.path.dirname(target)
-    request = engine.Request(args.source, f"{target}.{clock.random_hex(8)}.tmp")
+    source, target = rooted.at(args.source), rooted.at(os.path.abspath(args.target))
+    request = engine.Request(source, target.plus(f".{clock.random_hex(8)}.tmp"))
     request.allow_unreadable = args.allow_unreadable
-    chosen = registry.pick_for_fork(settings.get("default_engine"), args.source, parent, settings.engine_options())
+    wanted, options = settings.get("default_engine"), settings.engine_options()
+    chosen = registry.pick_for_fork(wanted, source, target.parent, options)
     try:
         cloned = chosen.fork(request)
         durable.publish(request.target, target)
     except BaseException:
-        registry.remove_any(request.target, settings.engine_options())
+        registry.remove_any(request.target, options)
         raise
     value = {"engine": cloned.engine, "degraded": cloned.degraded}
     lines = [cloned.engine, *(f"{lost['path']}\t{lost['what']}\t{lost['why']}" for lost in cloned.degraded)]

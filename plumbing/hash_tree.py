@@ -39,8 +39,9 @@ def work(args: argparse.Namespace) -> cli.Result:
     if args.dir is None:
         raise UsageError("name a directory, or use --record", hint="jvs-hash-tree DIR")
     from jvs.check import verify
+    from jvs.fs import rooted
 
-    found = verify.hash_directory(args.dir, jobs=args.jobs)
+    found = verify.hash_directory(rooted.at(args.dir), jobs=args.jobs)
     value = {"root_hash": found.root_hash, "payload": found.payload()}
     return cli.Result(value, found.root_hash + "\n")
 

@@ -32,17 +32,19 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Ask every engine."""
     from jvs.engine import registry
+    from jvs.fs import rooted
 
     if args.dir is None:
         store = cli.open_store(args)
         settings, source = store.settings, store.require_worktree(store.worktree_name())
         target = store.layout.snapshots
     else:
-        settings, source = cli.settings_of(args), os.path.realpath(args.dir)
-        target = os.path.realpath(args.store) if args.store else source
+        settings = cli.settings_of(args)
+        source, target = (os.path.realpath(path) for path in (args.dir, args.store or args.dir))
         for path in (source, target):
             if not os.path.isdir(path):
                 raise NotFound(f"'{path}' is not a directory", hint="name a directory that is there")
+        source, target = rooted.at(source), rooted.at(target)
     found = registry.probe_all(source, target, settings.engine_options())
     value = [{"engine": p.engine, "works": p.works, "cost": p.cost, "why": p.why, "note": p.note} for p in found]
     text = "".join(f"{p.engine}\t{'yes' if p.works else 'no'}\t{p.cost}\t{p.why}\n" for p in found)

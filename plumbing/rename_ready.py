@@ -36,18 +36,18 @@ def work(args: argparse.Namespace) -> cli.Result:
         return pipeline.record_step(args, steps.rename_ready)
     if args.source is None or args.target is None:
         raise UsageError("name both names, or use --record", hint="jvs-rename-ready TMP FINAL")
-    source, target = os.path.abspath(args.source), os.path.abspath(args.target)
-    value = {"from": source, "to": target}
-    if not os.path.lexists(source):
-        if os.path.lexists(target):
+    from jvs.fs import durable, paths, rooted
+
+    value = {"from": os.path.abspath(args.source), "to": os.path.abspath(args.target)}
+    source, target = rooted.at(value["from"]), rooted.at(value["to"])
+    if not paths.exists(source):
+        if paths.exists(target):
             return cli.Result(value)
         raise NotFound(f"'{args.source}' is not there", hint="name what is to be published")
-    if os.path.lexists(target):
+    if paths.exists(target):
         raise Exists(f"'{args.target}' is already there", hint="move it away first: nothing is replaced")
-    from jvs.fs import durable
-
-    with durable.Barrier(os.path.dirname(source)) as barrier:
-        is_dir = os.path.isdir(source) and not os.path.islink(source)
+    with durable.Barrier(source.parent) as barrier:
+        is_dir = paths.is_dir(source)
         barrier.sync_trees([source] if is_dir else [], [] if is_dir else [source])
     durable.publish(source, target)
     return cli.Result(value)

@@ -35,12 +35,12 @@ def work(args: argparse.Namespace) -> cli.Result:
         return pipeline.record_step(args, steps.sync_tree)
     if args.dir is None:
         raise UsageError("name a directory, or use --record", hint="jvs-sync-tree DIR")
-    from jvs.fs import durable
+    from jvs.fs import durable, rooted
 
-    directory = os.path.abspath(args.dir)
+    directory = rooted.at(os.path.abspath(args.dir))
     with durable.Barrier(directory) as barrier:
         barrier.sync_trees([directory], [])
-    return cli.Result({"synced": directory, "one_barrier": barrier.whole_filesystem})
+    return cli.Result({"synced": str(directory), "one_barrier": barrier.whole_filesystem})
 
 
 def main(argv: list[str] | None = None) -> int:

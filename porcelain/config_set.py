@@ -45,7 +45,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         changed = settings_file.change_user(path, args.key, value)
     else:
         store = cli.open_store(args)
-        path = store.layout.config
+        path = str(store.layout.config)
         settings.check_place(args.key, path)
         changed = settings_file.change_repository(store, args.key, value)
     shown = terminal.show_json(value)

@@ -36,7 +36,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         changed = settings_file.change_user(path, args.key, None)
     else:
         store = cli.open_store(args)
-        path = store.layout.config
+        path = str(store.layout.config)
         changed = settings_file.change_repository(store, args.key, None)
     text = f"Unset {args.key}\n" if changed else f"No change: {args.key} is not set in '{path}'\n"
     return cli.Result({"key": args.key, "file": path, "changed": changed}, text)

@@ -50,7 +50,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     value: SnapshotDocument = {
         **record,
         "short_id": refs.short_id(store.layout, target),
-        "path": store.layout.payload(target),
+        "path": str(store.layout.payload(target)),
         **marks.describe(target),
     }
     return cli.Result(value, lambda screen: show_text.page(value, screen), pager=True)

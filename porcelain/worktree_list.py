@@ -54,8 +54,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _item(store: Store, name: str) -> WorktreeItem:
-    import os
-
+    from jvs.fs import paths
     from jvs.store import worktree
 
     config = worktree.load(store.layout, name)
@@ -63,13 +62,13 @@ def _item(store: Store, name: str) -> WorktreeItem:
     path = store.layout.worktree_dir(name)
     return {
         "name": name,
-        "path": path,
+        "path": str(path),
         "created_at": config["created_at"],
         "base_snapshot_id": config["base_snapshot_id"],
         "head_snapshot_id": head,
         "latest_snapshot_id": latest,
         "detached": head != latest,
-        "missing": not os.path.isdir(path),
+        "missing": not paths.is_dir(path),
         "here": name == store.worktree_here,
     }
 

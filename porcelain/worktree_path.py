@@ -29,7 +29,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     store = cli.open_store(args)
     name = names.check_worktree_name(store.worktree_name(args.name))
-    path = store.require_worktree(name)
+    path = str(store.require_worktree(name))
     return cli.Result({"name": name, "path": path}, os.fsencode(path) + b"\n")
 
 

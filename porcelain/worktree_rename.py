@@ -36,7 +36,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     with changing.worktree(store, old):
         move.rename(store, old, new)
     journal.prune(store, new)
-    value = {"old": old, "new": new, "path": store.layout.worktree_dir(new)}
+    value = {"old": old, "new": new, "path": str(store.layout.worktree_dir(new))}
     return cli.Result(value, f"Renamed worktree '{old}' to '{new}'\n")
 
 

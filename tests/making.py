@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from jvs.cli import commands
 from jvs.cli import run as cli
 from jvs.engine.options import EngineOptions
+from jvs.fs import rooted
 from jvs.publish import run as publishing
 from jvs.store import changing, init
 from jvs.store.settings import Settings
@@ -37,6 +38,11 @@ class Known(rows.Known):
 
     def total(self, node: bytes) -> rows.Total | None:
         return self.totals.get(node)
+
+
+def at(path: Any) -> Any:
+    """Return the place of a path, for what works on places only; places, names and descriptors stay as they are."""
+    return rooted.at(os.fspath(path)) if isinstance(path, str | Path) else path
 
 
 def remove(path: Path) -> None:

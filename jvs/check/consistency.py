@@ -12,6 +12,7 @@ from jvs.check import verify
 from jvs.check.findings import ADVANCE_HEAD, AUDIT_REPAIR, CLEAN_TMP, ERROR, WARNING, Finding, guarded, pending
 from jvs.check.structure import kind_of, lock_is_free
 from jvs.errors import IOFailure, JvsError, LineageBroken, NotFound, PartialSnapshot
+from jvs.fs import listing, paths
 from jvs.gc import pins, retention, roots, tombstone
 from jvs.gc import plan as gc_plan
 from jvs.store import descriptor, intent, layout, lineage, worktree
@@ -38,19 +39,19 @@ def find_in_collection(store: Store) -> list[Finding]:
         stones = {}
         found.append(Finding(error))
     for snapshot_id, stone in stones.items():
-        path = os.path.join(here.tombstones, snapshot_id + ".json")
+        path = here.tombstone(snapshot_id)
         if stone["gc_state"] != "committed" and snapshot_id not in collecting and lock_is_free(store, "gc"):
             found.append(
                 pending(f"the collection of '{snapshot_id}' was not finished", path, CLEAN_TMP, stone["reason"])
             )
-        if stone["gc_state"] == "committed" and os.path.lexists(here.descriptor(snapshot_id)):
+        if stone["gc_state"] == "committed" and paths.exists(here.descriptor(snapshot_id)):
             problem = f"snapshot '{snapshot_id}' was collected, and is there again"
             found.append(
                 Finding(LineageBroken(problem, hint="somebody put it back: remove it, or its tombstone"), path=path)
             )
-    for name in sorted(os.listdir(here.tombstones)):
+    for name in listing.names(here.tombstones):
         if name.endswith(".json.tmp") and not collecting and lock_is_free(store, "gc"):
-            path = os.path.join(here.tombstones, name)
+            path = here.tombstones / name
             found.append(pending(f"'gc/tombstones/{name}' was left by a crash", path, CLEAN_TMP))
     found += guarded(_find_in_pins, store)
     try:
@@ -67,7 +68,7 @@ def _find_in_pins(store: Store) -> list[Finding]:
         if pin["snapshot_id"] not in published:
             problem = f"snapshot '{pin['snapshot_id']}' is pinned, and is not there"
             error = NotFound(problem, hint=f"'jvs gc unpin {pin['snapshot_id']}' if it is not coming back")
-            found.append(Finding(error, severity=WARNING, path=pins.path_of(store.layout, pin["snapshot_id"])))
+            found.append(Finding(error, severity=WARNING, path=store.layout.pin(pin["snapshot_id"])))
     return found
 
 
@@ -75,15 +76,15 @@ def find_in_worktrees(store: Store) -> list[Finding]:
     """Check every worktree: configuration, directory, head and latest; and directories that belong to none."""
     here, found = store.layout, []
     in_flight = {text for record in intent.load_all(here) for text in roots.texts_in(record)}
-    registered = sorted(os.listdir(here.worktrees))
+    registered = listing.names(here.worktrees)
     for name in registered:
         if name not in in_flight:
             found += guarded(_check_worktree, store, name)
     if layout.MAIN not in registered:
         found += guarded(_check_worktree, store, layout.MAIN)
-    for name in sorted(os.listdir(here.forks)) if kind_of(here.forks) == "directory" else ():
+    for name in listing.names(here.forks) if kind_of(here.forks) == "directory" else ():
         if name not in registered and name not in in_flight and not _belongs_to_operation(name, in_flight):
-            path = os.path.join(here.forks, name)
+            path = here.forks / name
             hint = "move it away, or take its files over with 'jvs worktree create' and cp"
             shown = os.fsencode(name).decode("utf-8", "backslashreplace")
             error = LineageBroken(f"'worktrees/{shown}' is not a worktree of this repository", hint=hint)
@@ -96,7 +97,7 @@ def _belongs_to_operation(name: str, in_flight: set[str]) -> bool:
 
 
 def _check_worktree(store: Store, name: str) -> list[Finding]:
-    path = os.path.join(store.layout.worktrees, name)
+    path = store.layout.worktrees / name
     try:
         names.check_worktree_name(name)
         config = worktree.load(store.layout, name)
@@ -105,15 +106,15 @@ def _check_worktree(store: Store, name: str) -> list[Finding]:
             shown = os.fsencode(name).decode("utf-8", "backslashreplace")
             hint = "move it out of the repository if nothing needs it"
             return [Finding(LineageBroken(f"'.jvs/worktrees/{shown}' is not a worktree", hint=hint), path=path)]
-        return [Finding(error, path=os.path.join(path, "config.json"))]
+        return [Finding(error, path=path / "config.json")]
     found = []
     try:
         directory = store.require_worktree(name)
-        if not os.access(directory, os.R_OK | os.X_OK):
+        if not paths.may(directory, os.R_OK | os.X_OK):
             raise IOFailure(f"worktree '{name}' cannot be read", hint=f"check the permissions of '{directory}'")
     except JvsError as error:
         found.append(Finding(error, path=store.layout.worktree_dir(name)))
-    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+    if not paths.may(path, os.R_OK | os.W_OK | os.X_OK):
         denied = IOFailure(f"'{path}' cannot be read and written", hint="check its permissions")
         found.append(Finding(denied, path=path))
     pending_now = intent.pending_snapshots(store.layout)
@@ -126,7 +127,7 @@ def _check_worktree(store: Store, name: str) -> list[Finding]:
         except NotFound as missing:
             problem = f"the {field.split('_')[0]} of '{name}' is '{snapshot_id}', which is not there"
             hint = "restore descriptor and payload from a copy of the repository"
-            found.append(Finding(LineageBroken(problem, hint=hint), path=os.path.join(path, "config.json")))
+            found.append(Finding(LineageBroken(problem, hint=hint), path=path / "config.json"))
             del missing
         except JvsError as error:
             found.append(Finding(error))
@@ -140,12 +141,12 @@ def find_in_snapshots(store: Store, *, payload: bool, jobs: int = 0) -> list[Fin
         report = verify.check_snapshot(store, snapshot_id, payload=payload, jobs=jobs)
         error = report.error
         if isinstance(error, NotFound):
-            if not any(os.path.lexists(path) for path in (here.payload(snapshot_id), here.ready(snapshot_id))):
+            if not any(paths.exists(path) for path in (here.payload(snapshot_id), here.ready(snapshot_id))):
                 continue  # collected, or rolled back, since we listed
             problem = f"snapshot '{snapshot_id}' has files or a marker, and no descriptor"
             hint = "restore 'descriptors/' from a copy of the repository; nothing is deleted that may be a snapshot"
             error = PartialSnapshot(problem, hint=hint)
-        elif error is None and not os.access(here.payload(snapshot_id), os.R_OK | os.X_OK):
+        elif error is None and not paths.may(here.payload(snapshot_id), os.R_OK | os.X_OK):
             problem = f"the files of snapshot '{snapshot_id}' cannot be read"
             error = IOFailure(problem, hint=f"check the permissions of '{here.payload(snapshot_id)}'")
         if error is not None:
@@ -160,7 +161,7 @@ def find_in_log(store: Store) -> tuple[list[Finding], ChainReport]:
     found = [Finding(problem, path=path) for problem in problems]
     if chain.torn:
         found.append(pending(f"the log ends in a torn line of {chain.torn} bytes, left by a crash", path, AUDIT_REPAIR))
-    if os.path.lexists(path) and not os.access(path, os.W_OK):
+    if paths.exists(path) and not paths.may(path, os.W_OK):
         error = IOFailure(f"'{path}' cannot be written", hint="check its permissions: every change is recorded in it")
         found.append(Finding(error, path=path))
     if not problems:

@@ -5,13 +5,11 @@ Source: jvs-doctor(1), jvs-protocol(7), Recovery.
 
 from __future__ import annotations
 
-import os
-
 from jvs import canon, names
 from jvs.check.findings import CLEAN_INTENTS, CLEAN_TMP, ERROR, WARNING, Finding, pending
 from jvs.check.structure import kind_of, lock_is_free
 from jvs.errors import Busy, JvsError, PartialSnapshot
-from jvs.fs import locks
+from jvs.fs import listing, locks, paths
 from jvs.gc import run as gc
 from jvs.restore import journal
 from jvs.store import intent, layout, worktree
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+    from jvs.fs.rooted import Below
     from jvs.store.shapes import Intent
     from jvs.store.store import Store
 
@@ -42,8 +41,8 @@ def is_live(store: Store, record: Intent) -> bool:
 def find_in_intents(store: Store) -> list[Finding]:
     """Report dead operations, which the next command settles, and records of operations that cannot be read."""
     here, found = store.layout, []
-    for name in sorted(os.listdir(here.intents)):
-        path = os.path.join(here.intents, name)
+    for name in listing.names(here.intents):
+        path = here.intents / name
         if name.endswith(".json.tmp") and names.is_operation_id(name[:-9]):
             if _is_left(path, lambda: lock_is_free(store, "intents")):
                 found.append(pending(f"'intents/{name}' was left by a crash", path, CLEAN_INTENTS))
@@ -66,24 +65,24 @@ def find_in_intents(store: Store) -> list[Finding]:
     return found
 
 
-def _is_left(path: str, nobody_is_at_work: Callable[[], bool]) -> bool:
+def _is_left(path: Below, nobody_is_at_work: Callable[[], bool]) -> bool:
     """Answer whether a temporary name has no owner: nobody is at work, and it is still there after asking that."""
-    return nobody_is_at_work() and os.path.lexists(path)
+    return nobody_is_at_work() and paths.exists(path)
 
 
-def temporaries(here: layout.Layout) -> Iterator[tuple[str, str]]:
+def temporaries(here: layout.Layout) -> Iterator[tuple[Below, str]]:
     """Yield (path, id or empty) for every temporary name of ours that only a live operation may own."""
     for directory, suffix in ((here.snapshots, ".tmp"), (here.descriptors, ".json.tmp")):
-        for name in sorted(os.listdir(directory)):
+        for name in listing.names(directory):
             if name.endswith(suffix) and names.is_snapshot_id(name.removesuffix(suffix)):
-                yield os.path.join(directory, name), name.removesuffix(suffix)
+                yield directory / name, name.removesuffix(suffix)
     for directory in (here.pins, here.plans):
-        for name in sorted(os.listdir(directory)):
+        for name in listing.names(directory):
             if name.endswith(".json.tmp"):
-                yield os.path.join(directory, name), ""
-    for name in sorted(os.listdir(here.worktrees)):
-        path = os.path.join(here.worktrees, name, "config.json.tmp")
-        if os.path.lexists(path):
+                yield directory / name, ""
+    for name in listing.names(here.worktrees):
+        path = here.worktrees / name / "config.json.tmp"
+        if paths.exists(path):
             yield path, ""
 
 
@@ -96,16 +95,16 @@ def find_temporaries(store: Store) -> list[Finding]:
     in_flight = {record.get("snapshot_id") for record in intent.load_all(here)}
     quiet = not in_flight
     for path, snapshot_id in seen:
-        if not os.path.lexists(path) or snapshot_id in in_flight or (not snapshot_id and not quiet):
+        if not paths.exists(path) or snapshot_id in in_flight or (not snapshot_id and not quiet):
             continue
-        hint = "'jvs doctor --repair clean_tmp' removes it" if os.path.dirname(path) == here.plans else ""
-        found.append(pending(f"'{os.path.relpath(path, here.jvs)}' was left by a crash", path, CLEAN_TMP, hint))
+        hint = "'jvs doctor --repair clean_tmp' removes it" if path.parent == here.plans else ""
+        found.append(pending(f"'{path.relative_to(here.jvs)}' was left by a crash", path, CLEAN_TMP, hint))
     for path in gc.leftovers(store):
         hint = "the next 'jvs gc run' deletes it, or 'jvs doctor --repair clean_tmp'"
-        found.append(pending(f"'{os.path.relpath(path, here.jvs)}' was not deleted yet", path, CLEAN_TMP, hint))
-    for name in sorted(os.listdir(here.plans)):
-        if kind_of(os.path.join(here.plans, name)) not in ("file", ""):
-            path = os.path.join(here.plans, name)
+        found.append(pending(f"'{path.relative_to(here.jvs)}' was not deleted yet", path, CLEAN_TMP, hint))
+    for name in listing.names(here.plans):
+        path = here.plans / name
+        if kind_of(path) not in ("file", ""):
             found.append(pending(f"'gc/plans/{name}' is not a file", path, CLEAN_TMP))
     return found
 
@@ -123,7 +122,7 @@ def find_in_undo(store: Store) -> list[Finding]:
             if "delta_sha256" in record["details"] and record["undone_by"] is None:
                 journal.load_steps(here, record)
         except (FileNotFoundError, NotADirectoryError):
-            if os.path.lexists(path) and not os.path.lexists(here.intent(operation_id)):
+            if paths.exists(path) and not paths.exists(here.intent(operation_id)):
                 found.append(pending(f"'undo/{operation_id}' was left by a crash", path, CLEAN_TMP))
         except JvsError as error:
             found.append(Finding(error, path=path))
@@ -134,9 +133,9 @@ def fingerprint(here: layout.Layout) -> str:
     """Return a value that changes whenever an operation begins, ends, or moves something."""
     parts: list[Any] = []
     try:
-        parts.append(sorted(os.listdir(here.intents)))
-        parts.append(os.path.getsize(here.audit_log))
-        parts.append([os.lstat(here.worktree_config(name)).st_mtime_ns for name in worktree.names(here)])
+        parts.append(listing.names(here.intents))
+        parts.append(paths.lstat(here.audit_log).st_size)
+        parts.append([paths.lstat(here.worktree_config(name)).st_mtime_ns for name in worktree.names(here)])
     except (OSError, JvsError) as error:
         parts.append(str(error))
     return canon.encode(parts).decode()

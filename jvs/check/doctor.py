@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 
 from jvs import clock, names
 from jvs.check import consistency, debris, findings, structure, verify
 from jvs.check.findings import Finding
 from jvs.errors import AuditChainBroken, Busy, IOFailure, JvsError, UsageError, from_oserror
-from jvs.fs import durable, locks
+from jvs.fs import durable, listing, locks, paths, removal
 from jvs.gc import plan as gc_plan
 from jvs.gc import remove as gc_remove
 from jvs.gc import run as gc
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from typing import TypedDict
 
     from jvs.check.findings import FindingDocument
+    from jvs.fs.rooted import Below
     from jvs.store.settings import Settings
 
     class DiagnosisDocument(TypedDict):
@@ -217,14 +217,14 @@ def _make_directories(store: Store) -> list[str]:
     """Make the runtime directories again that are missing, the one for locks before anything is locked."""
     made = []
     for name in structure.RUNTIME_DIRECTORIES:
-        path = os.path.join(store.layout.jvs, name)
-        if not os.path.lexists(path) and os.path.isdir(os.path.dirname(path)):
-            os.mkdir(path, 0o700)
-            durable.fsync_dir(os.path.dirname(path))  # a crash before this leaves it missing, as it was
+        path = paths.below(store.layout.jvs, name.encode())
+        if not paths.exists(path) and paths.is_dir(path.parent):
+            durable.make_dir(path)
+            durable.fsync_dir(path.parent)  # a crash before this leaves it missing, as it was
             made.append(f"made '.jvs/{name}' again")
-    if not os.path.lexists(store.layout.forks):
-        os.mkdir(store.layout.forks)
-        durable.fsync_dir(store.root)
+    if not paths.exists(store.layout.forks):
+        durable.make_dir(store.layout.forks, mode=0o777)
+        durable.fsync_dir(store.layout.forks.parent)
         made.append("made 'worktrees' again")
     return made
 
@@ -246,7 +246,7 @@ def _clean_intents(store: Store) -> list[str]:
     return done
 
 
-def _set_aside(store: Store, path: str) -> str:
+def _set_aside(store: Store, path: Below) -> str:
     """Keep the bytes of a damaged record beside the log, as torn lines of the log are kept, and remove it."""
     name = f"torn-{clock.now_ms()}-{clock.random_hex(4)}.bin"
     try:
@@ -254,14 +254,14 @@ def _set_aside(store: Store, path: str) -> str:
     except OSError:  # a link or a directory: there are no bytes to keep
         data = b""
     if data:
-        durable.create_file(os.path.join(store.layout.audit, name), data)
+        durable.create_file(store.layout.audit / name, data)
         durable.fsync_dir(store.layout.audit)  # the copy before the original goes
-    if os.path.isdir(path) and not os.path.islink(path):
+    if paths.is_dir(path):
         durable.rmdir(path)  # an empty one; another is not ours to delete
     else:
         durable.unlink(path, missing_ok=True)
-    durable.fsync_dir(os.path.dirname(path))
-    shown = os.path.relpath(path, store.layout.jvs)
+    durable.fsync_dir(path.parent)
+    shown = path.relative_to(store.layout.jvs)
     return f"set '{shown}' aside" + (f" as 'audit/{name}'" if data else "")
 
 
@@ -270,26 +270,26 @@ def _clean_tmp(store: Store) -> list[str]:
     here, done = store.layout, []
     in_flight = {record.get("snapshot_id") for record in intent.load_all(here)}
     doomed = [path for path, snapshot_id in debris.temporaries(here) if not snapshot_id or snapshot_id not in in_flight]
-    doomed += [path for path in _odd(here.locks, lambda name: True) if os.path.islink(path) or not os.path.isdir(path)]
+    doomed += [path for path in _odd(here.locks, lambda name: True) if not paths.is_dir(path)]
     doomed += _odd(here.plans, lambda name: gc_plan.is_plan_id(name.removesuffix(".json")))
     for path in dict.fromkeys(doomed):
         gc_remove.remove(store, path)
-        durable.fsync_dir(os.path.dirname(path))
-        done.append(f"removed '{os.path.relpath(path, here.jvs)}'")
+        durable.fsync_dir(path.parent)
+        done.append(f"removed '{path.relative_to(here.jvs)}'")
     for operation_id in set(journal.ids(here)) - set(intent.list_ids(here)):
-        if not os.path.lexists(os.path.join(journal.directory(here, operation_id), "op.json")):
+        if not paths.exists(journal.directory(here, operation_id) / "op.json"):
             journal.sweep(store, operation_id)
             done.append(f"removed 'undo/{operation_id}'")
     for path in _odd(here.locks, lambda name: True):
         durable.rmdir(path)  # a directory in place of a lock: nobody can hold it
-        done.append(f"removed '{os.path.relpath(path, here.jvs)}'")
+        done.append(f"removed '{path.relative_to(here.jvs)}'")
     return done
 
 
-def _odd(directory: str, ours: Callable[[str], bool]) -> list[str]:
+def _odd(directory: Below, ours: Callable[[str], bool]) -> list[Below]:
     """Return what bears a name of ours in a directory of files, and is no file."""
-    paths = [os.path.join(directory, name) for name in sorted(os.listdir(directory)) if ours(name)]
-    return [path for path in paths if os.path.islink(path) or not os.path.isfile(path)]
+    places = [directory / name for name in listing.names(directory) if ours(name)]
+    return [place for place in places if structure.kind_of(place) not in ("file", "")]
 
 
 def _empty_trash(store: Store) -> list[str]:
@@ -299,7 +299,7 @@ def _empty_trash(store: Store) -> list[str]:
     except Busy:
         return []
     with lock:
-        return [f"removed '{os.path.relpath(path, store.layout.jvs)}'" for path in gc.sweep(store)]
+        return [f"removed '{path.relative_to(store.layout.jvs)}'" for path in gc.sweep(store)]
 
 
 def _advance_heads(store: Store) -> list[str]:
@@ -327,7 +327,7 @@ def _rebuild_index(store: Store) -> list[str]:
         return []
     store.close()
     for suffix in ("", "-journal", "-wal", "-shm"):
-        durable.remove_tree(store.layout.index + suffix)
+        removal.remove_tree(store.layout.index.plus(suffix))
     return ["dropped the index, which fills again by itself"]
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     )
     """A finding as `--json` prints it."""
 
+    from jvs.fs.rooted import Below
+
 CRITICAL, ERROR, WARNING = "critical", "error", "warning"
 SEVERITIES = (CRITICAL, ERROR, WARNING)
 CLEAN_TMP, CLEAN_INTENTS, ADVANCE_HEAD = "clean_tmp", "clean_intents", "advance_head"
@@ -54,12 +56,17 @@ class Finding:
     """
 
     def __init__(
-        self, error: JvsError, *, severity: str | None = None, path: str | None = None, repair: str | None = None
+        self,
+        error: JvsError,
+        *,
+        severity: str | None = None,
+        path: Below | str | None = None,
+        repair: str | None = None,
     ) -> None:
         self.error = error
         self.severity = severity or (CRITICAL if error.name in _DAMAGE else ERROR)
         told = error.facts.get("path")
-        self.path = path or (told if isinstance(told, str) else None)
+        self.path = str(path) if path is not None else told if isinstance(told, str) else None
         self.repair = repair
 
     @property
@@ -79,7 +86,7 @@ class Finding:
         }
 
 
-def pending(message: str, path: str, repair: str, hint: str = "") -> Finding:
+def pending(message: str, path: Below, repair: str, hint: str = "") -> Finding:
     """Return a finding for what a crash left and somebody will settle: never damage, never healthy."""
     hint = hint or f"the next command that changes something recovers it, or 'jvs doctor --repair {repair}'"
     return Finding(PartialSnapshot(message, hint=hint), severity=WARNING, path=path, repair=repair)

@@ -10,11 +10,12 @@ import stat
 
 from jvs.check.findings import CLEAN_TMP, REBUILD_INDEX, WARNING, Finding, pending
 from jvs.errors import Busy, IOFailure, JvsError, PartialSnapshot, PathEscape, from_oserror
-from jvs.fs import locks, paths
+from jvs.fs import listing, locks, paths
 from jvs.store import layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jvs.fs.rooted import Below
     from jvs.store.store import Store
 
 RUNTIME_DIRECTORIES = ("locks", "intents", "gc/plans", "gc/trash")
@@ -24,7 +25,7 @@ RUNTIME_DIRECTORIES = ("locks", "intents", "gc/plans", "gc/trash")
 def find_in_structure(here: layout.Layout) -> list[Finding]:
     """Check owner, modes and kind of the control directory and of every directory and file that is always there."""
     found: list[Finding] = []
-    info = os.lstat(here.jvs)
+    info = os.fstat(here.control.fd)
     if os.geteuid() not in (0, info.st_uid):
         problem = f"'{here.jvs}' belongs to another user (uid {info.st_uid})"
         found.append(Finding(PathEscape(problem, hint="work as that user, or copy the files"), path=here.jvs))
@@ -46,11 +47,10 @@ def find_in_structure(here: layout.Layout) -> list[Finding]:
     return found
 
 
-def kind_of(path: str) -> str:
+def kind_of(path: Below) -> str:
     """Return what a path is, in words; an empty text when it is missing."""
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
+    mode = paths.mode_of(path)
+    if not mode:
         return ""
     if stat.S_ISDIR(mode):
         return "directory"
@@ -60,7 +60,7 @@ def kind_of(path: str) -> str:
 
 
 def _check_directory(here: layout.Layout, name: str) -> list[Finding]:
-    path = os.path.join(here.jvs, name) if name else here.jvs
+    path = paths.below(here.jvs, name.encode())
     kind = kind_of(path)
     if not kind and name in RUNTIME_DIRECTORIES:
         return [pending(f"'.jvs/{name}' is missing", path, CLEAN_TMP, "'jvs doctor --repair-runtime' makes it again")]
@@ -70,7 +70,7 @@ def _check_directory(here: layout.Layout, name: str) -> list[Finding]:
     if kind != "directory":
         hint = "put the directory back; jvs follows no links in '.jvs'"
         return [Finding(PathEscape(f"'{path}' is {kind}, not a directory", hint=hint), path=path)]
-    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+    if not paths.may(path, os.R_OK | os.W_OK | os.X_OK):
         hint = "check its permissions, its owner, and whether the filesystem is mounted read-only"
         return [Finding(IOFailure(f"'{path}' cannot be read and written", hint=hint), path=path)]
     return []
@@ -96,8 +96,8 @@ def find_in_settings(store: Store) -> list[Finding]:
 def find_in_locks(here: layout.Layout) -> list[Finding]:
     """Check that every lock is a file that we can open."""
     found = []
-    for name in sorted(os.listdir(here.locks)):
-        path = os.path.join(here.locks, name)
+    for name in listing.names(here.locks):
+        path = here.locks / name
         if kind_of(path) != "file":
             problem = f"the lock '{name}' is not a file"
             found.append(
@@ -105,7 +105,7 @@ def find_in_locks(here: layout.Layout) -> list[Finding]:
                     PathEscape(problem, hint="'jvs doctor --repair clean_tmp' removes it"), path=path, repair=CLEAN_TMP
                 )
             )
-        elif not os.access(path, os.R_OK | os.W_OK):
+        elif not paths.may(path, os.R_OK | os.W_OK):
             hint = "check its permissions: everybody who works here must be able to lock"
             found.append(Finding(IOFailure(f"the lock '{name}' cannot be opened", hint=hint), path=path))
     return found
@@ -133,7 +133,7 @@ def find_in_index(store: Store) -> list[Finding]:
     return [Finding(error, severity=WARNING, path=path, repair=REBUILD_INDEX)]
 
 
-def _is_database(path: str) -> bool:
+def _is_database(path: Below) -> bool:
     fd = paths.open_file(path)
     try:
         header, size = os.pread(fd, 100, 0), os.fstat(fd).st_size
@@ -147,6 +147,6 @@ def _is_database(path: str) -> bool:
     return len(header) == 100 and header.startswith(b"SQLite format 3\0") and size >= pages * page_bytes
 
 
-def read_bytes(path: str) -> bytes:
+def read_bytes(path: Below) -> bytes:
     """Return what a damaged control file holds, to be kept aside. Errors: OSError."""
     return paths.read_file(path)

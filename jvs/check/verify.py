@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import TypedDict
 
     from jvs.errors import ErrorFacts
+    from jvs.fs.rooted import Below
     from jvs.store.audit import AuditRecord
     from jvs.store.descriptor import Descriptor
     from jvs.store.layout import Layout
@@ -73,7 +74,7 @@ class SnapshotReport:
         }
 
 
-def hash_directory(path: str, *, jobs: int = 0) -> scan.ScanResult:
+def hash_directory(path: Below, *, jobs: int = 0) -> scan.ScanResult:
     """Hash any directory, reading every byte. `jobs` threads for big files; 0 means one per core. Errors: E_IO."""
     return node_store.hash_payload(path, jobs=jobs or os.cpu_count() or 1)
 
@@ -170,7 +171,7 @@ def candidates(layout: Layout) -> list[str]:
     pending = {record.get("snapshot_id") for record in intents if record["operation"] == "snapshot"}
     ids = set(lineage.published_ids(layout))
     pending |= _being_collected(intents) - ids
-    for entry in os.listdir(layout.snapshots):
+    for entry in listing.names(layout.snapshots):
         base = entry.removesuffix(".READY")
         if names.is_snapshot_id(base):
             ids.add(base)

@@ -178,7 +178,7 @@ def worktree_paths(store: Store, name: str, words: list[str]) -> list[bytes]:
     """
     from jvs.fs import paths
 
-    base = os.path.realpath(store.layout.worktree_dir(name))
+    base = os.path.realpath(str(store.layout.worktree_dir(name)))
     current = os.path.realpath(here())
     inside = current if current == base or current.startswith(base + "/") else base
     found = []

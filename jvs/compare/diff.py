@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import TypedDict
 
     from jvs.compare.changes import ChangeDocument, ChangeItem
+    from jvs.fs.rooted import Below
     from jvs.store.descriptor import Descriptor
     from jvs.store.node_store import Trees
     from jvs.store.store import Store
@@ -51,13 +52,13 @@ class Side:
     `directory` is where its files can be read.
     """
 
-    def __init__(self, record: Descriptor | None, digest: bytes | None, directory: str | None, time: str) -> None:
+    def __init__(self, record: Descriptor | None, digest: bytes | None, directory: Below | None, time: str) -> None:
         self.record = record
         self.digest = digest
         self.directory = directory
         self.time = time
         self.root: node.Root | None = None
-        self.bases: list[str] = [directory] if directory is not None else []
+        self.bases: list[Below] = [directory] if directory is not None else []
 
     @property
     def snapshot_id(self) -> str | None:
@@ -149,7 +150,7 @@ class Comparer:
         side.root = found.root
         return side, found
 
-    def _whole(self, record: Descriptor, bases: list[str]) -> bytes:
+    def _whole(self, record: Descriptor, bases: list[Below]) -> bytes:
         """Return the digest of a snapshot's tree; a partial one is laid over the tree of its parent."""
         root = self.known.root(record)
         assert root is not None

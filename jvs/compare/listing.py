@@ -9,7 +9,7 @@ import os
 
 from jvs import canon
 from jvs.errors import NotARepository, NotFound
-from jvs.fs import listing
+from jvs.fs import listing, rooted
 from jvs.tree import node
 
 TYPE_CHECKING = False
@@ -70,7 +70,7 @@ class Forest:
 
         if not os.path.isdir(path):
             raise NotFound(f"'{path}' is not a directory", hint="name a snapshot, or a directory that is there")
-        found = node_store.hash_payload(os.path.realpath(path), jobs=os.cpu_count() or 1)
+        found = node_store.hash_payload(rooted.at(os.path.realpath(path)), jobs=os.cpu_count() or 1)
         self._nodes.update(found.nodes)
         return found.root
 

@@ -9,7 +9,6 @@ Source: jvs-engines(7).
 from __future__ import annotations
 
 import abc
-import os
 
 from jvs.engine.options import BTRFS as BTRFS
 from jvs.engine.options import COPY as COPY
@@ -17,10 +16,12 @@ from jvs.engine.options import JUICEFS as JUICEFS
 from jvs.engine.options import NAMES as NAMES
 from jvs.engine.options import REFLINK as REFLINK
 from jvs.engine.options import EngineOptions as EngineOptions
+from jvs.fs import durable, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.fs.losses import Loss
+    from jvs.fs.rooted import Below
     from jvs.tree import rows as tree_rows
     from jvs.tree import scan
 
@@ -38,12 +39,12 @@ class Request:
 
     def __init__(
         self,
-        source: str,
-        target: str,
+        source: Below,
+        target: Below,
         *,
         rows: tree_rows.Rows | tree_rows.LazyRows | None = None,
         known: tree_rows.Known | None = None,
-        base_payload: str | None = None,
+        base_payload: Below | None = None,
         jobs: int = 1,
         allow_unreadable: bool = False,
         hash: bool = True,
@@ -109,7 +110,7 @@ class Engine(abc.ABC):
         self.options = options
 
     @abc.abstractmethod
-    def probe(self, source_dir: str, store_dir: str) -> Probe:
+    def probe(self, source_dir: Below, store_dir: Below) -> Probe:
         """Find out whether this engine can clone from one directory to a new one in another.
 
         A directory that does not exist yet is judged by its parent. Writes nothing that has a name.
@@ -127,52 +128,51 @@ class Engine(abc.ABC):
         request.as_worktree = True
         return self.clone(request)
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: Below) -> None:
         """Remove a payload or worktree that this engine made, in the fastest way. Errors: E_IO."""
         remove_plain(path)
 
-    def make_worktree(self, path: str) -> None:
+    def make_worktree(self, path: Below) -> None:
         """Make an empty worktree. Errors: OSError."""
-        os.mkdir(path)
+        durable.make_dir(path, mode=0o777)
 
     def _answer(self, works: bool, why: str, note: str = "") -> Probe:
         return Probe(self.name, works, why, self.cost, note)
 
 
-def nearest(path: str) -> str:
-    """Return the path itself, or the nearest directory above it that exists."""
-    while not os.path.isdir(path):
-        above = os.path.dirname(os.path.abspath(path))
-        if above == path:
-            break
-        path = above
+def nearest(path: Below) -> Below:
+    """Return the place itself, or the nearest directory above it that exists."""
+    while path.parts and not paths.is_dir(path):
+        path = path.parent
     return path
 
 
-def remove_plain(path: str) -> None:
+def remove_plain(path: Below) -> None:
     """Remove a tree entry by entry. Errors: E_IO."""
     from jvs.errors import from_oserror
-    from jvs.fs import durable
+    from jvs.fs import removal
 
     try:
-        durable.remove_tree(path)
+        removal.remove_tree(path)
     except OSError as error:
         raise from_oserror(error, f"removing '{path}'") from error
 
 
-def check_target(target: str) -> None:
+def check_target(target: Below) -> None:
     """Refuse a target that is there already. Errors: E_EXISTS."""
-    if os.path.lexists(target):
+    if paths.exists(target):
         from jvs.errors import Exists
 
         raise Exists(
-            f"'{target}' is there already", hint="choose a path that is free: a clone never overwrites", path=target
+            f"'{target}' is there already",
+            hint="choose a path that is free: a clone never overwrites",
+            path=str(target),
         )
 
 
-def check_source(source: str) -> None:
+def check_source(source: Below) -> None:
     """Refuse a source that is no directory. Errors: E_NOT_FOUND."""
-    if not os.path.isdir(source) or os.path.islink(source):
+    if not paths.is_dir(source):
         from jvs.errors import NotFound
 
-        raise NotFound(f"'{source}' is no directory", hint="name an existing directory as the source", path=source)
+        raise NotFound(f"'{source}' is no directory", hint="name an existing directory as the source", path=str(source))

@@ -10,6 +10,11 @@ import os
 
 from jvs.engine import base as engine
 from jvs.engine.base import Cloned, Engine, Probe, Request
+from jvs.fs import listing, paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.fs.rooted import Below
 
 
 class CopyEngine(Engine):
@@ -18,7 +23,7 @@ class CopyEngine(Engine):
     name = engine.COPY
     cost = "O(bytes)"
 
-    def probe(self, source_dir: str, store_dir: str) -> Probe:
+    def probe(self, source_dir: Below, store_dir: Below) -> Probe:
         """Works wherever files can be written."""
         return self._answer(True, "", "what did not change is hard-linked from the snapshot before")
 
@@ -39,8 +44,7 @@ def check_space(request: Request) -> None:
     """
     if request.base_payload is not None or request.paths is not None:
         return
-    store = os.statvfs(os.path.dirname(os.path.abspath(request.target)))
-    used = os.statvfs(request.source)
+    store, used = _space(request.target.parent), _space(request.source)
     free = store.f_bavail * store.f_frsize
     if (used.f_blocks - used.f_bfree) * used.f_frsize <= free:  # the whole filesystem would fit
         return
@@ -56,19 +60,43 @@ def check_space(request: Request) -> None:
         )
 
 
-def allocated_bytes(directory: str, limit: int) -> int:
+def _space(directory: Below) -> os.statvfs_result:
+    fd = paths.open_dir(directory)
+    try:
+        return os.statvfs(fd)
+    finally:
+        os.close(fd)
+
+
+def allocated_bytes(directory: Below, limit: int) -> int:
     """Return the bytes that the files of a tree occupy, or some number above `limit` once it is passed."""
+    listing.allow_deep_trees()
+    fd = paths.open_dir(directory)
+    try:
+        return _allocated(fd, limit)
+    finally:
+        os.close(fd)
+
+
+def _allocated(fd: int, limit: int) -> int:
     total = 0
-    stack = [directory]
-    while stack and total <= limit:
+    below = []
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                below.append(os.fsencode(entry.name))
+            elif entry.is_file(follow_symlinks=False):
+                st = entry.stat(follow_symlinks=False)
+                total += st.st_blocks * 512 // max(st.st_nlink, 1)
+    for name in below:
+        if total > limit:
+            break
         try:
-            with os.scandir(stack.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        stack.append(entry.path)
-                    elif entry.is_file(follow_symlinks=False):
-                        st = entry.stat(follow_symlinks=False)
-                        total += st.st_blocks * 512 // max(st.st_nlink, 1)
+            child = paths.open_dir(name, fd)
         except OSError:  # unreadable or gone: the copy itself will say
             continue
+        try:
+            total += _allocated(child, limit - total)
+        finally:
+            os.close(child)
     return total

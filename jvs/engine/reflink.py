@@ -10,7 +10,11 @@ import os
 
 from jvs.engine import base as engine
 from jvs.engine.base import Cloned, Engine, Probe, Request
-from jvs.fs import copyfile
+from jvs.fs import copyfile, paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.fs.rooted import Below
 
 
 class ReflinkEngine(Engine):
@@ -19,7 +23,7 @@ class ReflinkEngine(Engine):
     name = engine.REFLINK
     cost = "O(entries)"
 
-    def probe(self, source_dir: str, store_dir: str) -> Probe:
+    def probe(self, source_dir: Below, store_dir: Below) -> Probe:
         """Clone one nameless file into another beside the store; nothing is written in the source."""
         source, store = engine.nearest(source_dir), engine.nearest(store_dir)
         if not same_filesystem(source, store):
@@ -34,9 +38,9 @@ class ReflinkEngine(Engine):
         return copier.run(request, engine_name=self.name, share=True)
 
 
-def same_filesystem(one: str, other: str) -> bool:
+def same_filesystem(one: Below, other: Below) -> bool:
     """Answer whether two directories are on one filesystem; subvolumes of one btrfs are, for all their devices."""
-    if os.stat(one).st_dev == os.stat(other).st_dev:
+    if paths.lstat(one).st_dev == paths.lstat(other).st_dev:
         return True
     from jvs.engine.btrfs import ioctl
 
@@ -44,15 +48,14 @@ def same_filesystem(one: str, other: str) -> bool:
     return fsid is not None and fsid == ioctl.filesystem_id(other)
 
 
-def _try(directory: str) -> str:
+def _try(directory: Below) -> str:
     """Return why two files in a directory cannot share blocks, or nothing when they can."""
-    flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
     try:
-        source = os.open(directory, flags, 0o600)
+        source = _nameless(directory)
     except OSError as error:  # no filesystem that lacks nameless files is known to share blocks
         return f"cannot make a nameless file in '{directory}': {error.strerror}"
     try:
-        target = os.open(directory, flags, 0o600)
+        target = _nameless(directory)
         try:
             if copyfile.reflink(source, target):
                 return ""
@@ -63,3 +66,11 @@ def _try(directory: str) -> str:
             os.close(target)
     finally:
         os.close(source)
+
+
+def _nameless(directory: Below) -> int:
+    fd = paths.open_dir(directory)
+    try:
+        return os.open(b".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=fd)
+    finally:
+        os.close(fd)

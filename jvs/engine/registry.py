@@ -7,12 +7,15 @@ Source: jvs-engines(7).
 
 from __future__ import annotations
 
-import os
-
 from jvs.engine.base import Engine, Probe, nearest, remove_plain
 from jvs.engine.btrfs.ioctl import is_btrfs
 from jvs.engine.options import BTRFS, COPY, JUICEFS, NAMES, REFLINK, EngineOptions
 from jvs.errors import IOFailure, UsageError
+from jvs.fs import paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.fs.rooted import Below
 
 
 def get(name: str, options: EngineOptions) -> Engine:
@@ -36,12 +39,12 @@ def get(name: str, options: EngineOptions) -> Engine:
     raise UsageError(f"there is no engine '{name}'", hint=f"choose one of: {', '.join(NAMES)}")
 
 
-def probe_all(source_dir: str, store_dir: str, options: EngineOptions) -> list[Probe]:
+def probe_all(source_dir: Below, store_dir: Below, options: EngineOptions) -> list[Probe]:
     """Ask all engines, in order of preference."""
     return [get(name, options).probe(source_dir, store_dir) for name in NAMES]
 
 
-def pick(requested: str | None, source_dir: str, store_dir: str, options: EngineOptions) -> Engine:
+def pick(requested: str | None, source_dir: Below, store_dir: Below, options: EngineOptions) -> Engine:
     """Return the best engine that works, or the one that was asked for.
 
     Errors: E_USAGE for an unknown name; E_IO when the one that was asked for does not work here.
@@ -67,7 +70,7 @@ def pick(requested: str | None, source_dir: str, store_dir: str, options: Engine
     )
 
 
-def pick_for_fork(requested: str | None, source_dir: str, parent: str, options: EngineOptions) -> Engine:
+def pick_for_fork(requested: str | None, source_dir: Below, parent: Below, options: EngineOptions) -> Engine:
     """Return the engine that makes a worktree below `parent` out of a directory; errors as for `pick`.
 
     A directory that is not a subvolume cannot be snapshotted by btrfs, even where that engine was asked for: its
@@ -78,7 +81,7 @@ def pick_for_fork(requested: str | None, source_dir: str, parent: str, options: 
     return pick(requested, source_dir, parent, options)
 
 
-def best_for(parent: str, requested: str | None, options: EngineOptions) -> Engine:
+def best_for(parent: Below, requested: str | None, options: EngineOptions) -> Engine:
     """Return the engine that makes empty worktrees below a directory: subvolumes where that is btrfs.
 
     Errors: E_USAGE for an unknown name.
@@ -88,16 +91,16 @@ def best_for(parent: str, requested: str | None, options: EngineOptions) -> Engi
     return get(BTRFS if is_btrfs(parent) else COPY, options)
 
 
-def remove_any(path: str, options: EngineOptions) -> None:
+def remove_any(path: Below, options: EngineOptions) -> None:
     """Remove a payload, a worktree, or anything else that jvs put aside, in the fastest way that fits what it is.
 
     Nothing there is success. Errors: E_IO.
     """
     from jvs.engine.juicefs import mount as juicefs_mount
 
-    if not os.path.lexists(path):
+    if not paths.exists(path):
         return
-    if os.path.isdir(path) and not os.path.islink(path):
+    if paths.is_dir(path):
         if juicefs_mount.is_juicefs(path):
             name = JUICEFS
         else:

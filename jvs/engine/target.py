@@ -12,8 +12,9 @@ import os
 from jvs.engine import traits
 from jvs.engine.base import Request
 from jvs.errors import JvsError, from_oserror
-from jvs.fs import durable, metadata, paths
+from jvs.fs import durable, metadata, paths, removal
 from jvs.fs.losses import Losses
+from jvs.fs.rooted import Below
 
 
 class Dir:
@@ -54,21 +55,15 @@ class Target:
         return here
 
     def _begin_root(self) -> Dir:
-        target = os.fsencode(self.request.target)
-        parent = paths.open_dir(os.path.dirname(target) or b".")
-        try:
-            name = os.path.basename(target)
-            if self.request.as_worktree:
-                traits.make_worktree(self.request.target)
-                here = Dir(paths.open_dir(name, parent), -1, b"")
-            else:
-                here = Dir(metadata.make_dir(name, parent), -1, b"")
-        finally:
-            os.close(parent)
+        if self.request.as_worktree:
+            traits.make_worktree(self.request.target)
+        else:
+            durable.make_dir(self.request.target)
+        here = Dir(paths.open_dir(self.request.target), -1, b"")
         self._open.append(here)
         metadata.drop_inherited(here.fd)
         if self.request.base_payload is not None:
-            here.base = _open_if_there(os.fsencode(self.request.base_payload), None)
+            here.base = _open_if_there(self.request.base_payload, None)
         return here
 
     def finish(self, inside: Dir, fd: int, st: os.stat_result) -> metadata.Kept:
@@ -85,10 +80,11 @@ class Target:
         while self._open[-1] is not inside:
             self._shut(self._open[-1])
         self._shut(inside)
-        above = self._open[-1].fd if self._open else None
-        name = os.path.basename(inside.path) if inside.path else os.fsencode(self.request.target)
         try:
-            durable.remove_tree(name, dir_fd=above)
+            if self._open:
+                removal.remove_tree(inside.path.rpartition(b"/")[2], dir_fd=self._open[-1].fd)
+            else:
+                removal.remove_tree(self.request.target)
         except OSError as error:
             raise self.failed(error, inside.path) from error
 
@@ -105,11 +101,11 @@ class Target:
 
     def failed(self, error: OSError, path: bytes) -> JvsError:
         """Return what to raise when an entry could not be copied. Shape: E_NO_SPACE, E_IO or what the errno means."""
-        shown = path.decode("utf-8", "backslashreplace") or self.request.source
+        shown = path.decode("utf-8", "backslashreplace") or str(self.request.source)
         return from_oserror(error, f"copying '{shown}'")
 
 
-def _open_if_there(name: bytes, dir_fd: int | None) -> int:
+def _open_if_there(name: Below | bytes, dir_fd: int | None) -> int:
     """Open a directory of the base payload; -1 when it is not there, and everything below is copied."""
     try:
         return paths.open_dir(name, dir_fd)

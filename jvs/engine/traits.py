@@ -5,14 +5,17 @@ Source: jvs-engines(7).
 
 from __future__ import annotations
 
-import os
-
 from jvs.engine.base import BTRFS, JUICEFS
 from jvs.engine.btrfs import ioctl
 from jvs.engine.btrfs.ioctl import is_btrfs
+from jvs.fs import durable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.fs.rooted import Below
 
 
-def scan_flags(directory: str) -> tuple[bool, bool]:
+def scan_flags(directory: Below) -> tuple[bool, bool]:
     """Return (with_inode, btrfs) for walking a tree with `scan.Scanner`.
 
     On JuiceFS a clone has inode numbers of its own but the source's ctimes; on btrfs a snapshot keeps both, and
@@ -23,7 +26,7 @@ def scan_flags(directory: str) -> tuple[bool, bool]:
     return not juicefs_mount.is_juicefs(directory), is_btrfs(directory)
 
 
-def commit_writes(directory: str) -> None:
+def commit_writes(directory: Below) -> None:
     """Let what processes of this host wrote to files that they hold open show, where it does not at once: on JuiceFS.
 
     What cannot be committed is looked at as the mount tells it.
@@ -53,9 +56,9 @@ def is_committed(name: str) -> bool:
     return name in (JUICEFS, BTRFS)
 
 
-def make_worktree(path: str) -> None:
+def make_worktree(path: Below) -> None:
     """Make an empty worktree: a subvolume where the directory above is on btrfs. Errors: OSError."""
-    if is_btrfs(os.path.dirname(path)):
+    if is_btrfs(path.parent):
         ioctl.make_subvolume(path)
     else:
-        os.mkdir(path)
+        durable.make_dir(path, mode=0o777)

@@ -5,11 +5,17 @@ Every function says what is on disk when it returns. Source: jvs-protocol(7), fs
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 
-from jvs.fs import paths
+from jvs.fs import paths, rooted
+from jvs.fs.rooted import Below, Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 TMPFS = 0x01021994
 FUSE = 0x65735546
@@ -33,50 +39,52 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def create_file(path: str, data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:
+def create_file(path: Below, data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:
     """Make a file that must not exist under its own name.
 
     Durable: the content when `sync`; the name only after the directory is synced.
     Errors: OSError; EEXIST when the name is taken. A file that could not be written whole is removed again.
     """
-    fd = os.open(path, _WRITE_FLAGS, mode)
-    try:
+    with inside(path) as (above, name):
+        fd = os.open(name, _WRITE_FLAGS, mode, dir_fd=above)
         try:
-            write_all(fd, data)
-            if sync:
-                os.fsync(fd)  # a crash before this leaves an empty or torn file: no reader may trust the name yet
-        finally:
-            os.close(fd)
-    except BaseException:
-        unlink(path, missing_ok=True)
-        raise
+            try:
+                rooted.give_to_owner(path.root, fd)
+                write_all(fd, data)
+                if sync:
+                    os.fsync(fd)  # a crash before this leaves an empty or torn file: no reader may trust the name yet
+            finally:
+                os.close(fd)
+        except BaseException:
+            unlink(name, missing_ok=True, dir_fd=above)
+            raise
 
 
-def replace_file(path: str, data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:
+def replace_file(path: Below, data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:
     """Give a name new content in one step: after a crash it is the old or the new, never a mixture.
 
     The temporary name is `PATH.tmp`, so a crash leaves at most one, and the next writer takes it away. The caller
     holds the lock that makes it the only writer.
     Durable: content and name, when `sync`.
     """
-    temporary = path + ".tmp"
+    temporary = path.plus(".tmp")
     unlink(temporary, missing_ok=True)
     try:
         create_file(temporary, data, mode=mode, sync=sync)  # a signal may come between its making and its own clean-up
-        os.rename(temporary, path)  # readers see the old or the new content
+        _rename(temporary, path)  # readers see the old or the new content
     except BaseException:
         unlink(temporary, missing_ok=True)
         raise
     if sync:
-        fsync_dir(os.path.dirname(path))  # a crash before this may bring the old content back
+        fsync_dir(path.parent)  # a crash before this may bring the old content back
 
 
-def append(path: str, data: bytes) -> None:
+def append(path: Below, data: bytes) -> None:
     """Append to a file with one write and make it durable; on any error cut the file back to what it was.
 
     Durable: the bytes. A crash in the middle leaves a prefix of `data`, which has no newline at its end.
     """
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = _open_to_write(path, os.O_WRONLY | os.O_APPEND)
     try:
         before = os.fstat(fd).st_size
         try:
@@ -89,9 +97,9 @@ def append(path: str, data: bytes) -> None:
         os.close(fd)
 
 
-def truncate(path: str, size: int) -> None:
+def truncate(path: Below, size: int) -> None:
     """Cut a file to `size` bytes. Durable: yes."""
-    fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = _open_to_write(path, os.O_WRONLY)
     try:
         os.ftruncate(fd, size)
         os.fsync(fd)  # or the torn bytes could come back in front of the next record
@@ -99,7 +107,50 @@ def truncate(path: str, size: int) -> None:
         os.close(fd)
 
 
-def fsync_dir(path: str | bytes, dir_fd: Where = None) -> None:
+def _open_to_write(path: Below, flags: int) -> int:
+    return rooted.open_at(path, flags | os.O_NONBLOCK)
+
+
+def make_dir(path: Below, *, mode: int = 0o700) -> None:
+    """Make a directory. Durable: no; the caller syncs the one above. Errors: OSError; EEXIST."""
+    with inside(path) as (above, name):
+        os.mkdir(name, mode, dir_fd=above)
+        if path.root.owner is not None:
+            fd = paths.open_dir(name, above)
+            try:
+                rooted.give_to_owner(path.root, fd)
+            finally:
+                os.close(fd)
+
+
+def open_directory(path: str, *, make: bool = False) -> Root:
+    """Open a directory of the user's own, outside of any repository; `make` makes it, and those above it, 0700.
+
+    Errors: OSError when it is not there.
+    """
+    if make:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    return Root.open(path)
+
+
+def _checked(name: object, dir_fd: Where) -> tuple[int, bytes]:
+    """Return a name and the open directory that it is in. Errors: TypeError for a path, which leads anywhere."""
+    if not isinstance(name, bytes) or dir_fd is None:
+        raise TypeError(f"a place below a root is needed, or a name in an open directory, not {name!r}")
+    return dir_fd, name
+
+
+@contextlib.contextmanager
+def inside(path: Below | bytes, dir_fd: Where = None) -> Iterator[tuple[int, bytes]]:
+    """Give the open directory that is about to change, and the name in it."""
+    if isinstance(path, Below):
+        with rooted.changing(path) as found:
+            yield found
+    else:
+        yield _checked(path, dir_fd)
+
+
+def fsync_dir(path: Below | bytes, dir_fd: Where = None) -> None:
     """Make the names in a directory durable. A no-op on JuiceFS, whose metadata engine commits each change."""
     fd = paths.open_dir(path, dir_fd)
     try:
@@ -108,7 +159,7 @@ def fsync_dir(path: str | bytes, dir_fd: Where = None) -> None:
         os.close(fd)
 
 
-def fsync_file(path: str | bytes, dir_fd: Where = None) -> None:
+def fsync_file(path: Below | bytes, dir_fd: Where = None) -> None:
     """Make the content of a file durable."""
     fd = paths.open_file(path, dir_fd)
     try:
@@ -117,12 +168,12 @@ def fsync_file(path: str | bytes, dir_fd: Where = None) -> None:
         os.close(fd)
 
 
-def commit_file(path: str) -> None:
+def commit_file(path: Below) -> None:
     """Make the content of a file durable that another process is writing, through a descriptor that could write.
 
     JuiceFS commits nothing when the descriptor was opened for reading. Never waits for a fifo, never makes a file.
     """
-    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    fd = _open_to_write(path, os.O_RDWR)
     try:
         if stat.S_ISREG(os.fstat(fd).st_mode):
             os.fsync(fd)  # a clone made before this would have the content of a second ago
@@ -130,12 +181,17 @@ def commit_file(path: str) -> None:
         os.close(fd)
 
 
-def rename(source: str | bytes, target: str | bytes, *, source_fd: Where = None, target_fd: Where = None) -> None:
+def rename(source: Below | bytes, target: Below | bytes, *, source_fd: Where = None, target_fd: Where = None) -> None:
     """Rename without syncing; the caller syncs the directories in the order that its protocol needs."""
-    os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
+    _rename(source, target, source_fd, target_fd)
 
 
-def exchange(source: str | bytes, target: str | bytes, *, source_fd: Where = None, target_fd: Where = None) -> bool:
+def _rename(source: Below | bytes, target: Below | bytes, source_fd: Where = None, target_fd: Where = None) -> None:
+    with inside(source, source_fd) as (from_fd, old), inside(target, target_fd) as (to_fd, new):
+        os.rename(old, new, src_dir_fd=from_fd, dst_dir_fd=to_fd)
+
+
+def exchange(source: bytes, target: bytes, *, source_fd: int, target_fd: int) -> bool:
     """Let two names that are both there trade places in one step, whatever their kinds; no name is absent meanwhile.
 
     Returns False, and nothing happened, where the filesystem cannot do that.
@@ -145,7 +201,7 @@ def exchange(source: str | bytes, target: str | bytes, *, source_fd: Where = Non
     return _renameat2(source, target, source_fd, target_fd, 2)
 
 
-def rename_new(source: str | bytes, target: str | bytes, *, source_fd: Where = None, target_fd: Where = None) -> None:
+def rename_new(source: bytes, target: bytes, *, source_fd: int, target_fd: int) -> None:
     """Rename to a name that must be free, in one step where the filesystem can do that, else after a look.
 
     Durable: no; the caller syncs the directories. Errors: FileExistsError when the name is taken; OSError.
@@ -161,17 +217,10 @@ def rename_new(source: str | bytes, target: str | bytes, *, source_fd: Where = N
     raise FileExistsError(errno.EEXIST, "already there", os.fsdecode(target))
 
 
-def _renameat2(source: str | bytes, target: str | bytes, source_fd: Where, target_fd: Where, flags: int) -> bool:
+def _renameat2(source: bytes, target: bytes, source_fd: int, target_fd: int, flags: int) -> bool:
     import ctypes
 
-    here = -100  # AT_FDCWD
-    done = _libc().renameat2(  # type: ignore[attr-defined]
-        here if source_fd is None else source_fd,
-        os.fsencode(source),
-        here if target_fd is None else target_fd,
-        os.fsencode(target),
-        flags,
-    )
+    done = _libc().renameat2(source_fd, source, target_fd, target, flags)  # type: ignore[attr-defined]
     if done == 0:
         return True
     number = ctypes.get_errno()
@@ -180,102 +229,43 @@ def _renameat2(source: str | bytes, target: str | bytes, source_fd: Where, targe
     raise OSError(number, os.strerror(number), os.fsdecode(target))
 
 
-def publish(source: str, target: str) -> None:
+def publish(source: Below, target: Below) -> None:
     """Rename a finished thing to its final name, which must be free, and make the name durable.
 
     Durable: the new name, and that the old one is gone.
     Errors: FileExistsError when the name is taken: rename(2) alone would replace an empty directory or a file.
     """
-    if os.path.lexists(target):
-        raise FileExistsError(errno.EEXIST, "already there", target)
-    os.rename(source, target)  # a crash before this leaves only the temporary name, which no reader looks at
-    fsync_dir(os.path.dirname(target))  # a crash before this may undo the rename: then it never happened
-    if os.path.dirname(source) != os.path.dirname(target):
-        fsync_dir(os.path.dirname(source))
+    with inside(target) as (above, name):
+        try:
+            os.lstat(name, dir_fd=above)
+        except FileNotFoundError:
+            pass
+        else:
+            raise FileExistsError(errno.EEXIST, "already there", paths.shown(target))
+    _rename(source, target)  # a crash before this leaves only the temporary name, which no reader looks at
+    fsync_dir(target.parent)  # a crash before this may undo the rename: then it never happened
+    if source.parent != target.parent:
+        fsync_dir(source.parent)
 
 
-def unlink(path: str | bytes, *, missing_ok: bool = False, dir_fd: Where = None) -> None:
+def unlink(path: Below | bytes, *, missing_ok: bool = False, dir_fd: Where = None) -> None:
     """Remove a name without syncing."""
     try:
-        os.unlink(path, dir_fd=dir_fd)
+        with inside(path, dir_fd) as (above, name):
+            os.unlink(name, dir_fd=above)
     except FileNotFoundError:
         if not missing_ok:
             raise
 
 
-def rmdir(path: str | bytes, *, missing_ok: bool = False, dir_fd: Where = None) -> None:
+def rmdir(path: Below | bytes, *, missing_ok: bool = False, dir_fd: Where = None) -> None:
     """Remove an empty directory without syncing."""
     try:
-        os.rmdir(path, dir_fd=dir_fd)
+        with inside(path, dir_fd) as (above, name):
+            os.rmdir(name, dir_fd=above)
     except FileNotFoundError:
         if not missing_ok:
             raise
-
-
-def remove_tree(path: str | bytes, *, missing_ok: bool = True, dir_fd: Where = None) -> None:
-    """Remove a file or a whole directory, whatever the modes inside; never follows a link.
-
-    Directories that we own and may not read or write are made 0700 first. An empty btrfs subvolume goes by
-    rmdir(2), which needs no privilege.
-    Durable: no; the caller syncs the parent when that matters.
-    """
-    try:
-        info = os.lstat(path, dir_fd=dir_fd)
-    except FileNotFoundError:
-        if missing_ok:
-            return
-        raise
-    if not stat.S_ISDIR(info.st_mode):
-        unlink(path, missing_ok=missing_ok, dir_fd=dir_fd)
-        return
-    parent = os.dup(dir_fd) if dir_fd is not None else paths.open_dir(os.path.dirname(os.fspath(path)) or ".")
-    try:
-        _remove_dir(parent, os.fsencode(os.path.basename(os.fspath(path)) if dir_fd is None else path))
-    finally:
-        os.close(parent)
-
-
-def _remove_dir(parent: int, name: bytes) -> None:
-    """Remove a directory with an explicit stack: trees can be deeper than Python likes to recurse."""
-    fd = _open_for_removal(parent, name)
-    stack: list[tuple[int, bytes, int, list[bytes]]] = [(parent, name, fd, _remove_files(fd))]
-    try:
-        while stack:
-            above, label, fd, below = stack[-1]
-            if below:
-                child = below.pop()
-                child_fd = _open_for_removal(fd, child)
-                stack.append((fd, child, child_fd, []))
-                stack[-1][3].extend(_remove_files(child_fd))
-                continue
-            stack.pop()
-            os.close(fd)
-            rmdir(label, dir_fd=above, missing_ok=True)
-    finally:
-        for _, _, fd, _ in stack:
-            os.close(fd)
-
-
-def _remove_files(fd: int) -> list[bytes]:
-    """Unlink everything in a directory but subdirectories; return the names of those."""
-    with os.scandir(fd) as entries:
-        listing = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_dir in listing:
-        if not is_dir:
-            unlink(name, missing_ok=True, dir_fd=fd)
-    return [name for name, is_dir in listing if is_dir]
-
-
-def _open_for_removal(parent: int, name: bytes) -> int:
-    """Open a directory that is about to go, giving ourselves the rights that its owner may take."""
-    try:
-        fd = paths.open_dir(name, parent)
-    except PermissionError:
-        os.chmod(name, 0o700, dir_fd=parent)  # chmod(2) on a real directory: lstat said so, and it is ours to delete
-        fd = paths.open_dir(name, parent)
-    if os.geteuid() != 0 and stat.S_IMODE(os.fstat(fd).st_mode) & 0o700 != 0o700:
-        os.fchmod(fd, 0o700)
-    return fd
 
 
 def _libc() -> object:
@@ -302,7 +292,7 @@ class Barrier:
     first write, because the kernel reports write-back errors only to descriptors that were open by then.
     """
 
-    def __init__(self, directory: str, *, each: bool = False) -> None:
+    def __init__(self, directory: Below, *, each: bool = False) -> None:
         self._fd = paths.open_dir(directory)
         self._each = each
         self._type: int | None = None
@@ -332,7 +322,7 @@ class Barrier:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 
-    def sync_trees(self, trees: list[str], files: list[str]) -> None:
+    def sync_trees(self, trees: Sequence[Below], files: Sequence[Below]) -> None:
         """Make whole trees and single files durable, with one barrier where that is possible."""
         if self.whole_filesystem:
             self.flush()
@@ -341,7 +331,7 @@ class Barrier:
             sync_tree(tree)
         for path in files:
             fsync_file(path)
-        for directory in sorted({os.path.dirname(path) for path in [*trees, *files]}):
+        for directory in sorted({path.parent for path in [*trees, *files]}):
             fsync_dir(directory)
 
     def close(self) -> None:
@@ -355,7 +345,7 @@ class Barrier:
         self.close()
 
 
-def sync_tree(path: str | bytes, dir_fd: Where = None, *, skip: str | None = None) -> None:
+def sync_tree(path: Below | bytes, dir_fd: Where = None, *, skip: str | None = None) -> None:
     """Sync every regular file and every directory of a tree, bottom up; `skip` leaves one name at the top out.
 
     Durable: the whole tree.

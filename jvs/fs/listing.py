@@ -13,6 +13,8 @@ import stat
 import struct
 
 from jvs.errors import CloneIncomplete
+from jvs.fs import paths
+from jvs.fs.rooted import Below
 
 FILE, DIR, SYMLINK, FIFO, SOCKET, CHAR, BLOCK = range(7)
 KIND_NAMES = ("file", "dir", "symlink", "fifo", "socket", "char", "block")
@@ -38,6 +40,15 @@ _deep = False
 def kind_of(mode: int) -> int:
     """Return the kind of a file from its st_mode."""
     return _KINDS[stat.S_IFMT(mode)]
+
+
+def names(place: Below) -> list[str]:
+    """Return the names in a directory of the control plane, sorted. Errors: OSError."""
+    fd = paths.open_dir(place)
+    try:
+        return sorted(os.listdir(fd))
+    finally:
+        os.close(fd)
 
 
 def list_dir(fd: int) -> tuple[list[bytes], list[os.stat_result]]:

@@ -13,6 +13,8 @@ import os
 
 from jvs import clock
 from jvs.errors import Busy, from_oserror
+from jvs.fs import rooted
+from jvs.fs.rooted import Below
 
 DEFAULT_WAIT_SECONDS = 30.0
 BRIEF_SECONDS = 5.0
@@ -21,7 +23,7 @@ BRIEF_SECONDS = 5.0
 class Lock:
     """A held lock; closing it, or dying, lets go of it."""
 
-    def __init__(self, path: str, fd: int) -> None:
+    def __init__(self, path: Below, fd: int) -> None:
         self.path = path
         self._fd = fd
 
@@ -42,7 +44,7 @@ class Lock:
         self.close()
 
 
-def acquire(path: str, *, exclusive: bool = True, wait: float = DEFAULT_WAIT_SECONDS, command: str = "") -> Lock:
+def acquire(path: Below, *, exclusive: bool = True, wait: float = DEFAULT_WAIT_SECONDS, command: str = "") -> Lock:
     """Take a lock, waiting up to `wait` seconds for others to let go.
 
     Units: seconds; 0 fails at once.
@@ -59,7 +61,7 @@ def acquire(path: str, *, exclusive: bool = True, wait: float = DEFAULT_WAIT_SEC
     return Lock(path, fd)
 
 
-def acquire_brief(path: str, *, wait: float) -> Lock:
+def acquire_brief(path: Below, *, wait: float) -> Lock:
     """Take a lock that everybody holds for an instant only, when an operation is past the point of giving up.
 
     Whoever asked not to wait for other operations (`wait` 0) still waits here: refused now, the operation would be
@@ -68,21 +70,20 @@ def acquire_brief(path: str, *, wait: float) -> Lock:
     return acquire(path, wait=max(wait, BRIEF_SECONDS))
 
 
-def acquire_repository(directory: str, *, exclusive: bool, wait: float, command: str = "") -> Lock:
+def acquire_repository(directory: Below, *, exclusive: bool, wait: float, command: str = "") -> Lock:
     """Take the repository lock behind its gate, so that a stream of sharers cannot starve one who needs it alone.
 
     Everyone passes the gate; who wants the lock alone stays in it until the sharers of before are done.
     """
-    gate = os.path.join(directory, "gate.lock")
-    lock = os.path.join(directory, "repo.lock")
+    gate, lock = directory / "gate.lock", directory / "repo.lock"
     with acquire(gate, exclusive=exclusive, wait=wait, command=command):
         return acquire(lock, exclusive=exclusive, wait=wait, command=command)
 
 
-def acquire_directory(directory: str, *, wait: float) -> Lock:
+def acquire_directory(directory: Below, *, wait: float) -> Lock:
     """Lock a directory itself, where there is no place for a lock file yet. Errors: E_BUSY, E_IO."""
     try:
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = _open_at(directory, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise from_oserror(error, f"opening '{directory}'") from error
     try:
@@ -93,21 +94,30 @@ def acquire_directory(directory: str, *, wait: float) -> Lock:
     return Lock(directory, fd)
 
 
-def _open(path: str, exclusive: bool) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+def _open(path: Below, exclusive: bool) -> int:
     try:
-        return os.open(path, flags, 0o600)
+        if path.root.refusal:
+            if exclusive:
+                path.root.check_writable()
+            return _open_at(path, os.O_RDONLY)
+        fd = _open_at(path, os.O_RDWR | os.O_CREAT, 0o600)
+        rooted.give_to_owner(path.root, fd)
+        return fd
     except OSError as error:
         if not exclusive and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             # a reader of a repository that it cannot write: share the lock through a read-only descriptor
             try:
-                return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+                return _open_at(path, os.O_RDONLY)
             except OSError:
                 pass
         raise from_oserror(error, f"opening the lock '{path}'") from error
 
 
-def _wait_for(fd: int, path: str, how: int, wait: float) -> None:
+def _open_at(path: Below, flags: int, mode: int = 0) -> int:
+    return rooted.open_at(path, flags | os.O_NONBLOCK, mode)
+
+
+def _wait_for(fd: int, path: Below, how: int, wait: float) -> None:
     deadline = clock.monotonic() + wait
     pause = 0.001
     while True:
@@ -124,8 +134,8 @@ def _wait_for(fd: int, path: str, how: int, wait: float) -> None:
         pause = min(pause * 1.5, 0.05)
 
 
-def _busy(fd: int, path: str, wait: float) -> Busy:
-    name = os.path.basename(path).removesuffix(".lock")
+def _busy(fd: int, path: Below, wait: float) -> Busy:
+    name = path.name.removesuffix(".lock")
     holder = holder_of(fd)
     who = f", held by {holder}" if holder else ""
     hint = "wait for it to end and run the command again; '--wait SECONDS' waits longer"

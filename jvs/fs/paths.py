@@ -11,38 +11,93 @@ import os
 import stat
 
 from jvs.errors import PathEscape
+from jvs.fs import rooted
+from jvs.fs.rooted import Below
 
 DIR_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-def open_dir(name: bytes | str, dir_fd: int | None = None) -> int:
+def open_dir(name: Below | bytes, dir_fd: int | None = None, *, one_mount: bool = False) -> int:
     """Open a directory for reading without following a link and, where we may, without touching its atime.
 
-    Errors: OSError; ELOOP or ENOTDIR when it is not a directory itself.
+    It is a place below a root, or a name in an open directory. `one_mount` refuses what is mounted there.
+    Errors: OSError; ELOOP or ENOTDIR when it is not a directory itself; EXDEV.
     """
     try:
-        return os.open(name, DIR_FLAGS | os.O_NOATIME, dir_fd=dir_fd)
+        return _open(name, DIR_FLAGS | os.O_NOATIME, dir_fd, one_mount)
     except PermissionError:  # O_NOATIME needs the owner or root: EPERM for all others
-        return os.open(name, DIR_FLAGS, dir_fd=dir_fd)
+        return _open(name, DIR_FLAGS, dir_fd, one_mount)
 
 
-def open_file(name: bytes | str, dir_fd: int | None = None) -> int:
+def open_file(name: Below | bytes, dir_fd: int | None = None) -> int:
     """Open a regular file for reading; never a fifo or device (which could block or act), never through a link.
 
     Errors: OSError; EINVAL when it is not a regular file.
     """
     try:
-        fd = os.open(name, FILE_FLAGS | os.O_NOATIME, dir_fd=dir_fd)
+        fd = _open(name, FILE_FLAGS | os.O_NOATIME, dir_fd)
     except PermissionError:  # as above
-        fd = os.open(name, FILE_FLAGS, dir_fd=dir_fd)
+        fd = _open(name, FILE_FLAGS, dir_fd)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise OSError(errno.EINVAL, "not a regular file", os.fsdecode(name))
+        raise OSError(errno.EINVAL, "not a regular file", shown(name))
     return fd
 
 
-def read_file(path: str, limit: int | None = None) -> bytes:
+def _open(name: Below | bytes, flags: int, dir_fd: int | None, one_mount: bool = False) -> int:
+    if isinstance(name, Below):
+        return rooted.open_at(name, flags, one_mount=one_mount)
+    if not isinstance(name, bytes) or dir_fd is None:
+        raise TypeError(f"a place below a root is needed, or a name in an open directory, not {name!r}")
+    if one_mount:
+        return rooted.open_child(dir_fd, name, flags)
+    return os.open(name, flags, dir_fd=dir_fd)
+
+
+def shown(name: Below | bytes) -> str:
+    """Return a name or a place for a message."""
+    return str(name) if isinstance(name, Below) else os.fsdecode(name)
+
+
+def lstat(place: Below) -> os.stat_result:
+    """Return the stat of a place, following no link. Errors: OSError."""
+    with rooted.holding(place) as (fd, name):
+        return os.lstat(name, dir_fd=fd)
+
+
+def exists(place: Below) -> bool:
+    """Answer whether there is an entry of any kind at a place; False where a link, or nothing, is on the way."""
+    return mode_of(place) != 0
+
+
+def is_dir(place: Below) -> bool:
+    """Answer whether a place is a directory itself."""
+    return stat.S_ISDIR(mode_of(place))
+
+
+def mode_of(place: Below) -> int:
+    """Return kind and mode of an entry; 0 when it is not there, or a directory on the way is none. Errors: OSError."""
+    try:
+        return lstat(place).st_mode
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return 0
+        raise
+
+
+def may(place: Below, how: int) -> bool:
+    """Answer whether we may use an entry in the ways of access(2)."""
+    if how & os.W_OK and place.root.refusal:
+        return False
+    try:
+        with rooted.holding(place) as (fd, name):
+            return os.access(name, how, dir_fd=fd)
+    except OSError:
+        return False
+
+
+def read_file(path: Below, limit: int | None = None) -> bytes:
     """Return the bytes of a small control file, never through a link.
 
     Errors: OSError; EFBIG when it is longer than `limit` bytes.
@@ -55,7 +110,7 @@ def read_file(path: str, limit: int | None = None) -> bytes:
             parts.append(part)
             size += len(part)
             if limit is not None and size > limit:
-                raise OSError(errno.EFBIG, "larger than such a file can be", path)
+                raise OSError(errno.EFBIG, "larger than such a file can be", shown(path))
         return b"".join(parts)
     finally:
         os.close(fd)
@@ -68,9 +123,16 @@ def split_relative(path: bytes) -> list[bytes]:
     """
     parts = [part for part in path.split(b"/") if part not in (b"", b".")]
     if path.startswith(b"/") or b".." in parts or b"\0" in path:
-        shown = path.decode("utf-8", "backslashreplace")
-        raise PathEscape(f"path '{shown}' leads outside", hint="name paths relative to the worktree, without '..'")
+        raise PathEscape(
+            f"path '{path.decode('utf-8', 'backslashreplace')}' leads outside",
+            hint="name paths relative to the worktree, without '..'",
+        )
     return parts
+
+
+def below(place: Below, path: bytes) -> Below:
+    """Return the place of a relative path in a directory. Errors: E_PATH_ESCAPE for a path that leads out of it."""
+    return Below(place.root, (*place.parts, *split_relative(path)))
 
 
 def open_parent(root_fd: int, parts: list[bytes]) -> int:
@@ -113,3 +175,26 @@ def lstat_below(root_fd: int, parts: list[bytes]) -> os.stat_result | None:
         return None
     finally:
         os.close(fd)
+
+
+def open_up(name: bytes, dir_fd: int) -> None:
+    """Give ourselves, the owner, all rights to a directory that we may not even read: mode 0700.
+
+    By descriptor, so that nothing else can be under the name by then. Errors: OSError; ENOTDIR for anything else.
+    """
+    fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        os.chmod(b"/proc/self/fd/%d" % fd, 0o700)
+    except FileNotFoundError:  # no /proc mounted
+        _fchmodat2(fd, 0o700)
+    finally:
+        os.close(fd)
+
+
+def _fchmodat2(fd: int, mode: int) -> None:
+    """Set the mode of what an O_PATH descriptor names; since Linux 6.6. Errors: OSError."""
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).syscall(452, fd, b"", mode, 0x1000) != 0:  # AT_EMPTY_PATH
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -7,11 +7,10 @@ Source: jvs-gc-pin(1), jvs-format(5).
 from __future__ import annotations
 
 import contextlib
-import os
 
 from jvs import clock
 from jvs.errors import Busy, NotFound, PartialSnapshot, UsageError, from_oserror
-from jvs.fs import durable, locks
+from jvs.fs import durable, listing, locks, paths, removal
 from jvs.gc import retention
 from jvs.names import check_snapshot_id, is_snapshot_id
 from jvs.store import audit, changing, intent, lineage, records
@@ -33,21 +32,16 @@ FIELDS = {
 }
 
 
-def path_of(layout: Layout, snapshot_id: str) -> str:
-    """Return the file of a pin."""
-    return os.path.join(layout.pins, check_snapshot_id(snapshot_id) + ".json")
-
-
 def load(layout: Layout, snapshot_id: str) -> Pin:
     """Read one pin. Errors: FileNotFoundError; E_PARTIAL_SNAPSHOT when damaged; E_IO."""
-    path = path_of(layout, snapshot_id)
+    path = layout.pin(snapshot_id)
     pin: Pin = records.load(path, FIELDS, PartialSnapshot)
     expires = pin["expires_at"]
     if pin["snapshot_id"] != snapshot_id or not (expires is None or records.is_time(expires)):
         raise PartialSnapshot(
             f"pin '{snapshot_id}' is damaged: it is that of '{pin['snapshot_id']}', or its end is not a time",
             hint=f"pin the snapshot again ('jvs gc pin {snapshot_id}'), or take the pin away ('jvs gc unpin')",
-            path=path,
+            path=str(path),
         )
     return pin
 
@@ -55,18 +49,18 @@ def load(layout: Layout, snapshot_id: str) -> Pin:
 def list_all(layout: Layout) -> list[Pin]:
     """Read every pin, oldest snapshot first. Errors: E_PARTIAL_SNAPSHOT when one is damaged or of an odd name; E_IO."""
     try:
-        listing = sorted(os.listdir(layout.pins))
+        names = listing.names(layout.pins)
     except OSError as error:
         raise from_oserror(error, "listing the pins") from error
     found = []
-    for name in listing:
+    for name in names:
         if name.endswith(".json.tmp") and is_snapshot_id(name[:-9]):
             continue  # a pin that was never made: its writer died before the rename
         if not (name.endswith(".json") and is_snapshot_id(name[:-5])):
             raise PartialSnapshot(
                 f"'gc/pins/{name}' is not a pin",
-                hint=f"move '{os.path.join(layout.pins, name)}' out of the repository if nothing needs it",
-                path=os.path.join(layout.pins, name),
+                hint=f"move '{layout.pins / name}' out of the repository if nothing needs it",
+                path=str(layout.pins / name),
             )
         try:
             found.append(load(layout, name[:-5]))
@@ -126,7 +120,7 @@ def remove(store: Store, snapshot_id: str) -> None:
     Durable: yes, with its audit record. Errors: E_NOT_FOUND when there is none; E_BUSY, E_IO, E_NO_SPACE.
     """
     with _changing(store):
-        if not os.path.lexists(path_of(store.layout, snapshot_id)):
+        if not paths.exists(store.layout.pin(snapshot_id)):
             raise NotFound(f"snapshot '{snapshot_id}' is not pinned", hint="'jvs gc pins' lists the pins")
         _carry_out(store, "unpin", snapshot_id, None, {}, None)
 
@@ -175,11 +169,11 @@ def _carry_out(
 
 
 def _apply(layout: Layout, pending: PinIntent) -> None:
-    path = path_of(layout, pending["snapshot_id"])
+    path = layout.pin(pending["snapshot_id"])
     if pending["pin"] is not None:
         records.save(path, pending["pin"])
         return
-    durable.remove_tree(path)  # it may be anything: a damaged pin is taken away like any other
+    removal.remove_tree(path)  # it may be anything: a damaged pin is taken away like any other
     durable.fsync_dir(layout.pins)  # a crash before this may bring the pin back, and the intent takes it away again
 
 
@@ -199,7 +193,7 @@ def recover(store: Store, pending: PinIntent) -> str:
     except Busy:
         return ""
     with lock:
-        if not os.path.lexists(store.layout.intent(pending["operation_id"])):
+        if not paths.exists(store.layout.intent(pending["operation_id"])):
             return ""
         check_snapshot_id(pending["snapshot_id"])
         _apply(store.layout, pending)

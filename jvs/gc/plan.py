@@ -9,12 +9,11 @@ Source: jvs-gc-plan(1), jvs-mark-live(1), jvs-protocol(7), Collection.
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
 
 from jvs import canon, clock
 from jvs.errors import IOFailure, JvsError, LineageBroken, NoSpace, NotFound, PathEscape, from_oserror
-from jvs.fs import durable
+from jvs.fs import durable, listing, paths
 from jvs.gc import reach, tombstone
 from jvs.gc.retention import Policy
 from jvs.gc.roots import (
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypedDict
 
+    from jvs.fs.rooted import Below
     from jvs.gc.retention import Rules
     from jvs.store.descriptor import Descriptor
     from jvs.store.layout import Layout
@@ -184,22 +184,22 @@ def check_places(layout: Layout) -> None:
     """Refuse links in place of the directories of collections. Errors: E_PATH_ESCAPE; E_IO when one is missing."""
     for path in (layout.plans, layout.pins, layout.tombstones, layout.trash):
         try:
-            mode = os.lstat(path).st_mode
+            mode = paths.lstat(path).st_mode
         except OSError as error:
             raise from_oserror(error, f"looking at '{path}'") from error
         if not stat.S_ISDIR(mode):
             hint = "put the directory back; jvs follows no links in '.jvs'"
-            raise PathEscape(f"'{path}' is not a directory", hint=hint, path=path)
+            raise PathEscape(f"'{path}' is not a directory", hint=hint, path=str(path))
 
 
 def published(layout: Layout) -> dict[str, Descriptor]:
     """Read every descriptor under its final name, by id. Errors: E_DESCRIPTOR_CORRUPT, E_IO: nothing is left out."""
     try:
-        listing = sorted(os.listdir(layout.descriptors))
+        names = listing.names(layout.descriptors)
     except OSError as error:
         raise from_oserror(error, "listing the descriptors") from error
     found = {}
-    for name in listing:
+    for name in names:
         if name.endswith(".json") and is_snapshot_id(name[:-5]):
             try:
                 found[name[:-5]] = descriptor.load(layout, name[:-5])
@@ -211,7 +211,7 @@ def published(layout: Layout) -> dict[str, Descriptor]:
 def _configs(store: Store) -> dict[str, WorktreeConfig]:
     """Read every worktree's configuration; one that is just being made, and says so in an intent, may be missing."""
     try:
-        listing = os.listdir(store.layout.worktrees)
+        names = listing.names(store.layout.worktrees)
     except OSError as error:
         raise from_oserror(error, "listing the worktrees") from error
     in_flight = {text for record in intent.load_all(store.layout) for text in texts_in(record)}
@@ -221,20 +221,20 @@ def _configs(store: Store) -> dict[str, WorktreeConfig]:
             found[name] = worktree.load(store.layout, name)
         except JvsError as error:
             path = store.layout.worktree_config(name)
-            if name in in_flight and not os.path.lexists(path):
+            if name in in_flight and not paths.exists(path):
                 continue
             if isinstance(error, NotFound):
                 raise LineageBroken(
                     f"worktree '{name}' has no configuration",
                     hint="'jvs doctor' says what can be repaired",
-                    path=path,
+                    path=str(path),
                 ) from error
             raise
-    odd = sorted(set(listing) - set(found) - in_flight)
+    odd = sorted(set(names) - set(found) - in_flight)
     if odd:
         raise LineageBroken(
             f"'worktrees/{odd[0]}' is not a worktree's configuration",
-            hint=f"move '{os.path.join(store.layout.worktrees, odd[0])}' out of the repository if nothing needs it",
+            hint=f"move '{store.layout.worktrees / odd[0]}' out of the repository if nothing needs it",
         )
     return found
 
@@ -244,11 +244,11 @@ def is_plan_id(text: str) -> bool:
     return len(text) == PLAN_ID_DIGITS and set(text) <= set("0123456789abcdef")
 
 
-def path_of(layout: Layout, plan_id: str) -> str:
+def path_of(layout: Layout, plan_id: str) -> Below:
     """Return the file of a plan. Errors: E_NOT_FOUND for what is no plan id."""
     if not is_plan_id(plan_id):
         raise NotFound(f"there is no plan '{plan_id[:80]}'", hint="'jvs gc plan' makes one and prints its id")
-    return os.path.join(layout.plans, plan_id + ".json")
+    return layout.plans / f"{plan_id}.json"
 
 
 def save(store: Store, plan: Plan) -> PlanDocument:
@@ -259,7 +259,7 @@ def save(store: Store, plan: Plan) -> PlanDocument:
     """
     value = plan.as_json()
     path = path_of(store.layout, value["plan_id"])
-    _forget_old(store.layout, os.path.basename(path))
+    _forget_old(store.layout, path.name)
     kept: StoredPlan = {
         "plan_id": value["plan_id"],
         "created_at": value["created_at"],
@@ -287,22 +287,22 @@ def with_room(store: Store, write: Callable[[], None], doing: str) -> None:
 def _forget_old(layout: Layout, new: str) -> None:
     """Keep the number of plans small; any of them can be made again."""
     try:
-        others = [name for name in os.listdir(layout.plans) if name != new]
+        others = [name for name in listing.names(layout.plans) if name != new]
     except OSError as error:
         raise from_oserror(error, "listing the plans") from error
     if len(others) < MAX_PLANS:
         return
-    others.sort(key=lambda name: os.lstat(os.path.join(layout.plans, name)).st_mtime_ns)
+    others.sort(key=lambda name: paths.lstat(layout.plans / name).st_mtime_ns)
     for name in others[: len(others) - MAX_PLANS + 1]:
         if is_plan_id(name.removesuffix(".tmp").removesuffix(".json")):
-            durable.unlink(os.path.join(layout.plans, name), missing_ok=True)
+            durable.unlink(layout.plans / name, missing_ok=True)
 
 
 def make_room(store: Store) -> bool:
     """Free the index on a full disk, so that a few small records can be written; False when there is none."""
     store.close()
     try:
-        size = os.lstat(store.layout.index).st_size
+        size = paths.lstat(store.layout.index).st_size
     except OSError:
         return False
     if size == 0:

@@ -8,18 +8,18 @@ Source: jvs-protocol(7), Collection; jvs-format(5), Tombstones.
 from __future__ import annotations
 
 import errno
-import os
 
 from jvs import canon, clock
 from jvs.engine import registry
 from jvs.errors import JvsError, NoSpace, from_oserror
-from jvs.fs import durable
+from jvs.fs import durable, listing, paths, rooted
 from jvs.gc import plan as gc_plan
 from jvs.gc import tombstone
-from jvs.names import check_snapshot_id, is_snapshot_id
+from jvs.names import is_snapshot_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jvs.fs.rooted import Below
     from jvs.gc.tombstone import Tombstone
     from jvs.store.layout import Layout
     from jvs.store.store import Store
@@ -58,7 +58,7 @@ def mark(store: Store, stones: list[Tombstone]) -> list[str]:
 
 
 def _write_stone(layout: Layout, stone: Tombstone) -> None:
-    temporary = _stone_path(layout, stone["snapshot_id"]) + ".tmp"
+    temporary = layout.tombstone(stone["snapshot_id"]).plus(".tmp")
     durable.unlink(temporary, missing_ok=True)
     durable.create_file(temporary, canon.encode(stone) + b"\n", sync=False)
 
@@ -72,21 +72,17 @@ def write_stones(store: Store, stones: list[Tombstone]) -> None:
 
 def _publish_stones(store: Store, stones: list[Tombstone]) -> None:
     """Give written tombstones their final names. Durable: content before name, both on return."""
-    paths = [_stone_path(store.layout, stone["snapshot_id"]) for stone in stones]
+    final = [store.layout.tombstone(stone["snapshot_id"]) for stone in stones]
     with durable.Barrier(store.layout.tombstones, each=store.settings.get("durability") == "each") as barrier:
-        barrier.sync_trees([], [path + ".tmp" for path in paths])
-    for path in paths:
-        durable.rename(path + ".tmp", path)  # replaces the state before: after a crash it is the old or the new one
+        barrier.sync_trees([], [path.plus(".tmp") for path in final])
+    for path in final:
+        durable.rename(path.plus(".tmp"), path)  # replaces the state before: after a crash it is the old or the new one
     durable.fsync_dir(store.layout.tombstones)
-
-
-def _stone_path(layout: Layout, snapshot_id: str) -> str:
-    return os.path.join(layout.tombstones, check_snapshot_id(snapshot_id) + ".json")
 
 
 def is_marked(layout: Layout, snapshot_id: str) -> bool:
     """Answer whether a snapshot has a tombstone."""
-    return os.path.lexists(_stone_path(layout, snapshot_id))
+    return paths.exists(layout.tombstone(snapshot_id))
 
 
 def take_out(layout: Layout, ids: list[str]) -> None:
@@ -108,11 +104,11 @@ def take_out(layout: Layout, ids: list[str]) -> None:
 
 def _move_payload(layout: Layout, snapshot_id: str) -> None:
     """Move a payload to the trash; where that cannot be done, delete it where it is."""
-    source, target = layout.payload(snapshot_id), os.path.join(layout.trash, snapshot_id)
-    if not os.path.lexists(source):
+    source, target = layout.payload(snapshot_id), layout.trash / snapshot_id
+    if not paths.exists(source):
         return
-    if os.path.lexists(target):  # trash of the same name can only be of an earlier life of this very id
-        target = f"{target}.{clock.random_hex(8)}"
+    if paths.exists(target):  # trash of the same name can only be of an earlier life of this very id
+        target = target.plus(f".{clock.random_hex(8)}")
     try:
         durable.rename(source, target)
         return
@@ -125,19 +121,20 @@ def _move_payload(layout: Layout, snapshot_id: str) -> None:
     durable.rename(source, target)
 
 
-def _open_up(path: str) -> None:
+def _open_up(path: Below) -> None:
     from jvs.engine.btrfs import ioctl
 
     if ioctl.is_subvolume(path):
         ioctl.set_flags(path, 0)
-    elif os.path.isdir(path) and not os.path.islink(path):
-        os.chmod(path, 0o700)
+    elif paths.is_dir(path):
+        with rooted.changing(path) as (above, name):
+            paths.open_up(name, above)
 
 
 def is_out(layout: Layout, snapshot_id: str) -> bool:
     """Answer whether nothing of a snapshot is left but a tombstone, and perhaps trash."""
     names = (layout.descriptor(snapshot_id), layout.ready(snapshot_id), layout.payload(snapshot_id))
-    return os.path.lexists(_stone_path(layout, snapshot_id)) and not any(os.path.lexists(name) for name in names)
+    return paths.exists(layout.tombstone(snapshot_id)) and not any(paths.exists(name) for name in names)
 
 
 def note_failure(store: Store, snapshot_id: str, error: JvsError) -> None:
@@ -152,18 +149,18 @@ def settle_stones(store: Store, candidates: list[str]) -> None:
     layout = store.layout
     commit: list[Tombstone] = []
     stay: list[str] = []
-    trash = os.listdir(layout.trash)
+    trash = listing.names(layout.trash)
     for snapshot_id in candidates:
         try:
             stone = tombstone.load(layout, snapshot_id)
         except FileNotFoundError:
             continue
-        if os.path.lexists(layout.descriptor(snapshot_id)):
+        if paths.exists(layout.descriptor(snapshot_id)):
             stay.append(snapshot_id)
         elif stone["gc_state"] == "marked" or not any(name.startswith(snapshot_id) for name in trash):
             commit.append({**stone, "gc_state": "committed"})
     for snapshot_id in stay:
-        durable.unlink(_stone_path(layout, snapshot_id), missing_ok=True)
+        durable.unlink(layout.tombstone(snapshot_id), missing_ok=True)
     if commit:
         write_stones(store, [stone for stone in commit if _differs(layout, stone)])
     elif stay:
@@ -176,19 +173,19 @@ def _differs(layout: Layout, stone: Tombstone) -> bool:
 
 def sweep_stones(layout: Layout) -> None:
     """Remove tombstones that were not given their final names; the caller holds `gc.lock` and syncs the directory."""
-    for name in os.listdir(layout.tombstones):
+    for name in listing.names(layout.tombstones):
         if name.endswith(".json.tmp") and is_snapshot_id(name[:-9]):
-            durable.unlink(os.path.join(layout.tombstones, name), missing_ok=True)
+            durable.unlink(layout.tombstones / name, missing_ok=True)
 
 
 def delete_trash(store: Store, snapshot_id: str) -> None:
     """Delete what the trash holds of one snapshot. Errors: E_IO."""
-    for name in os.listdir(store.layout.trash):
+    for name in listing.names(store.layout.trash):
         if name.startswith(snapshot_id):
-            remove(store, os.path.join(store.layout.trash, name))
+            remove(store, store.layout.trash / name)
 
 
-def remove(store: Store, path: str) -> None:
+def remove(store: Store, path: Below) -> None:
     """Remove a payload or anything else in the fastest way. Errors: E_IO."""
     try:
         registry.remove_any(path, store.settings.engine_options())

@@ -6,10 +6,9 @@ Source: jvs-mark-live(1), jvs-protocol(7), Collection.
 
 from __future__ import annotations
 
-import os
-
 from jvs import clock
 from jvs.errors import LineageBroken, PartialSnapshot, from_oserror
+from jvs.fs import listing
 from jvs.gc import pins
 from jvs.names import is_operation_id, is_snapshot_id
 from jvs.store import intent, lineage, records
@@ -91,14 +90,14 @@ def undo_references(layout: Layout) -> Iterator[tuple[str, str]]:
     Errors: E_PARTIAL_SNAPSHOT for a record that is damaged. An operation without a record cannot be undone.
     """
     try:
-        listing = sorted(os.listdir(layout.undo))
+        names = listing.names(layout.undo)
     except OSError as error:
         raise from_oserror(error, "listing the operations that can be undone") from error
-    for operation_id in listing:
+    for operation_id in names:
         if not is_operation_id(operation_id):
             continue
-        directory = os.path.join(layout.undo, operation_id)
-        for path in (os.path.join(directory, "op.json"), os.path.join(directory, "config.json")):
+        directory = layout.undo_dir(operation_id)
+        for path in (directory / "op.json", directory / "config.json"):
             try:
                 record = records.load(path, {}, PartialSnapshot)
             except (FileNotFoundError, NotADirectoryError):

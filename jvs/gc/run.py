@@ -9,12 +9,10 @@ Source: jvs-gc-run(1), jvs-protocol(7), Collection.
 
 from __future__ import annotations
 
-import os
-
 from jvs import clock, progress
 from jvs.engine.btrfs import cleaner as btrfs_cleaner
 from jvs.errors import Busy, GcPlanMismatch, IOFailure, JvsError, NotFound, from_oserror
-from jvs.fs import durable, locks
+from jvs.fs import durable, listing, locks, paths
 from jvs.gc import plan as gc_plan
 from jvs.gc import reach, tombstone
 from jvs.gc import remove as gc_remove
@@ -26,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypedDict
 
+    from jvs.fs.rooted import Below
     from jvs.store.shapes import CollectionIntent
     from jvs.store.store import Store
 
@@ -211,7 +210,7 @@ def recover(store: Store, pending: CollectionIntent) -> str:
     except Busy:
         return ""
     with lock:
-        if not os.path.lexists(store.layout.intent(pending["operation_id"])):
+        if not paths.exists(store.layout.intent(pending["operation_id"])):
             return ""
         return _settle_locked(store, pending)
 
@@ -222,7 +221,7 @@ def _settle_locked(store: Store, pending: CollectionIntent) -> str:
     candidates = [check_snapshot_id(i) for i in pending["candidates"]]
     gc_remove.sweep_stones(layout)
     # Nobody can be reading these: a marked snapshot without a descriptor has not been visible since the run died.
-    half = [i for i in candidates if not os.path.lexists(layout.descriptor(i)) and gc_remove.is_marked(layout, i)]
+    half = [i for i in candidates if not paths.exists(layout.descriptor(i)) and gc_remove.is_marked(layout, i)]
     gc_remove.take_out(layout, half)
     gc_remove.settle_stones(store, candidates)
     if half:
@@ -256,7 +255,7 @@ def _settle_own(store: Store) -> None:
             progress.remark(_settle_locked(store, pending))
 
 
-def sweep(store: Store) -> list[str]:
+def sweep(store: Store) -> list[Below]:
     """Delete all trash and what dead runs left beside tombstones; the caller holds `gc.lock`. Returns what went.
 
     A snapshot whose trash could not be deleted before is committed now. Errors: E_IO.
@@ -265,9 +264,9 @@ def sweep(store: Store) -> list[str]:
     gc_plan.check_places(layout)
     gc_remove.sweep_stones(layout)
     removed = []
-    for name in sorted(os.listdir(layout.trash)):
-        gc_remove.remove(store, os.path.join(layout.trash, name))
-        removed.append(os.path.join(layout.trash, name))
+    for name in listing.names(layout.trash):
+        gc_remove.remove(store, layout.trash / name)
+        removed.append(layout.trash / name)
     if removed:
         durable.fsync_dir(layout.trash)  # before a tombstone says that they are gone
         btrfs_cleaner.wait_for_space(layout.trash)
@@ -276,16 +275,16 @@ def sweep(store: Store) -> list[str]:
     return removed
 
 
-def leftovers(store: Store) -> list[str]:
+def leftovers(store: Store) -> list[Below]:
     """Return the trash that no live run is about to delete."""
-    listing = sorted(os.listdir(store.layout.trash))
-    if not listing:
+    names = listing.names(store.layout.trash)
+    if not names:
         return []
     try:
         locks.acquire(store.layout.lock("gc"), wait=0, command="doctor").close()
     except (Busy, IOFailure):
         return []
-    return [os.path.join(store.layout.trash, name) for name in listing]
+    return [store.layout.trash / name for name in names]
 
 
 def _tidy_index(store: Store) -> None:

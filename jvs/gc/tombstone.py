@@ -5,9 +5,8 @@ Source: jvs-format(5), Tombstones; jvs-protocol(7), Collection.
 
 from __future__ import annotations
 
-import os
-
 from jvs.errors import JvsError, LineageBroken, from_oserror
+from jvs.fs import listing
 from jvs.names import is_snapshot_id
 from jvs.store import descriptor, records
 
@@ -42,7 +41,7 @@ FIELDS = {
 
 def load(layout: Layout, snapshot_id: str) -> Tombstone:
     """Read one tombstone. Errors: FileNotFoundError; E_LINEAGE_BROKEN when damaged; E_IO."""
-    path = os.path.join(layout.tombstones, snapshot_id + ".json")
+    path = layout.tombstone(snapshot_id)
     stone: Tombstone = records.load(path, FIELDS, LineageBroken)
     record: Mapping[str, object] = stone["descriptor"]
     shaped = all(key in record and fits(record[key]) for key, fits in descriptor.FIELDS.items())
@@ -54,7 +53,7 @@ def load(layout: Layout, snapshot_id: str) -> Tombstone:
         raise LineageBroken(
             f"tombstone '{snapshot_id}' is damaged: {error.message}",
             hint=f"restore '{path}' from a copy of the repository: the line leads through it",
-            path=path,
+            path=str(path),
         ) from error
     return stone
 
@@ -66,11 +65,11 @@ def load_all(layout: Layout) -> dict[str, Tombstone]:
     Errors: E_LINEAGE_BROKEN when one is damaged: lines lead through them; E_IO.
     """
     try:
-        listing = sorted(os.listdir(layout.tombstones))
+        names = listing.names(layout.tombstones)
     except OSError as error:
         raise from_oserror(error, "listing the tombstones") from error
     found = {}
-    for name in listing:
+    for name in names:
         if name.endswith(".json") and is_snapshot_id(name[:-5]):
             try:
                 found[name[:-5]] = load(layout, name[:-5])

@@ -17,18 +17,19 @@ from jvs.tree.rows import LazyRows
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.engine.base import Request
+    from jvs.fs.rooted import Below
     from jvs.publish.record import PublishRecord
     from jvs.store.descriptor import Changes
     from jvs.store.store import Store
 
 
-def check_paths(directory: str, head: str | None, paths: list[bytes]) -> None:
+def check_paths(directory: Below, head: Below | None, paths: list[bytes]) -> None:
     """Refuse a path that is neither in the worktree nor in its head; one that was removed since may be named.
 
     Errors: E_NOT_FOUND, E_PATH_ESCAPE.
     """
     here = fs_paths.open_dir(directory)
-    before = fs_paths.open_dir(head) if head is not None and os.path.isdir(head) else -1
+    before = fs_paths.open_dir(head) if head is not None and fs_paths.is_dir(head) else -1
     try:
         for path in paths:
             parts = fs_paths.split_relative(path)
@@ -56,7 +57,7 @@ def add_index(store: Store, name: str, request: Request, *, lazy: bool) -> None:
     request.known = index
     if base is not None:
         payload = store.layout.payload(base[0])
-        if os.path.isdir(payload) and os.path.exists(store.layout.ready(base[0])):
+        if fs_paths.is_dir(payload) and fs_paths.exists(store.layout.ready(base[0])):
             request.base_payload = payload
             request.base_is_plain = base[3]
 
@@ -64,7 +65,7 @@ def add_index(store: Store, name: str, request: Request, *, lazy: bool) -> None:
 def hash_clone(store: Store, record: PublishRecord) -> scan.ScanResult:
     """Hash the clone of a snapshot by itself. Errors: E_IO; E_CLONE_INCOMPLETE when it is not there."""
     path = store.layout.payload_tmp(record["snapshot_id"])
-    if not os.path.isdir(path):
+    if not fs_paths.is_dir(path):
         raise CloneIncomplete(f"the clone '{path}' is not there", hint="run 'jvs-clone-tree --record' before this step")
     index = store.index()
     # What the index says of the worktree holds for a clone that carries the same inode numbers or ctimes over; a

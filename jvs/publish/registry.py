@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Concatenate, ParamSpec, Protocol
 
+    from jvs.fs.rooted import Below
     from jvs.publish.record import PublishRecord
     from jvs.store.store import Store
     from jvs.tree import scan
@@ -49,7 +50,7 @@ class StepContext:
     def __init__(self, barrier: durable.Barrier | None = None) -> None:
         self.barrier = barrier
         self.tree: scan.ScanResult | None = None
-        self.unsynced: list[str] = []
+        self.unsynced: list[Below] = []
 
     @property
     def is_shared(self) -> bool:

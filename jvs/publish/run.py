@@ -5,12 +5,10 @@ Source: jvs-protocol(7), Publish.
 
 from __future__ import annotations
 
-import os
-
 from jvs import names, progress
 from jvs.engine import registry
 from jvs.errors import StaleHead
-from jvs.fs import durable
+from jvs.fs import durable, listing, paths
 from jvs.publish import payload, steps
 from jvs.publish import record as publish_record
 from jvs.publish.registry import StepContext
@@ -73,13 +71,13 @@ def roll_back(store: Store, snapshot_id: str) -> bool:
     The order is that of publishing backwards, the intent last, so that a crash here is recovered by trying again.
     """
     layout = store.layout
-    if os.path.lexists(layout.descriptor(snapshot_id)):
+    if paths.exists(layout.descriptor(snapshot_id)):
         return False
     durable.unlink(layout.descriptor_tmp(snapshot_id), missing_ok=True)
     durable.unlink(layout.ready(snapshot_id), missing_ok=True)
-    for entry in sorted(os.listdir(layout.snapshots)):
+    for entry in listing.names(layout.snapshots):
         if entry.startswith(snapshot_id):
-            registry.remove_any(os.path.join(layout.snapshots, entry), store.settings.engine_options())
+            registry.remove_any(layout.snapshots / entry, store.settings.engine_options())
     durable.fsync_dir(layout.descriptors)  # or a crash brings back what no intent names any more: on btrfs a READY
     durable.fsync_dir(layout.snapshots)  # marker came back alone, which looks like damage and not like debris
     intent.clear(layout, snapshot_id)

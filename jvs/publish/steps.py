@@ -15,6 +15,7 @@ from jvs.engine import base as engine
 from jvs.engine import traits
 from jvs.errors import DescriptorCorrupt, Detached
 from jvs.fs import durable
+from jvs.fs import paths as fs_paths
 from jvs.publish import payload
 from jvs.publish.registry import StepContext, step
 from jvs.store import audit, descriptor, intent, worktree
@@ -22,6 +23,7 @@ from jvs.tree import node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jvs.fs.rooted import Below
     from jvs.publish.record import PublishRecord
     from jvs.store.shapes import Begun, Owner, SnapshotIntent
     from jvs.store.store import Store
@@ -186,14 +188,14 @@ def _paths_as_stored(paths: list[canon.PathJSON] | None) -> list[str | canon.Pat
     return [path if "path_b64" in path else path["path"] for path in paths]
 
 
-def _write(context: StepContext, path: str, data: bytes) -> None:
+def _write(context: StepContext, path: Below, data: bytes) -> None:
     """Write a file of this snapshot anew: durable at once when the step is alone, else with `sync-tree`."""
     durable.unlink(path, missing_ok=True)
     durable.create_file(path, data, sync=not context.is_shared)
     if context.is_shared:
         context.unsynced.append(path)
     else:
-        durable.fsync_dir(os.path.dirname(path))  # or a crash could keep what the next step does and lose the name
+        durable.fsync_dir(path.parent)  # or a crash could keep what the next step does and lose the name
 
 
 @step("write-ready")
@@ -215,9 +217,9 @@ def rename_ready(store: Store, record: PublishRecord, context: StepContext) -> N
         raise DescriptorCorrupt(
             f"the READY marker of '{snapshot_id}' is not that of this record", hint="take the snapshot again"
         )
-    if not os.path.isdir(layout.payload(snapshot_id)):
+    if not fs_paths.is_dir(layout.payload(snapshot_id)):
         durable.publish(layout.payload_tmp(snapshot_id), layout.payload(snapshot_id))
-    if not os.path.lexists(layout.descriptor(snapshot_id)):
+    if not fs_paths.exists(layout.descriptor(snapshot_id)):
         durable.publish(layout.descriptor_tmp(snapshot_id), layout.descriptor(snapshot_id))
     descriptor.check_agreement(layout, descriptor.load(layout, snapshot_id))
 

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jvs.fs.rooted import Below
     from jvs.restore.delta import Delta
 
 
@@ -28,7 +29,7 @@ class Applier:
     """
 
     def __init__(
-        self, delta: Delta, operation_id: str, target: str, keep: str, source: str | None, *, each: bool = False
+        self, delta: Delta, operation_id: str, target: Below, keep: Below, source: Below | None, *, each: bool = False
     ) -> None:
         listing.allow_deep_trees()
         self.delta = delta

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from jvs.fs.rooted import Below
     from jvs.tree.node import Entry
 
     Meta = list[Any]
@@ -24,7 +25,7 @@ _OPEN_DIRECTORIES = 16
 class Place:
     """A root below which entries are reached by relative paths, one component at a time, following no link."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: Below) -> None:
         self.fd = paths.open_dir(root)
         self._open: dict[bytes, int] = {}
 
@@ -112,11 +113,8 @@ def entry_at(parent: int, name: bytes) -> Entry | None:
     kind = listing.kind_of(st.st_mode)
     mode = 0 if kind == listing.SYMLINK else st.st_mode & 0o7777
     if kind == listing.DIR:
-        fd = paths.open_dir(name, parent)
-        try:
-            found = scan.Scanner(scan.Worker(jobs=os.cpu_count() or 1)).run(b"/proc/self/fd/%d/." % fd)
-        finally:
-            os.close(fd)
+        fd, shown = paths.open_dir(name, parent), name.decode("utf-8", "backslashreplace")
+        found = scan.Scanner(scan.Worker(jobs=os.cpu_count() or 1)).run_open(fd, shown)
         return name, kind, mode, found.bytes, found.digest, found.root[1]
     if kind != listing.FILE:
         xattrs = None if kind == listing.SYMLINK else covered(metadata.entry_xattrs(name, parent))
@@ -163,7 +161,7 @@ class Movable:
             try:
                 self.fd = paths.open_dir(self.name, self.parent)
             except PermissionError:
-                os.chmod(self.name, 0o700, dir_fd=self.parent)
+                paths.open_up(self.name, self.parent)
                 self.fd = paths.open_dir(self.name, self.parent)
             os.fchmod(self.fd, self.mode | 0o700)
 

@@ -8,14 +8,12 @@ Source: jvs-format(5), Undo; jvs-protocol(7), Restore and Undo.
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
 
 from jvs import clock, progress, units
 from jvs.engine import registry
 from jvs.errors import Busy, JvsError, PartialSnapshot
-from jvs.fs import durable, locks, paths
+from jvs.fs import durable, listing, locks, paths, removal
 from jvs.names import is_operation_id
 from jvs.restore import delta
 from jvs.store import intent, records
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Literal, TypedDict
 
     from jvs.canon import PathJSON
+    from jvs.fs.rooted import Below
     from jvs.store.layout import Layout
     from jvs.store.store import Store
 
@@ -129,14 +128,14 @@ def new(
     }
 
 
-def directory(layout: Layout, operation_id: str) -> str:
+def directory(layout: Layout, operation_id: str) -> Below:
     """Return the directory of an operation."""
     return layout.undo_dir(operation_id)
 
 
-def files(layout: Layout, operation_id: str) -> str:
+def files(layout: Layout, operation_id: str) -> Below:
     """Return where an operation keeps the files that it displaced."""
-    return os.path.join(layout.undo_dir(operation_id), "files")
+    return layout.undo_dir(operation_id) / "files"
 
 
 def begin(layout: Layout, record: Operation, steps: delta.Delta | None = None) -> None:
@@ -145,12 +144,12 @@ def begin(layout: Layout, record: Operation, steps: delta.Delta | None = None) -
     `op.json` comes last and in one step, so that its presence says that all of the journal is there.
     """
     home = layout.undo_dir(record["operation_id"])
-    os.mkdir(home, 0o700)
+    durable.make_dir(home)
     if steps is not None:
         data = steps.encode()
         record["details"]["delta_sha256"] = hashlib.sha256(data).hexdigest()
-        durable.create_file(os.path.join(home, "delta.cbor"), data)
-    os.mkdir(os.path.join(home, "files"), 0o700)
+        durable.create_file(home / "delta.cbor", data)
+    durable.make_dir(home / "files")
     durable.fsync_dir(home)  # op.json says that these two are there: a crash must not keep it and lose one of them
     save(layout, record)
     durable.fsync_dir(layout.undo)  # or op.json could be there after a crash, in a directory that is not
@@ -158,12 +157,12 @@ def begin(layout: Layout, record: Operation, steps: delta.Delta | None = None) -
 
 def save(layout: Layout, record: Operation) -> None:
     """Write `op.json` in one step. Durable: yes."""
-    records.save(os.path.join(layout.undo_dir(record["operation_id"]), "op.json"), record)
+    records.save(layout.undo_dir(record["operation_id"]) / "op.json", record)
 
 
 def load(layout: Layout, operation_id: str) -> Operation:
     """Read the journal of an operation. Errors: FileNotFoundError; E_PARTIAL_SNAPSHOT when damaged."""
-    path = os.path.join(layout.undo_dir(operation_id), "op.json")
+    path = layout.undo_dir(operation_id) / "op.json"
     record: Operation = records.load(path, FIELDS, PartialSnapshot)
     if record["operation_id"] != operation_id or record["kind"] not in KINDS:
         raise PartialSnapshot(
@@ -175,7 +174,7 @@ def load(layout: Layout, operation_id: str) -> Operation:
 
 def load_steps(layout: Layout, record: Operation) -> delta.Delta:
     """Read the steps of an operation. Errors: E_PARTIAL_SNAPSHOT when they are damaged."""
-    path = os.path.join(layout.undo_dir(record["operation_id"]), "delta.cbor")
+    path = layout.undo_dir(record["operation_id"]) / "delta.cbor"
     try:
         data = paths.read_file(path)
     except FileNotFoundError:
@@ -190,7 +189,7 @@ def load_steps(layout: Layout, record: Operation) -> delta.Delta:
 
 def ids(layout: Layout) -> list[str]:
     """Return the ids of all directories below `undo/`."""
-    return sorted(name for name in os.listdir(layout.undo) if is_operation_id(name))
+    return sorted(name for name in listing.names(layout.undo) if is_operation_id(name))
 
 
 def load_all(layout: Layout) -> list[Operation]:
@@ -224,11 +223,11 @@ def discard(store: Store, operation_id: str) -> None:
     """Remove what an operation kept. `op.json` goes first, so that a crash leaves debris, never a broken promise."""
     layout = store.layout
     home = layout.undo_dir(operation_id)
-    durable.unlink(os.path.join(home, "op.json"), missing_ok=True)
-    if os.path.isdir(home):
+    if paths.is_dir(home):
+        durable.unlink(home / "op.json", missing_ok=True)
         durable.fsync_dir(home)  # a crash that lost only this removal would leave a journal without its delta
-    registry.remove_any(os.path.join(home, "worktree"), store.settings.engine_options())
-    durable.remove_tree(home)
+    registry.remove_any(home / "worktree", store.settings.engine_options())
+    removal.remove_tree(home)
     durable.fsync_dir(layout.undo)
 
 
@@ -242,10 +241,10 @@ def consume(store: Store, record: Operation, by: str) -> None:
     record["undone_by"] = by
     save(layout, record)
     left = False
-    for name in os.listdir(home):
-        if name.startswith("files") and not _remove_empty_directories(os.path.join(home, name)):
+    for name in listing.names(home):
+        if name.startswith("files") and not _remove_empty_directories(home / name):
             left = True
-    if not left and not os.path.lexists(os.path.join(home, "worktree")):
+    if not left and not paths.exists(home / "worktree"):
         discard(store, record["operation_id"])
 
 
@@ -267,7 +266,7 @@ def prune(store: Store, name: str) -> int:
 
 def _prune(store: Store, name: str) -> int:
     layout = store.layout
-    existing = set(os.listdir(layout.worktrees))
+    existing = set(listing.names(layout.worktrees))
     most = store.settings.get("undo.max_operations")
     oldest = clock.now_ns() - store.settings.get("undo.max_age_days") * 86_400_000_000_000
     gone = 0
@@ -278,27 +277,21 @@ def _prune(store: Store, name: str) -> int:
             discard(store, record["operation_id"])
     for operation_id in ids(layout):
         # an intent is written before the directory is made: without one, nobody will come back to it
-        if os.path.lexists(os.path.join(layout.undo_dir(operation_id), "op.json")):
+        if paths.exists(layout.undo_dir(operation_id) / "op.json"):
             continue
-        if not os.path.lexists(layout.intent(operation_id)):
+        if not paths.exists(layout.intent(operation_id)):
             sweep(store, operation_id)
     return gone
 
 
 def sweep(store: Store, operation_id: str) -> None:
     """Remove the directory of an operation that never began, or that was being deleted when the system died."""
-    if not os.path.lexists(os.path.join(store.layout.undo_dir(operation_id), "op.json")):
+    if not paths.exists(store.layout.undo_dir(operation_id) / "op.json"):
         discard(store, operation_id)
 
 
-def _remove_empty_directories(path: str) -> bool:
+def _remove_empty_directories(path: Below) -> bool:
     """Remove the directories that moving everything out of a tree left empty; False when something is still there."""
-    if not os.path.isdir(path):
-        return True
-    for here, _, _ in os.walk(os.fsencode(path), topdown=False):
-        try:
-            durable.rmdir(here)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-    return not os.path.lexists(path)
+    if paths.is_dir(path):
+        removal.remove_empty(path)
+    return not paths.exists(path)

@@ -10,6 +10,7 @@ import os
 from jvs import canon, progress
 from jvs.errors import JvsError, NotFound, PayloadHashMismatch, from_oserror
 from jvs.fs import listing
+from jvs.fs import paths as fs_paths
 from jvs.fs.xattrs import covered
 from jvs.restore import delta, entries
 from jvs.store import lineage, node_store, worktree_scan
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal
 
+    from jvs.fs.rooted import Below
     from jvs.store.store import Store
     from jvs.tree import node
     from jvs.tree.node import Entry
@@ -77,7 +79,7 @@ def find_target(
         raise
     except JvsError:
         payload = store.layout.payload(snapshot_id)
-        if not forced or not os.path.isdir(payload):
+        if not forced or not fs_paths.is_dir(payload):
             raise
         found = node_store.hash_payload(payload, jobs=os.cpu_count() or 1)
         known.add(found)
@@ -230,7 +232,7 @@ def _add_directories(
             made.dirs.append((path, before, after))
 
 
-def between(source: str, target: str) -> delta.Delta:
+def between(source: Below, target: Below) -> delta.Delta:
     """Find out what makes one directory equal to another, without any repository; both are read whole.
 
     Errors: OSError, E_IO.

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 
-from jvs.fs import durable, listing, metadata
+from jvs.fs import durable, listing, metadata, removal
 from jvs.fs import paths as fs_paths
 from jvs.fs.losses import Losses
 from jvs.restore.delta import COPY, DROP, MAKE, MOVE
@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jvs.fs.rooted import Below
     from jvs.restore.delta import Delta, Step
     from jvs.restore.entries import Meta
 
@@ -34,7 +35,7 @@ class Switcher:
     """
 
     def __init__(
-        self, delta: Delta, operation_id: str, target: str, keep: str, source: str | None, *, each: bool = False
+        self, delta: Delta, operation_id: str, target: Below, keep: Below, source: Below | None, *, each: bool = False
     ) -> None:
         self.delta = delta
         self.prefix = b".jvs-tmp-%s-" % operation_id.encode()
@@ -231,7 +232,7 @@ class Switcher:
         """Copy something to `undo/`; it gets its final name there when it is complete."""
         there, last = self.keep.parent(slot, make=True)
         half = b".jvs-half"
-        durable.remove_tree(half, dir_fd=there)
+        removal.remove_tree(half, dir_fd=there)
         physical = listing.relative(slot.rpartition(b"/")[0], half)
         links = self._links[DROP]
         links.copy(parent, name, there, half, path, physical)
@@ -319,7 +320,7 @@ class Switcher:
         """Remove originals whose copies have crossed to another subvolume, and are durable."""
         for place, path in self.leftovers:
             parent, name = place.parent(path)
-            durable.remove_tree(name, dir_fd=parent)
+            removal.remove_tree(name, dir_fd=parent)
         self.leftovers = []
 
 

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-from jvs.fs import durable, listing, paths
+from jvs.fs import durable, listing, paths, removal
 from jvs.restore.delta import DROP, MAKE, MOVE
 from jvs.restore.entries import Movable, entry_at, lstat_at, same_entry
 
@@ -38,7 +38,7 @@ def was_done(work: Switcher, i: int) -> bool:
         if step.old_ino and temporary.st_ino == step.old_ino:
             work.stow(i, work.temporary(i))
         elif now is None or now.st_ino == step.old_ino or not step.old_ino:
-            durable.remove_tree(label, dir_fd=parent)  # the new entry, maybe half made: the source still has it
+            removal.remove_tree(label, dir_fd=parent)  # the new entry, maybe half made: the source still has it
         else:
             work.stow(i, work.temporary(i))  # whose it is cannot be told: kept
     if step.how == DROP:
@@ -121,7 +121,7 @@ def _discard_new(work: Switcher, i: int, step: Step, parent: int, label: bytes) 
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
     elif i not in work.before:  # never in place
-        durable.remove_tree(label, dir_fd=parent)
+        removal.remove_tree(label, dir_fd=parent)
         return
     else:
         wanted = step.new
@@ -129,14 +129,14 @@ def _discard_new(work: Switcher, i: int, step: Step, parent: int, label: bytes) 
             assert work.source is not None
             wanted = entry_at(*work.source.parent(step.path))
         if step.how != DROP and same_entry(entry_at(parent, label), wanted):
-            durable.remove_tree(label, dir_fd=parent)
+            removal.remove_tree(label, dir_fd=parent)
             return
     work.kept_aside = True
     slot = work.slot(step.path)
     there, last = work.keep.parent(slot, make=True)
     if work.crosses:
         work.copy_kept(parent, label, slot, step.path)
-        durable.remove_tree(label, dir_fd=parent)
+        removal.remove_tree(label, dir_fd=parent)
     else:
         durable.rename(label, last, source_fd=parent, target_fd=there)
 

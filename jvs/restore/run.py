@@ -7,16 +7,17 @@ Source: jvs-protocol(7), Restore.
 
 from __future__ import annotations
 
-import os
-
 from jvs import canon, clock, progress
 from jvs.errors import StaleHead, from_oserror
+from jvs.fs import durable
+from jvs.fs import paths as fs_paths
 from jvs.restore import apply, journal, plan
 from jvs.store import audit, intent, node_store, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.fs.losses import Loss
+    from jvs.fs.rooted import Below
     from jvs.restore.delta import Delta
     from jvs.restore.journal import Operation
     from jvs.restore.plan import Plan
@@ -145,7 +146,7 @@ def _apply(store: Store, pending: RestoreIntent, record: Operation, steps: Delta
         operation_id,
         layout.worktree_dir(record["worktree"]),
         layout.undo_dir(operation_id),
-        source if os.path.isdir(source) else None,
+        source if fs_paths.is_dir(source) else None,
         each=store.settings.get("durability") == "each",
     )
     with applier:
@@ -218,7 +219,7 @@ def recover(store: Store, pending: RestoreIntent) -> str:
     return f"completed the {word} of '{name}'"
 
 
-def apply_directory(source: str, target: str, keep: str) -> tuple[Delta, int, list[Loss]]:
+def apply_directory(source: Below, target: Below, keep: Below) -> tuple[Delta, int, list[Loss]]:
     """Make one directory equal to another, in place, without any repository; both are read whole.
 
     `keep` is a new directory on the target's filesystem; what is displaced goes below its `files`. A crash leaves
@@ -228,7 +229,8 @@ def apply_directory(source: str, target: str, keep: str) -> tuple[Delta, int, li
     """
     try:
         made = plan.between(source, target)
-        os.makedirs(os.path.join(keep, "files"), mode=0o700)
+        durable.make_dir(keep)
+        durable.make_dir(keep / "files")
         with apply.Applier(made, clock.new_operation_id(), target, keep, source) as applier:
             applier.run()
             return made, applier.displaced_bytes, applier.losses.as_json()

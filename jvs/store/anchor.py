@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypedDict
 
+    from jvs.fs.rooted import Below
     from jvs.store.audit_check import ChainReport
     from jvs.store.store import Store
 
@@ -30,29 +31,34 @@ if TYPE_CHECKING:
         seq: int
 
 
-def _path(store: Store) -> str | None:
+def _place(store: Store, *, make: bool = False) -> Below | None:
+    """Return the file of a repository in the user's own state directory; None when there is no such directory."""
     directory = store.settings.state_dir
+    if not directory:
+        return None
     place = hashlib.sha256(os.fsencode(store.root)).hexdigest()[:16]
-    return os.path.join(directory, f"{store.repo_id}-{place}") if directory else None
+    try:
+        return durable.open_directory(directory, make=make) / f"{store.repo_id}-{place}"
+    except OSError:  # not there yet, or a home that is read-only
+        return None
 
 
 def remember(store: Store, seq: int, record_hash: str) -> None:
     """Note the record as seen, unless one further on was. Durable: no."""
-    path = _path(store)
+    path = _place(store, make=True)
     if path is None:
         return
     try:
         known = _load(path)
         if known is not None and known[0] >= seq:
             return
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         seen: Anchor = {"hash": record_hash, "seq": seq}
         durable.replace_file(path, canon.encode(seen) + b"\n", sync=False)
     except OSError:  # a full disk or a home that is read-only must not fail what already succeeded
         return
 
 
-def _load(path: str) -> tuple[int, str] | None:
+def _load(path: Below) -> tuple[int, str] | None:
     try:
         value: Anchor = canon.decode_object(paths.read_file(path, 4096))
         return int(value["seq"]), str(value["hash"])
@@ -62,7 +68,7 @@ def _load(path: str) -> tuple[int, str] | None:
 
 def check(store: Store, chain: ChainReport) -> list[str]:
     """Return a sentence when the log does not hold the record that this user saw before, if that was noted."""
-    path = _path(store) if store.settings.get("audit.remember") else None
+    path = _place(store) if store.settings.get("audit.remember") else None
     known = _load(path) if path is not None else None
     if known is None:
         return []

@@ -10,13 +10,14 @@ import os
 
 from jvs import canon, clock
 from jvs.errors import AuditChainBroken, from_oserror
-from jvs.fs import durable, locks, paths
+from jvs.fs import durable, listing, locks, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any, TypedDict
 
+    from jvs.fs.rooted import Below
     from jvs.store.layout import Layout
 
     Details = dict[str, Any]
@@ -101,7 +102,7 @@ def chained(event: Event, seq: int, prev_hash: str) -> AuditRecord:
 class Log:
     """One chained log: the repository's, or any file's (`jvs-chain-append --log FILE`)."""
 
-    def __init__(self, path: str, *, first_hash: str, lock: str, wait: float = locks.DEFAULT_WAIT_SECONDS) -> None:
+    def __init__(self, path: Below, *, first_hash: str, lock: Below, wait: float = locks.DEFAULT_WAIT_SECONDS) -> None:
         self.path = path
         self.first_hash = first_hash
         self.lock = lock
@@ -147,10 +148,9 @@ class Log:
     def _set_aside(self, last: AuditRecord | None, torn: bytes, actor: str) -> AuditRecord:
         """Move a torn last line, which a crash in the middle of a write left, out of the log, and say so in it."""
         name = f"torn-{clock.now_ms()}-{clock.random_hex(4)}.bin"
-        kept = os.path.join(os.path.dirname(self.path), name)
-        durable.create_file(kept, torn)
-        durable.fsync_dir(os.path.dirname(kept))
-        durable.truncate(self.path, os.path.getsize(self.path) - len(torn))
+        durable.create_file(self.path.parent / name, torn)
+        durable.fsync_dir(self.path.parent)
+        durable.truncate(self.path, paths.lstat(self.path).st_size - len(torn))
         details: Details = {"bytes": len(torn), "kept_as": name, "sha256": hashlib.sha256(torn).hexdigest()}
         return self._write(event_of_repair(actor, details), last)
 
@@ -207,7 +207,7 @@ class Log:
 
     def _rotate(self) -> None:
         try:
-            if os.path.getsize(self.path) < ROTATE_BYTES:
+            if paths.lstat(self.path).st_size < ROTATE_BYTES:
                 return
         except FileNotFoundError:
             if not was_just_rotated(self.path):
@@ -217,13 +217,13 @@ class Log:
         else:
             durable.publish(self.path, self._next_name())
         durable.create_file(self.path, b"")  # a crash before this is told by the full file: see _was_just_rotated
-        durable.fsync_dir(os.path.dirname(self.path))
+        durable.fsync_dir(self.path.parent)
 
-    def _next_name(self) -> str:
+    def _next_name(self) -> Below:
         """Return the name to rotate to: the time, but behind all before it even when the clock was set back."""
-        stem = os.path.splitext(self.path)[0]
-        newest = max((int(path[-19:-6]) for path in segments(self.path)[:-1]), default=0)
-        return f"{stem}-{max(clock.now_ms(), newest + 1):013d}.jsonl"
+        stem = os.path.splitext(self.path.name)[0]
+        newest = max((int(path.name[-19:-6]) for path in segments(self.path)[:-1]), default=0)
+        return self.path.parent / f"{stem}-{max(clock.now_ms(), newest + 1):013d}.jsonl"
 
 
 def event_of_repair(actor: str, details: Details) -> Event:
@@ -231,16 +231,14 @@ def event_of_repair(actor: str, details: Details) -> Event:
     return event("audit_repair", actor, reason="a crash left a torn last line", details=details)
 
 
-def segments(path: str) -> list[str]:
+def segments(path: Below) -> list[Below]:
     """Return the rotated files of a log, oldest first, and the log itself last."""
-    directory, name = os.path.split(path)
-    stem = os.path.splitext(name)[0]
+    stem = os.path.splitext(path.name)[0]
     try:
-        listing = os.listdir(directory or ".")
+        names = listing.names(path.parent)
     except OSError:
-        listing = []
-    older = sorted(n for n in listing if _is_rotated(n, stem))
-    return [*(os.path.join(directory, n) for n in older), path]
+        names = []
+    return [*(path.parent / name for name in names if _is_rotated(name, stem)), path]
 
 
 def _is_rotated(name: str, stem: str) -> bool:
@@ -249,11 +247,11 @@ def _is_rotated(name: str, stem: str) -> bool:
     return name == f"{stem}-{digits}.jsonl" and len(digits) == 13 and digits.isascii() and digits.isdigit()
 
 
-def was_just_rotated(path: str) -> bool:
+def was_just_rotated(path: Below) -> bool:
     """Answer whether a missing log is that of a rotation whose second half a crash prevented: a full file is there."""
     older = segments(path)[:-1]
     try:
-        return bool(older) and os.path.getsize(older[-1]) >= ROTATE_BYTES
+        return bool(older) and paths.lstat(older[-1]).st_size >= ROTATE_BYTES
     except OSError:
         return False
 
@@ -275,7 +273,7 @@ def _last_line(fd: int) -> tuple[bytes | None, bytes]:
         window *= 4
 
 
-def _lines_backwards(path: str) -> Iterator[bytes]:
+def _lines_backwards(path: Below) -> Iterator[bytes]:
     """Yield the whole lines of a file, last first."""
     fd = paths.open_file(path)
     try:

@@ -5,8 +5,6 @@ Source: jvs-audit(5).
 
 from __future__ import annotations
 
-import os
-
 from jvs import canon
 from jvs.errors import AuditChainBroken, from_oserror
 from jvs.fs import paths
@@ -14,7 +12,7 @@ from jvs.store import audit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    pass
+    from jvs.fs.rooted import Below
 
 
 class ChainReport:
@@ -28,7 +26,7 @@ class ChainReport:
         self.records: list[audit.AuditRecord] = []
 
 
-def check(path: str, first_hash: str | None, *, keep: bool = False) -> ChainReport:
+def check(path: Below, first_hash: str | None, *, keep: bool = False) -> ChainReport:
     """Read a whole log, compute every hash again, and report each break.
 
     `first_hash` is the expected start; None takes what the first record says. `keep` collects the records.
@@ -37,24 +35,24 @@ def check(path: str, first_hash: str | None, *, keep: bool = False) -> ChainRepo
     report = ChainReport()
     previous, expected_seq = first_hash, 1
     files = audit.segments(path)
-    if not os.path.lexists(path) and audit.was_just_rotated(path):
+    if not paths.exists(path) and audit.was_just_rotated(path):
         files.pop()
     for file in files:
         data = _read_segment(file)
         lines = data.split(b"\n")
         torn = lines.pop()
         if torn and file != files[-1]:
-            report.problems.append(f"'{os.path.basename(file)}' ends in the middle of a record")
+            report.problems.append(f"'{file.name}' ends in the middle of a record")
         elif torn:
             report.torn = len(torn)
         for number, line in enumerate(lines, 1):
-            where = f"{os.path.basename(file)}:{number}"
+            where = f"{file.name}:{number}"
             previous, expected_seq = _check_line(report, line, where, previous, expected_seq, keep)
     report.head = previous or ""
     return report
 
 
-def _read_segment(file: str) -> bytes:
+def _read_segment(file: Below) -> bytes:
     try:
         return paths.read_file(file)
     except FileNotFoundError as error:

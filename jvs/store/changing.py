@@ -6,10 +6,9 @@ Source: jvs-protocol(7), Locks and Recovery.
 from __future__ import annotations
 
 import contextlib
-import os
 
 from jvs import progress
-from jvs.fs import locks
+from jvs.fs import listing, locks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def worktree(store: Store, name: str, *, alone: bool = False) -> Iterator[None]:
 
 def recover(store: Store, held: str | None = None) -> list[str]:
     """Complete or undo what dead operations left; `held` is the worktree whose lock we hold. Returns what was done."""
-    if not os.listdir(store.layout.intents):
+    if not listing.names(store.layout.intents):
         return []
     from jvs.store import recovery
 

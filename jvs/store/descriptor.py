@@ -6,11 +6,10 @@ Source: jvs-format(5), Descriptor, READY marker.
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 
 from jvs import canon
 from jvs.errors import DescriptorCorrupt, FormatUnsupported, NotFound, PartialSnapshot
+from jvs.fs import paths
 from jvs.store import records
 
 TYPE_CHECKING = False
@@ -194,11 +193,7 @@ def check_agreement(layout: Layout, record: Descriptor) -> None:
     Errors: E_PARTIAL_SNAPSHOT, E_DESCRIPTOR_CORRUPT.
     """
     snapshot_id = record["snapshot_id"]
-    try:
-        there = stat.S_ISDIR(os.lstat(layout.payload(snapshot_id)).st_mode)
-    except OSError:
-        there = False
-    if not there:
+    if not paths.is_dir(layout.payload(snapshot_id)):
         raise PartialSnapshot(
             f"the files of snapshot '{snapshot_id}' are missing",
             hint="restore '.jvs/snapshots' from a copy of the repository",

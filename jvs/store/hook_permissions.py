@@ -18,6 +18,7 @@ from jvs.fs import durable, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jvs.fs.rooted import Below
     from jvs.store.store import Store
 
     class PermissionKey(canon.PathJSON):
@@ -37,20 +38,17 @@ def allowed_digest(store: Store, hook: str) -> str | None:
     if directory is None:
         return None
     try:
-        directory_fd = paths.open_dir(directory)
+        root = durable.open_directory(directory)
     except OSError:
         return None
-    try:
-        if not is_ours(os.fstat(directory_fd)):
-            return None
-        return _read(directory_fd, _file_name(store, hook), _key(store, hook))
-    finally:
-        os.close(directory_fd)
+    if not is_ours(os.fstat(root.fd)):
+        return None
+    return _read(root / _file_name(store, hook), _key(store, hook))
 
 
-def _read(directory_fd: int, name: str, key: PermissionKey) -> str | None:
+def _read(file: Below, key: PermissionKey) -> str | None:
     try:
-        fd = paths.open_file(name, directory_fd)
+        fd = paths.open_file(file)
     except OSError:
         return None
     try:
@@ -73,12 +71,11 @@ def allow(store: Store, hook: str, digest: str) -> None:
     directory = _directory(store)
     if directory is None:
         raise UsageError("there is no place for the permission", hint="set HOME or XDG_STATE_HOME")
-    path = os.path.join(directory, _file_name(store, hook))
     try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
+        path = durable.open_directory(directory, make=True) / _file_name(store, hook)
         durable.replace_file(path, canon.encode({**_key(store, hook), "sha256": digest}) + b"\n")
     except OSError as error:
-        raise from_oserror(error, f"writing '{path}'") from error
+        raise from_oserror(error, f"writing to '{directory}'") from error
 
 
 def deny(store: Store, hook: str) -> bool:
@@ -86,14 +83,14 @@ def deny(store: Store, hook: str) -> bool:
     directory = _directory(store)
     if directory is None:
         return False
-    path = os.path.join(directory, _file_name(store, hook))
     try:
-        if not os.path.lexists(path):
-            return False
-        durable.unlink(path, missing_ok=True)
-        durable.fsync_dir(directory)  # a crash before this may bring the permission back
+        path = durable.open_directory(directory) / _file_name(store, hook)
+        durable.unlink(path)
+        durable.fsync_dir(path.parent)  # a crash before this may bring the permission back
+    except FileNotFoundError:
+        return False
     except OSError as error:
-        raise from_oserror(error, f"removing '{path}'") from error
+        raise from_oserror(error, f"removing a permission from '{directory}'") from error
     return True
 
 

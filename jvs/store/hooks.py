@@ -9,18 +9,20 @@ Source: jvs-config(5), Hooks.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 
 from jvs import progress
 from jvs.errors import Dirty, JvsError, NotFound, PathEscape, UsageError
-from jvs.fs import paths
+from jvs.fs import durable, paths
 from jvs.store import hook_permissions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from jvs.fs.rooted import Below
     from jvs.store.store import Store
 
 NAMES = ("pre-snapshot", "post-snapshot", "pre-restore", "post-restore")
@@ -37,7 +39,7 @@ class Hook:
     so that what runs is what was hashed.
     """
 
-    def __init__(self, name: str, path: str, origin: str) -> None:
+    def __init__(self, name: str, path: Below, origin: str) -> None:
         self.name = name
         self.path = path
         self.origin = origin
@@ -48,7 +50,7 @@ class Hook:
 
     def command(self) -> str:
         """Return what to execute."""
-        return self.path if self.fd is None else f"/proc/self/fd/{self.fd}"
+        return str(self.path) if self.fd is None else f"/proc/self/fd/{self.fd}"
 
     def close(self) -> None:
         """Close the file."""
@@ -64,33 +66,31 @@ def find(store: Store, name: str) -> list[Hook]:
     """
     found = []
     if store.settings.user_file is not None:
-        path = os.path.join(os.path.dirname(store.settings.user_file), "hooks", name)
-        if _can_run(path):
-            found.append(Hook(name, path, USER))
+        with contextlib.suppress(OSError):
+            path = durable.open_directory(os.path.join(os.path.dirname(store.settings.user_file), "hooks")) / name
+            if _can_run(path):
+                found.append(Hook(name, path, USER))
     hook = of_repository(store, name)
     return found if hook is None else [*found, hook]
 
 
-def _can_run(path: str) -> bool:
-    try:
-        return stat.S_ISREG(os.lstat(path).st_mode) and os.access(path, os.X_OK)
-    except OSError:
-        return False
+def _can_run(path: Below) -> bool:
+    return stat.S_ISREG(paths.mode_of(path)) and paths.may(path, os.X_OK)
 
 
 def of_repository(store: Store, name: str) -> Hook | None:
     """Return the hook of that name in the repository, opened; None when there is none that can be executed."""
-    directory = os.path.join(store.layout.jvs, "hooks")
-    hook = Hook(name, os.path.join(directory, name), REPOSITORY)
+    hook = Hook(name, store.layout.hooks / name, REPOSITORY)
+    entry = os.fsencode(name)
     try:
-        directory_fd = paths.open_dir(directory)
+        directory_fd = paths.open_dir(store.layout.hooks)
     except OSError:  # none there, or a link in its place
         return None
     try:
-        info = os.lstat(name, dir_fd=directory_fd)
-        if not stat.S_ISREG(info.st_mode) or not os.access(name, os.X_OK, dir_fd=directory_fd):
+        info = os.lstat(entry, dir_fd=directory_fd)
+        if not stat.S_ISREG(info.st_mode) or not os.access(entry, os.X_OK, dir_fd=directory_fd):
             return None
-        hook.fd = paths.open_file(name, directory_fd)
+        hook.fd = paths.open_file(entry, directory_fd)
         safe = hook_permissions.is_ours(os.fstat(directory_fd)) and hook_permissions.is_ours(os.fstat(hook.fd))
         hook.why = "" if safe else "it, or its directory, can be changed by others"
         if safe:
@@ -157,7 +157,7 @@ def run(store: Store, name: str, worktree: str, environment: Mapping[str, str], 
             hook.close()
 
 
-def _run_one(hook: Hook, directory: str, environment: dict[str, str]) -> str:
+def _run_one(hook: Hook, directory: Below, environment: dict[str, str]) -> str:
     """Run a hook, and return what went wrong."""
     import subprocess
 
@@ -165,7 +165,7 @@ def _run_one(hook: Hook, directory: str, environment: dict[str, str]) -> str:
         code = subprocess.run(
             [hook.command()],
             check=False,
-            cwd=directory,
+            cwd=str(directory),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=2,  # what a hook prints is not the command's result
@@ -241,7 +241,7 @@ def _of_repository(store: Store, names: list[str], *, missing_ok: bool) -> list[
 
 
 def _none(store: Store, what: str) -> JvsError:
-    directory = os.path.join(store.layout.jvs, "hooks")
+    directory = store.layout.hooks
     return NotFound(
         f"there are no {what} in '{directory}'" if what == "hooks" else f"there is no {what} in '{directory}'",
         hint="a hook is a regular file that can be executed; 'jvs hooks list' shows those that are there",

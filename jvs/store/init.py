@@ -8,13 +8,13 @@ Source: jvs-init(1), jvs-protocol(7), Init.
 from __future__ import annotations
 
 import os
-import stat
 
 from jvs import canon, clock, names
 from jvs.engine import base as engine
 from jvs.engine import registry, traits
 from jvs.errors import Exists, IOFailure, NotARepository, PathEscape, UsageError, from_oserror
-from jvs.fs import durable, locks, mounts
+from jvs.fs import durable, listing, locks, mounts, paths, rooted
+from jvs.fs.rooted import Root
 from jvs.store import audit, layout, records, worktree
 from jvs.store.store import Store
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from jvs.engine.options import EngineOptions
     from jvs.fs.losses import Loss
+    from jvs.fs.rooted import Below
     from jvs.store.settings import Settings
 
     class Described(TypedDict):
@@ -54,15 +55,16 @@ def create(path: str, settings: Settings, *, source: str | None = None, home: st
     """
     root = os.path.realpath(path)
     _check_place(root, home)
-    if source is not None:
-        source = _check_source(source, root)
-    made = _make_root(root)
+    origin = None if source is None else _check_source(source, root)
+    place = _find_place(root)
+    made = _make_root(place)
     try:
-        with locks.acquire_directory(root, wait=settings.wait):
-            return _create_locked(root, settings, source)
+        top = Root(root, paths.open_dir(place)).here
+        with locks.acquire_directory(top, wait=settings.wait):
+            return _create_locked(top, settings, origin)
     except BaseException:
         if made:
-            _remove_if_empty(root)
+            _remove_if_empty(place)
         raise
 
 
@@ -82,7 +84,7 @@ def _check_place(root: str, home: str | None) -> None:
     )
 
 
-def _check_source(source: str, root: str) -> str:
+def _check_source(source: str, root: str) -> Below:
     real = os.path.realpath(source)
     if not os.path.isdir(real):
         raise UsageError(f"--from '{source}' is not a directory", hint="name the directory to begin with")
@@ -90,50 +92,58 @@ def _check_source(source: str, root: str) -> str:
         raise PathEscape(
             f"'{source}' and '{root}' lie inside each other", hint="make the repository next to the directory"
         )
-    return real
+    return _find_place(real)
 
 
-def _make_root(root: str) -> bool:
+def _find_place(path: str) -> Below:
+    """Return the place that a person named, in the directory that holds it. Errors: E_IO."""
+    try:
+        return rooted.at(path)
+    except OSError as error:
+        raise from_oserror(error, f"opening the directory of '{path}'") from error
+
+
+def _make_root(root: Below) -> bool:
     """Make the repository's own directory when it is not there; its parents must be."""
     try:
-        os.mkdir(root, 0o777)
-        durable.fsync_dir(os.path.dirname(root))
+        durable.make_dir(root, mode=0o777)
+        durable.fsync_dir(root.parent)
         return True
     except FileExistsError:
-        if not stat.S_ISDIR(os.lstat(root).st_mode):
+        if not paths.is_dir(root):
             raise Exists(f"'{root}' is not a directory", hint="choose another name") from None
         return False
     except OSError as error:
         raise from_oserror(error, f"making '{root}'") from error
 
 
-def _remove_if_empty(root: str) -> None:
+def _remove_if_empty(root: Below) -> None:
     try:
         durable.rmdir(root)
     except OSError:
         return
 
 
-def _create_locked(root: str, settings: Settings, source: str | None) -> Initialized:
-    if os.path.lexists(os.path.join(root, layout.CONTROL)):  # somebody was faster
+def _create_locked(root: Below, settings: Settings, source: Below | None) -> Initialized:
+    if paths.exists(root / layout.CONTROL):  # somebody was faster
         raise Exists(f"'{root}' is already there", hint="work in it")
     finished = _finish_or_sweep(root, settings.engine_options())
     degraded: list[Loss] = []
     if finished is None:
         _check_empty(root)
         finished, degraded = _build(root, settings, source)
-    durable.publish(finished, os.path.join(root, layout.CONTROL))
-    durable.fsync_dir(os.path.dirname(root))
-    return {**_describe(root, settings), "degraded": degraded}
+    durable.publish(finished, root / layout.CONTROL)
+    durable.fsync_dir(_find_place(str(root)).parent)
+    return {**_describe(str(root), settings), "degraded": degraded}
 
 
-def _finish_or_sweep(root: str, options: EngineOptions) -> str | None:
+def _finish_or_sweep(root: Below, options: EngineOptions) -> Below | None:
     """Return a dead attempt that only lacks its last rename; remove all others."""
     whole = None
-    for entry in sorted(os.listdir(root)):
+    for entry in listing.names(root):
         if not entry.startswith(_STAGE):
             continue
-        staged = os.path.join(root, entry)
+        staged = root / entry
         if whole is None and _is_whole(root, staged):
             whole = staged
         else:
@@ -141,17 +151,17 @@ def _finish_or_sweep(root: str, options: EngineOptions) -> str | None:
     return whole
 
 
-def _is_whole(root: str, staged: str) -> bool:
+def _is_whole(root: Below, staged: Below) -> bool:
     """A staged control directory is whole once its main worktree has been moved out, which comes last."""
-    there = all(os.path.isdir(os.path.join(staged, name)) for name in layout.DIRECTORIES)
-    moved = not os.path.lexists(os.path.join(staged, _STAGED_MAIN))
-    return there and moved and os.path.isdir(os.path.join(root, layout.MAIN))
+    there = all(paths.is_dir(paths.below(staged, name.encode())) for name in layout.DIRECTORIES)
+    moved = not paths.exists(staged / _STAGED_MAIN)
+    return there and moved and paths.is_dir(root / layout.MAIN)
 
 
-def _check_empty(root: str) -> None:
-    for entry in sorted(os.listdir(root)):
-        path = os.path.join(root, entry)
-        if entry == "worktrees" and os.path.isdir(path) and not os.listdir(path):
+def _check_empty(root: Below) -> None:
+    for entry in listing.names(root):
+        path = root / entry
+        if entry == "worktrees" and paths.is_dir(path) and not listing.names(path):
             continue  # a dead attempt of ours made it
         raise Exists(
             f"'{root}' is not empty: it holds '{os.fsencode(entry).decode('utf-8', 'backslashreplace')}'",
@@ -159,22 +169,22 @@ def _check_empty(root: str) -> None:
         )
 
 
-def _build(root: str, settings: Settings, source: str | None) -> tuple[str, list[Loss]]:
-    staged = os.path.join(root, _STAGE + clock.random_hex(8))
-    forks = os.path.join(root, "worktrees")
+def _build(root: Below, settings: Settings, source: Below | None) -> tuple[Below, list[Loss]]:
+    staged, forks, main = root / (_STAGE + clock.random_hex(8)), root / "worktrees", root / layout.MAIN
     try:
-        os.mkdir(staged, 0o700)
-        os.chmod(staged, 0o700)  # snapshots may hold secrets, whatever the umask says
+        durable.make_dir(staged)
+        _set_mode(staged, 0o700)  # snapshots may hold secrets, whatever the umask says
         for name in layout.DIRECTORIES:
-            os.mkdir(os.path.join(staged, name), 0o700)
+            durable.make_dir(paths.below(staged, name.encode()))
         degraded = _build_main(staged, settings, source)
         _write_control(staged, settings, source, degraded)
         durable.sync_tree(staged, skip=_STAGED_MAIN)
-        os.makedirs(forks, 0o777, exist_ok=True)
+        if not paths.exists(forks):
+            durable.make_dir(forks, mode=0o777)
         durable.fsync_dir(root)  # main leaves the stage next: a crash must not keep that and lose the stage or `forks`
-        durable.publish(os.path.join(staged, _STAGED_MAIN), os.path.join(root, layout.MAIN))
+        durable.publish(staged / _STAGED_MAIN, main)
     except BaseException as error:
-        if not os.path.isdir(os.path.join(root, layout.MAIN)):
+        if not paths.is_dir(main):
             registry.remove_any(staged, settings.engine_options())
             _remove_if_empty(forks)
         if isinstance(error, OSError):
@@ -183,16 +193,24 @@ def _build(root: str, settings: Settings, source: str | None) -> tuple[str, list
     return staged, degraded
 
 
-def _build_main(staged: str, settings: Settings, source: str | None) -> list[Loss]:
+def _set_mode(place: Below, mode: int) -> None:
+    fd = paths.open_dir(place)
+    try:
+        os.fchmod(fd, mode)
+    finally:
+        os.close(fd)
+
+
+def _build_main(staged: Below, settings: Settings, source: Below | None) -> list[Loss]:
     """Make the main worktree inside the staging directory: empty, or a clone of `source`."""
-    target = os.path.join(staged, _STAGED_MAIN)
+    target = staged / _STAGED_MAIN
     requested, options = settings.get("default_engine"), settings.engine_options()
     if source is None:
         registry.best_for(staged, requested, options).make_worktree(target)
-        os.chmod(target, 0o777 & ~_umask())
+        _set_mode(target, 0o777 & ~_umask())
         registry.pick(requested, target, staged, options)  # one that was asked for and does not work: now, not later
         return []
-    if mounts.points_below(source):
+    if mounts.points_below(str(source)):
         raise IOFailure(f"something is mounted inside '{source}'", hint="unmount it, or begin with an empty repository")
     request = engine.Request(source, target)
     chosen = registry.pick_for_fork(requested, source, staged, options)
@@ -208,19 +226,20 @@ def _umask() -> int:
     return before
 
 
-def _write_control(staged: str, settings: Settings, source: str | None, degraded: list[Loss]) -> None:
+def _write_control(staged: Below, settings: Settings, source: Below | None, degraded: list[Loss]) -> None:
     repo_id = clock.new_uuid()
-    durable.create_file(os.path.join(staged, "format_version"), b"%d\n" % layout.FORMAT_VERSION)
-    durable.create_file(os.path.join(staged, "repo_id"), f"{repo_id}\n".encode())
+    durable.create_file(staged / "format_version", b"%d\n" % layout.FORMAT_VERSION)
+    durable.create_file(staged / "repo_id", f"{repo_id}\n".encode())
     details: audit.Details = {"format_version": layout.FORMAT_VERSION, "degraded": degraded}
     if source is not None:
-        details["from"] = canon.path_json(os.fsencode(source))
+        details["from"] = canon.path_json(os.fsencode(str(source)))
     event = audit.event("init", settings.actor, worktree=layout.MAIN, details=details)
     record = audit.chained(event, 1, audit.genesis(repo_id))
-    durable.create_file(os.path.join(staged, "audit", "audit.jsonl"), canon.encode(record) + b"\n")
-    os.mkdir(os.path.join(staged, "worktrees", layout.MAIN), 0o700)
+    durable.create_file(staged / "audit" / "audit.jsonl", canon.encode(record) + b"\n")
+    home = staged / "worktrees" / layout.MAIN
+    durable.make_dir(home)
     config = worktree.new_config(layout.MAIN, event_id=event["event_id"])
-    records.save(os.path.join(staged, "worktrees", layout.MAIN, "config.json"), config)
+    records.save(home / "config.json", config)
 
 
 def _describe(root: str, settings: Settings) -> Described:

@@ -11,7 +11,7 @@ import os
 
 from jvs import canon, clock
 from jvs.errors import Busy, PartialSnapshot, from_oserror
-from jvs.fs import durable, locks
+from jvs.fs import durable, listing, locks
 from jvs.names import is_operation_id
 from jvs.store import records
 
@@ -141,7 +141,7 @@ def sweep(layout: Layout) -> None:
 
     Writers share the lock, so whoever has it alone knows that nobody is writing.
     """
-    leftovers = [name for name in os.listdir(layout.intents) if name.endswith(".json.tmp")]
+    leftovers = [name for name in listing.names(layout.intents) if name.endswith(".json.tmp")]
     if not leftovers:
         return
     try:
@@ -150,7 +150,7 @@ def sweep(layout: Layout) -> None:
         return
     with lock:
         for name in leftovers:
-            durable.unlink(os.path.join(layout.intents, name), missing_ok=True)
+            durable.unlink(layout.intents / name, missing_ok=True)
 
 
 def clear(layout: Layout, operation_id: str) -> None:
@@ -175,10 +175,10 @@ def load(layout: Layout, operation_id: str) -> Intent:
 def list_ids(layout: Layout) -> list[str]:
     """Return the ids of all intents, oldest first. Errors: E_IO."""
     try:
-        listing = os.listdir(layout.intents)
+        found = listing.names(layout.intents)
     except OSError as error:
         raise from_oserror(error, "listing the operations in flight") from error
-    ids = [name[:-5] for name in listing if name.endswith(".json")]
+    ids = [name[:-5] for name in found if name.endswith(".json")]
     return sorted(name for name in ids if is_operation_id(name))
 
 

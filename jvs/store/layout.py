@@ -9,7 +9,13 @@ import os
 import stat
 
 from jvs.errors import FormatUnsupported, NotARepository, PathEscape, from_oserror
+from jvs.fs import paths, rooted
+from jvs.fs.rooted import Root
 from jvs.names import check_snapshot_id, check_worktree_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.fs.rooted import Below
 
 CONTROL = ".jvs"
 MAIN = "main"
@@ -42,70 +48,90 @@ PORTABLE = (
 
 
 class Layout:
-    """The names of one repository on disk. Shape: all paths are absolute text (surrogateescape for odd roots)."""
+    """The names of one repository on disk, each a place below a directory that was opened once.
+
+    Shape: `root` is the path of the repository, for messages; `top` its directory, `control` that of `.jvs`.
+    Errors: E_NOT_A_REPOSITORY, E_PATH_ESCAPE for a `.jvs` that is no directory; E_IO.
+    """
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.jvs = os.path.join(root, CONTROL)
-        self.format_version = os.path.join(self.jvs, "format_version")
-        self.repo_id = os.path.join(self.jvs, "repo_id")
-        self.config = os.path.join(self.jvs, "config.toml")
-        self.worktrees = os.path.join(self.jvs, "worktrees")
-        self.snapshots = os.path.join(self.jvs, "snapshots")
-        self.descriptors = os.path.join(self.jvs, "descriptors")
-        self.intents = os.path.join(self.jvs, "intents")
-        self.audit = os.path.join(self.jvs, "audit")
-        self.audit_log = os.path.join(self.audit, "audit.jsonl")
-        self.gc = os.path.join(self.jvs, "gc")
-        self.plans = os.path.join(self.gc, "plans")
-        self.pins = os.path.join(self.gc, "pins")
-        self.tombstones = os.path.join(self.gc, "tombstones")
-        self.trash = os.path.join(self.gc, "trash")
-        self.undo = os.path.join(self.jvs, "undo")
-        self.locks = os.path.join(self.jvs, "locks")
-        self.index = os.path.join(self.jvs, "index.sqlite")
-        self.forks = os.path.join(root, "worktrees")
+        self.top, self.control = _open_roots(root)
+        self.jvs = self.control.here
+        self.format_version = self.jvs / "format_version"
+        self.repo_id = self.jvs / "repo_id"
+        self.config = self.jvs / "config.toml"
+        self.worktrees = self.jvs / "worktrees"
+        self.snapshots = self.jvs / "snapshots"
+        self.descriptors = self.jvs / "descriptors"
+        self.intents = self.jvs / "intents"
+        self.audit = self.jvs / "audit"
+        self.audit_log = self.audit / "audit.jsonl"
+        self.gc = self.jvs / "gc"
+        self.plans = self.gc / "plans"
+        self.pins = self.gc / "pins"
+        self.tombstones = self.gc / "tombstones"
+        self.trash = self.gc / "trash"
+        self.undo = self.jvs / "undo"
+        self.locks = self.jvs / "locks"
+        self.hooks = self.jvs / "hooks"
+        self.index = self.jvs / "index.sqlite"
+        self.forks = self.top / "worktrees"
+        for place in self.directories():
+            self.control.keep_open(place)
 
-    def payload(self, snapshot_id: str) -> str:
+    def directories(self) -> list[Below]:
+        """Return the directories that every control directory has."""
+        return [paths.below(self.jvs, name.encode()) for name in DIRECTORIES]
+
+    def payload(self, snapshot_id: str) -> Below:
         """Return where the files of a published snapshot are."""
-        return os.path.join(self.snapshots, check_snapshot_id(snapshot_id))
+        return self.snapshots / check_snapshot_id(snapshot_id)
 
-    def payload_tmp(self, snapshot_id: str) -> str:
+    def payload_tmp(self, snapshot_id: str) -> Below:
         """Return where the files of a snapshot are while it is being made."""
-        return self.payload(snapshot_id) + ".tmp"
+        return self.payload(snapshot_id).plus(".tmp")
 
-    def ready(self, snapshot_id: str) -> str:
+    def ready(self, snapshot_id: str) -> Below:
         """Return the READY marker, beside the payload."""
-        return self.payload(snapshot_id) + ".READY"
+        return self.payload(snapshot_id).plus(".READY")
 
-    def descriptor(self, snapshot_id: str) -> str:
+    def descriptor(self, snapshot_id: str) -> Below:
         """Return the descriptor under its final name."""
-        return os.path.join(self.descriptors, check_snapshot_id(snapshot_id) + ".json")
+        return self.descriptors / (check_snapshot_id(snapshot_id) + ".json")
 
-    def descriptor_tmp(self, snapshot_id: str) -> str:
+    def descriptor_tmp(self, snapshot_id: str) -> Below:
         """Return the descriptor while it is being made."""
-        return self.descriptor(snapshot_id) + ".tmp"
+        return self.descriptor(snapshot_id).plus(".tmp")
 
-    def intent(self, operation_id: str) -> str:
+    def intent(self, operation_id: str) -> Below:
         """Return the intent of an operation."""
-        return os.path.join(self.intents, check_snapshot_id(operation_id) + ".json")
+        return self.intents / (check_snapshot_id(operation_id) + ".json")
 
-    def undo_dir(self, operation_id: str) -> str:
+    def undo_dir(self, operation_id: str) -> Below:
         """Return where an operation keeps what it displaced."""
-        return os.path.join(self.undo, check_snapshot_id(operation_id))
+        return self.undo / check_snapshot_id(operation_id)
 
-    def worktree_config(self, name: str) -> str:
+    def pin(self, snapshot_id: str) -> Below:
+        """Return the pin of a snapshot."""
+        return self.pins / (check_snapshot_id(snapshot_id) + ".json")
+
+    def tombstone(self, snapshot_id: str) -> Below:
+        """Return what a collected snapshot leaves."""
+        return self.tombstones / (check_snapshot_id(snapshot_id) + ".json")
+
+    def worktree_config(self, name: str) -> Below:
         """Return the configuration file of a worktree."""
-        return os.path.join(self.worktrees, check_worktree_name(name), "config.json")
+        return self.worktrees / check_worktree_name(name) / "config.json"
 
-    def worktree_dir(self, name: str) -> str:
+    def worktree_dir(self, name: str) -> Below:
         """Return where the user's files of a worktree are."""
         name = check_worktree_name(name)
-        return os.path.join(self.root, MAIN) if name == MAIN else os.path.join(self.forks, name)
+        return self.top / MAIN if name == MAIN else self.forks / name
 
-    def lock(self, name: str) -> str:
+    def lock(self, name: str) -> Below:
         """Return a lock file: `repo`, `gate`, `audit`, `index`, `worktree-NAME`, `head-NAME`."""
-        return os.path.join(self.locks, name + ".lock")
+        return self.locks / (name + ".lock")
 
     def worktree_of(self, path: str) -> str | None:
         """Return the worktree that a path lies in, or None for a path elsewhere in the repository."""
@@ -115,6 +141,20 @@ class Layout:
         if parts[0] == "worktrees" and len(parts) > 1:
             return parts[1]
         return None
+
+
+def _open_roots(root: str) -> tuple[Root, Root]:
+    """Open the directory of a repository and its `.jvs`, which is no link."""
+    try:
+        top = Root.open(root)
+    except OSError as error:
+        raise from_oserror(error, f"opening '{root}'") from error
+    control = top / CONTROL
+    try:
+        return top, Root(str(control), rooted.open_at(control, os.O_RDONLY | os.O_DIRECTORY))
+    except OSError as error:
+        _check_directory(control)
+        raise from_oserror(error, f"opening '{control}'") from error
 
 
 def find_root(start: str) -> str:
@@ -160,38 +200,46 @@ def check_control(layout: Layout) -> None:
     Errors: E_PATH_ESCAPE for a link or a file where a directory belongs, and for a `.jvs` that belongs to another
     user; E_FORMAT_UNSUPPORTED for another format version; E_NOT_A_REPOSITORY for a missing directory.
     """
-    owner = _check_directory(layout.jvs)
+    owner = os.fstat(layout.control.fd).st_uid
     if os.geteuid() not in (0, owner):
         raise PathEscape(
             f"'{layout.jvs}' belongs to another user (uid {owner})",
             hint="work as that user, or copy the files into a repository of your own",
         )
     check_format(layout)
-    for name in DIRECTORIES:
-        if "/" not in name:
-            _check_directory(os.path.join(layout.jvs, name))
+    check_directories(layout)
+    for place in layout.directories():
+        if place.parent == layout.jvs:
+            _check_directory(place)
 
 
-def _check_directory(path: str) -> int:
+def check_directories(layout: Layout) -> None:
+    """Refuse links and files in place of directories of the repository; what is missing is reported by its use.
+
+    Errors: E_PATH_ESCAPE; E_IO.
+    """
+    for place in (layout.top / MAIN, layout.forks, *layout.directories()):
+        if paths.mode_of(place):
+            _check_directory(place)
+
+
+def _check_directory(place: Below) -> None:
     try:
-        info = os.lstat(path)
+        mode = paths.lstat(place).st_mode
     except FileNotFoundError as error:
         raise NotARepository(
-            f"'{path}' is missing",
+            f"'{place}' is missing",
             hint="'jvs doctor' says what is damaged; '--repair-runtime' makes directories again",
         ) from error
     except OSError as error:
-        raise from_oserror(error, f"looking at '{path}'") from error
-    if not stat.S_ISDIR(info.st_mode):
-        kind = "a symbolic link" if stat.S_ISLNK(info.st_mode) else "not a directory"
-        raise PathEscape(f"'{path}' is {kind}", hint="put the directory back; jvs follows no links in '.jvs'")
-    return info.st_uid
+        raise from_oserror(error, f"looking at '{place}'") from error
+    if not stat.S_ISDIR(mode):
+        kind = "a symbolic link" if stat.S_ISLNK(mode) else "not a directory"
+        raise PathEscape(f"'{place}' is {kind}", hint="put the directory back; jvs follows no links there")
 
 
 def check_format(layout: Layout) -> None:
     """Raise E_FORMAT_UNSUPPORTED unless the repository says that it has format 2."""
-    from jvs.fs import paths
-
     try:
         data = paths.read_file(layout.format_version, limit=64)
     except FileNotFoundError as error:

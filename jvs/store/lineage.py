@@ -7,10 +7,9 @@ Source: jvs-protocol(7), Lineage.
 
 from __future__ import annotations
 
-import os
-
 from jvs import canon
 from jvs.errors import DescriptorCorrupt, JvsError, LineageBroken, NotFound
+from jvs.fs import listing
 from jvs.names import is_snapshot_id
 from jvs.store import descriptor, intent, records
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 def published_ids(layout: Layout) -> list[str]:
     """Return the ids with a descriptor under its final name, sorted; some may be damaged or being published."""
     return sorted(
-        name[:-5] for name in os.listdir(layout.descriptors) if name.endswith(".json") and is_snapshot_id(name[:-5])
+        name[:-5] for name in listing.names(layout.descriptors) if name.endswith(".json") and is_snapshot_id(name[:-5])
     )
 
 
@@ -36,7 +35,7 @@ def visible_ids(layout: Layout) -> list[str]:
     Looks at names only (three listings), not into the files.
     """
     pending = intent.pending_snapshots(layout)
-    store = set(os.listdir(layout.snapshots))
+    store = set(listing.names(layout.snapshots))
     return [
         snapshot_id
         for snapshot_id in published_ids(layout)
@@ -63,7 +62,7 @@ def tombstone_of(layout: Layout, snapshot_id: str) -> Descriptor | None:
 
     A collection that was interrupted counts: whoever asks has not found the descriptor itself.
     """
-    path = os.path.join(layout.tombstones, snapshot_id + ".json")
+    path = layout.tombstone(snapshot_id)
     try:
         stone = canon.decode_object(records.read(path))
     except (OSError, canon.BadJSON):

@@ -14,6 +14,7 @@ from jvs.tree import node, scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jvs.fs.rooted import Below
     from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
     from jvs.tree.node import Entry
@@ -99,7 +100,7 @@ def with_root(found: scan.ScanResult) -> dict[bytes, bytes]:
     return {**found.nodes, bytes.fromhex(found.root_hash): node.encode_root(found.root)}
 
 
-def hash_payload(path: str, *, jobs: int = 1) -> scan.ScanResult:
+def hash_payload(path: Below, *, jobs: int = 1) -> scan.ScanResult:
     """Hash a directory reading every byte, in `jobs` threads for big files. Errors: E_IO."""
     with_inode, btrfs = traits.scan_flags(path)
     return scan.Scanner(scan.Worker(jobs=jobs, slow_calls=not with_inode), btrfs=btrfs).run(path)

@@ -6,16 +6,16 @@ kept. Source: jvs-format(5).
 
 from __future__ import annotations
 
-import os
-
 from jvs import canon
 from jvs.errors import JvsError, from_oserror
-from jvs.fs import durable, paths
+from jvs.fs import durable, listing, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
+
+    from jvs.fs.rooted import Below
 
     Fields = Mapping[str, Callable[[Any], bool]]
     """Shape: key of a record -> whether its value is of the right type."""
@@ -100,7 +100,7 @@ def is_time(value: Any) -> bool:
         return False
 
 
-def read(path: str) -> bytes:
+def read(path: Below) -> bytes:
     """Return the bytes of a control file.
 
     A name that was just replaced through another mount of a JuiceFS volume can look absent for a second; listing
@@ -109,9 +109,8 @@ def read(path: str) -> bytes:
     try:
         return paths.read_file(path, MAX_BYTES)
     except FileNotFoundError:
-        directory, name = os.path.split(path)
         try:
-            present = name in os.listdir(directory)
+            present = path.name in listing.names(path.parent)
         except OSError:
             present = False
         if not present:
@@ -119,46 +118,49 @@ def read(path: str) -> bytes:
         return paths.read_file(path, MAX_BYTES)
 
 
-def parse(data: bytes, path: str, fields: Fields, error: type[JvsError]) -> Any:
+def parse(data: bytes, path: Below, fields: Fields, error: type[JvsError]) -> Any:
     """Return the object in a record's bytes when every field is there and of its type; errors: `error`.
 
     Shape: the caller names the kind of record, whose `FIELDS` were checked.
     """
-    name = os.path.join(os.path.basename(os.path.dirname(path)), os.path.basename(path))
     try:
         value = canon.decode_object(data)
     except canon.BadJSON as bad:
-        raise error(f"'{name}' is damaged: {bad}", hint=DAMAGED_HINT, path=path) from bad
+        raise error(f"'{_short(path)}' is damaged: {bad}", hint=DAMAGED_HINT, path=str(path)) from bad
     return check(value, path, fields, error)
 
 
-def check(value: Mapping[str, object], path: str, fields: Fields, error: type[JvsError]) -> Any:
+def check(value: Mapping[str, object], path: Below, fields: Fields, error: type[JvsError]) -> Any:
     """Return a record when every field is there and of its type; errors: `error`."""
     for key, fits in fields.items():
         if key not in value or not fits(value[key]):
             problem = "is missing" if key not in value else "is not valid"
-            name = os.path.join(os.path.basename(os.path.dirname(path)), os.path.basename(path))
-            raise error(f"'{name}' is damaged: '{key}' {problem}", hint=DAMAGED_HINT, path=path)
+            raise error(f"'{_short(path)}' is damaged: '{key}' {problem}", hint=DAMAGED_HINT, path=str(path))
     return value
 
 
-def load(path: str, fields: Fields, error: type[JvsError]) -> Any:
+def _short(path: Below) -> str:
+    """Return the last two names of a record's path: enough to find it below `.jvs`."""
+    return "/".join(str(path).split("/")[-2:])
+
+
+def load(path: Below, fields: Fields, error: type[JvsError]) -> Any:
     """Read and check one record. Shape: as for `parse`. Errors: FileNotFoundError; `error` when damaged; E_IO."""
     try:
         data = read(path)
     except FileNotFoundError:
         raise
     except IsADirectoryError as bad:
-        raise error(f"'{path}' is a directory", hint="'jvs doctor' says what can be repaired", path=path) from bad
+        raise error(f"'{path}' is a directory", hint="'jvs doctor' says what can be repaired", path=str(path)) from bad
     except OSError as bad:
         if bad.errno in (22, 40, 27):  # EINVAL: not a regular file; ELOOP: a link; EFBIG
             raise error(
-                f"'{path}' is not a regular file", hint="'jvs doctor' says what can be repaired", path=path
+                f"'{path}' is not a regular file", hint="'jvs doctor' says what can be repaired", path=str(path)
             ) from bad
         raise from_oserror(bad, f"reading '{path}'") from bad
     return parse(data, path, fields, error)
 
 
-def save(path: str, record: Mapping[str, object]) -> None:
+def save(path: Below, record: Mapping[str, object]) -> None:
     """Replace a record in one step. Durable: yes."""
     durable.replace_file(path, canon.encode(record) + b"\n")

@@ -8,10 +8,9 @@ Source: jvs-protocol(7), Recovery.
 from __future__ import annotations
 
 import importlib
-import os
 
 from jvs.errors import Busy, NoSpace, PartialSnapshot, from_oserror
-from jvs.fs import durable, locks
+from jvs.fs import durable, locks, paths
 from jvs.names import check_worktree_name
 from jvs.store import intent
 
@@ -70,7 +69,7 @@ def _settle_one(store: Store, record: Intent, held: str | None) -> str | None:
 
 
 def _run(store: Store, record: Intent) -> str | None:
-    if not os.path.lexists(store.layout.intent(record["operation_id"])):
+    if not paths.exists(store.layout.intent(record["operation_id"])):
         return None  # settled by somebody else before we had the lock
     if intent.is_alive(record, lock_held=True):
         return None

@@ -7,10 +7,9 @@ Source: jvs-resolve(1).
 
 from __future__ import annotations
 
-import os
-
 from jvs import clock
 from jvs.errors import Ambiguous, JvsError, NotFound
+from jvs.fs import listing
 from jvs.names import is_snapshot_id
 from jvs.store import lineage
 
@@ -153,7 +152,7 @@ class ShortIds:
     @classmethod
     def among_all(cls, layout: Layout) -> ShortIds:
         """Return what knows the ids of all that is published; one listing, no file is read."""
-        names = os.listdir(layout.descriptors)
+        names = listing.names(layout.descriptors)
         return cls([name[14:22] for name in names if len(name) == _NAME_LENGTH and name.endswith(".json")])
 
     def __call__(self, snapshot_id: str) -> str:

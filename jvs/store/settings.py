@@ -10,7 +10,7 @@ import os
 
 from jvs.engine.options import CONTROLS, NAMES, EngineOptions
 from jvs.errors import UsageError, from_oserror
-from jvs.fs import paths
+from jvs.fs import paths, rooted
 from jvs.fs.locks import DEFAULT_WAIT_SECONDS
 
 TYPE_CHECKING = False
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from jvs.fs.rooted import Below
+
     Layer = dict[str, Any]
     """Settings of one origin. Shape: key -> value of the type that `KEYS` gives."""
 
-
+MAX_BYTES = 1 << 20
+"""Of a settings file: a larger one is a mistake, or meant to fill the memory."""
 Key = tuple[str, object, tuple[str, ...] | None, str]
 """Shape: type (`text`, `list`, `bool`, `int`), default, allowed values or None, meaning."""
 
@@ -105,13 +108,13 @@ class Settings:
         self.search_path = environment.get("PATH")
         return self
 
-    def with_repository(self, path: str) -> None:
+    def with_repository(self, path: Below) -> None:
         """Put the repository's file between the user's and the environment; errors: E_USAGE, E_IO."""
         self.layers = [layer for layer in self.layers if layer[0] == self.user_file]
-        found = read_file(path, follow=False)
+        found = read_file(path)
         for key in found:
-            check_place(key, path)
-        self.layers.append((path, found))
+            check_place(key, str(path))
+        self.layers.append((str(path), found))
 
     def origin(self, key: str) -> tuple[Any, str]:
         """Return the value of a key and where it comes from. Errors: E_USAGE for an unknown key."""
@@ -159,19 +162,20 @@ def default_actor(environment: Mapping[str, str]) -> str:
     return f"{user}@{os.uname().nodename}"
 
 
-def read_file(path: str, *, follow: bool = True) -> Layer:
+def read_file(path: Below | str) -> Layer:
     """Return the flat settings of a TOML file; an absent file is an empty one.
 
-    A user's own file may be a link, one in a control directory (`follow` off) never; neither may be a fifo to wait on.
-    Errors: E_USAGE naming the file and, where TOML says it, the line; E_IO.
+    A user's own file, which is told as a path, may be a link; one in a control directory never. Neither may be a fifo
+    to wait on. Errors: E_USAGE naming the file and, where TOML says it, the line; E_IO.
     """
     try:
-        data = paths.read_file(os.path.realpath(path) if follow else path)
+        place = rooted.at(os.path.realpath(path)) if isinstance(path, str) else path
+        data = paths.read_file(place, MAX_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise from_oserror(error, f"reading '{path}'") from error
-    return parse_file(data, path)
+    return parse_file(data, str(path))
 
 
 def parse_file(data: bytes, path: str) -> Layer:

@@ -12,14 +12,15 @@ import re
 
 from jvs import clock
 from jvs.errors import Busy, UsageError, from_oserror
-from jvs.fs import durable, locks
+from jvs.fs import durable, locks, paths
 from jvs.store import audit, changing, intent
-from jvs.store.settings import check_key, check_value
+from jvs.store.settings import MAX_BYTES, check_key, check_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from jvs.fs.rooted import Below
     from jvs.store.audit import Details
     from jvs.store.shapes import ConfigIntent
     from jvs.store.store import Store
@@ -35,14 +36,15 @@ def change_user(path: str, key: str, value: Any) -> bool:
     Durable: yes. Errors: E_USAGE, E_IO, E_NO_SPACE, E_BUSY.
     """
     check_key(key, "settings")
-    directory = os.path.dirname(path)
+    path = os.path.realpath(path)  # a link of the user's own, to where they keep their settings
     try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        with locks.acquire_directory(directory, wait=locks.DEFAULT_WAIT_SECONDS):
-            before = read_text(path)
+        directory = durable.open_directory(os.path.dirname(path), make=True)
+        with locks.acquire_directory(directory.here, wait=locks.DEFAULT_WAIT_SECONDS):
+            file = directory / os.path.basename(path)
+            before = read_text(file)
             after = edit(before, key, value, path)
             if after != before:
-                durable.replace_file(path, after.encode("utf-8"))
+                durable.replace_file(file, after.encode("utf-8"))
             return after != before
     except OSError as error:
         raise from_oserror(error, f"writing '{path}'") from error
@@ -59,7 +61,7 @@ def change_repository(store: Store, key: str, value: Any) -> bool:
         changing.recover(store)
         with locks.acquire(store.layout.lock("config"), wait=wait, command=command):
             before = read_text(store.layout.config)
-            after = edit(before, key, value, store.layout.config)
+            after = edit(before, key, value, str(store.layout.config))
             if after == before:
                 return False
             _carry_out(store, before, after, {"key": key, "value": value})
@@ -97,7 +99,7 @@ def recover(store: Store, pending: ConfigIntent) -> str:
     except Busy:
         return ""
     with lock:
-        if not os.path.lexists(store.layout.intent(pending["operation_id"])):
+        if not paths.exists(store.layout.intent(pending["operation_id"])):
             return ""
         durable.replace_file(store.layout.config, str(pending["text"]).encode("utf-8"))
         store.log().append(pending["audit"], after_seq=pending["audit_seq"])
@@ -105,11 +107,10 @@ def recover(store: Store, pending: ConfigIntent) -> str:
     return f"completed the change of setting {pending['audit']['target']}"
 
 
-def read_text(path: str) -> str:
+def read_text(path: Below) -> str:
     """Return the text of a settings file; an absent one is empty. Errors: E_USAGE, E_IO."""
     try:
-        with open(path, "rb") as file:
-            return file.read().decode("utf-8")
+        return paths.read_file(path, MAX_BYTES).decode("utf-8")
     except FileNotFoundError:
         return ""
     except UnicodeDecodeError as error:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jvs.engine.base import Engine
+    from jvs.fs.rooted import Below
     from jvs.store.settings import Settings
     from jvs.tree.index import Index
 
@@ -91,8 +92,8 @@ class Store:
         if self._index is None:
             from jvs.tree.index import Index
 
-            path = self.layout.index if self.settings.use_index else None
-            self._index = Index(path, readonly=not os.access(self.layout.jvs, os.W_OK))
+            path = str(self.layout.index) if self.settings.use_index else None
+            self._index = Index(path, readonly=not paths.may(self.layout.jvs, os.W_OK))
         return self._index
 
     def tree_key(self, name: str) -> str:
@@ -138,7 +139,7 @@ class Store:
         what = audit.event(operation, self.actor, target=target, worktree=name, reason=reason, details=details)
         return self.log().append(what)
 
-    def require_worktree(self, name: str) -> str:
+    def require_worktree(self, name: str) -> Below:
         """Return the directory of a worktree. Errors: E_NOT_FOUND, E_LINEAGE_BROKEN, E_IO when it is missing."""
         worktree.load(self.layout, name)
         path = self.layout.worktree_dir(name)

@@ -36,7 +36,7 @@ def is_untouched(store: Store, record: Descriptor) -> bool:
     known = node_store.Trees(store)
     try:
         root = known.root(record, rebuild=False)
-        ready = os.lstat(store.layout.ready(record["snapshot_id"])).st_mtime_ns
+        ready = paths.lstat(store.layout.ready(record["snapshot_id"])).st_mtime_ns
     except (OSError, JvsError):
         return False
     if root is None:

@@ -5,11 +5,9 @@ Source: jvs-format(5), Worktree configuration; jvs-protocol(7), Publish, step 11
 
 from __future__ import annotations
 
-import os
-
 from jvs import clock
 from jvs.errors import LineageBroken, NameInvalid, NotFound, StaleHead
-from jvs.fs import locks
+from jvs.fs import listing, locks, paths
 from jvs.names import check_worktree_name
 from jvs.store import records
 from jvs.store.layout import MAIN
@@ -62,7 +60,7 @@ def load(layout: Layout, name: str) -> WorktreeConfig:
     try:
         config: WorktreeConfig = records.load(layout.worktree_config(name), FIELDS, LineageBroken)
     except (FileNotFoundError, NotADirectoryError) as error:
-        if name == MAIN or os.path.isdir(layout.worktree_dir(name)):
+        if name == MAIN or paths.is_dir(layout.worktree_dir(name)):
             raise LineageBroken(
                 f"the configuration of worktree '{name}' is missing",
                 hint=f"restore '{layout.worktree_config(name)}' from a copy of the repository",
@@ -81,7 +79,7 @@ def load(layout: Layout, name: str) -> WorktreeConfig:
 def names(layout: Layout) -> list[str]:
     """Return the worktrees, main first, then by name. Odd entries are left out; doctor reports them."""
     found = []
-    for name in sorted(os.listdir(layout.worktrees)):
+    for name in listing.names(layout.worktrees):
         try:
             found.append(check_worktree_name(name))
         except NameInvalid:

@@ -15,6 +15,7 @@ from jvs.tree.rows import seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jvs.fs.rooted import Below
     from jvs.store.store import Store
 
 MUCH_READ = 200
@@ -68,7 +69,7 @@ def walk_now(store: Store, name: str) -> scan.ScanResult:
     return found
 
 
-def _walk(store: Store, name: str, directory: str, *, moment_ns: int) -> scan.ScanResult:
+def _walk(store: Store, name: str, directory: Below, *, moment_ns: int) -> scan.ScanResult:
     index = store.index()
     with_inode, btrfs = traits.scan_flags(directory)
     scanner = scan.Scanner(

@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from jvs.fs.rooted import Below
     from jvs.tree.hasher import Hashed
     from jvs.tree.node import Entry
 
@@ -43,7 +44,7 @@ def hash_either(original: int, clone: int, before: os.stat_result, *, attributes
 class OriginalsWorker(Worker):
     """Hashes a frozen clone that keeps inodes and stamps (a btrfs snapshot), big files by their originals."""
 
-    def __init__(self, source: str, *, moment_ns: int, jobs: int, allow_unreadable: bool) -> None:
+    def __init__(self, source: Below, *, moment_ns: int, jobs: int, allow_unreadable: bool) -> None:
         super().__init__(jobs=jobs, allow_unreadable=allow_unreadable)
         self._moment_ns = moment_ns
         self._source = paths.open_dir(source)

@@ -14,7 +14,7 @@ import os
 import stat
 import struct
 
-from jvs.fs import durable
+from jvs.fs import durable, rooted
 from jvs.tree import node as tree_node
 from jvs.tree import rows as tree_rows
 
@@ -109,7 +109,7 @@ class Index(tree_rows.Known):
     def _drop_file(self) -> None:
         assert self.path is not None
         for suffix in _FILES:
-            durable.unlink(self.path + suffix, missing_ok=True)
+            durable.unlink(rooted.at(self.path + suffix), missing_ok=True)
 
     def take_back(self) -> None:
         """Undo what was begun and not committed; after questions alone there is nothing to undo."""

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
 
+    from jvs.fs.rooted import Below
+
 RACY_NS = 20_000_000
 COARSE_RACY_NS = 2_020_000_000
 """For stamps of whole seconds, and for directories on JuiceFS: it does not move their times when something comes or
@@ -38,7 +40,7 @@ def is_settled(st: os.stat_result, moment_ns: int) -> bool:
     return max(st.st_ctime_ns, st.st_mtime_ns) < moment_ns - RACY_NS
 
 
-def writeback(directory: str, moment_ns: int, *, juicefs: bool) -> int:
+def writeback(directory: Below, moment_ns: int, *, juicefs: bool) -> int:
     """Write back the dirty pages of a worktree's filesystem, so that later stores into mapped files show in ctime.
 
     A store into a page that is already dirty changes no time stamp. Returns the moment before which stamps may be

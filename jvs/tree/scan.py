@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Set
     from typing import Any
 
+    from jvs.fs.rooted import Below
     from jvs.tree.node import Entry
 
 __all__ = ["BIG_BYTES", "ScanResult", "Scanner", "Worker"]
@@ -73,17 +74,21 @@ class Scanner:
         self._hidden = False
         """Whether attributes change without moving the ctime, as on JuiceFS: then they are read every time."""
 
-    def run(self, directory: str | bytes) -> ScanResult:
+    def run(self, directory: Below) -> ScanResult:
         """Walk the directory. Errors: E_IO, E_CLONE_INCOMPLETE for mounts inside, and what the worker raises."""
-        listing.allow_deep_trees()
         try:
             fd = paths.open_dir(directory)
         except OSError as error:
-            raise from_oserror(error, f"opening '{os.fsdecode(directory)}'") from error
+            raise from_oserror(error, f"opening '{directory}'") from error
+        return self.run_open(fd, str(directory))
+
+    def run_open(self, fd: int, shown: str) -> ScanResult:
+        """Walk an open directory, and close it; `shown` is what messages call it. Errors: as `run`."""
+        listing.allow_deep_trees()
         try:
             return self._run(fd)
         except OSError as error:
-            raise from_oserror(error, f"reading '{os.fsdecode(directory)}'") from error
+            raise from_oserror(error, f"reading '{shown}'") from error
         finally:
             os.close(fd)
             self.worker.close()

@@ -68,7 +68,7 @@ def value_of(store: Store, record: Descriptor, short: Callable[[str], str]) -> C
         "size": lambda: units.size(record["payload"].get("bytes", 0)),
         "changed_bytes": lambda: changes.get("bytes"),
         "degraded": lambda: len(record["degraded"]),
-        "path": lambda: store.layout.payload(snapshot_id),
+        "path": lambda: str(store.layout.payload(snapshot_id)),
         "collected": lambda: bool(record.get("collected")),
     }
 

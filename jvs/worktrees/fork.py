@@ -11,13 +11,15 @@ from jvs import clock, progress
 from jvs.engine import base as engine
 from jvs.engine import registry, traits
 from jvs.errors import JvsError, NameInvalid, NotFound, PayloadHashMismatch, UsageError, from_oserror
-from jvs.fs import durable
+from jvs.fs import durable, paths, removal
+from jvs.names import check_snapshot_id
 from jvs.store import audit, intent, lineage, node_store, records, refs, tamper_check, worktree
 from jvs.worktrees import registration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.fs.losses import Loss
+    from jvs.fs.rooted import Below
     from jvs.store.descriptor import Descriptor
     from jvs.store.shapes import ForkIntent
     from jvs.store.store import Store
@@ -102,14 +104,15 @@ def _make(store: Store, name: str, snapshot_id: str | None, operation: str, *, v
             raise from_oserror(error, f"making worktree '{name}'") from error
         raise
     registration.end(store, pending)
-    return {**config, "path": store.layout.worktree_dir(name), "engine": used, "degraded": degraded}
+    return {**config, "path": str(store.layout.worktree_dir(name)), "engine": used, "degraded": degraded}
 
 
-def _stage(store: Store, record: Descriptor | None, staged: str) -> tuple[str, list[Loss]]:
+def _stage(store: Store, record: Descriptor | None, staged: Below) -> tuple[str, list[Loss]]:
     """Make the new worktree's files under a temporary name, durable."""
     requested, options = store.settings.get("default_engine"), store.settings.engine_options()
     forks = store.layout.forks
-    os.makedirs(forks, exist_ok=True)
+    if not paths.exists(forks):
+        durable.make_dir(forks, mode=0o777)
     with durable.Barrier(forks, each=store.settings.get("durability") == "each") as barrier:
         if record is None:
             maker = registry.best_for(forks, requested, options)
@@ -129,7 +132,7 @@ def _stage(store: Store, record: Descriptor | None, staged: str) -> tuple[str, l
         return made.engine, made.degraded
 
 
-def _check_payload(record: Descriptor, payload: str) -> None:
+def _check_payload(record: Descriptor, payload: Below) -> None:
     """Tell a snapshot that was tampered with from a copy that could not keep everything."""
     if node_store.hash_payload(payload, jobs=os.cpu_count() or 1).root_hash != record["payload_root_hash"]:
         snapshot_id = record["snapshot_id"]
@@ -140,16 +143,16 @@ def _check_payload(record: Descriptor, payload: str) -> None:
         )
 
 
-def _staged(store: Store, operation_id: str) -> str:
-    return os.path.join(store.layout.forks, f".jvs-tmp-{operation_id}")
+def _staged(store: Store, operation_id: str) -> Below:
+    return store.layout.forks / f".jvs-tmp-{check_snapshot_id(operation_id)}"
 
 
 def _park_config(store: Store, operation_id: str, config: worktree.WorktreeConfig) -> None:
     """Write a configuration where nobody reads it yet. Durable: yes."""
     home, parked = store.layout.undo_dir(operation_id), registration.parked(store, operation_id)
-    os.mkdir(home, 0o700)
-    os.mkdir(parked, 0o700)
-    records.save(os.path.join(parked, "config.json"), config)
+    durable.make_dir(home)
+    durable.make_dir(parked)
+    records.save(parked / "config.json", config)
     durable.fsync_dir(home)
     durable.fsync_dir(store.layout.undo)
 
@@ -157,29 +160,27 @@ def _park_config(store: Store, operation_id: str, config: worktree.WorktreeConfi
 def _publish_staged(store: Store, pending: ForkIntent) -> None:
     """Give a staged worktree its name, then register it. Can be repeated. Durable: yes."""
     operation_id, name = pending["operation_id"], pending["worktree"]
-    if os.path.lexists(_staged(store, operation_id)):
+    if paths.exists(_staged(store, operation_id)):
         durable.publish(_staged(store, operation_id), store.layout.worktree_dir(name))
-    if os.path.lexists(registration.parked(store, operation_id)):
+    if paths.exists(registration.parked(store, operation_id)):
         durable.publish(registration.parked(store, operation_id), registration.config_dir(store, name))
-    durable.remove_tree(store.layout.undo_dir(operation_id))
+    removal.remove_tree(store.layout.undo_dir(operation_id))
     durable.fsync_dir(store.layout.undo)  # or a crash brings the directory back when no intent names it any more
 
 
 def _is_published(store: Store, pending: ForkIntent) -> bool:
     """Answer whether a staged worktree has got its name: from then on it is completed, before it is undone."""
     operation_id, name = pending["operation_id"], pending["worktree"]
-    if os.path.lexists(_staged(store, operation_id)):
+    if paths.exists(_staged(store, operation_id)):
         return False
-    known = os.path.lexists(registration.parked(store, operation_id)) or os.path.lexists(
-        registration.config_dir(store, name)
-    )
-    return known and os.path.isdir(store.layout.worktree_dir(name))
+    known = paths.exists(registration.parked(store, operation_id)) or paths.exists(registration.config_dir(store, name))
+    return known and paths.is_dir(store.layout.worktree_dir(name))
 
 
 def _roll_back(store: Store, pending: ForkIntent) -> None:
     operation_id = pending["operation_id"]
     registry.remove_any(_staged(store, operation_id), store.settings.engine_options())
-    durable.remove_tree(store.layout.undo_dir(operation_id))
+    removal.remove_tree(store.layout.undo_dir(operation_id))
     durable.fsync_dir(store.layout.forks)  # a crash behind the intent's end must not bring either of them back
     durable.fsync_dir(store.layout.undo)
     intent.clear(store.layout, operation_id)

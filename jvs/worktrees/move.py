@@ -6,12 +6,11 @@ Source: jvs-protocol(7), Fork.
 from __future__ import annotations
 
 import errno
-import os
 
 from jvs import clock
 from jvs.engine import registry
 from jvs.errors import JvsError, UsageError, from_oserror
-from jvs.fs import durable, locks
+from jvs.fs import durable, locks, paths
 from jvs.names import check_worktree_name
 from jvs.restore import journal
 from jvs.store import audit, intent, node_store, records, worktree, worktree_scan
@@ -63,12 +62,12 @@ def _forward_rename(store: Store, pending: RenameIntent) -> None:
     """Take the old name off the register, rename, register the new name. Can be repeated."""
     layout, old, new = store.layout, pending["worktree"], pending["new_name"]
     parked = registration.parked(store, pending["operation_id"])
-    if os.path.lexists(registration.config_dir(store, old)) and not os.path.lexists(parked):
+    if paths.exists(registration.config_dir(store, old)) and not paths.exists(parked):
         durable.publish(registration.config_dir(store, old), parked)
-    if os.path.lexists(layout.worktree_dir(old)) and not os.path.lexists(layout.worktree_dir(new)):
+    if paths.exists(layout.worktree_dir(old)) and not paths.exists(layout.worktree_dir(new)):
         durable.publish(layout.worktree_dir(old), layout.worktree_dir(new))
-    if os.path.lexists(parked):
-        path = os.path.join(parked, "config.json")
+    if paths.exists(parked):
+        path = parked / "config.json"
         config: worktree.WorktreeConfig = records.load(path, worktree.FIELDS, JvsError)
         records.save(path, {**config, "name": new, "event_id": pending["audit"]["event_id"]})
         durable.publish(parked, registration.config_dir(store, new))
@@ -146,10 +145,10 @@ def remove(store: Store, name: str, *, discard: bool = False, undoes: Operation 
 def _forward_remove(store: Store, pending: RemoveIntent) -> None:
     """Take the worktree off the register, then move its directory to `undo/`. Can be repeated."""
     layout, name, operation_id = store.layout, pending["worktree"], pending["operation_id"]
-    parked, kept = registration.parked(store, operation_id), os.path.join(layout.undo_dir(operation_id), "worktree")
-    if os.path.lexists(registration.config_dir(store, name)) and not os.path.lexists(parked):
+    parked, kept = registration.parked(store, operation_id), layout.undo_dir(operation_id) / "worktree"
+    if paths.exists(registration.config_dir(store, name)) and not paths.exists(parked):
         durable.publish(registration.config_dir(store, name), parked)
-    if os.path.lexists(layout.worktree_dir(name)) and not os.path.lexists(kept):
+    if paths.exists(layout.worktree_dir(name)) and not paths.exists(kept):
         durable.publish(layout.worktree_dir(name), kept)
     store.index().forget(name)
     if pending["audit"]["details"].get("discard"):
@@ -162,7 +161,7 @@ def give_back(store: Store, record: Operation) -> worktree.WorktreeConfig:
     """Put a removed worktree back where it was; the caller holds the lock of its name. Errors: E_EXISTS."""
     name = record["worktree"]
     registration.check_free(store, name)
-    parked = os.path.join(registration.parked(store, record["operation_id"]), "config.json")
+    parked = registration.parked(store, record["operation_id"]) / "config.json"
     config: worktree.WorktreeConfig = records.load(parked, worktree.FIELDS, JvsError)
     event = _event(store, "worktree_remove", name, record, {"back": True})
     pending, made = _journaled(
@@ -174,13 +173,13 @@ def give_back(store: Store, record: Operation) -> worktree.WorktreeConfig:
 
 def _forward_give_back(store: Store, pending: ReturnIntent) -> None:
     layout, name, source = store.layout, pending["worktree"], pending["undoes"]
-    parked, kept = registration.parked(store, source), os.path.join(layout.undo_dir(source), "worktree")
-    if os.path.lexists(kept) and not os.path.lexists(layout.worktree_dir(name)):
+    parked, kept = registration.parked(store, source), layout.undo_dir(source) / "worktree"
+    if paths.exists(kept) and not paths.exists(layout.worktree_dir(name)):
         durable.publish(kept, layout.worktree_dir(name))
-    if not os.path.lexists(layout.worktree_dir(name)):  # its directory was missing when it was removed
+    if not paths.exists(layout.worktree_dir(name)):  # its directory was missing when it was removed
         registry.best_for(layout.forks, None, store.settings.engine_options()).make_worktree(layout.worktree_dir(name))
         durable.fsync_dir(layout.forks)
-    if os.path.lexists(parked) and not os.path.lexists(registration.config_dir(store, name)):
+    if paths.exists(parked) and not paths.exists(registration.config_dir(store, name)):
         durable.publish(parked, registration.config_dir(store, name))
     registration.end(store, pending)
 
@@ -265,14 +264,14 @@ def _take_back(store: Store, pending: MoveIntent) -> None:
     """Undo what the first steps of a refused rename or removal did; done steps are left to the next command."""
     layout, operation_id = store.layout, pending["operation_id"]
     if pending["what"] == "give_back":
-        if os.path.lexists(layout.worktree_dir(pending["worktree"])):
+        if paths.exists(layout.worktree_dir(pending["worktree"])):
             return
     else:
-        kept = os.path.join(layout.undo_dir(operation_id), "worktree")
-        gone = not os.path.lexists(layout.worktree_dir(pending["worktree"]))
-        if gone or os.path.lexists(kept):
+        kept = layout.undo_dir(operation_id) / "worktree"
+        gone = not paths.exists(layout.worktree_dir(pending["worktree"]))
+        if gone or paths.exists(kept):
             return
-        if os.path.lexists(registration.parked(store, operation_id)):
+        if paths.exists(registration.parked(store, operation_id)):
             durable.publish(
                 registration.parked(store, operation_id), registration.config_dir(store, pending["worktree"])
             )
@@ -288,7 +287,7 @@ def recover(store: Store, pending: MoveIntent) -> str:
         journal.load(store.layout, operation_id)
     except FileNotFoundError:
         discarded = pending["audit"]["details"].get("discard")
-        left = os.path.lexists(registration.config_dir(store, name))
+        left = paths.exists(registration.config_dir(store, name))
         if pending["what"] == "remove" and discarded and not left:
             _forward_remove(store, pending)
             return f"completed the {verb} of worktree '{name}'"

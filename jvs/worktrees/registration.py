@@ -7,9 +7,8 @@ Source: jvs-protocol(7), Fork.
 
 from __future__ import annotations
 
-import os
-
 from jvs.errors import Exists
+from jvs.fs import paths
 from jvs.names import check_worktree_name
 from jvs.restore import journal
 from jvs.store import intent
@@ -19,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Unpack
 
+    from jvs.fs.rooted import Below
     from jvs.store.audit import Event
     from jvs.store.shapes import ForkIntent, MoveIntent, Particulars
     from jvs.store.store import Store
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 def check_free(store: Store, name: str) -> str:
     """Return the name when nothing is called that. Errors: E_NAME_INVALID, E_EXISTS."""
     name = check_worktree_name(name)
-    for path in (os.path.dirname(store.layout.worktree_config(name)), store.layout.worktree_dir(name)):
-        if os.path.lexists(path):
+    registered = config_dir(store, name)
+    for path in (registered, store.layout.worktree_dir(name)):
+        if paths.exists(path):
             raise Exists(
                 f"there is a worktree '{name}' already"
-                if name == MAIN or path.startswith(store.layout.jvs)
+                if name == MAIN or path == registered
                 else f"'{path}' is there already",
                 hint="choose another name; 'jvs worktree list' shows the names that are taken",
                 name=name,
@@ -56,14 +57,14 @@ def begin(store: Store, operation: str, name: str, event: Event, operation_id: s
     return pending
 
 
-def config_dir(store: Store, name: str) -> str:
+def config_dir(store: Store, name: str) -> Below:
     """Return where the configuration of a registered worktree lies."""
-    return os.path.dirname(store.layout.worktree_config(name))
+    return store.layout.worktree_config(name).parent
 
 
-def parked(store: Store, operation_id: str) -> str:
+def parked(store: Store, operation_id: str) -> Below:
     """Return where the configuration of a worktree lies while the worktree is not registered."""
-    return os.path.join(store.layout.undo_dir(operation_id), "config")
+    return store.layout.undo_dir(operation_id) / "config"
 
 
 def end(store: Store, pending: ForkIntent | MoveIntent) -> None:

@@ -148,7 +148,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
         for snapshot_id in (ids[2], ids[3]):
             restore.restore(store, "main", snapshot_id)
     assert run("-C", str(root), "config", "set", "default_tags", "damage").exit == 0
-    undo = sorted(os.listdir(store.layout.undo))
+    undo = sorted(os.listdir(str(store.layout.undo)))
     known = {"head": ids[3], "old": ids[1], "gone": ids[0], "plan": plan["plan_id"], "undo": undo[0]}
     store.close()
     return root, known

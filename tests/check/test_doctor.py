@@ -53,7 +53,7 @@ def test_new_repository_is_healthy(store):
 
 def test_looking_writes_nothing(store):
     take(store, "one")
-    os.mkdir(os.path.join(store.layout.snapshots, "1700000000000-0a1b2c3d.tmp"))
+    os.mkdir(os.path.join(str(store.layout.snapshots), "1700000000000-0a1b2c3d.tmp"))
     store.close()
     before = state(store.root)
     doctor.examine(open_store(store.root), strict=True)
@@ -61,7 +61,7 @@ def test_looking_writes_nothing(store):
 
 
 def test_finding_has_class_severity_path_message_hint_and_repair(store):
-    path = os.path.join(store.layout.snapshots, "1700000000000-0a1b2c3d.tmp")
+    path = os.path.join(str(store.layout.snapshots), "1700000000000-0a1b2c3d.tmp")
     os.mkdir(path)
     (found,) = doctor.examine(store).as_json()["findings"]
     assert found == {
@@ -76,8 +76,8 @@ def test_finding_has_class_severity_path_message_hint_and_repair(store):
 
 def test_worst_finding_comes_first_and_gives_the_exit_code(store):
     one = take(store, "one")
-    os.mkdir(os.path.join(store.layout.snapshots, "1700000000000-0a1b2c3d.tmp"))
-    Path(store.layout.descriptor(one)).write_bytes(b"{")
+    os.mkdir(os.path.join(str(store.layout.snapshots), "1700000000000-0a1b2c3d.tmp"))
+    Path(str(store.layout.descriptor(one))).write_bytes(b"{")
     seen = doctor.examine(store)
     assert [f.severity for f in seen.findings] == ["critical", "warning"]
     assert (seen.findings[0].error.name, seen.exit) == ("E_DESCRIPTOR_CORRUPT", 20)
@@ -85,7 +85,7 @@ def test_worst_finding_comes_first_and_gives_the_exit_code(store):
 
 def test_payload_tampering_is_found_by_strict(store):
     one = take(store, "one")
-    target = Path(store.layout.payload(one)) / "a"
+    target = Path(str(store.layout.payload(one))) / "a"
     info = target.stat()
     os.chmod(target, 0o644)
     target.write_bytes(b"two")
@@ -101,8 +101,8 @@ def test_outside_of_a_repository_is_an_error(tmp_path):
 
 def test_linked_control_directory_is_refused(store, tmp_path):
     moved = tmp_path / "moved"
-    os.rename(store.layout.jvs, moved)
-    os.symlink(moved, store.layout.jvs)
+    os.rename(str(store.layout.jvs), moved)
+    os.symlink(moved, str(store.layout.jvs))
     with pytest.raises(PathEscape):
         doctor.open_anyway(store.root, settings())
 
@@ -134,16 +134,16 @@ def dead_intent(store, name: str | None = "main", **more) -> str:
 
 def test_dead_operation_is_pending_and_neither_damage_nor_healthy(store):
     operation_id = dead_intent(store)
-    os.mkdir(store.layout.payload_tmp(operation_id))
+    os.mkdir(str(store.layout.payload_tmp(operation_id)))
     assert keys(store) == [("E_PARTIAL_SNAPSHOT", "warning", "clean_intents")]
     assert doctor.examine(store, actions=["clean_intents"]).healthy
-    assert os.listdir(store.layout.intents) == [] == os.listdir(store.layout.snapshots)
+    assert os.listdir(str(store.layout.intents)) == [] == os.listdir(str(store.layout.snapshots))
 
 
 def test_live_operation_is_not_reported(store):
     with locks.acquire(store.layout.lock("worktree-main")):
         operation_id = dead_intent(store)
-        os.mkdir(store.layout.payload_tmp(operation_id))
+        os.mkdir(str(store.layout.payload_tmp(operation_id)))
         assert doctor.examine(store).healthy
     assert not doctor.examine(store).healthy
 
@@ -151,45 +151,45 @@ def test_live_operation_is_not_reported(store):
 def test_live_operation_is_not_settled_by_a_repair(store):
     with locks.acquire(store.layout.lock("worktree-main")):
         operation_id = dead_intent(store)
-        os.mkdir(store.layout.payload_tmp(operation_id))
+        os.mkdir(str(store.layout.payload_tmp(operation_id)))
         assert doctor.examine(store, actions=list(doctor.RUNTIME)).healthy
-        assert os.path.isdir(store.layout.payload_tmp(operation_id))
+        assert os.path.isdir(str(store.layout.payload_tmp(operation_id)))
 
 
 def test_damaged_intent_is_set_aside_with_its_bytes(store):
-    path = store.layout.intent("1700000000000-0a1b2c3d")
+    path = str(store.layout.intent("1700000000000-0a1b2c3d"))
     Path(path).write_bytes(b"torn")
     assert keys(store) == [("E_PARTIAL_SNAPSHOT", "error", "clean_intents")]
     seen = doctor.examine(store, actions=["clean_intents"])
     assert seen.healthy
     assert not os.path.exists(path)
-    kept = [name for name in os.listdir(store.layout.audit) if name.endswith(".bin")]
-    assert Path(store.layout.audit, kept[0]).read_bytes() == b"torn"
+    kept = [name for name in os.listdir(str(store.layout.audit)) if name.endswith(".bin")]
+    assert Path(str(store.layout.audit), kept[0]).read_bytes() == b"torn"
     assert violations(store.root) == []
 
 
 def test_torn_log_is_pending_and_audit_repair_says_so_in_the_log(store):
-    with open(store.layout.audit_log, "ab") as log:
+    with open(str(store.layout.audit_log), "ab") as log:
         log.write(b'{"torn')
     assert keys(store) == [("E_PARTIAL_SNAPSHOT", "warning", "audit_repair")]
     assert doctor.examine(store, actions=["audit_repair"]).healthy
-    operations = [json.loads(line)["operation"] for line in Path(store.layout.audit_log).read_bytes().splitlines()]
+    operations = [json.loads(line)["operation"] for line in Path(str(store.layout.audit_log)).read_bytes().splitlines()]
     assert operations[:3] == ["init", "audit_repair", "doctor_repair"]
 
 
 def test_damage_in_the_middle_of_the_log_is_never_repaired(store):
     take(store, "one")
-    data = Path(store.layout.audit_log).read_bytes()
-    Path(store.layout.audit_log).write_bytes(data.replace(b'"init"', b'"tini"'))
-    changed = Path(store.layout.audit_log).read_bytes()
+    data = Path(str(store.layout.audit_log)).read_bytes()
+    Path(str(store.layout.audit_log)).write_bytes(data.replace(b'"init"', b'"tini"'))
+    changed = Path(str(store.layout.audit_log)).read_bytes()
     seen = doctor.examine(store, actions=["audit_repair"])
     assert seen.exit == 24
-    assert Path(store.layout.audit_log).read_bytes() == changed
+    assert Path(str(store.layout.audit_log)).read_bytes() == changed
 
 
 @pytest.mark.parametrize("name", structure.RUNTIME_DIRECTORIES)
 def test_runtime_directories_are_made_again(store, name):
-    shutil.rmtree(os.path.join(store.layout.jvs, name))
+    shutil.rmtree(os.path.join(str(store.layout.jvs), name))
     assert not doctor.examine(store).healthy
     seen = doctor.examine(store, actions=list(doctor.RUNTIME))
     assert seen.healthy, seen.as_json()
@@ -199,10 +199,10 @@ def test_runtime_directories_are_made_again(store, name):
 @pytest.mark.parametrize("name", ["descriptors", "snapshots", "worktrees", "audit", "gc/pins", "gc/tombstones", "undo"])
 def test_directories_that_held_something_are_never_made_again(store, name):
     take(store, "one")
-    shutil.rmtree(os.path.join(store.layout.jvs, name))
+    shutil.rmtree(os.path.join(str(store.layout.jvs), name))
     seen = doctor.examine(store, actions=list(doctor.RUNTIME))
     assert not seen.healthy
-    assert not os.path.exists(os.path.join(store.layout.jvs, name))
+    assert not os.path.exists(os.path.join(str(store.layout.jvs), name))
 
 
 # What repairs leave alone
@@ -211,16 +211,16 @@ def test_directories_that_held_something_are_never_made_again(store, name):
 def test_clean_tmp_removes_only_what_is_ours_and_owned_by_nobody(store):
     one = take(store, "one")
     ours = [
-        store.layout.payload_tmp("1700000000000-0a1b2c3d"),
-        store.layout.descriptor_tmp("1700000000000-0a1b2c3d"),
-        os.path.join(store.layout.trash, "1700000000000-0a1b2c3d"),
+        str(store.layout.payload_tmp("1700000000000-0a1b2c3d")),
+        str(store.layout.descriptor_tmp("1700000000000-0a1b2c3d")),
+        os.path.join(str(store.layout.trash), "1700000000000-0a1b2c3d"),
     ]
     others = [
-        os.path.join(store.layout.snapshots, "notes.tmp"),
-        os.path.join(store.layout.payload(one), "x.tmp"),
+        os.path.join(str(store.layout.snapshots), "notes.tmp"),
+        os.path.join(str(store.layout.payload(one)), "x.tmp"),
         os.path.join(store.root, "main", ".jvs-tmp-x"),
         os.path.join(store.root, "1700000000000-0a1b2c3d.tmp"),
-        os.path.join(store.layout.forks, ".jvs-tmp-1700000000000-0a1b2c3d-1"),
+        os.path.join(str(store.layout.forks), ".jvs-tmp-1700000000000-0a1b2c3d-1"),
     ]
     for path in ours + others:
         Path(path).write_bytes(b"x")
@@ -231,17 +231,17 @@ def test_clean_tmp_removes_only_what_is_ours_and_owned_by_nobody(store):
 
 def test_payload_without_descriptor_is_damage_and_stays(store):
     one = take(store, "one")
-    os.unlink(store.layout.descriptor(one))
+    os.unlink(str(store.layout.descriptor(one)))
     seen = doctor.examine(store, actions=list(doctor.RUNTIME))
     assert seen.findings[0].severity == "critical"
-    assert (Path(store.layout.payload(one)) / "a").read_text() == "one"
+    assert (Path(str(store.layout.payload(one))) / "a").read_text() == "one"
 
 
 def test_unregistered_directory_beside_the_worktrees_is_told_and_left(store):
-    os.mkdir(os.path.join(store.layout.forks, "stray"))
+    os.mkdir(os.path.join(str(store.layout.forks), "stray"))
     seen = doctor.examine(store, actions=list(doctor.RUNTIME))
     assert [(f.error.name, f.severity, f.repair) for f in seen.findings] == [("E_LINEAGE_BROKEN", "warning", None)]
-    assert os.path.isdir(os.path.join(store.layout.forks, "stray"))
+    assert os.path.isdir(os.path.join(str(store.layout.forks), "stray"))
 
 
 # Heads
@@ -315,7 +315,7 @@ def test_head_that_names_nothing_is_damage(store):
 def test_unusable_index_is_told_and_dropped(store, data):
     take(store, "one")
     store.close()
-    Path(store.layout.index).write_bytes(data)
+    Path(str(store.layout.index)).write_bytes(data)
     again = open_store(store.root)
     assert keys(again) == [("E_IO", "warning", "rebuild_index")]
     assert doctor.examine(again, actions=["rebuild_index"]).healthy
@@ -323,42 +323,42 @@ def test_unusable_index_is_told_and_dropped(store, data):
 
 
 def test_repairs_are_recorded_and_a_second_one_does_nothing(store):
-    os.mkdir(store.layout.payload_tmp("1700000000000-0a1b2c3d"))
+    os.mkdir(str(store.layout.payload_tmp("1700000000000-0a1b2c3d")))
     assert doctor.examine(store, actions=list(doctor.RUNTIME)).repaired != []
-    last = json.loads(Path(store.layout.audit_log).read_bytes().splitlines()[-1])
+    last = json.loads(Path(str(store.layout.audit_log)).read_bytes().splitlines()[-1])
     assert last["operation"] == "doctor_repair"
     assert "removed 'snapshots/1700000000000-0a1b2c3d.tmp'" in last["details"]["done"]
-    before = Path(store.layout.audit_log).read_bytes()
+    before = Path(str(store.layout.audit_log)).read_bytes()
     assert doctor.examine(store, actions=list(doctor.RUNTIME)).repaired == []
-    assert Path(store.layout.audit_log).read_bytes() == before
+    assert Path(str(store.layout.audit_log)).read_bytes() == before
 
 
 def test_repair_that_could_not_be_recorded_is_told(store, monkeypatch):
     def full(path, data):
         raise OSError(errno.ENOSPC, "no space left on device")
 
-    os.mkdir(store.layout.payload_tmp("1700000000000-0a1b2c3d"))
+    os.mkdir(str(store.layout.payload_tmp("1700000000000-0a1b2c3d")))
     monkeypatch.setattr(durable, "append", full)
     done, failed = doctor.repair(store, ["clean_tmp"])
     assert len(done) == 1 and [finding.error.name for finding in failed] == ["E_NO_SPACE"]
 
 
 def test_each_action_does_only_its_own_repair(store):
-    os.mkdir(store.layout.payload_tmp("1700000000000-0a1b2c3d"))
-    Path(store.layout.intent("1700000000000-0a1b2c3d")).write_bytes(b"torn")
+    os.mkdir(str(store.layout.payload_tmp("1700000000000-0a1b2c3d")))
+    Path(str(store.layout.intent("1700000000000-0a1b2c3d"))).write_bytes(b"torn")
     doctor.examine(store, actions=["clean_intents"])
-    assert os.path.isdir(store.layout.payload_tmp("1700000000000-0a1b2c3d"))
+    assert os.path.isdir(str(store.layout.payload_tmp("1700000000000-0a1b2c3d")))
 
 
 def test_open_control_directory_is_a_warning(store):
-    os.chmod(store.layout.jvs, 0o755)
+    os.chmod(str(store.layout.jvs), 0o755)
     assert keys(store) == [("E_PATH_ESCAPE", "warning", None)]
 
 
 def test_command_says_healthy_or_what_is_wrong(store):
     said = run("-C", store.root, "doctor")
     assert (said.exit, said.text) == (0, "Repository is healthy.\n")
-    os.mkdir(store.layout.payload_tmp("1700000000000-0a1b2c3d"))
+    os.mkdir(str(store.layout.payload_tmp("1700000000000-0a1b2c3d")))
     said = run("-C", store.root, "doctor")
     assert said.exit == 23
     assert said.text.startswith("warning: E_PARTIAL_SNAPSHOT: ")

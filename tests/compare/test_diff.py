@@ -37,7 +37,7 @@ def test_added_removed_modified(store, main):
     (main / "gone").unlink()
     making.write(main, {"old": "after", "dir/new": "n"})
     second = making.snapshot(store)["snapshot_id"]
-    found = diff.between(store, first, second)
+    found = diff.between(making.at(store), making.at(first), second)
     assert shown(found.changes) == [("A", "dir"), ("A", "dir/new"), ("D", "gone"), ("M", "old")]
     value = found.as_json()
     assert (value["from_snapshot_id"], value["to_snapshot_id"]) == (first, second)
@@ -107,7 +107,7 @@ def test_the_two_newest_of_the_line(store, main):
     making.write(main, {"a": "1"})
     first = making.snapshot(store)["snapshot_id"]
     assert diff.newest_two(store, "main") == (None, first)
-    assert shown(diff.between(store, None, first).changes) == [("A", "a")]
+    assert shown(diff.between(making.at(store), making.at(None), first).changes) == [("A", "a")]
     making.write(main, {"a": "2"})
     second = making.snapshot(store)["snapshot_id"]
     assert diff.newest_two(store, "main") == (first, second)
@@ -119,11 +119,11 @@ def test_a_partial_snapshot_counts_as_its_parent_with_some_paths_replaced(store,
     making.write(main, {"d/a": "2", "d/b": "2", "e": "2"})
     (main / "gone").unlink()
     part = making.snapshot(store, paths=[b"d/a", b"gone"])["snapshot_id"]
-    assert shown(diff.between(store, first, part).changes) == [("M", "d/a"), ("D", "gone")]
+    assert shown(diff.between(making.at(store), making.at(first), part).changes) == [("M", "d/a"), ("D", "gone")]
     assert shown(status.look(store, "main").diff.changes) == [("M", "d/b"), ("M", "e")]
     whole = making.snapshot(store)["snapshot_id"]
-    assert shown(diff.between(store, part, whole).changes) == [("M", "d/b"), ("M", "e")]
-    patches = b"".join(patch.patch_chunks(diff.between(store, part, whole), PLAIN))
+    assert shown(diff.between(making.at(store), making.at(part), whole).changes) == [("M", "d/b"), ("M", "e")]
+    patches = b"".join(patch.patch_chunks(diff.between(making.at(store), making.at(part), whole), PLAIN))
     assert b"-1\n" in patches and b"+2\n" in patches
 
 
@@ -197,7 +197,7 @@ def test_patches_apply_with_patch(store, main, tmp_path):
     found = diff.against_files(store, first, "main")
     text = b"".join(patch.patch_chunks(found, PLAIN))
     work = tmp_path / "work"
-    subprocess.run(["cp", "-a", store.layout.payload(first), work], check=True)
+    subprocess.run(["cp", "-a", str(store.layout.payload(first)), work], check=True)
     done = subprocess.run(["patch", "-p1", "--binary", "-d", work], input=text, capture_output=True)
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("a", "b", "n", "cr"):

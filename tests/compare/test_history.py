@@ -137,7 +137,7 @@ def test_everything_includes_former_tips(store):
 
 def test_a_damaged_descriptor_does_not_hide_the_others_of_a_full_listing(store):
     ids = take(store, 2)
-    path = store.layout.descriptor(ids[0])
+    path = str(store.layout.descriptor(ids[0]))
     with open(path, "r+b") as file:
         file.write(b"x")
     assert set(history.everything(store)) == {ids[1]}
@@ -186,6 +186,6 @@ def test_short_ids_are_those_of_refs(store):
         for n, tail in enumerate(("aaaaaaa1", "aaaaaaa2", "bbbbbbbb", "cccccccc", "cccccccc"))
     ]
     for snapshot_id in ids:
-        open(store.layout.descriptor(snapshot_id), "w").close()
+        open(str(store.layout.descriptor(snapshot_id)), "w").close()
     short = refs.ShortIds.among_all(store.layout)
     assert {i: short(i) for i in ids} == refs.short_ids(ids)

@@ -81,33 +81,33 @@ def test_the_copy_holds_all_that_is_portable_and_is_verified(store, target):
 
 
 def test_what_belongs_to_one_machine_stays_behind(store, target):
-    left = Path(store.layout.trash, "1700000000000-0a1b2c3d")
+    left = Path(str(store.layout.trash), "1700000000000-0a1b2c3d")
     making.write(left, {"trash": "t"})
     for half in (
-        store.layout.payload_tmp("1700000000001-0a1b2c3d"),
-        store.layout.descriptor_tmp("1700000000001-0a1b2c3d"),
-        os.path.join(store.layout.pins, "1700000000001-0a1b2c3d.json.tmp"),
+        str(store.layout.payload_tmp("1700000000001-0a1b2c3d")),
+        str(store.layout.descriptor_tmp("1700000000001-0a1b2c3d")),
+        os.path.join(str(store.layout.pins), "1700000000001-0a1b2c3d.json.tmp"),
     ):
         Path(half).write_text("half made")
     shutil.rmtree(left)
     assert sync(store.root, target).returncode == 1  # doctor calls these leftovers
-    for half in entries(store.layout.jvs):
+    for half in entries(str(store.layout.jvs)):
         if half.endswith(".tmp"):
-            os.unlink(os.path.join(store.layout.jvs, half))
+            os.unlink(os.path.join(str(store.layout.jvs), half))
     assert sync("--no-verify", store.root, target).returncode == 0
     control = entries(target / ".jvs")
     assert [name for name in control if name.startswith((*(f"{part}/" for part in RUNTIME), "index"))] == []
     assert set(RUNTIME) <= set(control)
-    assert os.path.getsize(store.layout.index) > 0
-    assert os.listdir(store.layout.locks) != []
+    assert os.path.getsize(str(store.layout.index)) > 0
+    assert os.listdir(str(store.layout.locks)) != []
 
 
 def test_hard_links_between_snapshots_stay_so(store, target):
-    shared = [name for name in os.listdir(store.layout.snapshots) if not name.endswith(".READY")]
+    shared = [name for name in os.listdir(str(store.layout.snapshots)) if not name.endswith(".READY")]
     assert sync(store.root, target).returncode == 0
-    for root in (store.layout.snapshots, str(target / ".jvs/snapshots")):
+    for root in (str(store.layout.snapshots), str(target / ".jvs/snapshots")):
         inodes = {os.stat(os.path.join(root, name, "same")).st_ino for name in shared}
-        if root == store.layout.snapshots:
+        if root == str(store.layout.snapshots):
             expected = len(inodes)
     assert len(inodes) == expected
 
@@ -182,7 +182,7 @@ def test_an_operation_that_died_has_to_be_settled_first(store, target):
 
 
 def test_a_damaged_source_is_refused(store, target):
-    descriptor = store.layout.descriptor(os.listdir(store.layout.descriptors)[0][:-5])
+    descriptor = str(store.layout.descriptor(os.listdir(str(store.layout.descriptors))[0][:-5]))
     Path(descriptor).write_bytes(b"{")
     done = sync(store.root, target)
     assert done.returncode == 1

@@ -25,7 +25,7 @@ OTHER = 1234
 @pytest.fixture
 def place(btrfs_dir: Path) -> Path:
     """A directory with a subvolume `main` that holds a little, and a store."""
-    BtrfsEngine(making.engine_options()).make_worktree(str(btrfs_dir / "main"))
+    BtrfsEngine(making.engine_options()).make_worktree(making.at(btrfs_dir / "main"))
     (btrfs_dir / "main" / "dir").mkdir()
     (btrfs_dir / "main" / "dir" / "file").write_bytes(b"content")
     (btrfs_dir / "store").mkdir()
@@ -52,7 +52,7 @@ def as_other(place: Path) -> Iterator[None]:
 
 def clone(place: Path, name: str = "one", **options) -> engine.Cloned:
     return BtrfsEngine(making.engine_options()).clone(
-        engine.Request(str(place / "main"), str(place / "store" / name), **options)
+        engine.Request(making.at(place / "main"), making.at(place / "store" / name), **options)
     )
 
 
@@ -83,7 +83,7 @@ def test_snapshot_is_one_ioctl_and_read_only(place: Path, monkeypatch: pytest.Mo
     clone(place, hash=False)
     assert seen.count(ioctl.SNAP_CREATE_V2) == 1
     assert set(seen) <= {ioctl.SNAP_CREATE_V2, ioctl.GET_SUBVOL_ROOTREF, ioctl.INO_LOOKUP_USER}
-    assert ioctl.get_flags(str(place / "store" / "one")) == ioctl.RDONLY
+    assert ioctl.get_flags(making.at(place / "store" / "one")) == ioctl.RDONLY
     with pytest.raises(OSError, match="Read-only"):
         (place / "store" / "one" / "new").write_bytes(b"x")
 
@@ -97,10 +97,10 @@ def test_snapshot_can_be_renamed_beside(place: Path):
 def test_fork_is_writable_and_a_subvolume(place: Path):
     clone(place)
     BtrfsEngine(making.engine_options()).fork(
-        engine.Request(str(place / "store" / "one"), str(place / "fork"), hash=False)
+        engine.Request(making.at(place / "store" / "one"), making.at(place / "fork"), hash=False)
     )
-    assert ioctl.is_subvolume(str(place / "fork"))
-    assert ioctl.get_flags(str(place / "fork")) == 0
+    assert ioctl.is_subvolume(making.at(place / "fork"))
+    assert ioctl.get_flags(making.at(place / "fork")) == 0
     (place / "fork" / "dir" / "file").write_bytes(b"changed")
     assert (place / "store" / "one" / "dir" / "file").read_bytes() == b"content"
 
@@ -121,14 +121,14 @@ def test_unchanged_files_are_not_read_again(place: Path, monkeypatch: pytest.Mon
 
 
 def test_nested_subvolume_is_refused_and_named(place: Path):
-    ioctl.make_subvolume(str(place / "main" / "dir" / "inner"))
+    ioctl.make_subvolume(making.at(place / "main" / "dir" / "inner"))
     (place / "main" / "dir" / "inner" / "file").write_bytes(b"x")
     for hashed in (True, False):
         with pytest.raises(CloneIncomplete) as caught:
             clone(place, hash=hashed)
         assert caught.value.facts["path"].endswith("main/dir/inner")
         assert not (place / "store" / "one").exists()
-    answer = BtrfsEngine(making.engine_options()).probe(str(place / "main"), str(place / "store"))
+    answer = BtrfsEngine(making.engine_options()).probe(making.at(place / "main"), making.at(place / "store"))
     assert not answer.works
     assert "inner" in answer.why
 
@@ -147,7 +147,7 @@ def test_mount_point_inside_is_refused(place: Path):
 
 def test_stand_in_for_a_nested_subvolume_is_no_empty_directory(place: Path, monkeypatch: pytest.MonkeyPatch):
     """A subvolume that came in between both looks still does not pass: the walk over the snapshot finds it."""
-    ioctl.make_subvolume(str(place / "main" / "inner"))
+    ioctl.make_subvolume(making.at(place / "main" / "inner"))
     monkeypatch.setattr(ioctl, "nested", lambda _: "")
     with pytest.raises(CloneIncomplete):
         clone(place)
@@ -155,21 +155,21 @@ def test_stand_in_for_a_nested_subvolume_is_no_empty_directory(place: Path, monk
 
 def test_plain_directory_is_no_source(place: Path):
     (place / "plain").mkdir()
-    answer = BtrfsEngine(making.engine_options()).probe(str(place / "plain"), str(place / "store"))
+    answer = BtrfsEngine(making.engine_options()).probe(making.at(place / "plain"), making.at(place / "store"))
     assert not answer.works
     assert "subvolume" in answer.why
 
 
 def test_worktree_that_is_not_there_yet_would_work(place: Path):
-    assert BtrfsEngine(making.engine_options()).probe(str(place / "new"), str(place / "store")).works
+    assert BtrfsEngine(making.engine_options()).probe(making.at(place / "new"), making.at(place / "store")).works
 
 
 def test_without_root_everything_works_and_everything_goes(place: Path, as_other: None):
     clone(place)
     assert diff_trees(describe_tree(place / "main"), describe_tree(place / "store" / "one")) == []
-    BtrfsEngine(making.engine_options()).make_worktree(str(place / "own"))
-    BtrfsEngine(making.engine_options()).remove(str(place / "store" / "one"))
-    BtrfsEngine(making.engine_options()).remove(str(place / "own"))
+    BtrfsEngine(making.engine_options()).make_worktree(making.at(place / "own"))
+    BtrfsEngine(making.engine_options()).remove(making.at(place / "store" / "one"))
+    BtrfsEngine(making.engine_options()).remove(making.at(place / "own"))
     assert not (place / "store" / "one").exists()
     assert not (place / "own").exists()
 
@@ -177,7 +177,7 @@ def test_without_root_everything_works_and_everything_goes(place: Path, as_other
 def test_without_root_a_plain_tree_with_snapshots_inside_goes(place: Path, as_other: None):
     clone(place)
     clone(place, "two")
-    registry.remove_any(str(place / "store"), making.engine_options())
+    registry.remove_any(making.at(place / "store"), making.engine_options())
     assert not (place / "store").exists()
 
 
@@ -191,7 +191,7 @@ def test_unreadable_file_is_taken_out_of_the_snapshot(place: Path, as_other: Non
     target = place / "store" / "one"
     assert os.listdir(target / "dir") == ["file"]
     assert os.stat(target / "dir").st_mtime_ns == 10**18
-    assert ioctl.get_flags(str(target)) == ioctl.RDONLY
+    assert ioctl.get_flags(making.at(target)) == ioctl.RDONLY
 
 
 def test_full_disk_is_a_class_of_its_own(place: Path, monkeypatch: pytest.MonkeyPatch):
@@ -212,16 +212,22 @@ def test_reflink_copy_shares_blocks(xfs_dir: Path):
     (source / "big").write_bytes(os.urandom(8 << 20))
     os.sync()
     before = os.statvfs(xfs_dir)
-    registry.get("reflink-copy", making.engine_options()).clone(engine.Request(str(source), str(store / "one")))
+    registry.get("reflink-copy", making.engine_options()).clone(
+        engine.Request(making.at(source), making.at(store / "one"))
+    )
     os.sync()
     after = os.statvfs(xfs_dir)
     assert (before.f_bfree - after.f_bfree) * before.f_frsize < 4 << 20
 
 
 def test_reflink_between_subvolumes_of_one_filesystem(place: Path):
-    ioctl.make_subvolume(str(place / "other"))
-    assert reflink.same_filesystem(str(place / "main"), str(place / "other"))
-    assert registry.get("reflink-copy", making.engine_options()).probe(str(place / "main"), str(place / "other")).works
+    ioctl.make_subvolume(making.at(place / "other"))
+    assert reflink.same_filesystem(making.at(place / "main"), making.at(place / "other"))
+    assert (
+        registry.get("reflink-copy", making.engine_options())
+        .probe(making.at(place / "main"), making.at(place / "other"))
+        .works
+    )
 
 
 def test_file_that_cannot_share_blocks_is_copied(place: Path):
@@ -231,12 +237,12 @@ def test_file_that_cannot_share_blocks_is_copied(place: Path):
     if subprocess.run(["chattr", "+C", str(odd)], check=False).returncode:
         pytest.skip("chattr +C does not work here")
     odd.write_bytes(b"data" * 1000)
-    request = engine.Request(str(place / "main"), str(place / "store" / "one"))
+    request = engine.Request(making.at(place / "main"), making.at(place / "store" / "one"))
     assert registry.get("reflink-copy", making.engine_options()).clone(request).degraded == []
     assert (place / "store" / "one" / "nocow").read_bytes() == b"data" * 1000
 
 
 def test_reflink_probe_says_why_not(ext4_dir: Path):
-    answer = registry.get("reflink-copy", making.engine_options()).probe(str(ext4_dir), str(ext4_dir))
+    answer = registry.get("reflink-copy", making.engine_options()).probe(making.at(ext4_dir), making.at(ext4_dir))
     assert not answer.works
     assert answer.why == "this filesystem cannot share blocks between files"

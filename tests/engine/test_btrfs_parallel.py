@@ -23,7 +23,7 @@ class Line:
         self.root, self.worktree = root, root / "main"
         self.engine = BtrfsEngine(making.engine_options())
         self.engine.search = False
-        self.engine.make_worktree(str(self.worktree))
+        self.engine.make_worktree(making.at(self.worktree))
         (root / "store").mkdir()
         making.write(self.worktree, {f"{d}/f{i}": f"{d}{i}" for d in ("a", "b", "b/c", "b/c/d") for i in range(3)})
         making.write(self.worktree, {"top": "top"})
@@ -34,14 +34,16 @@ class Line:
     def snapshot(self, name: str) -> scan.ScanResult:
         time.sleep(0.05)  # until no stamp is young
         target = str(self.root / "store" / name)
-        cloned = self.engine.clone(engine.Request(str(self.worktree), target, rows=self.rows, known=self.known))
+        cloned = self.engine.clone(
+            engine.Request(making.at(self.worktree), making.at(target), rows=self.rows, known=self.known)
+        )
         found = cloned.tree
         assert found is not None
         self.rows = {path: row for path, row in self.rows.items() if path not in found.gone}
         self.rows.update({path: (row, node) for path, row, node in found.rows})
         self.known.nodes.update(found.nodes)
         self.known.totals.update(found.totals)
-        fresh = scan.Scanner(scan.Worker(), btrfs=True).run(target)
+        fresh = scan.Scanner(scan.Worker(), btrfs=True).run(making.at(target))
         assert found.root_hash == fresh.root_hash
         assert found.payload() == fresh.payload()
         return found
@@ -72,7 +74,7 @@ def test_only_what_changed_is_listed(line: Line, monkeypatch: pytest.MonkeyPatch
     (line.worktree / "b/c/f1").write_text("changed")
     target = str(line.root / "store" / "two")
     time.sleep(0.05)
-    line.engine.clone(engine.Request(str(line.worktree), target, rows=line.rows, known=line.known))
+    line.engine.clone(engine.Request(making.at(line.worktree), making.at(target), rows=line.rows, known=line.known))
     assert listed == [b"b/c"]
 
 

@@ -132,7 +132,9 @@ def test_the_search_is_used_and_names_few_directories(store: Store) -> None:
     (Path(store.root) / "main" / "d2" / "inner" / "f2").write_text("changed")
     second = take(store)
     payload = store.layout.payload
-    found = btrfs_search.changed_directories(payload(second["snapshot_id"]), payload(first["snapshot_id"]))
+    found = btrfs_search.changed_directories(
+        making.at(payload(second["snapshot_id"])), making.at(payload(first["snapshot_id"]))
+    )
     assert found == {b"d2/inner", b"d2/inner/f2"}
 
 
@@ -168,7 +170,7 @@ def test_a_replaced_worktree_is_not_taken_for_the_old_one(store: Store) -> None:
     ioctl.snapshot(str(main), str(main.with_name("older")), 0)
     (main / "d2" / "inner" / "f2").write_text("changed")
     take(store)
-    registry.remove_any(str(main), making.engine_options())
+    registry.remove_any(making.at(main), making.engine_options())
     main.with_name("older").rename(main)
     record = take(store)
     assert (record["payload_root_hash"], record["payload"]) == fresh_hash(store, record)

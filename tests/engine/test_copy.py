@@ -46,7 +46,9 @@ class Store:
         time.sleep(0.05)  # until no stamp is young
         options.setdefault("base_payload", self.base)
         target = str(self.root / name)
-        request = engine.Request(str(self.worktree), target, rows=self.rows, known=making.Known(self.nodes), **options)
+        request = engine.Request(
+            making.at(self.worktree), making.at(target), rows=self.rows, known=making.Known(self.nodes), **options
+        )
         cloned = registry.get("copy", making.engine_options()).clone(request)
         if cloned.tree is not None:
             self.rows.update({path: (row, digest) for path, row, digest in cloned.tree.rows})
@@ -59,7 +61,7 @@ class Store:
 
     def check(self, name: str, cloned: engine.Cloned) -> None:
         assert diff_trees(describe_tree(self.worktree), describe_tree(self.root / name)) == []
-        fresh = scan.Scanner(scan.Worker()).run(str(self.root / name))
+        fresh = scan.Scanner(scan.Worker()).run(making.at(self.root / name))
         if cloned.tree is not None:
             assert cloned.tree.root_hash == fresh.root_hash
 
@@ -129,7 +131,7 @@ def test_file_with_another_mode_or_time_is_copied(store: Store):
 def test_base_that_was_collected_means_copying(store: Store):
     store.fill()
     store.clone("one")
-    registry.remove_any(str(store.root / "one"), making.engine_options())
+    registry.remove_any(making.at(store.root / "one"), making.engine_options())
     cloned = store.clone("two")
     assert cloned.degraded == []
     store.check("two", cloned)
@@ -202,9 +204,9 @@ def test_clone_that_cannot_fit_is_refused_before_it_starts(store: Store, monkeyp
 
 def test_allocated_bytes_counts_a_file_with_two_names_once(store: Store):
     (store.worktree / "one").write_bytes(bytes(1 << 20))
-    once = copy_engine.allocated_bytes(str(store.worktree), 1 << 40)
+    once = copy_engine.allocated_bytes(making.at(store.worktree), 1 << 40)
     os.link(store.worktree / "one", store.worktree / "two")
-    assert copy_engine.allocated_bytes(str(store.worktree), 1 << 40) == once >= 1 << 20
+    assert copy_engine.allocated_bytes(making.at(store.worktree), 1 << 40) == once >= 1 << 20
 
 
 def test_torn_file_is_named_and_the_hash_is_that_of_the_copy(store: Store, monkeypatch: pytest.MonkeyPatch):
@@ -221,7 +223,7 @@ def test_torn_file_is_named_and_the_hash_is_that_of_the_copy(store: Store, monke
     monkeypatch.setattr(copyfile, "copy_data", busy)
     cloned = store.clone("one")
     assert [(loss["path"], loss["what"]) for loss in cloned.degraded] == [("dir/file1", "torn")]
-    fresh = scan.Scanner(scan.Worker()).run(str(store.root / "one"))
+    fresh = scan.Scanner(scan.Worker()).run(making.at(store.root / "one"))
     assert cloned.tree.root_hash == fresh.root_hash
     assert cloned.tree.payload() == fresh.payload()
     monkeypatch.undo()
@@ -238,7 +240,7 @@ def test_unreadable_file_is_an_error_or_reported(store: Store, as_other: None):
     cloned = store.clone("two", allow_unreadable=True)
     assert [(loss["path"], loss["what"]) for loss in cloned.degraded] == [("dir/file1", "unreadable")]
     assert sorted(os.listdir(store.root / "two" / "dir")) == ["file0", "file2", "file3", "file4"]
-    fresh = scan.Scanner(scan.Worker()).run(str(store.root / "two"))
+    fresh = scan.Scanner(scan.Worker()).run(making.at(store.root / "two"))
     assert cloned.tree.root_hash == fresh.root_hash
 
 
@@ -252,7 +254,7 @@ def test_unreadable_directory_is_left_out_when_asked(store: Store, as_other: Non
     os.chmod(store.worktree / "closed", 0o700)
     assert [(loss["path"], loss["what"]) for loss in cloned.degraded] == [("closed", "unreadable")]
     assert os.listdir(store.root / "one") == ["dir"]
-    fresh = scan.Scanner(scan.Worker()).run(str(store.root / "one"))
+    fresh = scan.Scanner(scan.Worker()).run(making.at(store.root / "one"))
     assert cloned.tree.root_hash == fresh.root_hash
 
 
@@ -266,9 +268,9 @@ def test_losses_of_one_clone_are_told_again_by_the_next(store: Store, as_other: 
     second = store.clone("two")
     assert {(loss["path"], loss["what"]) for loss in first.degraded} == {("dir/file1", "owner"), ("dir/file1", "mode")}
     assert second.degraded == first.degraded
-    fresh = scan.Scanner(scan.Worker()).run(str(store.root / "two"))
+    fresh = scan.Scanner(scan.Worker()).run(making.at(store.root / "two"))
     assert second.tree.root_hash == fresh.root_hash
-    assert second.tree.root_hash != scan.Scanner(scan.Worker()).run(str(store.worktree)).root_hash
+    assert second.tree.root_hash != scan.Scanner(scan.Worker()).run(making.at(store.worktree)).root_hash
 
 
 def test_mount_inside_is_refused(store: Store):
@@ -347,7 +349,7 @@ def test_damage_in_the_store_does_not_spread_to_the_next_snapshot(tmp_path: Path
     take()
     second = take()
     for name in ("a", "b"):
-        with open(os.path.join(store.layout.payload(second), name), "r+b") as file:
+        with open(os.path.join(str(store.layout.payload(second)), name), "r+b") as file:
             file.write(b"tampered!")
     assert verify.check_snapshot(store, take()).error is None
     assert verify.check_snapshot(store, second).error is not None

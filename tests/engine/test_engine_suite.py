@@ -42,7 +42,7 @@ class Place:
         self.root = root
         self.worktree = root / "main"
         self.store = root / "store"
-        self.engine.make_worktree(str(self.worktree))
+        self.engine.make_worktree(making.at(self.worktree))
         self.store.mkdir()
         self.rows: dict = {}
         self.nodes: dict = {}
@@ -53,7 +53,7 @@ class Place:
         target = str(self.store / name)
         options.setdefault("rows", self.rows)
         options.setdefault("base_payload", self.base)
-        request = engine.Request(str(self.worktree), target, known=making.Known(self.nodes), **options)
+        request = engine.Request(making.at(self.worktree), making.at(target), known=making.Known(self.nodes), **options)
         cloned = self.engine.clone(request)
         if cloned.tree is not None and request.paths is None:
             for path in cloned.tree.gone:
@@ -65,8 +65,8 @@ class Place:
 
     def read(self, path: Path) -> scan.ScanResult:
         """Hash a tree without any help."""
-        _, btrfs = traits.scan_flags(str(path))
-        return scan.Scanner(scan.Worker(), btrfs=btrfs).run(str(path))
+        _, btrfs = traits.scan_flags(making.at(path))
+        return scan.Scanner(scan.Worker(), btrfs=btrfs).run(making.at(path))
 
 
 @pytest.fixture(params=PLACES, ids=lambda value: "-on-".join(value))
@@ -101,7 +101,7 @@ def same_tree(found: scan.ScanResult | None, fresh: scan.ScanResult) -> None:
 
 
 def test_probe_says_that_it_works(place: Place):
-    answer = place.engine.probe(str(place.worktree), str(place.store))
+    answer = place.engine.probe(making.at(place.worktree), making.at(place.store))
     assert answer.works, answer.why
     assert answer.cost in ("O(1)", "O(entries)", "O(bytes)")
 
@@ -236,7 +236,7 @@ def test_fork_is_equal_writable_and_apart(place: Place):
     place.clone("one")
     payload = describe_tree(place.store / "one")
     fork = place.root / "fork"
-    request = engine.Request(str(place.store / "one"), str(fork), hash=False)
+    request = engine.Request(making.at(place.store / "one"), making.at(fork), hash=False)
     forked = place.engine.fork(request)
     assert forked.degraded == []
     assert differences(place.worktree, fork) == []
@@ -295,7 +295,7 @@ def test_existing_target_is_refused(place: Place):
 
 
 def test_missing_source_is_refused(place: Place):
-    request = engine.Request(str(place.root / "nowhere"), str(place.store / "one"))
+    request = engine.Request(making.at(place.root / "nowhere"), making.at(place.store / "one"))
     with pytest.raises(NotFound):
         place.engine.clone(request)
     assert not (place.store / "one").exists()
@@ -304,22 +304,24 @@ def test_missing_source_is_refused(place: Place):
 def test_remove_takes_everything_away(place: Place):
     fill(place)
     place.clone()
-    place.engine.remove(str(place.store / "one"))
+    place.engine.remove(making.at(place.store / "one"))
     assert os.listdir(place.store) == []
 
 
 def test_remove_any_finds_out_what_it_is(place: Place):
     fill(place)
     place.clone()
-    registry.remove_any(str(place.store / "one"), making.engine_options())
-    registry.remove_any(str(place.store / "one"), making.engine_options())
-    registry.remove_any(str(place.worktree), making.engine_options())
+    registry.remove_any(making.at(place.store / "one"), making.engine_options())
+    registry.remove_any(making.at(place.store / "one"), making.engine_options())
+    registry.remove_any(making.at(place.worktree), making.engine_options())
     assert os.listdir(place.store) == []
     assert not place.worktree.exists()
 
 
 def test_pick_takes_what_was_asked_for(place: Place):
-    picked = registry.pick(place.engine.name, str(place.worktree), str(place.store), making.engine_options())
+    picked = registry.pick(
+        place.engine.name, making.at(place.worktree), making.at(place.store), making.engine_options()
+    )
     assert picked.name == place.engine.name
 
 
@@ -327,7 +329,7 @@ def test_pick_prefers_the_cheapest(place: Place):
     best = {"btrfs": "reflink-copy", "xfs": "reflink-copy", "ext4": "copy", "tmpfs": "copy"}
     if place.engine.name == "btrfs-snapshot":
         best["btrfs"] = "btrfs-snapshot"
-    picked = registry.pick(None, str(place.worktree), str(place.store), making.engine_options())
+    picked = registry.pick(None, making.at(place.worktree), making.at(place.store), making.engine_options())
     assert picked.name == best.get(place.filesystem, "juicefs-clone")
 
 

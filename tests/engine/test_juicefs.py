@@ -36,7 +36,7 @@ class Place:
         self.engine = JuiceFSEngine(making.engine_options())
 
     def clone(self, name: str = "one", **options) -> engine.Cloned:
-        return self.engine.clone(engine.Request(str(self.worktree), str(self.store / name), **options))
+        return self.engine.clone(engine.Request(making.at(self.worktree), making.at(self.store / name), **options))
 
     def with_client(self, tmp_path: Path, script: str) -> Place:
         """Put a client in place that does what the real one does, and then something else."""
@@ -180,7 +180,7 @@ def test_flush_counts_only_files_open_for_writing_below(place: Place, tmp_path: 
         open(place.worktree / "a" / "file1", "rb"),
         open(tmp_path / "elsewhere", "wb"),
     ):
-        assert writers.flush_open_files(str(place.worktree)) == 1
+        assert writers.flush_open_files(making.at(place.worktree)) == 1
 
 
 def test_bind_mount_is_explained(place: Place, tmp_path: Path):
@@ -189,8 +189,10 @@ def test_bind_mount_is_explained(place: Place, tmp_path: Path):
     if subprocess.run(["mount", "--bind", str(place.root), str(point)], check=False).returncode:
         pytest.skip("cannot bind-mount here")
     try:
-        assert juicefs_mount.is_juicefs(str(point))
-        answer = JuiceFSEngine(making.engine_options(control="never")).probe(str(point / "main"), str(point / "store"))
+        assert juicefs_mount.is_juicefs(making.at(point))
+        answer = JuiceFSEngine(making.engine_options(control="never")).probe(
+            making.at(point / "main"), making.at(point / "store")
+        )
         assert not answer.works
         assert "bind mount" in answer.why
     finally:
@@ -199,26 +201,26 @@ def test_bind_mount_is_explained(place: Place, tmp_path: Path):
 
 def test_missing_client_is_explained(place: Place, tmp_path: Path):
     place.engine.options = making.engine_options(binary=str(tmp_path / "nowhere"), control="never")
-    answer = place.engine.probe(str(place.worktree), str(place.store))
+    answer = place.engine.probe(making.at(place.worktree), making.at(place.store))
     assert not answer.works
     assert "'juicefs' was not found" in answer.why
 
 
 def test_store_inside_the_worktree_is_refused(place: Place):
-    answer = place.engine.probe(str(place.root), str(place.store))
+    answer = place.engine.probe(making.at(place.root), making.at(place.store))
     assert not answer.works
     assert "inside the worktree" in answer.why
 
 
 def test_two_mounts_of_one_volume_are_not_one(two_hosts: tuple[Path, Path]):
-    answer = JuiceFSEngine(making.engine_options()).probe(str(two_hosts[0]), str(two_hosts[1]))
+    answer = JuiceFSEngine(making.engine_options()).probe(making.at(two_hosts[0]), making.at(two_hosts[1]))
     assert not answer.works
 
 
 def test_removal_without_a_client_goes_entry_by_entry(place: Place, tmp_path: Path):
     place.clone()
     place.engine.options = making.engine_options(binary=str(tmp_path / "nowhere"), control="never")
-    place.engine.remove(str(place.store / "one"))
+    place.engine.remove(making.at(place.store / "one"))
     assert os.listdir(place.store) == []
 
 
@@ -254,7 +256,7 @@ def test_survey_knows_names_specials_and_groups(tmp_path: Path):
     (tmp_path / "dir" / "one").write_bytes(b"x")
     os.link(tmp_path / "dir" / "one", tmp_path / "two")
     os.mkfifo(tmp_path / "fifo")
-    found = Survey().take(str(tmp_path))
+    found = Survey().take(making.at(tmp_path))
     assert found.names == {b"": [b"dir", b"fifo", b"two"], b"dir": [b"one"]}
     assert [path for path, _ in found.specials] == [b"fifo"]
     assert list(found.groups.values()) == [[b"dir/one", b"two"]]

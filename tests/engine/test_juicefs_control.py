@@ -75,21 +75,23 @@ def test_version(text: str, version: tuple[int, int] | None):
 @pytest.mark.parametrize("version", ["1.2.3", "1.5.0", "2.0.0", "odd", ""])
 def test_unknown_version_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch, version: str):
     monkeypatch.setattr(control, "mount_config", lambda _: {"Version": version})
-    assert "version" in control.why_not(str(place))
-    answer = JuiceFSEngine(making.engine_options(control="always")).probe(str(place / "main"), str(place / "store"))
+    assert "version" in control.why_not(making.at(place))
+    answer = JuiceFSEngine(making.engine_options(control="always")).probe(
+        making.at(place / "main"), making.at(place / "store")
+    )
     assert not answer.works
     assert "version" in answer.why
 
 
 def test_config_that_may_not_be_read_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(control, "mount_config", lambda _: None)
-    assert "not known" in control.why_not(str(place))
+    assert "not known" in control.why_not(making.at(place))
 
 
 def test_clone_and_removal_without_the_client(place: Path):
     way = JuiceFSEngine(making.engine_options(control="always"))
-    assert way.probe(str(place / "main"), str(place / "store")).works
-    request = engine.Request(str(place / "main"), str(place / "store" / "one"))
+    assert way.probe(making.at(place / "main"), making.at(place / "store")).works
+    request = engine.Request(making.at(place / "main"), making.at(place / "store" / "one"))
     cloned = way.clone(request)
     assert cloned.degraded == []
     assert diff_trees(describe_tree(place / "main"), describe_tree(place / "store" / "one")) == []
@@ -99,10 +101,10 @@ def test_clone_and_removal_without_the_client(place: Path):
 
 def test_missing_client_means_the_control_file(place: Path, tmp_path: Path):
     way = JuiceFSEngine(making.engine_options(binary=str(tmp_path / "nowhere")))
-    answer = way.probe(str(place / "main"), str(place / "store"))
+    answer = way.probe(making.at(place / "main"), making.at(place / "store"))
     assert answer.works
     assert "control file" in answer.note
-    way.clone(engine.Request(str(place / "main"), str(place / "store" / "one")))
+    way.clone(engine.Request(making.at(place / "main"), making.at(place / "store" / "one")))
     assert diff_trees(describe_tree(place / "main"), describe_tree(place / "store" / "one")) == []
 
 
@@ -116,9 +118,9 @@ def test_bind_mount_is_cloned_over_the_control_file(fs_at: FsAt, tmp_path: Path)
     if subprocess.run(["mount", "--bind", str(root), str(point)], check=False).returncode:
         pytest.skip("cannot bind-mount here")
     try:
-        picked = registry.pick(None, str(point / "main"), str(point / "store"), making.engine_options())
+        picked = registry.pick(None, making.at(point / "main"), making.at(point / "store"), making.engine_options())
         assert picked.name == "juicefs-clone"
-        picked.clone(engine.Request(str(point / "main"), str(point / "store" / "one")))
+        picked.clone(engine.Request(making.at(point / "main"), making.at(point / "store" / "one")))
         assert (root / "store" / "one" / "file").read_bytes() == b"content"
     finally:
         subprocess.run(["umount", str(point)], check=True)
@@ -126,10 +128,10 @@ def test_bind_mount_is_cloned_over_the_control_file(fs_at: FsAt, tmp_path: Path)
 
 def test_helper_says_what_is_wrong_like_the_client(place: Path):
     (place / "store" / "one").mkdir()
-    command = control.clone_command(str(place / "main"), str(place / "store" / "one"))
+    command = control.clone_command(making.at(place / "main"), making.at(place / "store" / "one"))
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "<FATAL>: clone failed: file exists\n")
-    inside = control.clone_command(str(place), str(place / "store" / "two"))
+    inside = control.clone_command(making.at(place), making.at(place / "store" / "two"))
     assert "inside the source" in subprocess.run(inside, capture_output=True, text=True).stderr
 
 

@@ -44,7 +44,13 @@ class Line:
     def clone(self, name: str) -> engine.Cloned:
         """Clone, hold the result against the worktree, and remember what came of it."""
         target = str(self.store / name)
-        request = engine.Request(str(self.worktree), target, rows=self.rows, known=self.known, base_payload=self.base)
+        request = engine.Request(
+            making.at(self.worktree),
+            making.at(target),
+            rows=self.rows,
+            known=self.known,
+            base_payload=making.at(self.base),
+        )
         request.base_is_plain = self.plain
         self.surveys, self.looks = 0, []
         cloned = self.engine.clone(request)
@@ -61,7 +67,7 @@ class Line:
         """The clone is the worktree, and its hash is that of a walk without any help."""
         assert cloned.degraded == []
         assert diff_trees(describe_tree(self.worktree), describe_tree(self.store / name)) == []
-        assert cloned.tree.root_hash == scan.Scanner(scan.Worker()).run(target(self, name)).root_hash
+        assert cloned.tree.root_hash == scan.Scanner(scan.Worker()).run(making.at(target(self, name))).root_hash
 
 
 def target(line: Line, name: str) -> str:
@@ -196,7 +202,7 @@ def test_a_special_file_made_since_is_there(line: Line):
 
 
 def test_a_mount_that_moves_times_late_takes_a_survey(line: Line, monkeypatch: pytest.MonkeyPatch):
-    real = control.mount_config(str(line.worktree))
+    real = control.mount_config(making.at(line.worktree))
     for meta in ({**real["Meta"], "SkipDirMtime": 10**10}, {}, None):
         monkeypatch.setattr(control, "mount_config", lambda _, meta=meta: {**real, "Meta": meta})
         line.check(f"two{meta}"[:5], line.clone(f"two{meta}"[:5]))

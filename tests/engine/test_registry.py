@@ -22,14 +22,14 @@ def test_names_are_in_order_of_preference():
 
 def test_unknown_engine_is_a_usage_error(tmp_path: Path):
     with pytest.raises(UsageError) as caught:
-        registry.pick("zfs", str(tmp_path), str(tmp_path), making.engine_options())
+        registry.pick("zfs", making.at(tmp_path), making.at(tmp_path), making.engine_options())
     assert "copy" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["juicefs-clone", "btrfs-snapshot", "reflink-copy"])
 def test_engine_that_does_not_work_is_an_error_with_a_reason(name: str, ext4_dir: Path):
     with pytest.raises(IOFailure) as caught:
-        registry.pick(name, str(ext4_dir), str(ext4_dir), making.engine_options())
+        registry.pick(name, making.at(ext4_dir), making.at(ext4_dir), making.engine_options())
     assert caught.value.facts["engine"] == name
     assert caught.value.facts["reason"] in caught.value.message
     assert caught.value.hint
@@ -41,7 +41,7 @@ def test_probe_all_answers_for_each_and_leaves_nothing(fs_dir: Path):
     store.mkdir()
     os.utime(source, ns=(1, 2))
     before = os.stat(source)
-    answers = registry.probe_all(str(source), str(store), making.engine_options())
+    answers = registry.probe_all(making.at(source), making.at(store), making.engine_options())
     assert [answer.engine for answer in answers] == list(engine.NAMES)
     assert all(answer.works or answer.why for answer in answers)
     assert answers[-1].works
@@ -51,23 +51,23 @@ def test_probe_all_answers_for_each_and_leaves_nothing(fs_dir: Path):
 
 def test_probe_works_for_a_worktree_that_is_not_there_yet(fs_dir: Path):
     answers = registry.probe_all(
-        str(fs_dir / "repo" / "main"), str(fs_dir / "repo" / ".jvs" / "snapshots"), making.engine_options()
+        making.at(fs_dir / "repo" / "main"), making.at(fs_dir / "repo" / ".jvs" / "snapshots"), making.engine_options()
     )
     assert answers[-1].works
 
 
 def test_different_filesystems_are_only_copied(fs_at: FsAt):
     one, other = fs_at("xfs"), fs_at("ext4")
-    assert registry.pick(None, str(one), str(other), making.engine_options()).name == "copy"
+    assert registry.pick(None, making.at(one), making.at(other), making.engine_options()).name == "copy"
 
 
 def test_scan_flags(fs_at: FsAt):
-    assert traits.scan_flags(str(fs_at("ext4"))) == (True, False)
-    assert traits.scan_flags(str(fs_at("btrfs"))) == (True, True)
+    assert traits.scan_flags(making.at(fs_at("ext4"))) == (True, False)
+    assert traits.scan_flags(making.at(fs_at("btrfs"))) == (True, True)
 
 
 def test_scan_flags_on_juicefs(juicefs_dir: Path):
-    assert traits.scan_flags(str(juicefs_dir)) == (False, False)
+    assert traits.scan_flags(making.at(juicefs_dir)) == (False, False)
 
 
 def test_bad_control_setting_is_a_usage_error():
@@ -81,7 +81,7 @@ def test_remove_any_of_files_links_and_nothing(tmp_path: Path):
     (tmp_path / "file").write_bytes(b"x")
     os.symlink("kept", tmp_path / "link")
     for name in ("file", "link", "nothing"):
-        registry.remove_any(str(tmp_path / name), making.engine_options())
+        registry.remove_any(making.at(tmp_path / name), making.engine_options())
     assert os.listdir(tmp_path) == ["kept"]
     assert os.listdir(tmp_path / "kept") == ["file"]
 

@@ -7,9 +7,10 @@ import os
 import stat
 import subprocess
 
+import making
 import pytest
 
-from jvs.fs import durable
+from jvs.fs import durable, removal
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def fail(monkeypatch, name, number, *, after=0):
 
 def test_replacing_syncs_the_content_before_the_rename_and_the_name_after(tmp_path, calls):
     path = tmp_path / "file"
-    durable.replace_file(str(path), b"new")
+    durable.replace_file(making.at(path), b"new")
     order = [call for call in calls if call[0] in ("fsync", "rename")]
     assert order == [("fsync", "file.tmp"), ("rename", "file.tmp"), ("fsync", tmp_path.name)]
     assert path.read_bytes() == b"new"
@@ -63,31 +64,31 @@ def test_replacing_leaves_the_old_content_when_the_disk_is_full(tmp_path, monkey
         with monkeypatch.context() as patch:
             fail(patch, name, errno.ENOSPC)
             with pytest.raises(OSError, match="No space"):
-                durable.replace_file(str(path), b"new")
+                durable.replace_file(making.at(path), b"new")
         assert path.read_bytes() == b"old"
         assert os.listdir(tmp_path) == ["file"]
 
 
 def test_a_temporary_name_that_a_crash_left_is_taken_away(tmp_path):
     (tmp_path / "file.tmp").write_bytes(b"torn")
-    durable.replace_file(str(tmp_path / "file"), b"new")
+    durable.replace_file(making.at(tmp_path / "file"), b"new")
     assert os.listdir(tmp_path) == ["file"]
 
 
 def test_a_planted_link_at_the_temporary_name_is_not_followed(tmp_path):
     (tmp_path / "victim").write_bytes(b"mine")
     (tmp_path / "file.tmp").symlink_to(tmp_path / "victim")
-    durable.replace_file(str(tmp_path / "file"), b"new")
+    durable.replace_file(making.at(tmp_path / "file"), b"new")
     assert (tmp_path / "victim").read_bytes() == b"mine"
 
 
 def test_creating_never_replaces(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
     with pytest.raises(FileExistsError):
-        durable.create_file(str(tmp_path / "file"), b"new")
+        durable.create_file(making.at(tmp_path / "file"), b"new")
     (tmp_path / "link").symlink_to(tmp_path / "absent")
     with pytest.raises(FileExistsError):
-        durable.create_file(str(tmp_path / "link"), b"new")
+        durable.create_file(making.at(tmp_path / "link"), b"new")
     assert not (tmp_path / "absent").exists()
 
 
@@ -97,14 +98,14 @@ def test_a_signal_right_after_the_temporary_name_was_made_leaves_nothing(tmp_pat
 
     def opened(path, flags, *args, **more):
         fd = really(path, flags, *args, **more)
-        if str(path).endswith(".tmp"):
+        if os.fsdecode(path).endswith(".tmp"):
             os.close(fd)
             raise KeyboardInterrupt
         return fd
 
     monkeypatch.setattr(os, "open", opened)
     with pytest.raises(KeyboardInterrupt):
-        durable.replace_file(str(tmp_path / "file"), b"new")
+        durable.replace_file(making.at(tmp_path / "file"), b"new")
     assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_bytes() == b"old"
 
 
@@ -113,14 +114,14 @@ def test_a_file_that_could_not_be_written_whole_is_removed(tmp_path, monkeypatch
         with monkeypatch.context() as patch:
             fail(patch, name, errno.EIO)
             with pytest.raises(OSError):
-                durable.create_file(str(tmp_path / "file"), b"x")
+                durable.create_file(making.at(tmp_path / "file"), b"x")
         assert os.listdir(tmp_path) == []
 
 
 def test_short_writes_are_continued(tmp_path, monkeypatch):
     real = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, bytes(data)[:3]))
-    durable.create_file(str(tmp_path / "file"), b"0123456789")
+    durable.create_file(making.at(tmp_path / "file"), b"0123456789")
     assert (tmp_path / "file").read_bytes() == b"0123456789"
 
 
@@ -138,26 +139,26 @@ def test_an_append_that_fails_cuts_the_file_back(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "write", write)
     with pytest.raises(OSError, match="No space"):
-        durable.append(str(path), b"two and more\n")
+        durable.append(making.at(path), b"two and more\n")
     assert path.read_bytes() == b"one\n"
 
 
 def test_an_append_is_synced(tmp_path, calls):
     path = tmp_path / "log"
     path.touch()
-    durable.append(str(path), b"one\n")
+    durable.append(making.at(path), b"one\n")
     assert calls == [("write", "log"), ("fsync", "log")]
 
 
 def test_an_append_never_makes_the_file(tmp_path):
     with pytest.raises(FileNotFoundError):
-        durable.append(str(tmp_path / "log"), b"x")
+        durable.append(making.at(tmp_path / "log"), b"x")
 
 
 def test_truncating_is_durable(tmp_path, calls):
     path = tmp_path / "log"
     path.write_bytes(b"onetorn")
-    durable.truncate(str(path), 3)
+    durable.truncate(making.at(path), 3)
     assert path.read_bytes() == b"one"
     assert calls == [("ftruncate", "log"), ("fsync", "log")]
 
@@ -167,7 +168,7 @@ def test_publishing_syncs_both_directories_after_the_rename(tmp_path, calls):
     (tmp_path / "b").mkdir()
     (tmp_path / "a/x.tmp").write_bytes(b"x")
     calls.clear()
-    durable.publish(str(tmp_path / "a/x.tmp"), str(tmp_path / "b/x"))
+    durable.publish(making.at(tmp_path / "a/x.tmp"), making.at(tmp_path / "b/x"))
     assert calls == [("rename", "x.tmp"), ("fsync", "b"), ("fsync", "a")]
 
 
@@ -177,7 +178,7 @@ def test_publishing_replaces_nothing(tmp_path, kind):
     source.mkdir()
     {"file": target.touch, "dir": target.mkdir, "link": lambda: target.symlink_to("nowhere")}[kind]()
     with pytest.raises(FileExistsError):
-        durable.publish(str(source), str(target))
+        durable.publish(making.at(source), making.at(target))
     assert source.is_dir()
 
 
@@ -189,11 +190,11 @@ def test_removing_a_tree_follows_no_link(tmp_path):
     (tree / "sub").mkdir(parents=True)
     (tree / "sub/link").symlink_to(outside)
     (tree / "link").symlink_to(outside / "kept")
-    durable.remove_tree(str(tree))
+    removal.remove_tree(making.at(tree))
     assert not tree.exists()
     assert (outside / "kept").read_bytes() == b"x"
     (tmp_path / "top").symlink_to(outside)
-    durable.remove_tree(str(tmp_path / "top"))
+    removal.remove_tree(making.at(tmp_path / "top"))
     assert (outside / "kept").exists()
 
 
@@ -208,21 +209,21 @@ def test_removing_a_tree_deeper_than_a_path_can_be_named(tmp_path):
         here = below
     os.close(here)
     os.close(fd)
-    durable.remove_tree(str(tmp_path / "deep"))
+    removal.remove_tree(making.at(tmp_path / "deep"))
     assert not (tmp_path / "deep").exists()
 
 
 def test_removing_what_is_not_there(tmp_path):
-    durable.remove_tree(str(tmp_path / "none"))
+    removal.remove_tree(making.at(tmp_path / "none"))
     with pytest.raises(FileNotFoundError):
-        durable.remove_tree(str(tmp_path / "none"), missing_ok=False)
+        removal.remove_tree(making.at(tmp_path / "none"), missing_ok=False)
 
 
 def test_removing_below_a_directory_descriptor(tmp_path):
     (tmp_path / "tree/sub").mkdir(parents=True)
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
-        durable.remove_tree(b"tree", dir_fd=fd)
+        removal.remove_tree(b"tree", dir_fd=fd)
     finally:
         os.close(fd)
     assert os.listdir(tmp_path) == []
@@ -244,7 +245,7 @@ def test_removing_what_its_owner_took_the_rights_from(tmp_path):
             os.setgid(1234)
             os.setuid(1234)
             fd = os.open(".", os.O_RDONLY)
-            durable.remove_tree(b"tree", dir_fd=fd)
+            removal.remove_tree(b"tree", dir_fd=fd)
             code = 0
         finally:
             os._exit(code)
@@ -260,7 +261,9 @@ def stand_here(tmp_path, monkeypatch):
 def test_two_names_trade_places_in_one_step(tmp_path):
     (tmp_path / "a").write_bytes(b"a")
     (tmp_path / "b").mkdir()
-    if not durable.exchange(str(tmp_path / "a"), str(tmp_path / "b")):
+    above = making.at(tmp_path / "a")
+    fd = above.root.fd
+    if not durable.exchange(b"a", b"b", source_fd=fd, target_fd=fd):
         pytest.skip("this filesystem cannot exchange names")
     assert (tmp_path / "a").is_dir()
     assert (tmp_path / "b").read_bytes() == b"a"
@@ -269,9 +272,10 @@ def test_two_names_trade_places_in_one_step(tmp_path):
 def test_renaming_to_a_taken_name_is_refused(tmp_path):
     (tmp_path / "a").write_bytes(b"a")
     (tmp_path / "b").write_bytes(b"b")
+    above = making.at(tmp_path / "a")
     with pytest.raises(FileExistsError):
-        durable.rename_new(str(tmp_path / "a"), str(tmp_path / "b"))
-    durable.rename_new(str(tmp_path / "a"), str(tmp_path / "c"))
+        durable.rename_new(b"a", b"b", source_fd=above.root.fd, target_fd=above.root.fd)
+    durable.rename_new(b"a", b"c", source_fd=above.root.fd, target_fd=above.root.fd)
     assert sorted(os.listdir(tmp_path)) == ["b", "c"]
 
 
@@ -282,24 +286,24 @@ def test_a_tree_is_synced_file_by_file_where_one_barrier_is_not_trusted(tmp_path
     os.mkfifo(tmp_path / "tree/fifo")
     (tmp_path / "tree/link").symlink_to("a")
     calls.clear()
-    with durable.Barrier(str(tmp_path), each=True) as barrier:
+    with durable.Barrier(making.at(tmp_path), each=True) as barrier:
         assert not barrier.whole_filesystem
-        barrier.sync_trees([str(tmp_path / "tree")], [str(tmp_path / "single")])
+        barrier.sync_trees([making.at(tmp_path / "tree")], [making.at(tmp_path / "single")])
     synced = [name for call, name in calls if call == "fsync"]
     assert sorted(synced) == sorted(["a", "b", "sub", "tree", "single", tmp_path.name])
     assert synced.index("b") < synced.index("sub") < synced.index("tree") < synced.index(tmp_path.name)
 
 
 def test_one_barrier_is_used_only_where_it_flushes(fs_dir, fs_name):
-    with durable.Barrier(str(fs_dir)) as barrier:
+    with durable.Barrier(making.at(fs_dir)) as barrier:
         assert barrier.whole_filesystem == (not fs_name.startswith("juicefs"))
         (fs_dir / "file").write_bytes(b"x")
-        barrier.sync_trees([str(fs_dir)], [])
+        barrier.sync_trees([making.at(fs_dir)], [])
 
 
 def test_a_filesystem_that_nobody_listed_is_not_trusted(tmp_path, monkeypatch):
     monkeypatch.setattr(durable, "filesystem_type", lambda fd: 0x6969)  # NFS
-    with durable.Barrier(str(tmp_path)) as barrier:
+    with durable.Barrier(making.at(tmp_path)) as barrier:
         assert not barrier.whole_filesystem
 
 
@@ -317,6 +321,6 @@ def test_a_file_that_somebody_else_writes_can_be_committed(fs_dir):
     with open(path, "wb") as file:
         file.write(b"x")
         file.flush()
-        durable.commit_file(str(path))
+        durable.commit_file(making.at(path))
     os.mkfifo(fs_dir / "fifo")
-    durable.commit_file(str(fs_dir / "fifo"))
+    durable.commit_file(making.at(fs_dir / "fifo"))

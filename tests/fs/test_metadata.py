@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import making
 import pytest
 from treefacts import describe_tree, diff_trees
 from zoo import ACL, CAPABILITY, make_zoo
@@ -57,7 +58,7 @@ def not_root(plain: tuple[Path, Path]) -> Iterator[None]:
 def copy_all(source: Path, target: Path, *, share: bool = True) -> Losses:
     """Copy every entry of one directory to another."""
     losses = Losses()
-    src, dst = paths.open_dir(str(source)), paths.open_dir(str(target))
+    src, dst = paths.open_dir(making.at(source)), paths.open_dir(making.at(target))
     try:
         for name, st in zip(*listing.list_dir(src), strict=True):
             if not stat.S_ISDIR(st.st_mode):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import making
 import pytest
 
 from jvs.engine.juicefs import control
@@ -63,7 +64,7 @@ def test_the_config_of_a_juicefs_mount_at_a_path_with_a_blank_is_found(
     numbers = b"%d:%d" % (os.major(device), os.minor(device))
     table(monkeypatch, tmp_path, b"7 1 %s / %s rw - fuse.juicefs j rw" % (numbers, escaped(str(root))))
     (tmp_path / "bound").mkdir()  # seen from a bind mount of a part: no inode 1 on the way up
-    found = control.mount_config(str(tmp_path / "bound"))
+    found = control.mount_config(making.at(tmp_path / "bound"))
     assert found == {"Version": "1.4.0"}
 
 

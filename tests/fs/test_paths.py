@@ -6,6 +6,7 @@ import errno
 import os
 
 import hostile
+import making
 import pytest
 
 from jvs.errors import PathEscape
@@ -69,36 +70,37 @@ def test_directories_below_can_be_opened(root):
 
 def test_control_files_are_never_read_through_a_link(root, tmp_path):
     with pytest.raises(OSError) as caught:
-        paths.read_file(str(tmp_path / "root/a/filelink"))
+        paths.read_file(making.at(tmp_path / "root/a/filelink"))
     assert caught.value.errno == errno.ELOOP
 
 
 def test_a_fifo_is_refused_without_waiting_for_a_writer(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(OSError) as caught:
-        paths.read_file(str(tmp_path / "fifo"))
+        paths.read_file(making.at(tmp_path / "fifo"))
     assert caught.value.errno == errno.EINVAL
 
 
 def test_a_directory_is_not_read_as_a_file(tmp_path):
     with pytest.raises(OSError):
-        paths.read_file(str(tmp_path))
+        paths.read_file(making.at(tmp_path))
 
 
 def test_a_file_that_is_too_long_is_refused(tmp_path):
     (tmp_path / "long").write_bytes(b"x" * 100)
-    assert paths.read_file(str(tmp_path / "long"), 100) == b"x" * 100
+    assert paths.read_file(making.at(tmp_path / "long"), 100) == b"x" * 100
     with pytest.raises(OSError) as caught:
-        paths.read_file(str(tmp_path / "long"), 99)
+        paths.read_file(making.at(tmp_path / "long"), 99)
     assert caught.value.errno == errno.EFBIG
 
 
 def test_refusals_leave_no_descriptor_open(root, tmp_path):
     os.mkfifo(tmp_path / "fifo")
+    fifo = making.at(tmp_path / "fifo")
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(10):
         with pytest.raises(OSError):
-            paths.open_file(os.fsencode(tmp_path / "fifo"))
+            paths.open_file(fifo)
         with pytest.raises(OSError):
             paths.open_below(root, [b"a", b"link"])
         paths.lstat_below(root, [b"a", b"b", b"c"])
@@ -110,8 +112,8 @@ def test_reading_leaves_the_access_time_alone(tmp_path):
     path.write_bytes(b"x")
     os.utime(path, ns=(1, 2))
     os.utime(tmp_path, ns=(1, 2))
-    paths.read_file(str(path))
-    fd = paths.open_dir(str(tmp_path))
+    paths.read_file(making.at(path))
+    fd = paths.open_dir(making.at(tmp_path))
     os.listdir(fd)
     os.close(fd)
     assert os.stat(path).st_atime_ns == 1

@@ -50,14 +50,14 @@ def saved(store: store_module.Store, rules: dict) -> str:
 
 
 def add_worktree(store: store_module.Store, name: str, head: str) -> None:
-    os.mkdir(os.path.join(store.layout.worktrees, name))
-    os.mkdir(os.path.join(store.layout.forks, name))
+    os.mkdir(os.path.join(str(store.layout.worktrees), name))
+    os.mkdir(os.path.join(str(store.layout.forks), name))
     records.save(store.layout.worktree_config(name), worktree.new_config(name, head))
 
 
 def remove_worktree(store: store_module.Store, name: str) -> None:
-    shutil.rmtree(os.path.join(store.layout.worktrees, name))
-    shutil.rmtree(os.path.join(store.layout.forks, name))
+    shutil.rmtree(os.path.join(str(store.layout.worktrees), name))
+    shutil.rmtree(os.path.join(str(store.layout.forks), name))
 
 
 # What a plan keeps
@@ -73,7 +73,7 @@ def test_without_policy_everything_on_a_line_of_a_worktree_stays(tmp_path):
 def test_line_of_a_removed_worktree_can_go_but_not_what_it_shares(tmp_path):
     store, ids = make(tmp_path, 2)
     add_worktree(store, "w", ids[0])
-    write(os.path.join(store.layout.forks, "w"), {"x": "1"})
+    write(os.path.join(str(store.layout.forks), "w"), {"x": "1"})
     own = snapshot(store, name="w")["snapshot_id"]
     assert plan_of(store).candidates == []
     remove_worktree(store, "w")
@@ -143,7 +143,7 @@ def test_policies_count_each_worktree_by_itself(tmp_path):
     store, ids = make(tmp_path, 2)
     add_worktree(store, "w", ids[1])
     for number in range(3):
-        write(os.path.join(store.layout.forks, "w"), {"x": str(number)})
+        write(os.path.join(str(store.layout.forks), "w"), {"x": str(number)})
         snapshot(store, name="w")
     assert plan_of(store, {"keep_last": 2}).marks.sentences(ids[0]) == ["keep-last"]
 
@@ -168,11 +168,11 @@ def test_other_policy_or_head_gives_another_plan(tmp_path):
 
 def test_planning_writes_nothing_and_saving_only_the_plan(tmp_path):
     store, _ = make(tmp_path)
-    before = everything(store.layout.jvs)
+    before = everything(str(store.layout.jvs))
     plan = plan_of(store, KEEP_ONE)
-    assert everything(store.layout.jvs) == before
+    assert everything(str(store.layout.jvs)) == before
     gc_plan.save(store, plan)
-    assert set(everything(store.layout.jvs)) - set(before) == {f"gc/plans/{plan.plan_id()}.json"}
+    assert set(everything(str(store.layout.jvs))) - set(before) == {f"gc/plans/{plan.plan_id()}.json"}
 
 
 def everything(root: str) -> dict[str, bytes]:
@@ -190,7 +190,7 @@ def test_only_so_many_plans_are_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(gc_plan, "MAX_PLANS", 3)
     for number in range(1, 7):
         saved(store, {"keep_last": number})
-    assert len(os.listdir(store.layout.plans)) == 3
+    assert len(os.listdir(str(store.layout.plans))) == 3
     assert gc_plan.load(store, saved(store, {"keep_last": 6})) is not None
 
 
@@ -209,7 +209,7 @@ def test_estimate_without_index_is_said_to_be_the_most(tmp_path):
     store, _ = make(tmp_path)
     exact = plan_of(store, KEEP_ONE).estimate_bytes
     store.close()
-    os.unlink(store.layout.index)
+    os.unlink(str(store.layout.index))
     plan = plan_of(open_store(store.root), KEEP_ONE)
     assert plan.estimate_exact is False
     assert plan.estimate_bytes >= exact
@@ -234,7 +234,7 @@ def test_estimate_without_index_is_said_to_be_the_most(tmp_path):
 )
 def test_whatever_cannot_be_read_stops_the_planning(tmp_path, where):
     store, ids = make(tmp_path, 2)
-    path = Path(store.layout.jvs) / where.format(ids[0])
+    path = Path(str(store.layout.jvs)) / where.format(ids[0])
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"{")
     for rules in ({}, KEEP_ONE):
@@ -245,14 +245,14 @@ def test_whatever_cannot_be_read_stops_the_planning(tmp_path, where):
 @pytest.mark.parametrize("name", ["descriptors", "worktrees", "gc/pins", "intents", "undo", "gc/tombstones"])
 def test_directory_that_cannot_be_listed_stops_the_planning(tmp_path, name):
     store, _ = make(tmp_path, 2)
-    shutil.rmtree(os.path.join(store.layout.jvs, name))
+    shutil.rmtree(os.path.join(str(store.layout.jvs), name))
     with pytest.raises((JvsError, OSError)):
         plan_of(store, KEEP_ONE)
 
 
 def test_broken_line_stops_the_planning(tmp_path):
     store, ids = make(tmp_path, 3)
-    os.unlink(store.layout.descriptor(ids[1]))
+    os.unlink(str(store.layout.descriptor(ids[1])))
     with pytest.raises(LineageBroken, match=ids[1]):
         plan_of(store)
 
@@ -265,8 +265,8 @@ def test_run_takes_the_candidates_whole_and_leaves_the_line_whole(tmp_path):
     done = gc.run(store, saved(store, {"keep_last": 1, "keep_tag": ["x"]}))
     assert done["collected"] == ids[:3]
     assert lineage.visible_ids(store.layout) == [ids[3]]
-    assert sorted(os.listdir(store.layout.snapshots)) == [ids[3], ids[3] + ".READY"]
-    assert os.listdir(store.layout.trash) == [] == os.listdir(store.layout.intents)
+    assert sorted(os.listdir(str(store.layout.snapshots))) == [ids[3], ids[3] + ".READY"]
+    assert os.listdir(str(store.layout.trash)) == [] == os.listdir(str(store.layout.intents))
     line = [(record["snapshot_id"], record.get("collected", False)) for record in lineage.line(store.layout, ids[3])]
     assert line == [(ids[3], False), (ids[2], True), (ids[1], True), (ids[0], True)]
     chain, problems = verify.check_chain(store)
@@ -279,7 +279,7 @@ def test_run_takes_the_candidates_whole_and_leaves_the_line_whole(tmp_path):
 
 def test_tombstone_holds_descriptor_plan_and_reason(tmp_path):
     store, ids = make(tmp_path, 2)
-    descriptor = json.loads(Path(store.layout.descriptor(ids[0])).read_bytes())
+    descriptor = json.loads(Path(str(store.layout.descriptor(ids[0]))).read_bytes())
     plan_id = saved(store, KEEP_ONE)
     gc.run(store, plan_id)
     stone = tombstone.load(store.layout, ids[0])
@@ -292,9 +292,9 @@ def test_run_of_a_plan_that_is_done_says_so_and_changes_nothing(tmp_path):
     store, ids = make(tmp_path)
     plan_id = saved(store, KEEP_ONE)
     gc.run(store, plan_id)
-    before = everything(store.layout.jvs)
+    before = everything(str(store.layout.jvs))
     assert gc.run(store, plan_id)["collected"] == ids[:3]
-    assert everything(store.layout.jvs) == before
+    assert everything(str(store.layout.jvs)) == before
 
 
 def test_run_refuses_when_the_repository_changed(tmp_path):
@@ -302,10 +302,10 @@ def test_run_refuses_when_the_repository_changed(tmp_path):
     plan_id = saved(store, KEEP_ONE)
     write(main_of(store), {"new": "n"})
     snapshot(store)
-    before = everything(store.layout.jvs)
+    before = everything(str(store.layout.jvs))
     with pytest.raises(GcPlanMismatch):
         gc.run(store, plan_id)
-    assert everything(store.layout.jvs) == before
+    assert everything(str(store.layout.jvs)) == before
 
 
 def test_plan_that_was_overtaken_collects_what_it_named_and_nothing_more(tmp_path):
@@ -337,10 +337,10 @@ def test_overtaken_plan_is_refused_when_anything_protects_one_of_its_candidates(
     for protect, what in ((forked, "head of 'w'"), (head_moved, "head of 'main'"), (pinned, "pinned")):
         plan_id = saved(store, KEEP_ONE)
         protect()
-        before = everything(store.layout.jvs)
+        before = everything(str(store.layout.jvs))
         with pytest.raises(GcPlanMismatch, match=f"protected .*{what}"):
             gc.run(store, plan_id, allow_newer=True)
-        assert everything(store.layout.jvs) == before
+        assert everything(str(store.layout.jvs)) == before
 
 
 def test_overtaken_plan_goes_on_where_it_was_interrupted_and_where_others_collected(tmp_path):
@@ -401,22 +401,22 @@ def test_collections_get_through_while_others_take_snapshots_all_the_while(tmp_p
 def test_overtaken_plan_whose_file_was_changed_is_refused(tmp_path, forged):
     store, ids = make(tmp_path)
     plan_id = saved(store, {"keep_last": 3})
-    path = Path(gc_plan.path_of(store.layout, plan_id))
+    path = Path(str(gc_plan.path_of(store.layout, plan_id)))
     value = json.loads(path.read_bytes())
     value["candidates"] = ids[:2] if forged == "other" else forged
     path.write_text(json.dumps(value))
     snapshot(store)
-    before = everything(store.layout.jvs)
+    before = everything(str(store.layout.jvs))
     with pytest.raises(GcPlanMismatch):
         gc.run(store, plan_id, allow_newer=True)
-    assert everything(store.layout.jvs) == before
+    assert everything(str(store.layout.jvs)) == before
 
 
 def test_forged_plan_with_an_id_that_stands_for_it_still_collects_only_candidates(tmp_path):
     store, ids = make(tmp_path)
     value = {"retention_policy": {"keep_last": 1}, "candidates": [ids[3]], "heads": {}}
     plan_id = gc_plan._id_of(value["retention_policy"], value["candidates"], value["heads"])
-    Path(gc_plan.path_of(store.layout, plan_id)).write_text(json.dumps({"plan_id": plan_id, **value}))
+    Path(str(gc_plan.path_of(store.layout, plan_id))).write_text(json.dumps({"plan_id": plan_id, **value}))
     with pytest.raises(GcPlanMismatch, match=f"'{ids[3]}' became protected"):
         gc.run(store, plan_id, allow_newer=True)
     assert lineage.visible_ids(store.layout) == ids
@@ -433,7 +433,7 @@ def test_unknown_and_forged_plan_ids_are_refused(tmp_path, plan_id):
 def test_forged_plan_file_names_nothing(tmp_path):
     store, ids = make(tmp_path)
     plan_id = saved(store, KEEP_ONE)
-    path = gc_plan.path_of(store.layout, plan_id)
+    path = str(gc_plan.path_of(store.layout, plan_id))
     forged = json.loads(Path(path).read_bytes())
     forged["candidates"] = ["../../main", *ids]
     Path(path).write_text(json.dumps(forged))
@@ -479,7 +479,7 @@ def test_payloads_with_closed_directories_are_removed(tmp_path):
     write(main_of(store), {"y": "y"})
     snapshot(store)
     assert gc.run(store, saved(store, KEEP_ONE))["collected"] == [first]
-    assert os.listdir(store.layout.trash) == []
+    assert os.listdir(str(store.layout.trash)) == []
 
 
 def test_deleting_holds_no_lock_that_a_snapshot_needs(tmp_path, monkeypatch):
@@ -728,7 +728,7 @@ def test_every_removal_of_settling_is_durable_before_the_intent_goes(tmp_path, m
     plan = plan_of(store, KEEP_ONE)
     plan_id = saved(store, KEEP_ONE)
     gc._begin(store, plan, plan_id)
-    half_made = Path(store.layout.tombstones) / f"{ids[0]}.json.tmp"
+    half_made = Path(str(store.layout.tombstones)) / f"{ids[0]}.json.tmp"
     if state == "stone half made":
         half_made.write_bytes(b"{")
     else:
@@ -744,7 +744,7 @@ def test_every_removal_of_settling_is_durable_before_the_intent_goes(tmp_path, m
         pass
     assert seen.found == [set()]
     assert not half_made.exists()
-    assert os.listdir(store.layout.trash) == []
+    assert os.listdir(str(store.layout.trash)) == []
     assert violations(store.root) == []
 
 
@@ -754,7 +754,7 @@ def test_pin_that_could_not_be_written_is_durably_gone_before_its_intent(tmp_pat
     real = os.rename
 
     def refuse(source, target, **more) -> None:
-        if os.path.dirname(os.fsdecode(target)) == store.layout.pins:
+        if os.path.dirname(os.fsdecode(target)) == str(store.layout.pins):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         real(source, target, **more)
 
@@ -762,7 +762,7 @@ def test_pin_that_could_not_be_written_is_durably_gone_before_its_intent(tmp_pat
     with pytest.raises(OSError, match="Input/output"):
         pins.add(store, ids[0])
     assert seen.found == [set()]
-    assert os.listdir(store.layout.pins) == os.listdir(store.layout.intents) == []
+    assert os.listdir(str(store.layout.pins)) == os.listdir(str(store.layout.intents)) == []
 
 
 def test_what_a_dead_process_did_is_made_durable_before_it_is_settled(tmp_path, monkeypatch):
@@ -797,10 +797,10 @@ def test_settling_leaves_heavy_trash_to_the_next_run(tmp_path, monkeypatch):
     gc_remove.take_out(store.layout, ids[:3])
     del pending
     snapshot(store, "settles")
-    assert len(os.listdir(store.layout.trash)) == 3
+    assert len(os.listdir(str(store.layout.trash))) == 3
     assert {f.repair for f in doctor.examine(store).findings} == {"clean_tmp"}
     doctor.examine(store, actions=["clean_tmp"])
-    assert os.listdir(store.layout.trash) == []
+    assert os.listdir(str(store.layout.trash)) == []
     assert doctor.examine(store, strict=True).healthy
 
 
@@ -809,7 +809,7 @@ def test_full_disk_is_relieved_by_dropping_the_index(tmp_path, monkeypatch):
     real = durable.create_file
 
     def full(path: str, data: bytes, **more) -> None:
-        if os.path.exists(store.layout.index) and os.path.getsize(store.layout.index):
+        if os.path.exists(str(store.layout.index)) and os.path.getsize(str(store.layout.index)):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         real(path, data, **more)
 
@@ -824,7 +824,7 @@ def test_erased_snapshot_is_not_taken_for_a_collected_one(tmp_path):
     plan = plan_of(store, KEEP_ONE)
     gc_remove.write_stones(store, [{**gc_remove.stone_of(plan, "0" * 32, ids[0]), "gc_state": "committed"}])
     gc_remove.take_out(store.layout, [ids[0]])
-    shutil.rmtree(os.path.join(store.layout.trash, ids[0]))
+    shutil.rmtree(os.path.join(str(store.layout.trash), ids[0]))
     _, problems = verify.check_chain(store)
     assert any("was not collected" in str(problem) for problem in problems)
 
@@ -832,10 +832,10 @@ def test_erased_snapshot_is_not_taken_for_a_collected_one(tmp_path):
 def test_snapshot_that_comes_back_after_its_collection_is_found(tmp_path):
     store, ids = make(tmp_path)
     kept = tmp_path / "kept"
-    shutil.copytree(store.layout.jvs, kept, symlinks=True)
+    shutil.copytree(str(store.layout.jvs), kept, symlinks=True)
     gc.run(store, saved(store, KEEP_ONE))
     for part in (f"descriptors/{ids[0]}.json", f"snapshots/{ids[0]}", f"snapshots/{ids[0]}.READY"):
-        shutil.move(kept / part, Path(store.layout.jvs) / part)
+        shutil.move(kept / part, Path(str(store.layout.jvs)) / part)
     assert any("is there again" in str(problem) for problem in verify.check_chain(store)[1])
     assert any("is there again" in f.error.message for f in doctor.examine(store).findings)
 
@@ -844,14 +844,14 @@ def test_snapshot_that_comes_back_after_its_collection_is_found(tmp_path):
 def test_collections_work_on_real_filesystems(fs_at, filesystem):
     store, ids = make(fs_at(filesystem))
     assert gc.run(store, saved(store, KEEP_ONE))["collected"] == ids[:3]
-    assert os.listdir(store.layout.trash) == []
+    assert os.listdir(str(store.layout.trash)) == []
     assert violations(store.root) == []
 
 
 def test_collections_work_on_juicefs(juicefs_dir):
     store, ids = make(juicefs_dir)
     assert gc.run(store, saved(store, KEEP_ONE))["collected"] == ids[:3]
-    assert os.listdir(store.layout.trash) == []
+    assert os.listdir(str(store.layout.trash)) == []
     assert violations(store.root) == []
 
 
@@ -909,11 +909,11 @@ def test_a_filesystem_without_a_free_block_can_be_relieved(tmp_path, kind):
         for words in (("history",), ("verify", "--all"), ("status",), ("doctor", "--strict")):
             said = run("-C", root, *words)
             assert said.exit == 0, (words, said)
-        before, free = files_and_blocks(store.layout.jvs), os.statvfs(place).f_bfree
+        before, free = files_and_blocks(str(store.layout.jvs)), os.statvfs(place).f_bfree
         said = run("-C", root, "snapshot", "no room for this", "--json")
         assert (said.exit, said.error["class"]) == (4, "E_NO_SPACE"), said
         os.sync()
-        assert files_and_blocks(store.layout.jvs) == before
+        assert files_and_blocks(str(store.layout.jvs)) == before
         assert os.statvfs(place).f_bfree >= free
         assert run("-C", root, "doctor", "--strict").exit == 0
         policy = ("--keep-last", "1")

@@ -23,7 +23,7 @@ def store(tmp_path):
 
 
 def only_id(store) -> str:
-    return next(name[:-5] for name in os.listdir(store.layout.descriptors))
+    return next(name[:-5] for name in os.listdir(str(store.layout.descriptors)))
 
 
 def log_of(store) -> list[tuple[str, str | None]]:
@@ -38,7 +38,7 @@ def test_pin_is_stored_listed_and_recorded(store):
     assert pins.list_all(store.layout) == [pin]
     assert (pin["reason"], pin["expires_at"]) == ("paper", "2030-01-01T00:00:00.000000Z")
     assert log_of(store)[-1] == ("pin", one)
-    assert os.listdir(store.layout.intents) == []
+    assert os.listdir(str(store.layout.intents)) == []
     assert violations(store.root) == []
 
 
@@ -62,14 +62,14 @@ def test_unpin_takes_it_away_and_records_that(store):
 def test_only_visible_snapshots_are_pinned(store):
     with pytest.raises(NotFound):
         pins.add(store, "1700000000000-0a1b2c3d")
-    assert os.listdir(store.layout.pins) == []
+    assert os.listdir(str(store.layout.pins)) == []
     assert log_of(store)[-1][0] == "snapshot"
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"snapshot_id":"x"}'])
 def test_damaged_pin_is_an_error_and_can_be_taken_away(store, data):
     one = only_id(store)
-    Path(pins.path_of(store.layout, one)).write_bytes(data)
+    Path(str(store.layout.pin(one))).write_bytes(data)
     with pytest.raises(PartialSnapshot):
         pins.list_all(store.layout)
     pins.remove(store, one)
@@ -79,7 +79,7 @@ def test_damaged_pin_is_an_error_and_can_be_taken_away(store, data):
 def test_pin_of_another_snapshot_under_this_name_is_damage(store):
     one = only_id(store)
     pins.add(store, one)
-    os.rename(pins.path_of(store.layout, one), pins.path_of(store.layout, "1700000000000-0a1b2c3d"))
+    os.rename(str(store.layout.pin(one)), str(store.layout.pin("1700000000000-0a1b2c3d")))
     with pytest.raises(PartialSnapshot, match="is that of"):
         pins.list_all(store.layout)
 
@@ -136,7 +136,7 @@ def test_crash_in_the_middle_is_completed_by_the_next_command(store, monkeypatch
             patch.setattr(pins, "_apply", die)
         with pytest.raises(DeadError):
             pins.add(store, one, reason="new") if operation == "pin" else pins.remove(store, one)
-    assert len(os.listdir(store.layout.intents)) == 1
+    assert len(os.listdir(str(store.layout.intents))) == 1
     assert violations(store.root, settled=False) == []
     snapshot(open_store(store.root), "settles")
     assert log_of(store)[before:][0] == (operation, one)

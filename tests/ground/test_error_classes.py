@@ -92,7 +92,7 @@ def detached(store):
 
 
 def dirty(store):
-    hook = Path(store.layout.jvs) / "hooks" / "pre-snapshot"
+    hook = Path(str(store.layout.jvs)) / "hooks" / "pre-snapshot"
     hook.parent.mkdir()
     hook.write_text("#!/bin/sh\nexit 1\n")
     hook.chmod(0o755)
@@ -115,18 +115,18 @@ def path_escape(store):
 
 
 def format_unsupported(store):
-    Path(store.layout.format_version).write_text("3\n")
+    Path(str(store.layout.format_version)).write_text("3\n")
     return Case("status", hint="use the version of jvs that made it")
 
 
 def descriptor_corrupt(store):
-    path = Path(store.layout.descriptor(making.run("resolve", "HEAD").text.strip()))
+    path = Path(str(store.layout.descriptor(making.run("resolve", "HEAD").text.strip())))
     path.write_bytes(path.read_bytes().replace(b'"note":"first"', b'"note":"other"'))
     return Case("show", "HEAD", hint="restore the file from a copy")
 
 
 def payload_hash_mismatch(store):
-    payload = Path(store.layout.payload(making.run("resolve", "HEAD").text.strip()))
+    payload = Path(str(store.layout.payload(making.run("resolve", "HEAD").text.strip())))
     (payload / "a").write_text("0")
     (making.main_of(store) / "a").unlink()
     return Case("restore", "HEAD", hint="jvs verify")
@@ -135,17 +135,17 @@ def payload_hash_mismatch(store):
 def lineage_broken(store):
     first = making.run("resolve", "HEAD").text.strip()
     making.snapshot(store, "second")
-    os.unlink(store.layout.descriptor(first))
+    os.unlink(str(store.layout.descriptor(first)))
     return Case("history", hint="restore its descriptor")
 
 
 def partial_snapshot(store):
-    os.unlink(store.layout.ready(making.run("resolve", "HEAD").text.strip()))
+    os.unlink(str(store.layout.ready(making.run("resolve", "HEAD").text.strip())))
     return Case("show", "HEAD", hint="restore it from a copy")
 
 
 def audit_chain_broken(store):
-    path = Path(store.layout.audit_log)
+    path = Path(str(store.layout.audit_log))
     path.write_bytes(path.read_bytes()[:-3] + b"}\n")
     return Case("snapshot", hint="jvs verify --all")
 
@@ -154,7 +154,7 @@ def clone_incomplete(store):
     record = making.plumb("check-worktree", "--record", "main").out
     for step in ("write-intent", "clone-tree"):
         record = making.plumb(step, "--record", stdin=record).out
-    remove_tree(store.layout.payload_tmp(json.loads(record)["snapshot_id"]))
+    remove_tree(str(store.layout.payload_tmp(json.loads(record)["snapshot_id"])))
     return Case("hash-tree", "--record", hint="jvs-clone-tree --record", stdin=record)
 
 

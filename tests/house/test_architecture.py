@@ -196,7 +196,7 @@ SPEAKS = {
     *("os.environ", "os.environb", "os.getenv", "os.putenv", "os.get_terminal_size"),
 }
 ALLOWED = {
-    "what removes, renames and syncs": (REMOVES, {"fs.durable"}),
+    "what removes, renames and syncs": (REMOVES, {"fs.durable", "fs.removal"}),
     "what reads time and randomness": (READS_TIME, {"clock", "engine.juicefs.control"}),
     "what starts processes": (
         PROCESSES,

@@ -65,7 +65,7 @@ def test_verify_snapshot_prints_id_and_ok(store):
 
 def test_verify_snapshot_names_what_differs(store):
     made = making.snapshot(store)["snapshot_id"]
-    payload = store.layout.payload(made)
+    payload = str(store.layout.payload(made))
     with open(os.path.join(payload, "sub/b"), "w") as file:
         file.write("3")
     os.unlink(os.path.join(payload, "a"))

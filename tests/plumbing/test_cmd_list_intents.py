@@ -47,6 +47,6 @@ def test_alive_and_dead(store):
 
 
 def test_a_damaged_intent_is_an_error(store):
-    with open(store.layout.intent("1700000000000-aaaaaaaa"), "w") as file:
+    with open(str(store.layout.intent("1700000000000-aaaaaaaa")), "w") as file:
         file.write("{}")
     assert making.plumb("list-intents").exit == 23

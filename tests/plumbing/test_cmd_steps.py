@@ -298,6 +298,6 @@ def test_write_descriptor_adds_the_default_tags_once(store):
     assert said.json["descriptor"]["tags"] == ["b", "a"]
     assert said.json["descriptor"]["note"] == "é\n"
     said = making.plumb("write-ready", "--record", stdin=said.out)
-    with open(store.layout.ready(said.json["snapshot_id"]), "rb") as file:
+    with open(str(store.layout.ready(said.json["snapshot_id"])), "rb") as file:
         ready = json.loads(file.read())
     assert ready["descriptor_checksum"] == said.json["descriptor_checksum"]

@@ -27,9 +27,9 @@ def python(code, *words):
 def test_the_lock_is_held_while_the_command_runs_and_not_after(store):
     take = "fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)"
     check = f"import fcntl,sys\ntry: {take}\nexcept OSError: sys.exit(9)"
-    path = store.layout.lock("worktree-main")
+    path = str(store.layout.lock("worktree-main"))
     assert making.plumb("with-lock", "main", "--", *python(check, path)).exit == 9
-    locks.acquire(path, wait=0).close()
+    locks.acquire(making.at(path), wait=0).close()
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 77])
@@ -73,4 +73,4 @@ def test_locks_of_other_worktrees_are_free(store):
         assert making.plumb("with-lock", "--wait", "0", "main", "--", "true").exit == 0
     with pytest.raises(Busy), locks.acquire(store.layout.lock("x"), wait=0):
         locks.acquire(store.layout.lock("x"), wait=0)
-    assert os.path.exists(store.layout.lock("worktree-main"))
+    assert os.path.exists(str(store.layout.lock("worktree-main")))

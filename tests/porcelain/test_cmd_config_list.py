@@ -19,7 +19,7 @@ def test_every_key_with_value_and_origin(store):
     making.run("config", "set", "durability", "each")
     value = making.run("config", "list", "--json").json
     assert set(value) == set(KEYS)
-    assert (value["durability"]["value"], value["durability"]["origin"]) == ("each", store.layout.config)
+    assert (value["durability"]["value"], value["durability"]["origin"]) == ("each", str(store.layout.config))
     lines = making.run("config", "list", "--show-origin").text.splitlines()
     assert f'durability = "each"  # {store.layout.config}' in lines
     assert "undo.max_operations = 20  # default" in lines

@@ -20,7 +20,7 @@ def test_set_in_the_repository(store):
     assert (said.exit, said.text) == (0, "Set undo.max_operations = 5\n")
     assert making.run("config", "get", "undo.max_operations").text == "5\n"
     again = making.run("config", "set", "undo.max_operations", "5", "--json").json
-    assert (again["changed"], again["file"]) == (False, store.layout.config)
+    assert (again["changed"], again["file"]) == (False, str(store.layout.config))
     assert making.violations(store.root) == []
 
 
@@ -44,7 +44,7 @@ def test_lists_take_several_values(store):
 )
 def test_refused_before_anything_changed(store, words, code):
     assert making.run("config", "set", *words).exit == code
-    assert not os.path.exists(store.layout.config)
+    assert not os.path.exists(str(store.layout.config))
 
 
 def test_the_user_file_needs_no_repository(store, own_world, monkeypatch):

@@ -23,7 +23,7 @@ def test_healthy_is_one_line_and_exit_0(store):
 
 
 def test_findings_say_severity_class_path_and_repair(store):
-    os.mkdir(store.layout.payload_tmp("1700000000000-0a1b2c3d"))
+    os.mkdir(str(store.layout.payload_tmp("1700000000000-0a1b2c3d")))
     said = making.run("doctor")
     assert said.exit == 23
     lines = said.text.splitlines()
@@ -34,7 +34,7 @@ def test_findings_say_severity_class_path_and_repair(store):
 
 
 def test_repair_says_what_it_did_and_looks_again(store):
-    os.mkdir(store.layout.payload_tmp("1700000000000-0a1b2c3d"))
+    os.mkdir(str(store.layout.payload_tmp("1700000000000-0a1b2c3d")))
     said = making.run("doctor", "--repair", "clean_tmp")
     assert said.exit == 0
     assert said.text == "repaired: removed 'snapshots/1700000000000-0a1b2c3d.tmp'\nRepository is healthy.\n"
@@ -50,6 +50,6 @@ def test_repairs_are_listed(store):
     ("name", "expected"), [("format_version", 12), ("repo_id", 12), ("worktrees/main/config.json", 22)]
 )
 def test_it_runs_where_snapshot_does_not(store, name, expected):
-    Path(store.layout.jvs, name).write_bytes(b"garbage")
+    Path(str(store.layout.jvs), name).write_bytes(b"garbage")
     assert making.run("doctor", "--json").exit == expected
     assert making.run("snapshot", "x").exit != 0

@@ -43,7 +43,7 @@ def test_an_engine_that_does_not_work_is_said(store):
 
 
 def test_a_damaged_log_hides_nothing_else(store):
-    with open(store.layout.audit_log, "wb") as log:
+    with open(str(store.layout.audit_log), "wb") as log:
         log.write(b"{}\n")
     said = making.run("info")
     assert said.exit == 0 and "damaged" in said.text

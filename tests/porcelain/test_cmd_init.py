@@ -196,10 +196,10 @@ def test_an_error_leaves_nothing_behind(tmp_path, monkeypatch):
 
 def test_the_first_audit_record_is_the_init(tmp_path):
     store = making.make_store(tmp_path / "lab")
-    (line,) = Path(store.layout.audit_log).read_text().splitlines()
+    (line,) = Path(str(store.layout.audit_log)).read_text().splitlines()
     record = json.loads(line)
     assert (record["operation"], record["seq"], record["worktree"]) == ("init", 1, "main")
-    assert all(os.path.isdir(os.path.join(store.layout.jvs, name)) for name in layout.DIRECTORIES)
+    assert all(os.path.isdir(os.path.join(str(store.layout.jvs), name)) for name in layout.DIRECTORIES)
 
 
 def test_the_stage_is_durable_before_main_leaves_it(tmp_path, monkeypatch):

@@ -76,7 +76,7 @@ def test_a_target_that_is_not_one_changes_nothing(lab, words, code):
 
 def test_a_tampered_snapshot_is_refused_but_for_a_reason(lab):
     store, first, _ = lab
-    with open(os.path.join(store.layout.payload(first), "a"), "r+b") as file:
+    with open(os.path.join(str(store.layout.payload(first)), "a"), "r+b") as file:
         file.write(b"X")
     assert run("restore", "base").exit == 21
     assert Path("a").read_text() == "two"

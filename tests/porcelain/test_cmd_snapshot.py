@@ -38,7 +38,7 @@ def test_it_prints_the_id(store):
 
 def test_json_is_the_descriptor(store):
     said = making.run("snapshot", "note", "--tag", "a", "-t", "b", "--json")
-    with open(store.layout.descriptor(said.json["snapshot_id"]), "rb") as file:
+    with open(str(store.layout.descriptor(said.json["snapshot_id"])), "rb") as file:
         assert json.loads(file.read()) == said.json
     assert (said.json["note"], said.json["tags"], said.json["parent_id"]) == ("note", ["a", "b"], None)
     assert said.json["payload"] == {"files": 2, "dirs": 1, "symlinks": 0, "others": 0, "bytes": 2}
@@ -133,7 +133,7 @@ def test_paths_behind_dashes_make_a_partial_snapshot(store):
     assert said.exit == 0, said.err
     assert said.json["note"] == ""
     assert sorted(said.json["partial_paths"]) == ["other", "sub"]
-    assert sorted(os.listdir(store.layout.payload(said.json["snapshot_id"]))) == ["other", "sub"]
+    assert sorted(os.listdir(str(store.layout.payload(said.json["snapshot_id"])))) == ["other", "sub"]
     said = making.run("snapshot", "--json", "the note", "--", "a")
     assert (said.json["note"], said.json["partial_paths"]) == ("the note", ["a"])
     assert making.run("snapshot", "--json", "--paths", "a").json["partial_paths"] == ["a"]
@@ -221,7 +221,7 @@ def test_a_signal_rolls_back_and_tells_by_its_exit_code(store, number):
     making.main_of(store).joinpath("big").write_bytes(os.urandom(1 << 20) * 64)
     process = subprocess.Popen([*JVS, "snapshot", "--engine", "copy"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     until = time.monotonic() + 30
-    while process.poll() is None and not os.listdir(store.layout.intents) and time.monotonic() < until:
+    while process.poll() is None and not os.listdir(str(store.layout.intents)) and time.monotonic() < until:
         os.sched_yield()
     process.send_signal(number)
     out, err = process.communicate()
@@ -246,7 +246,7 @@ def test_a_full_disk_leaves_nothing_and_says_so(fs_at):
     assert "E_NO_SPACE" in said.err
     assert "jvs gc plan" in said.err
     assert lineage.visible_ids(store.layout) == [first]
-    assert sorted(os.listdir(store.layout.snapshots)) == [first, first + ".READY"]
+    assert sorted(os.listdir(str(store.layout.snapshots))) == [first, first + ".READY"]
     making.main_of(store).joinpath("big").unlink()
     assert making.run("snapshot").exit == 0
     assert making.violations(store.root) == []
@@ -265,7 +265,7 @@ def test_what_was_settled_is_said(store):
     said = making.run("snapshot")
     assert "rolled back the unfinished snapshot" in said.err
     assert said.out.startswith(b"Created snapshot")
-    assert Path(store.layout.intents).is_dir()
+    assert Path(str(store.layout.intents)).is_dir()
 
 
 def bytes_below(directory):
@@ -276,10 +276,10 @@ def test_fifty_looks_that_find_no_change_leave_nothing(store):
     making.write(making.main_of(store), {"a": "1", "dir/b": "2"})
     first = making.run("snapshot", "--json").json["snapshot_id"]
     making.run("snapshot", "--if-changed")
-    before = bytes_below(Path(store.layout.jvs))
+    before = bytes_below(Path(str(store.layout.jvs)))
     for _ in range(50):
         assert making.run("snapshot", "--if-changed").text == f"No changes since {first}\n"
-    assert bytes_below(Path(store.layout.jvs)) == before
+    assert bytes_below(Path(str(store.layout.jvs))) == before
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_all_reports_each_snapshot_and_the_chain(store):
 
 
 def tamper(store, made):
-    payload = store.layout.payload(made)
+    payload = str(store.layout.payload(made))
 
     def flip():
         path = os.path.join(payload, "sub/b")
@@ -134,7 +134,7 @@ def rewrite(path, change, *, fix=False):
 )
 def test_an_edited_descriptor_is_found(store, change):
     made = making.snapshot(store)["snapshot_id"]
-    rewrite(store.layout.descriptor(made), change)
+    rewrite(str(store.layout.descriptor(made)), change)
     for words in (["verify"], ["verify", "--all"], ["verify", "--no-payload"]):
         said = making.run(*words)
         assert said.exit == 20, words
@@ -143,11 +143,11 @@ def test_an_edited_descriptor_is_found(store, change):
 
 def test_a_descriptor_that_was_edited_with_its_checksum_does_not_fit_its_marker_or_the_log(store):
     made = making.snapshot(store)["snapshot_id"]
-    rewrite(store.layout.descriptor(made), lambda d: d.update(note="forged"), fix=True)
+    rewrite(str(store.layout.descriptor(made)), lambda d: d.update(note="forged"), fix=True)
     assert making.run("verify").exit == 20
-    with open(store.layout.descriptor(made), "rb") as file:
+    with open(str(store.layout.descriptor(made)), "rb") as file:
         forged = json.loads(file.read())
-    with open(store.layout.ready(made), "wb") as file:
+    with open(str(store.layout.ready(made)), "wb") as file:
         file.write(canon.encode(descriptor.ready_of(forged)) + b"\n")
     assert making.run("verify").exit == 0
     said = making.run("verify", "--all")
@@ -158,7 +158,7 @@ def test_a_descriptor_that_was_edited_with_its_checksum_does_not_fit_its_marker_
 def test_a_missing_parent_breaks_the_line(store):
     first = making.snapshot(store)["snapshot_id"]
     second = making.snapshot(store)["snapshot_id"]
-    os.unlink(store.layout.descriptor(first))
+    os.unlink(str(store.layout.descriptor(first)))
     said = making.run("verify", "--all", "--json")
     assert said.exit in (20, 22, 23, 24)
     assert "E_LINEAGE_BROKEN" in {problem["class"] for problem in said.json["problems"]}
@@ -168,7 +168,7 @@ def test_a_missing_parent_breaks_the_line(store):
 def test_a_circle_of_parents_is_found(store):
     first = making.snapshot(store)["snapshot_id"]
     second = making.snapshot(store)["snapshot_id"]
-    rewrite(store.layout.descriptor(first), lambda d: d.update(parent_id=second), fix=True)
+    rewrite(str(store.layout.descriptor(first)), lambda d: d.update(parent_id=second), fix=True)
     said = making.run("verify", "--all", "--json")
     assert said.exit != 0
     assert any("cycle in the history" in problem["message"] for problem in said.json["problems"])
@@ -176,7 +176,7 @@ def test_a_circle_of_parents_is_found(store):
 
 def test_a_marker_or_payload_without_a_descriptor_is_reported(store):
     made = making.snapshot(store)["snapshot_id"]
-    os.unlink(store.layout.descriptor(made))
+    os.unlink(str(store.layout.descriptor(made)))
     said = making.run("verify", "--all", "--json")
     assert said.exit != 0
     assert made in [report["snapshot_id"] for report in said.json["snapshots"] if report["tamper_detected"]]
@@ -185,9 +185,9 @@ def test_a_marker_or_payload_without_a_descriptor_is_reported(store):
 def test_a_record_of_a_snapshot_that_is_gone_is_reported(store):
     made = making.snapshot(store)["snapshot_id"]
     making.snapshot(store)
-    for path in (store.layout.descriptor(made), store.layout.ready(made)):
+    for path in (str(store.layout.descriptor(made)), str(store.layout.ready(made))):
         os.unlink(path)
-    zoo.remove_tree(store.layout.payload(made))
+    zoo.remove_tree(str(store.layout.payload(made)))
     said = making.run("verify", "--all")
     assert said.exit != 0
     assert "gone and was not collected" in said.text
@@ -203,15 +203,15 @@ def test_it_writes_nothing(store):
 
 def test_it_never_believes_the_index(store):
     made = making.snapshot(store)["snapshot_id"]
-    with open(os.path.join(store.layout.payload(made), "a"), "w") as file:
+    with open(os.path.join(str(store.layout.payload(made)), "a"), "w") as file:
         file.write("2")
-    os.unlink(store.layout.index)
+    os.unlink(str(store.layout.index))
     assert making.run("verify").exit == 21
 
 
 def test_a_torn_last_line_is_reported_and_is_no_damage(store):
     making.snapshot(store)
-    with open(store.layout.audit_log, "ab") as file:
+    with open(str(store.layout.audit_log), "ab") as file:
         file.write(b'{"seq"')
     said = making.run("verify", "--all")
     assert said.exit == 0
@@ -220,7 +220,7 @@ def test_a_torn_last_line_is_reported_and_is_no_damage(store):
 
 def test_an_empty_log_is_broken(store):
     making.snapshot(store)
-    os.truncate(store.layout.audit_log, 0)
+    os.truncate(str(store.layout.audit_log), 0)
     said = making.run("verify", "--all")
     assert said.exit == 24
     assert audit_check.check(store.layout.audit_log, None).count == 0

@@ -108,7 +108,7 @@ def test_remove_discard_keeps_nothing_and_says_how_much_went(lab):
     write("worktrees/side", {"big": "x" * 5000})
     said = run("worktree", "remove", "side", "--discard", "--json")
     assert (said.json["discarded"], said.json["bytes"]) == (True, 5001)
-    assert os.listdir(store.layout.undo) == []
+    assert os.listdir(str(store.layout.undo)) == []
     assert run("undo").exit == 5
 
 

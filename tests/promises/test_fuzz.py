@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+import making
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -82,7 +83,7 @@ DESCRIPTOR["descriptor_checksum"] = descriptor.checksum(DESCRIPTOR)
 @QUICK
 @given(data=mutated(DESCRIPTOR))
 def test_damaged_descriptors_are_refused_with_a_class(store: Store, data: bytes) -> None:
-    Path(store.layout.descriptor(ID)).write_bytes(data)
+    Path(str(store.layout.descriptor(ID))).write_bytes(data)
     try:
         record = descriptor.load(store.layout, ID)
     except JvsError as error:
@@ -94,7 +95,7 @@ def test_damaged_descriptors_are_refused_with_a_class(store: Store, data: bytes)
 @QUICK
 @given(data=st.data())
 def test_damaged_worktree_configs_are_refused_with_a_class(store: Store, data: st.DataObject) -> None:
-    path = Path(store.layout.worktree_config("main"))
+    path = Path(str(store.layout.worktree_config("main")))
     path.write_bytes(data.draw(mutated(worktree.new_config("main"))))
     try:
         worktree.load(store.layout, "main")
@@ -118,7 +119,7 @@ INTENT = intent.new(
 @QUICK
 @given(data=mutated(INTENT))
 def test_a_damaged_intent_never_crashes_the_next_command(store: Store, data: bytes) -> None:
-    path = Path(store.layout.intent(ID))
+    path = Path(str(store.layout.intent(ID)))
     path.write_bytes(data)
     try:
         with changing.worktree(store, "main"):
@@ -131,11 +132,11 @@ def test_a_damaged_intent_never_crashes_the_next_command(store: Store, data: byt
 @QUICK
 @given(line=st.binary(max_size=300))
 def test_a_damaged_audit_log_is_a_broken_chain(store: Store, line: bytes) -> None:
-    path = Path(store.layout.audit_log)
+    path = Path(str(store.layout.audit_log))
     whole = path.read_bytes()
     path.write_bytes(whole + line + b"\n")
     try:
-        report = audit_check.check(str(path), audit.genesis(store.repo_id))
+        report = audit_check.check(making.at(path), audit.genesis(store.repo_id))
         assert report.problems
     finally:
         path.write_bytes(whole)
@@ -197,10 +198,10 @@ def test_any_publish_record_on_stdin_is_done_or_refused(
         buffer = io.BytesIO(text)
 
     monkeypatch.setattr(sys, "stdin", Stdin)
-    before = sorted(os.listdir(store.layout.jvs))
+    before = sorted(os.listdir(str(store.layout.jvs)))
     code = importlib.import_module(f"jvs.plumbing.{program}").main(["--record"])
     assert code != 70, capsys.readouterr().err
-    assert sorted(set(os.listdir(store.layout.jvs)) - {"index.sqlite", "index.sqlite-journal"}) == sorted(
+    assert sorted(set(os.listdir(str(store.layout.jvs))) - {"index.sqlite", "index.sqlite-journal"}) == sorted(
         set(before) - {"index.sqlite", "index.sqlite-journal"}
     )
 

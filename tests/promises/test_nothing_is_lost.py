@@ -29,14 +29,14 @@ from jvs.worktrees import fork, move, undo
 def everything(store: Store) -> set[bytes]:
     """Return the content of every file that jvs vouches for."""
     found = set()
-    places = [store.layout.worktree_dir(name) for name in worktree.names(store.layout)]
-    places += [store.layout.snapshots, store.layout.undo, store.layout.forks]
+    places = [str(store.layout.worktree_dir(name)) for name in worktree.names(store.layout)]
+    places += [str(store.layout.snapshots), str(store.layout.undo), str(store.layout.forks)]
     for place in places:
         for where, _, files in os.walk(place):
             for file in files:
                 path = Path(where, file)
                 ours = file in ("op.json", "delta.cbor") or where.endswith("/config")
-                if not path.is_symlink() and not (ours and place == store.layout.undo):
+                if not path.is_symlink() and not (ours and place == str(store.layout.undo)):
                     found.add(path.read_bytes())
     return found
 
@@ -68,7 +68,7 @@ class Machine(RuleBasedStateMachine):
 
     def note(self) -> None:
         for name in worktree.names(self.store.layout):
-            for where, _, files in os.walk(self.store.layout.worktree_dir(name)):
+            for where, _, files in os.walk(str(self.store.layout.worktree_dir(name))):
                 self.known |= {Path(where, file).read_bytes() for file in files}
 
     def place(self, data: st.DataObject) -> str:
@@ -84,7 +84,7 @@ class Machine(RuleBasedStateMachine):
         data=st.data(), path=st.sampled_from(PATHS), kind=st.sampled_from(["write", "remove", "empty", "swap", "chmod"])
     )
     def edit(self, data, path, kind):
-        top = Path(self.store.layout.worktree_dir(self.place(data)))
+        top = Path(str(self.store.layout.worktree_dir(self.place(data))))
         at = top / path
         self.count += 1
         for above in reversed(at.relative_to(top).parents[:-1]):
@@ -186,13 +186,13 @@ class Machine(RuleBasedStateMachine):
         assert self.known <= everything(self.store)
         with changing.worktree(self.store, "main"):
             pass
-        assert os.listdir(self.store.layout.intents) == []
+        assert os.listdir(str(self.store.layout.intents)) == []
 
     @invariant()
     def nothing_is_lost(self):
         assert self.known <= everything(self.store)
         for name in worktree.names(self.store.layout):
-            assert not list(Path(self.store.layout.worktree_dir(name)).rglob(".jvs-tmp-*"))
+            assert not list(Path(str(self.store.layout.worktree_dir(name))).rglob(".jvs-tmp-*"))
 
 
 TestNothingIsLost = Machine.TestCase
@@ -221,7 +221,7 @@ def prepare(home: Path) -> tuple[Path, str, str]:
     write(main, {"changed": "dirty", "untracked/deep/file": "never in a snapshot", "dir/new": "new"})
     with changing.worktree(store, "side"):
         fork.fork(store, first, "side")
-    write(store.layout.worktree_dir("side"), {"mine": "only here"})
+    write(str(store.layout.worktree_dir("side")), {"mine": "only here"})
     store.close()
     return Path(store.root), first, second
 
@@ -275,7 +275,7 @@ CRASHES = {
 
 
 def contents_of(store: Store) -> dict[str, dict]:
-    return {name: describe_tree(store.layout.worktree_dir(name)) for name in worktree.names(store.layout)}
+    return {name: describe_tree(str(store.layout.worktree_dir(name))) for name in worktree.names(store.layout)}
 
 
 def same(a: dict[str, dict], b: dict[str, dict]) -> bool:
@@ -308,7 +308,7 @@ def test_a_crash_anywhere_is_settled_wholly_and_loses_nothing(fs_at, fs: str, na
         store = settled(here)
         if name != "discard":
             assert known <= everything(store), number
-        assert os.listdir(store.layout.intents) == [], number
+        assert os.listdir(str(store.layout.intents)) == [], number
         assert violations(here) == [], number
         now = contents_of(store)
         after = now if after is None and not same(before, now) else after

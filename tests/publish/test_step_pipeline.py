@@ -93,7 +93,7 @@ def test_a_crash_after_any_step_is_settled_by_the_next_snapshot(store, count, de
     assert done.exit == 0, done.err
     kept = count > STEPS.index("rename-ready")
     assert done.json["parent_id"] == (crashed if kept else before)
-    assert os.path.exists(store.layout.descriptor(crashed)) == kept
+    assert os.path.exists(str(store.layout.descriptor(crashed))) == kept
     assert bool(done.err) == (1 < count < len(STEPS))
     assert making.violations(store.root) == []
     assert making.run("verify", "--all").exit == 0
@@ -133,14 +133,14 @@ def test_done_twice_is_success_or_a_clean_refusal(store, name, dead_pid):
 @pytest.mark.parametrize("name", STEPS[1:])
 def test_empty_stdin_is_refused_and_nothing_happens(store, name):
     os.chdir(store.root)
-    before = zoo.describe_tree(os.fsencode(store.layout.jvs))
+    before = zoo.describe_tree(os.fsencode(str(store.layout.jvs)))
     for stdin in (b"", b"\n"):
         said = step(name, stdin)
         assert said.exit == 2
         assert said.out == b""
         assert "E_USAGE" in said.err
         assert "hint: " in said.err
-    assert zoo.diff_trees(before, zoo.describe_tree(os.fsencode(store.layout.jvs))) == []
+    assert zoo.diff_trees(before, zoo.describe_tree(os.fsencode(str(store.layout.jvs)))) == []
 
 
 @pytest.mark.parametrize("name", STEPS[2:])

@@ -6,12 +6,13 @@ import os
 import stat
 from pathlib import Path
 
+import making
 import pytest
 from making import main_of, make_store, open_store, plumb, run, snapshot, violations, write
 from zoo import describe_tree, diff_trees, make_zoo
 
 from jvs import errors
-from jvs.fs import durable, metadata
+from jvs.fs import durable, metadata, removal
 from jvs.restore import entries, journal, replace
 from jvs.restore import run as restore
 from jvs.store import changing
@@ -26,7 +27,7 @@ def go(store: Store, target: str, name: str = "main", **more) -> restore.Done:
 
 def kept_contents(store: Store) -> set[bytes]:
     found = set()
-    for where, _, files in os.walk(store.layout.undo):
+    for where, _, files in os.walk(str(store.layout.undo)):
         found |= {Path(where, file).read_bytes() for file in files if "/files" in where}
     return found
 
@@ -56,9 +57,9 @@ def pair(store: Store) -> tuple[Store, str, str]:
 def test_restores_every_kind_of_change_exactly(pair):
     store, first, second = pair
     go(store, first)
-    assert diff_trees(describe_tree(store.layout.payload(first)), describe_tree(main_of(store)), ["links"]) == []
+    assert diff_trees(describe_tree(str(store.layout.payload(first))), describe_tree(main_of(store)), ["links"]) == []
     go(store, second)
-    assert diff_trees(describe_tree(store.layout.payload(second)), describe_tree(main_of(store)), ["links"]) == []
+    assert diff_trees(describe_tree(str(store.layout.payload(second))), describe_tree(main_of(store)), ["links"]) == []
     assert violations(store.root) == []
 
 
@@ -70,7 +71,7 @@ def test_zoo_comes_back_with_all_metadata_and_undo_gives_the_other_one_back(fs_d
     first = snapshot(store)["snapshot_id"]
     before = describe_tree(main)
     for name in sorted(os.listdir(os.fsencode(main)))[::2]:
-        durable.remove_tree(os.fsencode(main) + b"/" + name)
+        removal.remove_tree(making.at(os.fsdecode(os.fsencode(main) + b"/" + name)))
     write(main, {"new/one": "1", "new/two": "2", "zz": "z"})
     os.mkfifo(main / "pipe")
     dirty = describe_tree(main)
@@ -78,14 +79,14 @@ def test_zoo_comes_back_with_all_metadata_and_undo_gives_the_other_one_back(fs_d
     done = go(store, first)
     lost = [loss for loss in done.degraded if loss["what"] != "hardlink"]
     allowed = ["data", "links"] if juicefs else ["data"]
-    payload = describe_tree(store.layout.payload(first))
+    payload = describe_tree(str(store.layout.payload(first)))
     if not lost:
         found = diff_trees(payload if juicefs else before, describe_tree(main), allowed)
         assert [line for line in found if not line.startswith("b'': mtime")] == []
     undo.undo(store, "main")
     assert diff_trees(dirty, describe_tree(main), ["data"]) == []
     assert sorted(os.listdir(os.fsencode(main))) == dirty_names
-    assert os.listdir(store.layout.intents) == []
+    assert os.listdir(str(store.layout.intents)) == []
 
 
 def test_what_does_not_differ_keeps_inode_times_and_open_handles(pair):
@@ -130,7 +131,7 @@ def test_discard_keeps_nothing_and_says_how_much_went(pair):
     said = run("restore", first, "--discard", "--json")
     assert said.exit == 0
     assert said.json["discarded_bytes"] >= 1000
-    assert os.listdir(store.layout.undo) == []
+    assert os.listdir(str(store.layout.undo)) == []
 
 
 def test_full_restore_moves_the_head_and_says_where_one_is(pair):
@@ -215,32 +216,32 @@ def test_interactive_lists_numbered_candidates(pair):
 
 def test_tampered_content_is_refused_and_nothing_changes(pair):
     store, first, _ = pair
-    victim = Path(store.layout.payload(first), "changed")
+    victim = Path(str(store.layout.payload(first)), "changed")
     victim.chmod(0o644)
     victim.write_text("bad")
     before = describe_tree(main_of(store))
     with pytest.raises(errors.PayloadHashMismatch):
         go(store, first)
     assert diff_trees(before, describe_tree(main_of(store))) == []
-    assert os.listdir(store.layout.intents) == []
-    assert os.listdir(store.layout.undo) == []
+    assert os.listdir(str(store.layout.intents)) == []
+    assert os.listdir(str(store.layout.undo)) == []
 
 
 def test_force_tampered_restores_as_it_is_and_audits_the_reason(pair):
     store, first, _ = pair
-    Path(store.layout.payload(first), "changed").write_text("bad")
+    Path(str(store.layout.payload(first)), "changed").write_text("bad")
     os.chdir(main_of(store))
     assert run("restore", first, "--force-tampered", " ").exit == 2
     assert run("restore", first, "--force-tampered", "only copy left").exit == 0
     assert (main_of(store) / "changed").read_text() == "bad"
-    last = Path(store.layout.audit_log).read_text().splitlines()[-1]
+    last = Path(str(store.layout.audit_log)).read_text().splitlines()[-1]
     assert '"reason":"only copy left"' in last
 
 
 @pytest.mark.parametrize("victim", ["descriptor", "ready", "payload"])
 def test_a_damaged_snapshot_is_refused(pair, victim: str):
     store, first, _ = pair
-    path = getattr(store.layout, victim)(first)
+    path = str(getattr(store.layout, victim)(first))
     if victim == "payload":
         os.rename(path, path + "-away")
     elif victim == "ready":
@@ -274,7 +275,7 @@ def test_hard_links_come_back_as_one_file(store: Store):
     write(main, {"a": "own", "c": "own"})
     go(store, first)
     assert os.stat(main / "a").st_ino == os.stat(main / "c").st_ino == os.stat(main / "d/b").st_ino
-    durable.remove_tree(str(main / "d"))
+    removal.remove_tree(making.at(main / "d"))
     (main / "c").unlink()
     (main / "a").write_text("else")
     go(store, first)
@@ -310,8 +311,8 @@ def test_nothing_to_do_is_recorded_and_cannot_be_undone(pair):
     store, _, second = pair
     done = go(store, second)
     assert done.operation_id is None
-    assert os.listdir(store.layout.undo) == []
-    assert '"operation":"restore"' in Path(store.layout.audit_log).read_text().splitlines()[-1]
+    assert os.listdir(str(store.layout.undo)) == []
+    assert '"operation":"restore"' in Path(str(store.layout.audit_log)).read_text().splitlines()[-1]
 
 
 def test_an_error_while_copying_puts_everything_back(pair, monkeypatch: pytest.MonkeyPatch):
@@ -330,7 +331,7 @@ def test_an_error_while_copying_puts_everything_back(pair, monkeypatch: pytest.M
     with pytest.raises(errors.NoSpace):
         go(store, first)
     assert diff_trees(before, describe_tree(main_of(store))) == []
-    assert os.listdir(store.layout.intents) == os.listdir(store.layout.undo) == []
+    assert os.listdir(str(store.layout.intents)) == os.listdir(str(store.layout.undo)) == []
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -358,7 +359,7 @@ def test_rooms_for_what_is_displaced_are_durable_before_anything_moves_there(pai
     at_flush: list[list[str]] = []
 
     def flush(_self: durable.Barrier) -> None:
-        (undo_dir,) = Path(store.layout.undo).iterdir()
+        (undo_dir,) = Path(str(store.layout.undo)).iterdir()
         at_flush.append(sorted(str(path.relative_to(undo_dir)) for path in undo_dir.rglob("*")))
 
     monkeypatch.setattr(durable.Barrier, "flush", flush)
@@ -373,8 +374,8 @@ def test_a_journal_says_what_is_there_only_when_it_will_stay(pair, monkeypatch: 
     real = durable.fsync_dir
 
     def fsync_dir(path, *args):
-        if os.path.dirname(os.fsdecode(path)) == store.layout.undo:
-            synced.append(sorted(os.listdir(path)))
+        if not isinstance(path, bytes) and path.parent == store.layout.undo:
+            synced.append(sorted(os.listdir(str(path))))
         real(path, *args)
 
     monkeypatch.setattr(durable, "fsync_dir", fsync_dir)
@@ -385,14 +386,14 @@ def test_a_journal_says_what_is_there_only_when_it_will_stay(pair, monkeypatch: 
 def test_a_journal_is_gone_for_good_before_its_delta_goes(pair, monkeypatch: pytest.MonkeyPatch):
     store, first, _ = pair
     said: list[str] = []
-    for call in ("unlink", "fsync_dir", "remove_tree"):
-        real = getattr(durable, call)
+    for module, call in ((durable, "unlink"), (durable, "fsync_dir"), (removal, "remove_tree")):
+        real = getattr(module, call)
 
         def noting(path, *args, real=real, call=call, **more):
-            said.append(f"{call} {os.path.basename(os.fsdecode(path))}")
+            said.append(f"{call} {os.path.basename(path if isinstance(path, bytes) else str(path))}")
             return real(path, *args, **more)
 
-        monkeypatch.setattr(durable, call, noting)
+        monkeypatch.setattr(module, call, noting)
     operation = go(store, first, discard=True).operation_id
     gone = said.index("unlink op.json")
     assert said[gone : gone + 3] == ["unlink op.json", f"fsync_dir {operation}", f"remove_tree {operation}"]
@@ -416,7 +417,7 @@ def test_an_error_while_switching_puts_everything_back(pair, monkeypatch: pytest
         go(store, first)
     except errors.IOFailure:
         assert diff_trees(before, describe_tree(main_of(store))) == []
-        assert os.listdir(store.layout.intents) == os.listdir(store.layout.undo) == []
+        assert os.listdir(str(store.layout.intents)) == os.listdir(str(store.layout.undo)) == []
         assert store.head_of("main") == (second, second)
     else:
         assert len(seen) <= number
@@ -444,7 +445,7 @@ def test_without_exchange_it_works_as_well(pair, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(durable, "exchange", lambda *a, **m: False)
     dirty = describe_tree(main_of(store))
     go(store, first)
-    assert diff_trees(describe_tree(store.layout.payload(first)), describe_tree(main_of(store)), ["links"]) == []
+    assert diff_trees(describe_tree(str(store.layout.payload(first))), describe_tree(main_of(store)), ["links"]) == []
     undo.undo(store, "main")
     assert diff_trees(dirty, describe_tree(main_of(store))) == []
 
@@ -486,7 +487,7 @@ def test_old_operations_are_let_go(tmp_path: Path):
         go(store, first)
     few = open_store(store.root, "undo.max_operations=2")
     assert journal.prune(few, "main") > 0
-    assert len(os.listdir(store.layout.undo)) == 2
+    assert len(os.listdir(str(store.layout.undo))) == 2
     assert {b"change 3", b"change 4"} <= kept_contents(store)
 
 
@@ -494,7 +495,7 @@ def test_apply_tree_makes_a_directory_equal_to_a_snapshot(pair, tmp_path: Path):
     store, first, _ = pair
     other = tmp_path / "other"
     write(other, {"changed": "mine", "extra": "e"})
-    said = plumb("apply-tree", store.layout.payload(first), str(other), "--keep", str(tmp_path / "kept"))
+    said = plumb("apply-tree", str(store.layout.payload(first)), str(other), "--keep", str(tmp_path / "kept"))
     assert said.exit == 0, said.err
-    assert diff_trees(describe_tree(store.layout.payload(first)), describe_tree(other), ["links"]) == []
+    assert diff_trees(describe_tree(str(store.layout.payload(first))), describe_tree(other), ["links"]) == []
     assert (tmp_path / "kept/files/extra").read_text() == "e"

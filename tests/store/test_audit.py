@@ -19,7 +19,7 @@ ZERO = "0" * 64
 @pytest.fixture
 def log(tmp_path):
     (tmp_path / "audit.jsonl").touch()
-    return audit.Log(str(tmp_path / "audit.jsonl"), first_hash=ZERO, lock=str(tmp_path / "lock"))
+    return audit.Log(making.at(tmp_path / "audit.jsonl"), first_hash=ZERO, lock=making.at(tmp_path / "lock"))
 
 
 def add(log, operation="config", **more):
@@ -27,12 +27,12 @@ def add(log, operation="config", **more):
 
 
 def lines(log):
-    with open(log.path, "rb") as file:
+    with open(str(log.path), "rb") as file:
         return file.read().split(b"\n")[:-1]
 
 
 def rewrite(log, changed):
-    with open(log.path, "wb") as file:
+    with open(str(log.path), "wb") as file:
         file.write(b"".join(line + b"\n" for line in changed))
 
 
@@ -100,7 +100,7 @@ def test_a_torn_last_line_is_set_aside_and_said(log, torn):
     add(log)
     add(log)
     whole = lines(log)
-    with open(log.path, "ab") as file:
+    with open(str(log.path), "ab") as file:
         file.write(torn)
     assert log.tail()[0] == 2
     assert audit_check.check(log.path, ZERO).torn == len(torn)
@@ -112,13 +112,13 @@ def test_a_torn_last_line_is_set_aside_and_said(log, torn):
     assert repair["operation"] == "audit_repair"
     assert repair["details"]["bytes"] == len(torn)
     assert repair["details"]["sha256"] == hashlib.sha256(torn).hexdigest()
-    with open(os.path.join(os.path.dirname(log.path), repair["details"]["kept_as"]), "rb") as file:
+    with open(os.path.join(os.path.dirname(str(log.path)), repair["details"]["kept_as"]), "rb") as file:
         assert file.read() == torn
     assert audit_check.check(log.path, ZERO).problems == []
 
 
 def test_a_log_that_is_only_a_torn_line_starts_again_behind_it(log):
-    with open(log.path, "wb") as file:
+    with open(str(log.path), "wb") as file:
         file.write(b'{"seq":1')
     assert log.tail() == (0, ZERO)
     assert add(log)["seq"] == 2
@@ -164,26 +164,26 @@ def test_damage_before_the_end_is_found(log, what):
 def test_damage_of_the_last_whole_line_stops_writers(log, last):
     add(log)
     rewrite(log, [*lines(log), last])
-    size = os.path.getsize(log.path)
+    size = os.path.getsize(str(log.path))
     with pytest.raises(AuditChainBroken):
         add(log)
-    assert os.path.getsize(log.path) == size
+    assert os.path.getsize(str(log.path)) == size
 
 
 def test_a_missing_log_is_never_begun_anew(log):
     add(log)
-    os.unlink(log.path)
+    os.unlink(str(log.path))
     for act in (lambda: add(log), log.tail, lambda: audit_check.check(log.path, ZERO)):
         with pytest.raises(AuditChainBroken, match="missing") as caught:
             act()
         assert caught.value.hint
-    assert not os.path.exists(log.path)
+    assert not os.path.exists(str(log.path))
 
 
 def test_a_link_in_the_place_of_the_log_is_not_followed(log, tmp_path):
     add(log)
-    os.rename(log.path, tmp_path / "real")
-    os.symlink(tmp_path / "real", log.path)
+    os.rename(str(log.path), tmp_path / "real")
+    os.symlink(tmp_path / "real", str(log.path))
     before = (tmp_path / "real").read_bytes()
     for act in (lambda: add(log), log.tail, lambda: audit_check.check(log.path, ZERO)):
         with pytest.raises(JvsError):
@@ -235,10 +235,10 @@ def test_rotated_files_keep_their_order_when_the_clock_is_set_back(log, small, m
 
 
 def test_a_crash_in_the_middle_of_a_rotation_is_mended_by_the_next_append(log, small):
-    while os.path.getsize(log.path) < audit.ROTATE_BYTES:
+    while os.path.getsize(str(log.path)) < audit.ROTATE_BYTES:
         add(log)
     last = log.tail()
-    os.rename(log.path, log.path.replace(".jsonl", "-1700000000000.jsonl"))
+    os.rename(str(log.path), str(log.path).replace(".jsonl", "-1700000000000.jsonl"))
     assert log.tail() == last
     report = audit_check.check(log.path, ZERO)
     assert (report.problems, report.count) == ([], last[0])
@@ -249,9 +249,9 @@ def test_a_crash_in_the_middle_of_a_rotation_is_mended_by_the_next_append(log, s
 def test_a_removed_log_beside_rotated_ones_is_not_taken_for_a_rotation(log, small):
     for _ in range(4):
         add(log)
-    (log_dir, name) = os.path.split(log.path)
+    (log_dir, name) = os.path.split(str(log.path))
     small_one = os.path.join(log_dir, name.replace(".jsonl", "-1700000000000.jsonl"))
-    os.rename(log.path, small_one)
+    os.rename(str(log.path), small_one)
     with open(small_one, "r+b") as file:
         file.truncate(1000)
     with pytest.raises(AuditChainBroken):
@@ -262,16 +262,16 @@ def test_other_logs_beside_are_no_rotated_files(tmp_path):
     for name in ("app.jsonl", "app-prod.jsonl", "app-2024.jsonl", "app-1700000000000x.jsonl"):
         path = tmp_path / name
         path.touch()
-        add(audit.Log(str(path), first_hash=ZERO, lock=str(path) + ".lock"))
-    assert audit.segments(str(tmp_path / "app.jsonl")) == [str(tmp_path / "app.jsonl")]
-    assert audit_check.check(str(tmp_path / "app.jsonl"), ZERO).count == 1
+        add(audit.Log(making.at(path), first_hash=ZERO, lock=making.at(str(path) + ".lock")))
+    assert audit.segments(making.at(tmp_path / "app.jsonl")) == [making.at(tmp_path / "app.jsonl")]
+    assert audit_check.check(making.at(tmp_path / "app.jsonl"), ZERO).count == 1
 
 
 def test_cutting_the_tail_of_a_repositorys_log_shows(tmp_path):
     store = making.make_store(tmp_path / "r")
     making.snapshot(store, "one")
     making.snapshot(store, "two")
-    path = store.layout.audit_log
+    path = str(store.layout.audit_log)
     with open(path, "rb") as file:
         kept = file.read().split(b"\n")
     for lines_kept in (1, 2):

@@ -8,14 +8,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import making
 import pytest
 from making import main_of, make_store, open_store, run, settings, snapshot, write
 
 from jvs import canon
 from jvs.check import doctor, verify
 from jvs.errors import DescriptorCorrupt, JvsError, NameInvalid, PathEscape
-from jvs.gc import pins, retention
 from jvs.gc import plan as gc_plan
+from jvs.gc import retention
 from jvs.store import descriptor, intent, layout, lineage, records, worktree
 from jvs.store.store import Store
 
@@ -75,9 +76,9 @@ def forge(store: Store, snapshot_id: str, **fields: Any) -> dict[str, Any]:
     record = descriptor.load(store.layout, snapshot_id)
     record.update(fields)
     record["descriptor_checksum"] = descriptor.checksum(record)
-    Path(store.layout.descriptor(snapshot_id)).write_bytes(json.dumps(record).encode() + b"\n")
+    Path(str(store.layout.descriptor(snapshot_id))).write_bytes(json.dumps(record).encode() + b"\n")
     ready = {key: record[key] for key in descriptor.READY_FIELDS}
-    Path(store.layout.ready(snapshot_id)).write_bytes(json.dumps(ready).encode() + b"\n")
+    Path(str(store.layout.ready(snapshot_id))).write_bytes(json.dumps(ready).encode() + b"\n")
     return record
 
 
@@ -86,14 +87,14 @@ def forge(store: Store, snapshot_id: str, **fields: Any) -> dict[str, Any]:
 def test_hostile_json_is_refused_wherever_it_stands(store, where, data):
     one = ids_of(store)[0]
     path = {
-        "descriptor": store.layout.descriptor(one),
-        "ready": store.layout.ready(one),
-        "config": store.layout.worktree_config("main"),
-        "intent": store.layout.intent("1700000000000-0a1b2c3d"),
-        "pin": pins.path_of(store.layout, one),
-        "tombstone": os.path.join(store.layout.tombstones, one + ".json"),
-        "plan": gc_plan.path_of(store.layout, "0" * 32),
-        "op": os.path.join(store.layout.undo_dir("1700000000000-0a1b2c3d"), "op.json"),
+        "descriptor": str(store.layout.descriptor(one)),
+        "ready": str(store.layout.ready(one)),
+        "config": str(store.layout.worktree_config("main")),
+        "intent": str(store.layout.intent("1700000000000-0a1b2c3d")),
+        "pin": str(store.layout.pin(one)),
+        "tombstone": os.path.join(str(store.layout.tombstones), one + ".json"),
+        "plan": str(gc_plan.path_of(store.layout, "0" * 32)),
+        "op": os.path.join(str(store.layout.undo_dir("1700000000000-0a1b2c3d")), "op.json"),
     }[where]
     Path(path).parent.mkdir(exist_ok=True)
     Path(path).write_bytes(data)
@@ -109,7 +110,7 @@ def test_hostile_json_is_refused_wherever_it_stands(store, where, data):
 
 @pytest.mark.parametrize("data", HOSTILE_JSON.values(), ids=HOSTILE_JSON.keys())
 def test_hostile_json_in_the_log_is_a_broken_chain(store, data):
-    with open(store.layout.audit_log, "ab") as log:
+    with open(str(store.layout.audit_log), "ab") as log:
         log.write(data + b"\n")
     assert verify.check_chain(store)[1] != []
     assert doctor.examine(store).exit == 24
@@ -124,7 +125,7 @@ def test_ids_that_are_paths_become_no_paths(store, value):
         store.layout.descriptor,
         store.layout.intent,
         store.layout.undo_dir,
-        lambda text: pins.path_of(store.layout, text),
+        lambda text: str(store.layout.pin(text)),
     ):
         with pytest.raises(NameInvalid):
             make(value)
@@ -189,7 +190,7 @@ def test_line_that_leads_back_to_itself_ends(store):
 
 def test_swapped_descriptors_are_found(store):
     one, two = ids_of(store)
-    a, b = store.layout.descriptor(one), store.layout.descriptor(two)
+    a, b = str(store.layout.descriptor(one)), str(store.layout.descriptor(two))
     data = Path(a).read_bytes()
     shutil.copy(b, a)
     Path(b).write_bytes(data)
@@ -246,7 +247,7 @@ def test_forged_intents_are_refused_and_remove_nothing(store, fields):
         audit_seq=0,
         **fields,
     )
-    Path(store.layout.intent("1700000000000-0a1b2c3d")).write_bytes(canon.encode(record))
+    Path(str(store.layout.intent("1700000000000-0a1b2c3d"))).write_bytes(canon.encode(record))
     assert not doctor.examine(store).healthy
     all_commands_survive(store)
     assert ids_of(store)[:2] == before
@@ -264,13 +265,13 @@ def test_forged_tombstone_removes_nothing_and_hides_nothing(store):
         "reason": "x",
         "marked_at": "2026-01-01T00:00:00.000000Z",
     }
-    os.unlink(store.layout.descriptor(one))
-    Path(store.layout.tombstones, one + ".json").write_bytes(canon.encode(stone))
+    os.unlink(str(store.layout.descriptor(one)))
+    Path(str(store.layout.tombstones), one + ".json").write_bytes(canon.encode(stone))
     assert lineage.tombstone_of(store.layout, one) is None
     assert not doctor.examine(store).healthy
     assert run("-C", store.root, "verify", "--all").exit != 0
     all_commands_survive(store)
-    assert os.path.isdir(store.layout.payload(one))
+    assert os.path.isdir(str(store.layout.payload(one)))
 
 
 # Links and owners
@@ -278,7 +279,7 @@ def test_forged_tombstone_removes_nothing_and_hides_nothing(store):
 
 @pytest.mark.parametrize("name", [name for name in layout.DIRECTORIES if "/" not in name])
 def test_linked_control_directories_are_refused_by_every_command(store, tmp_path, name):
-    path = os.path.join(store.layout.jvs, name)
+    path = os.path.join(str(store.layout.jvs), name)
     elsewhere = tmp_path / "elsewhere"
     shutil.move(path, elsewhere)
     os.symlink(elsewhere, path)
@@ -292,7 +293,7 @@ def test_linked_control_directories_are_refused_by_every_command(store, tmp_path
 
 @pytest.mark.parametrize("name", ["gc/plans", "gc/pins", "gc/tombstones", "gc/trash"])
 def test_linked_directories_below_gc_are_found(store, tmp_path, name):
-    path = os.path.join(store.layout.jvs, name)
+    path = os.path.join(str(store.layout.jvs), name)
     elsewhere = tmp_path / "elsewhere"
     shutil.move(path, elsewhere)
     (elsewhere / "precious").write_text("x")
@@ -303,7 +304,7 @@ def test_linked_directories_below_gc_are_found(store, tmp_path, name):
 
 def test_linked_payload_and_worktree_are_refused(store, tmp_path):
     one = min(ids_of(store))
-    payload = store.layout.payload(one)
+    payload = str(store.layout.payload(one))
     shutil.move(payload, tmp_path / "payload")
     os.symlink(tmp_path / "payload", payload)
     assert not doctor.examine(store).healthy
@@ -315,7 +316,7 @@ def test_linked_payload_and_worktree_are_refused(store, tmp_path):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
 def test_control_directory_of_somebody_else_is_refused(store):
-    os.chmod(store.layout.jvs, 0o777)
+    os.chmod(str(store.layout.jvs), 0o777)
     for above in (Path(store.root), *Path(store.root).parents):
         if above.name.startswith(("repo", "test_", "pytest-")) or above == Path(store.root).parent.parent:
             os.chmod(above, 0o755)
@@ -341,19 +342,19 @@ def test_snapshot_content_that_points_outside_is_only_data(store, tmp_path):
     write(main_of(store), {"setuid": "x", ".READY": "mine", ".jvs-tmp-x": "mine"})
     os.chmod(main_of(store) / "setuid", 0o4755)
     made = snapshot(store, "hostile content")
-    payload = Path(store.layout.payload(made["snapshot_id"]))
+    payload = Path(str(store.layout.payload(made["snapshot_id"])))
     assert os.readlink(payload / "link") == str(secret)
     assert (payload / "setuid").stat().st_mode & 0o7777 == 0o4755
-    assert os.lstat(store.layout.jvs).st_mode & 0o777 == 0o700
+    assert os.lstat(str(store.layout.jvs)).st_mode & 0o777 == 0o700
     assert doctor.examine(store, strict=True).healthy
     assert secret.read_text() == "outside"
 
 
 def test_worktree_configuration_with_a_forged_name_is_refused(store):
-    path = store.layout.worktree_config("main")
+    path = str(store.layout.worktree_config("main"))
     config = worktree.load(store.layout, "main")
     for name in ("../x", "other", ""):
-        records.save(path, {**config, "name": name})
+        records.save(making.at(path), {**config, "name": name})
         with pytest.raises(JvsError):
             worktree.load(store.layout, "main")
         assert not doctor.examine(open_store(store.root)).healthy
@@ -361,7 +362,7 @@ def test_worktree_configuration_with_a_forged_name_is_refused(store):
 
 def test_huge_record_is_not_read_into_memory(store, monkeypatch):
     monkeypatch.setattr(records, "MAX_BYTES", 1000)
-    path = store.layout.descriptor(min(ids_of(store)))
+    path = str(store.layout.descriptor(min(ids_of(store))))
     Path(path).write_bytes(b'{"note":"' + b"x" * 5000 + b'"}')
     with pytest.raises(JvsError):
         descriptor.load(store.layout, min(ids_of(store)))

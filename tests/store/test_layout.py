@@ -15,21 +15,22 @@ ID = "1700000000000-0a1b2c3d"
 
 
 @pytest.fixture
-def place():
-    return layout.Layout("/r")
+def place(tmp_path):
+    (tmp_path / ".jvs").mkdir()
+    return layout.Layout(str(tmp_path))
 
 
 def test_the_fixed_names_are_where_the_format_says(place):
-    assert place.payload(ID) == f"/r/.jvs/snapshots/{ID}"
-    assert place.payload_tmp(ID) == f"/r/.jvs/snapshots/{ID}.tmp"
-    assert place.ready(ID) == f"/r/.jvs/snapshots/{ID}.READY"
-    assert place.descriptor(ID) == f"/r/.jvs/descriptors/{ID}.json"
-    assert place.descriptor_tmp(ID) == f"/r/.jvs/descriptors/{ID}.json.tmp"
-    assert place.intent(ID) == f"/r/.jvs/intents/{ID}.json"
-    assert place.audit_log == "/r/.jvs/audit/audit.jsonl"
-    assert place.worktree_config("main") == "/r/.jvs/worktrees/main/config.json"
-    assert place.worktree_dir("main") == "/r/main"
-    assert place.worktree_dir("f") == "/r/worktrees/f"
+    assert str(place.payload(ID)) == f"{place.root}/.jvs/snapshots/{ID}"
+    assert str(place.payload_tmp(ID)) == f"{place.root}/.jvs/snapshots/{ID}.tmp"
+    assert str(place.ready(ID)) == f"{place.root}/.jvs/snapshots/{ID}.READY"
+    assert str(place.descriptor(ID)) == f"{place.root}/.jvs/descriptors/{ID}.json"
+    assert str(place.descriptor_tmp(ID)) == f"{place.root}/.jvs/descriptors/{ID}.json.tmp"
+    assert str(place.intent(ID)) == f"{place.root}/.jvs/intents/{ID}.json"
+    assert str(place.audit_log) == f"{place.root}/.jvs/audit/audit.jsonl"
+    assert str(place.worktree_config("main")) == f"{place.root}/.jvs/worktrees/main/config.json"
+    assert str(place.worktree_dir("main")) == f"{place.root}/main"
+    assert str(place.worktree_dir("f")) == f"{place.root}/worktrees/f"
 
 
 @pytest.mark.parametrize("name", [*hostile.BAD_SNAPSHOT_IDS], ids=lambda name: ascii(name)[:30])
@@ -48,12 +49,12 @@ def test_nothing_but_a_worktree_name_becomes_part_of_a_path(place):
 
 
 def test_the_worktree_around_a_path_is_known(place):
-    assert place.worktree_of("/r/main") == "main"
-    assert place.worktree_of("/r/main/a/b") == "main"
-    assert place.worktree_of("/r/worktrees/f/a") == "f"
-    assert place.worktree_of("/r/worktrees") is None
-    assert place.worktree_of("/r") is None
-    assert place.worktree_of("/r/.jvs/snapshots") is None
+    assert place.worktree_of(f"{place.root}/main") == "main"
+    assert place.worktree_of(f"{place.root}/main/a/b") == "main"
+    assert place.worktree_of(f"{place.root}/worktrees/f/a") == "f"
+    assert place.worktree_of(f"{place.root}/worktrees") is None
+    assert place.worktree_of(f"{place.root}") is None
+    assert place.worktree_of(f"{place.root}/.jvs/snapshots") is None
 
 
 def test_the_repository_is_found_from_deep_inside(tmp_path):
@@ -134,6 +135,6 @@ def test_a_missing_format_version_is_said(tmp_path):
 
 def test_a_control_directory_of_another_user_is_refused(tmp_path, monkeypatch):
     store = making.make_store(tmp_path / "r")
-    monkeypatch.setattr(os, "geteuid", lambda: os.lstat(store.layout.jvs).st_uid + 1)
+    monkeypatch.setattr(os, "geteuid", lambda: os.lstat(str(store.layout.jvs)).st_uid + 1)
     with pytest.raises(PathEscape, match="another user"):
         layout.check_control(store.layout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import hostile
+import making
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -33,8 +34,8 @@ def put(path, data):
 
 def test_what_was_saved_is_loaded_with_unknown_fields_kept(path):
     record = {"name": "x", "count": 1, "later": {"a": [None]}}
-    records.save(path, record)
-    assert records.load(path, FIELDS, LineageBroken) == record
+    records.save(making.at(path), record)
+    assert records.load(making.at(path), FIELDS, LineageBroken) == record
     with open(path, "rb") as file:
         assert file.read() == b'{"count":1,"later":{"a":[null]},"name":"x"}\n'
     assert os.stat(path).st_mode & 0o777 == 0o600
@@ -45,7 +46,7 @@ def test_hostile_content_is_the_class_of_the_file(path, data):
     put(path, data)
     for error in (LineageBroken, DescriptorCorrupt):
         with pytest.raises(error) as caught:
-            records.load(path, FIELDS, error)
+            records.load(making.at(path), FIELDS, error)
         assert "kind/record.json" in caught.value.message
         assert caught.value.hint
 
@@ -64,7 +65,7 @@ def test_hostile_content_is_the_class_of_the_file(path, data):
 def test_a_field_that_is_missing_or_of_another_type_is_named(path, data, key):
     put(path, data)
     with pytest.raises(LineageBroken, match=f"'{key}'"):
-        records.load(path, FIELDS, LineageBroken)
+        records.load(making.at(path), FIELDS, LineageBroken)
 
 
 @pytest.mark.parametrize("what", ["directory", "fifo", "link", "dangling"])
@@ -77,26 +78,26 @@ def test_what_is_no_regular_file_is_damage(path, tmp_path, what):
         put(str(tmp_path / "real"), b'{"name":"x","count":1}')
         os.symlink(tmp_path / ("real" if what == "link" else "none"), path)
     with pytest.raises(LineageBroken):
-        records.load(path, FIELDS, LineageBroken)
+        records.load(making.at(path), FIELDS, LineageBroken)
 
 
 def test_a_missing_file_is_left_to_the_caller(path):
     with pytest.raises(FileNotFoundError):
-        records.load(path, FIELDS, LineageBroken)
+        records.load(making.at(path), FIELDS, LineageBroken)
 
 
 def test_a_file_that_is_too_long_is_damage(path, monkeypatch):
     monkeypatch.setattr(records, "MAX_BYTES", 10)
     put(path, b'{"name":"x","count":1}')
     with pytest.raises(LineageBroken):
-        records.load(path, FIELDS, LineageBroken)
+        records.load(making.at(path), FIELDS, LineageBroken)
 
 
 @hypothesis_settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=120))
 def test_no_bytes_make_it_raise_anything_else(data):
     try:
-        records.parse(data, "kind/record.json", FIELDS, LineageBroken)
+        records.parse(data, making.at("/tmp/record.json"), FIELDS, LineageBroken)
     except JvsError as error:
         assert isinstance(error, LineageBroken)
 

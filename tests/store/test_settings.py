@@ -31,7 +31,7 @@ def test_later_layers_win(store, monkeypatch):
     seen = [making.open_store(store.root).settings.origin(key)]
     path = user_file('[snapshot]\nwhen_detached = "refuse"\n')
     seen.append(making.open_store(store.root).settings.origin(key))
-    Path(store.layout.config).write_text('snapshot.when_detached = "branch"\n')
+    Path(str(store.layout.config)).write_text('snapshot.when_detached = "branch"\n')
     seen.append(making.open_store(store.root).settings.origin(key))
     monkeypatch.setenv("JVS_SNAPSHOT_WHEN_DETACHED", "refuse")
     seen.append(making.open_store(store.root).settings.origin(key))
@@ -39,7 +39,7 @@ def test_later_layers_win(store, monkeypatch):
     assert seen == [
         ("branch", "default"),
         ("refuse", str(path)),
-        ("branch", store.layout.config),
+        ("branch", str(store.layout.config)),
         ("refuse", "environment"),
         ("branch", "command line"),
     ]
@@ -175,7 +175,7 @@ def test_a_change_is_recorded_and_leaves_no_intent(store):
     assert not settings_file.change_repository(store, "undo.max_operations", 5)
     assert making.open_store(store.root).settings.get("undo.max_operations") == 5
     assert intent.load_all(store.layout) == []
-    last = Path(store.layout.audit_log).read_text().splitlines()[-1]
+    last = Path(str(store.layout.audit_log)).read_text().splitlines()[-1]
     assert '"operation":"config"' in last and '"target":"undo.max_operations"' in last
     assert making.violations(store.root) == []
 
@@ -198,7 +198,7 @@ def test_a_crash_at_any_step_is_settled(store, monkeypatch, dies_at):
         patched.setattr(target, dies_at, die)
         if dies_at == "replace_file":  # only that of the settings; what would look whether it took effect dies too
             patched.setattr(
-                durable, "replace_file", lambda path, *a: (die if path.endswith(".toml") else real)(path, *a)
+                durable, "replace_file", lambda path, *a: (die if str(path).endswith(".toml") else real)(path, *a)
             )
             patched.setattr(settings_file, "read_text", _fails_after(settings_file.read_text, 1))
         with pytest.raises((Killed, OSError)):
@@ -207,7 +207,7 @@ def test_a_crash_at_any_step_is_settled(store, monkeypatch, dies_at):
     changing.recover(fresh)
     assert intent.load_all(store.layout) == []
     value = making.open_store(store.root).settings.get("undo.max_operations")
-    records = Path(store.layout.audit_log).read_text().count('"operation":"config"')
+    records = Path(str(store.layout.audit_log)).read_text().count('"operation":"config"')
     assert (value, records) == ((20, 0) if dies_at == "write" else (5, 1))
     assert making.violations(store.root) == []
 
@@ -241,7 +241,7 @@ def test_a_repository_cannot_name_a_program_to_run(tmp_path) -> None:
     path = tmp_path / "config.toml"
     path.write_text('[engine.juicefs]\nbinary = "/tmp/evil"\n')
     with pytest.raises(UsageError, match="not taken from a repository"):
-        Settings.from_environment({}).with_repository(str(path))
+        Settings.from_environment({}).with_repository(making.at(path))
     own = Settings.from_environment({"JVS_ENGINE_JUICEFS_BINARY": "/opt/juicefs"})
     assert own.get("engine.juicefs.binary") == "/opt/juicefs"
 

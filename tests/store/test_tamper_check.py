@@ -46,15 +46,15 @@ def remove(payload: Path) -> None:
 @pytest.mark.parametrize("damage", [flip, chmod, add, remove], ids=lambda damage: damage.__name__)
 def test_a_touched_snapshot_is_not_forked(store: Store, damage) -> None:
     record = making.snapshot(store)
-    payload = store.layout.payload(record["snapshot_id"])
+    payload = str(store.layout.payload(record["snapshot_id"]))
     assert tamper_check.is_untouched(store, record)
     if record["engine"] == engine.BTRFS:
-        ioctl.set_flags(payload, 0)
+        ioctl.set_flags(making.at(payload), 0)
     damage(Path(payload))
     assert not tamper_check.is_untouched(store, record)
     with changing.worktree(store, "try"), pytest.raises(PayloadHashMismatch):
         fork.fork(store, record["snapshot_id"], "try")
-    assert not os.path.lexists(store.layout.worktree_dir("try"))
+    assert not os.path.lexists(str(store.layout.worktree_dir("try")))
 
 
 def test_an_untouched_snapshot_stays_so_while_others_are_made_and_forked(store: Store) -> None:
@@ -69,7 +69,7 @@ def test_an_untouched_snapshot_stays_so_while_others_are_made_and_forked(store: 
 def test_without_the_index_only_btrfs_can_tell_and_elsewhere_everything_is_read(store: Store) -> None:
     record = making.snapshot(store)
     store.close()
-    os.unlink(store.layout.index)
+    os.unlink(str(store.layout.index))
     assert tamper_check.is_untouched(store, record) == (record["engine"] == engine.BTRFS)
     with changing.worktree(store, "try"):
         fork.fork(store, record["snapshot_id"], "try")

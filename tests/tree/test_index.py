@@ -269,7 +269,7 @@ def test_a_snapshot_succeeds_whatever_stands_in_the_place_of_the_index(tmp_path)
         lambda p: forge(p, "UPDATE base SET snapshot='../../../etc'", ()),
     ]
     for harm in spoil:
-        harm(store.layout.index)
+        harm(str(store.layout.index))
         made = making.snapshot(making.open_store(store.root))
         assert made["payload_root_hash"] == first["payload_root_hash"]
     assert making.violations(store.root) == []
@@ -281,8 +281,8 @@ def test_lost_nodes_do_not_make_a_snapshot_read_its_parent_or_fail(tmp_path):
     first = making.snapshot(store)
     store.close()
     making.write(making.main_of(store), {"c/d": "changed"})
-    forge(store.layout.index, "DELETE FROM node", ())
-    with open(os.path.join(store.layout.payload(first["snapshot_id"]), "a/b"), "w") as file:
+    forge(str(store.layout.index), "DELETE FROM node", ())
+    with open(os.path.join(str(store.layout.payload(first["snapshot_id"])), "a/b"), "w") as file:
         file.write("tampered")
     made = making.snapshot(making.open_store(store.root, use_index=True))
     assert making.main_of(store).joinpath("a/b").read_text() == "1"

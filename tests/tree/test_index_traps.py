@@ -28,8 +28,10 @@ def snapshot(store: Store, name: str = "main") -> dict:
     with changing.worktree(store, name):
         made = publishing.publish(store, name)
     _, btrfs = making_flags(store)
-    for directory in (store.layout.worktree_dir(name), store.layout.payload(made["snapshot_id"])):
-        assert scan.Scanner(scan.Worker(), btrfs=btrfs).run(directory).root_hash == made["payload_root_hash"], directory
+    for directory in (str(store.layout.worktree_dir(name)), str(store.layout.payload(made["snapshot_id"]))):
+        assert (
+            scan.Scanner(scan.Worker(), btrfs=btrfs).run(making.at(directory)).root_hash == made["payload_root_hash"]
+        ), directory
     return made
 
 
@@ -70,7 +72,7 @@ def test_names_that_were_one_file_are_two_in_the_payload_once_they_are_two(xfs_d
     os.rename(main / "d2", main / "d3")
     subprocess.run(["cp", "-a", str(main / "d3"), str(main / "d2")], check=True)
     made = snapshot(store)
-    payload = Path(store.layout.payload(made["snapshot_id"]))
+    payload = Path(str(store.layout.payload(made["snapshot_id"])))
     one, two, three = (os.lstat(payload / name).st_ino for name in ("d1/a", "d2/b", "d3/b"))
     assert one == three
     assert two != one
@@ -80,7 +82,7 @@ def test_the_rows_of_a_worktree_are_not_those_of_another_that_gets_its_name(stor
     snapshot(store)
     for name in ("w1", "w2"):
         assert making.run("-C", store.root, "worktree", "fork", "HEAD", name).exit == 0
-        (Path(store.layout.worktree_dir(name)) / "new").write_text(name)
+        (Path(str(store.layout.worktree_dir(name))) / "new").write_text(name)
     snapshot(store, "w1")
     keys = store.tree_key("w1")
     assert store.index().rows(keys)
@@ -117,7 +119,7 @@ def test_times_outside_of_64_bits_make_stamps_of_their_own() -> None:
 @pytest.mark.parametrize("suffix", ["", "-journal", "-wal"])
 @pytest.mark.parametrize("kind", ["fifo", "directory", "link"])
 def test_nobody_waits_for_what_stands_in_the_place_of_the_index(store: Store, suffix: str, kind: str) -> None:
-    path = Path(store.layout.index + suffix)
+    path = Path(str(store.layout.index) + suffix)
     path.unlink(missing_ok=True)
     if kind == "fifo":
         os.mkfifo(path)
@@ -178,7 +180,7 @@ def test_what_is_written_to_an_open_file_on_juicefs_is_seen(juicefs_dir: Path, w
         status = json.loads(making.run("-C", store.root, "status", "--json").out)
         assert [change["path"] for change in status["modified"]] == ["log"]
         made = json.loads(making.run("-C", store.root, "snapshot", "--json", *words).out)
-        assert (Path(store.layout.payload(made["snapshot_id"])) / "log").read_text() == "onetwo"
+        assert (Path(str(store.layout.payload(made["snapshot_id"]))) / "log").read_text() == "onetwo"
         writer.stdin.close()
 
 

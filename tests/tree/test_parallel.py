@@ -48,7 +48,7 @@ class Looked:
     def walk(self) -> scan.ScanResult:
         self.worker = Counting()
         moment = clock.now_ns() + FUTURE_NS  # stamps are then old enough to be kept
-        return scan.Scanner(self.worker, rows=self.rows, known=self.known, moment_ns=moment).run(str(self.root))
+        return scan.Scanner(self.worker, rows=self.rows, known=self.known, moment_ns=moment).run(making.at(self.root))
 
     def remember(self, found: scan.ScanResult) -> dict:
         self.rows = {path: row for path, row in self.rows.items() if path not in found.gone}
@@ -82,8 +82,8 @@ def test_an_unchanged_tree_is_not_listed_again(tmp_path, forced):
     tree = tree_of(tmp_path / "t")
     found = tree.walk()
     assert tree.worker.listings == []
-    assert found.root_hash == verify.hash_directory(str(tree.root)).root_hash
-    assert found.payload() == verify.hash_directory(str(tree.root)).payload()
+    assert found.root_hash == verify.hash_directory(making.at(tree.root)).root_hash
+    assert found.payload() == verify.hash_directory(making.at(tree.root)).payload()
     assert (found.rows, found.gone, found.taken) == ([], [], 0)
 
 
@@ -93,7 +93,7 @@ def test_only_touched_directories_are_listed(tmp_path, forced):
     found = tree.walk()
     assert tree.worker.listings == [b"b/c"]
     assert tree.worker.read == [b"b/c/f1"]
-    assert found.root_hash == verify.hash_directory(str(tree.root)).root_hash
+    assert found.root_hash == verify.hash_directory(making.at(tree.root)).root_hash
 
 
 def test_what_a_worker_must_visit_is_visited(tmp_path, forced):
@@ -121,7 +121,7 @@ def test_a_link_in_the_place_of_a_directory_is_not_followed(tmp_path, forced):
     os.symlink(tmp_path / "elsewhere", tree.root / "b")
     found = tree.walk()
     assert sorted(found.gone) == [b"b", b"b/c", b"b/c/d"]
-    assert found.root_hash == verify.hash_directory(str(tree.root)).root_hash
+    assert found.root_hash == verify.hash_directory(making.at(tree.root)).root_hash
     assert found.symlinks == 1
 
 
@@ -137,7 +137,7 @@ def test_a_directory_that_vanishes_between_sweep_and_walk_is_gone(tmp_path, forc
 
     forced.setattr(parallel.Sweeper, "run", run)
     found = tree.walk()
-    assert found.root_hash == verify.hash_directory(str(tree.root)).root_hash
+    assert found.root_hash == verify.hash_directory(making.at(tree.root)).root_hash
 
 
 @pytest.mark.parametrize("how", ["exit", "garbage", "hang"])
@@ -157,7 +157,7 @@ def test_a_process_that_fails_leaves_its_share_to_the_walk(tmp_path, forced, how
 
     forced.setattr(parallel.Sweeper, "look", look)
     found = tree.walk()
-    assert found.root_hash == verify.hash_directory(str(tree.root)).root_hash
+    assert found.root_hash == verify.hash_directory(making.at(tree.root)).root_hash
     assert tree.worker.read == [b"e/g/f1"]
 
 
@@ -168,7 +168,7 @@ def test_no_more_processes_is_no_error(tmp_path, forced):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     forced.setattr(os, "fork", refuse)
-    assert tree.walk().root_hash == verify.hash_directory(str(tree.root)).root_hash
+    assert tree.walk().root_hash == verify.hash_directory(making.at(tree.root)).root_hash
 
 
 def test_nothing_is_left_of_the_processes(tmp_path, forced):
@@ -283,7 +283,7 @@ def test_a_sweep_gives_the_answer_of_a_walk(tmp_path_factory, rounds):
             force(monkeypatch, processes=2)
             swept = tree.walk()
         assert sorted(tree.worker.read) == read
-        assert swept.root_hash == walked.root_hash == verify.hash_directory(str(tree.root)).root_hash
+        assert swept.root_hash == walked.root_hash == verify.hash_directory(making.at(tree.root)).root_hash
         assert swept.payload() == walked.payload()
         assert sorted(swept.gone) == sorted(walked.gone)
         before, known = dict(tree.rows), tree.known
@@ -298,4 +298,4 @@ def test_a_directory_whose_row_was_lost_is_visited(tmp_path, forced):
         tree = tree_of(tmp_path / lost.replace("/", "-"))
         del tree.rows[lost.encode()]
         (tree.root / lost / "f1").write_text("changed")
-        assert tree.walk().root_hash == verify.hash_directory(str(tree.root)).root_hash
+        assert tree.walk().root_hash == verify.hash_directory(making.at(tree.root)).root_hash

@@ -135,7 +135,7 @@ BATCHES = st.lists(
 def check_same(store, made):
     """Hold a snapshot against the worktree and its own payload, each hashed by the independent reader."""
     hash_tree = making.oracle_module("treehash").hash_tree
-    assert hash_tree(store.layout.payload(made["snapshot_id"])).root_hash == made["payload_root_hash"]
+    assert hash_tree(str(store.layout.payload(made["snapshot_id"]))).root_hash == made["payload_root_hash"]
     assert hash_tree(str(making.main_of(store))).root_hash == made["payload_root_hash"]
 
 
@@ -234,13 +234,15 @@ class Counting(scan.Worker):
 def test_only_what_changed_is_read_again(tmp_path):
     making.write(tmp_path / "t", {f"d{i}/f{j}": f"{i}{j}" for i in range(5) for j in range(5)})
     moment = walk_moment()
-    first = scan.Scanner(Counting(), moment_ns=moment).run(str(tmp_path / "t"))
+    first = scan.Scanner(Counting(), moment_ns=moment).run(making.at(tmp_path / "t"))
     rows = {path: (row, node) for path, row, node in first.rows}
     making.write(tmp_path / "t", {"d2/f2": "changed"})
     worker = Counting()
-    again = scan.Scanner(worker, rows=rows, known=making.Known(first.nodes), moment_ns=moment).run(str(tmp_path / "t"))
+    again = scan.Scanner(worker, rows=rows, known=making.Known(first.nodes), moment_ns=moment).run(
+        making.at(tmp_path / "t")
+    )
     assert worker.read == [b"d2/f2"]
-    assert again.root_hash == verify.hash_directory(str(tmp_path / "t")).root_hash
+    assert again.root_hash == verify.hash_directory(making.at(tmp_path / "t")).root_hash
     assert {path for path, _, _ in again.rows} == {b"", b"d2"}
 
 
@@ -255,7 +257,7 @@ def test_fresh_stamps_are_not_kept(tmp_path):
     making.write(tmp_path / "t", {"a": "1"})
     from jvs import clock
 
-    found = scan.Scanner(Counting(), moment_ns=clock.now_ns()).run(str(tmp_path / "t"))
+    found = scan.Scanner(Counting(), moment_ns=clock.now_ns()).run(making.at(tmp_path / "t"))
     ((_, row, _),) = found.rows
     assert tree_rows.unpack(row, listing.STAMP.size) == {b"a": bytes(listing.STAMP.size)}
 
@@ -278,22 +280,22 @@ def test_stamps_of_directories_are_racy_for_two_seconds_where_their_times_lag():
 
 def test_directories_that_are_gone_are_told(tmp_path):
     making.write(tmp_path / "t", {"d/e/f": "1", "x": "2"})
-    first = scan.Scanner(Counting(), moment_ns=walk_moment()).run(str(tmp_path / "t"))
+    first = scan.Scanner(Counting(), moment_ns=walk_moment()).run(making.at(tmp_path / "t"))
     rows = {path: (row, node) for path, row, node in first.rows}
     shutil.rmtree(tmp_path / "t/d")
-    again = scan.Scanner(Counting(), rows=rows, known=making.Known(first.nodes)).run(str(tmp_path / "t"))
+    again = scan.Scanner(Counting(), rows=rows, known=making.Known(first.nodes)).run(making.at(tmp_path / "t"))
     assert sorted(again.gone) == [b"d", b"d/e"]
 
 
 def test_lost_nodes_only_cost_reading(tmp_path):
     making.write(tmp_path / "t", {"d/e/f": "1", "d/g": "3", "x": "2"})
-    first = scan.Scanner(Counting(), moment_ns=walk_moment()).run(str(tmp_path / "t"))
+    first = scan.Scanner(Counting(), moment_ns=walk_moment()).run(making.at(tmp_path / "t"))
     rows = {path: (row, node) for path, row, node in first.rows}
     making.write(tmp_path / "t", {"d/e/f": "changed"})
-    expected = verify.hash_directory(str(tmp_path / "t"))
+    expected = verify.hash_directory(making.at(tmp_path / "t"))
     for lost in first.nodes:
         kept = {digest: data for digest, data in first.nodes.items() if digest != lost}
-        again = scan.Scanner(Counting(), rows=rows, known=making.Known(kept)).run(str(tmp_path / "t"))
+        again = scan.Scanner(Counting(), rows=rows, known=making.Known(kept)).run(making.at(tmp_path / "t"))
         assert again.root_hash == expected.root_hash
         assert again.payload() == expected.payload()
 
@@ -307,20 +309,20 @@ def test_what_vanishes_during_the_walk_is_left_out(tmp_path):
             shutil.rmtree(tmp_path / "t/d", ignore_errors=True)
             return super().take(inside, fd, path, name, st, old)
 
-    found = scan.Scanner(Vanishing()).run(str(tmp_path / "t"))
-    assert found.root_hash == verify.hash_directory(str(tmp_path / "t")).root_hash
+    found = scan.Scanner(Vanishing()).run(making.at(tmp_path / "t"))
+    assert found.root_hash == verify.hash_directory(making.at(tmp_path / "t")).root_hash
     assert found.payload()["files"] == 1
 
 
 def test_a_mount_below_is_refused(fs_at, tmp_path):
     inside = fs_at("tmpfs")
     with pytest.raises(CloneIncomplete):
-        scan.Scanner(scan.Worker()).run(str(inside.parent.parent))
+        scan.Scanner(scan.Worker()).run(making.at(inside.parent.parent))
 
 
 def test_a_tree_deeper_than_a_path_can_be_named_is_walked(tmp_path):
     zoo.make_zoo(tmp_path / "z", many=0, skip=set(zoo.parts(0)) - {"deep"})
-    found = verify.hash_directory(str(tmp_path / "z"))
+    found = verify.hash_directory(making.at(tmp_path / "z"))
     assert found.root_hash == making.oracle_module("treehash").hash_tree(str(tmp_path / "z")).root_hash
     assert found.dirs >= zoo.DEEP_LEVELS
 
@@ -340,7 +342,7 @@ def test_what_may_not_be_read_is_an_error_or_left_out_and_told(tmp_path, allowed
         try:
             os.setgid(1234)
             os.setuid(1234)
-            found = scan.Scanner(scan.Worker(allow_unreadable=allowed)).run("t")
+            found = scan.Scanner(scan.Worker(allow_unreadable=allowed)).run(making.at("t"))
             told = sorted(path for path, _ in found.unreadable)
             code = 0 if allowed and told == [b"closed", b"dir"] and found.files == 1 else 2
         except IOFailure as error:
@@ -353,6 +355,6 @@ def test_what_may_not_be_read_is_an_error_or_left_out_and_told(tmp_path, allowed
 def test_a_walk_leaves_no_descriptor_open(tmp_path):
     making.write(tmp_path / "t", {f"d{i}/e/f": "x" for i in range(20)})
     before = len(os.listdir("/proc/self/fd"))
-    verify.hash_directory(str(tmp_path / "t"), jobs=4)
+    verify.hash_directory(making.at(tmp_path / "t"), jobs=4)
     os.mkdir(tmp_path / "t/d3/e/g")
     assert len(os.listdir("/proc/self/fd")) == before

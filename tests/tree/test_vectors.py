@@ -134,7 +134,7 @@ def test_trees(case, tmp_path):
         build(path, case["tree"])
     except PermissionError as error:
         pytest.skip(f"devices and capabilities need root: {error}")
-    ours = verify.hash_directory(os.fsdecode(path))
+    ours = verify.hash_directory(making.at(os.fsdecode(path)))
     theirs = making.oracle_module("treehash").hash_tree(path)
     assert theirs.root_hash == case["root_hash"]
     assert ours.root_hash == case["root_hash"]
@@ -169,7 +169,7 @@ def test_genesis():
 def test_audit_chains(case, tmp_path):
     path = tmp_path / "audit.jsonl"
     path.write_text("".join(line + "\n" for line in case["lines"]), encoding="utf-8")
-    report = audit_check.check(str(path), case["first_hash"])
+    report = audit_check.check(making.at(path), case["first_hash"])
     assert (report.problems == []) == case["valid"]
     assert report.count == case["records"]
     if case["valid"]:

@@ -38,7 +38,7 @@ def test_a_fork_is_complete_and_its_own(fs_dir: Path):
     first = snapshot(store)["snapshot_id"]
     made = make(store, first, "side")
     ignored = ["data", "links"] if juicefs else ["data"]
-    payload = describe_tree(store.layout.payload(first))
+    payload = describe_tree(str(store.layout.payload(first)))
     if not made["degraded"]:
         assert diff_trees(payload, describe_tree(made["path"]), ignored) == []
     write(made["path"], {"new": "n"})
@@ -89,12 +89,17 @@ def test_it_works_from_anywhere_in_the_repository(lab):
 
 def test_tampered_snapshots_are_refused_and_nothing_is_left(lab):
     store, first = lab
-    Path(store.layout.payload(first), "a").write_text("bad")
+    Path(str(store.layout.payload(first)), "a").write_text("bad")
     with pytest.raises(errors.PayloadHashMismatch):
         make(store, first, "side", verify=True)
     with pytest.raises(errors.PayloadHashMismatch):
         make(store, first, "side")
-    assert os.listdir(store.layout.forks) == os.listdir(store.layout.intents) == os.listdir(store.layout.undo) == []
+    assert (
+        os.listdir(str(store.layout.forks))
+        == os.listdir(str(store.layout.intents))
+        == os.listdir(str(store.layout.undo))
+        == []
+    )
 
 
 @pytest.mark.parametrize("call", ["publish", "create_file", "fsync_dir"])
@@ -113,6 +118,11 @@ def test_an_error_leaves_nothing(lab, monkeypatch: pytest.MonkeyPatch, call: str
     with pytest.raises(errors.NoSpace):
         make(store, first, "side")
     armed.clear()
-    assert os.listdir(store.layout.forks) == os.listdir(store.layout.intents) == os.listdir(store.layout.undo) == []
+    assert (
+        os.listdir(str(store.layout.forks))
+        == os.listdir(str(store.layout.intents))
+        == os.listdir(str(store.layout.undo))
+        == []
+    )
     make(store, first, "side")
     assert violations(store.root) == []

@@ -96,7 +96,7 @@ def test_every_undo_is_recorded(lab):
     store, ids = lab
     go(store, ids[0])
     undo.undo(store, "main")
-    assert '"operation":"undo"' in Path(store.layout.audit_log).read_text().splitlines()[-1]
+    assert '"operation":"undo"' in Path(str(store.layout.audit_log)).read_text().splitlines()[-1]
 
 
 def test_undoing_keeps_one_copy_of_what_was_displaced(lab):
@@ -104,9 +104,9 @@ def test_undoing_keeps_one_copy_of_what_was_displaced(lab):
     write(main_of(store), {"big": "x" * 100_000})
     go(store, ids[0])
     undo.undo(store, "main")
-    kept = [Path(w, f) for w, _, files in os.walk(store.layout.undo) for f in files if f == "big"]
+    kept = [Path(w, f) for w, _, files in os.walk(str(store.layout.undo)) for f in files if f == "big"]
     assert kept == []
-    assert len(os.listdir(store.layout.undo)) == 1
+    assert len(os.listdir(str(store.layout.undo))) == 1
 
 
 def test_command_says_what_it_did_and_what_can_be_done(lab):
@@ -141,11 +141,11 @@ def test_a_removal_is_undone_with_all_that_was_in_it(lab):
     store, ids = lab
     with changing.worktree(store, "side"):
         fork.fork(store, ids[0], "side")
-    write(store.layout.worktree_dir("side"), {"mine": "only here"})
-    before = describe_tree(store.layout.worktree_dir("side"))
+    write(str(store.layout.worktree_dir("side")), {"mine": "only here"})
+    before = describe_tree(str(store.layout.worktree_dir("side")))
     assert run("worktree", "remove", "side").exit == 0
     assert run("undo").exit == 0
-    assert diff_trees(before, describe_tree(store.layout.worktree_dir("side"))) == []
+    assert diff_trees(before, describe_tree(str(store.layout.worktree_dir("side")))) == []
     assert store.head_of("side") == (ids[0], ids[0])
     assert violations(store.root) == []
 
@@ -159,4 +159,4 @@ def test_a_taken_name_is_refused(lab):
     store = open_store(store.root)
     with pytest.raises((errors.Exists, errors.NotFound)):
         undo.undo(store, "side")
-    assert len(os.listdir(store.layout.undo)) == 1
+    assert len(os.listdir(str(store.layout.undo))) == 1

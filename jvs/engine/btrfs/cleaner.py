@@ -15,6 +15,10 @@ from jvs import clock
 from jvs.engine.btrfs import ioctl
 from jvs.fs import paths
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.fs.rooted import Below
+
 SYNC = 0x9408  # _IO(0x94, 8); commits, and wakes the thread that cleans up
 SUBVOL_SYNC_WAIT = 0x40109441  # _IOW(0x94, 65, struct btrfs_ioctl_subvol_wait), 16 bytes; since Linux 6.13
 _COUNT = 2
@@ -22,7 +26,7 @@ _PAUSE_SECONDS = 0.02
 MOST_SECONDS = 60.0
 
 
-def wait_for_space(directory: str) -> None:
+def wait_for_space(directory: Below) -> None:
     """Wait until deleted subvolumes of a filesystem have given their blocks back; does nothing on any but btrfs.
 
     After a minute it goes on without: the kernel still frees them. Errors: OSError.

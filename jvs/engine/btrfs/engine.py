@@ -16,13 +16,14 @@ from jvs.engine import base as engine
 from jvs.engine.base import Cloned, Engine, Probe, Request
 from jvs.engine.btrfs import ioctl
 from jvs.errors import CloneIncomplete, JvsError, from_oserror
-from jvs.fs import durable, listing, paths
+from jvs.fs import listing, paths, removal, rooted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Set
 
     from jvs.fs.losses import Loss
+    from jvs.fs.rooted import Below
     from jvs.tree import scan
 
 
@@ -36,7 +37,7 @@ class BtrfsEngine(Engine):
     sweep = True
     """Find changes by sweeping the worktree; off: walk the snapshot. The answer is the same."""
 
-    def probe(self, source_dir: str, store_dir: str) -> Probe:
+    def probe(self, source_dir: Below, store_dir: Below) -> Probe:
         """The source must be a subvolume's root, or not exist yet, and the store on the same filesystem."""
         above, store = engine.nearest(source_dir), engine.nearest(store_dir)
         if not ioctl.is_btrfs(above):
@@ -44,9 +45,9 @@ class BtrfsEngine(Engine):
         fsid = ioctl.filesystem_id(above)
         if fsid is None or fsid != ioctl.filesystem_id(store):
             return self._answer(False, "the store is not on the same btrfs filesystem as the worktree")
-        if os.path.isdir(source_dir) and not ioctl.is_subvolume(source_dir):
+        if paths.is_dir(source_dir) and not ioctl.is_subvolume(source_dir):
             return self._answer(False, f"'{source_dir}' is a plain directory, not the root of a btrfs subvolume")
-        if os.path.isdir(source_dir):
+        if paths.is_dir(source_dir):
             inside = ioctl.nested(source_dir)
             if inside:
                 return self._answer(False, f"it holds the subvolume or mount '{inside}', which no snapshot can hold")
@@ -133,7 +134,7 @@ class BtrfsEngine(Engine):
             found.touched.add(b"")
         return found.touched, found.gone
 
-    def _drop_unreadable(self, target: str, tree: scan.ScanResult) -> list[Loss]:
+    def _drop_unreadable(self, target: Below, tree: scan.ScanResult) -> list[Loss]:
         """Take what could not be hashed out of the snapshot, so that it holds exactly what its hash says."""
         if not tree.unreadable:
             return []
@@ -154,7 +155,7 @@ class BtrfsEngine(Engine):
             raise from_oserror(error, f"taking what cannot be read out of '{target}'") from error
         return losses.as_json()
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: Below) -> None:
         """Delete the subvolume; without that right empty it, then rmdir(2), which everybody may. Errors: E_IO."""
         if ioctl.is_subvolume(path) and ioctl.destroy(path):
             return
@@ -163,24 +164,23 @@ class BtrfsEngine(Engine):
         except OSError as error:
             raise from_oserror(error, f"removing '{path}'") from error
 
-    def _remove_slowly(self, path: str) -> None:
+    def _remove_slowly(self, path: Below) -> None:
         try:
-            durable.remove_tree(path)
+            removal.remove_tree(path)
             return
         except OSError as error:
             if error.errno not in (errno.EROFS, errno.ENOTEMPTY, errno.EPERM, errno.EACCES):
                 raise
-        for subvolume in [*ioctl.subvolumes_below(path), path]:  # read-only snapshots must be opened up first
-            if ioctl.is_subvolume(subvolume) and not ioctl.destroy(subvolume):
-                ioctl.set_flags(subvolume, 0)
-        durable.remove_tree(path)
+        with rooted.changing(path) as (above, name):  # read-only snapshots must be opened up first
+            ioctl.open_up_below(above, name)
+        removal.remove_tree(path)
 
-    def make_worktree(self, path: str) -> None:
+    def make_worktree(self, path: Below) -> None:
         """Make an empty subvolume. Errors: OSError."""
         ioctl.make_subvolume(path)
 
 
-def _names(directory: str) -> list[bytes]:
+def _names(directory: Below) -> list[bytes]:
     """Return the sorted names in a directory, whose inodes are not read."""
     fd = paths.open_dir(directory)
     try:
@@ -195,13 +195,13 @@ def remove_keeping_times(root: int, path: bytes) -> None:
     above = paths.open_parent(root, parts)
     try:
         st = os.fstat(above)
-        durable.remove_tree(parts[-1], dir_fd=above)
+        removal.remove_tree(parts[-1], dir_fd=above)
         os.utime(above, ns=(st.st_atime_ns, st.st_mtime_ns))
     finally:
         os.close(above)
 
 
-def _refuse_nested(source: str) -> None:
+def _refuse_nested(source: Below) -> None:
     """Errors: E_CLONE_INCOMPLETE when a snapshot would hold an empty directory in place of something."""
     try:
         inside = ioctl.nested(source)

@@ -5,13 +5,20 @@ Source: linux/btrfs.h (UAPI) and btrfs-ioctl(2) for numbers and structures.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 import struct
 
 from jvs.errors import from_oserror
-from jvs.fs import mounts, paths
+from jvs.fs import mounts, paths, rooted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jvs.fs.rooted import Below
 
 ROOT_INODE = 256  # BTRFS_FIRST_FREE_OBJECTID: the inode of every subvolume's root, and of nothing else
 SNAP_DESTROY = 0x5000940F  # _IOW(0x94, 15, struct btrfs_ioctl_vol_args), 4096 bytes
@@ -35,61 +42,85 @@ def _ioctl(fd: int, number: int, data: bytearray | bytes) -> None:
     fcntl.ioctl(fd, number, data if isinstance(data, bytearray) else bytearray(data))
 
 
-def is_subvolume(path: str) -> bool:
-    """Answer whether a path is the root of a btrfs subvolume."""
+def is_subvolume(path: Below) -> bool:
+    """Answer whether a place is the root of a btrfs subvolume."""
     try:
-        st = os.lstat(path)
+        st = paths.lstat(path)
     except OSError:
         return False
     return st.st_ino == ROOT_INODE and stat.S_ISDIR(st.st_mode) and is_btrfs(path)
 
 
-def filesystem_id(directory: str) -> bytes | None:
+def is_subvolume_at(fd: int) -> bool:
+    """Answer whether an open directory is the root of a btrfs subvolume."""
+    return os.fstat(fd).st_ino == ROOT_INODE and filesystem_id_at(fd) is not None
+
+
+def filesystem_id(directory: Below) -> bytes | None:
     """Return the 16 bytes that identify a btrfs filesystem, or None when it is another one."""
     try:
         fd = paths.open_dir(directory)
     except OSError:
         return None
     try:
-        data = bytearray(1024)
-        _ioctl(fd, FS_INFO, data)
-        return bytes(data[16:32])  # after max_id and num_devices
-    except OSError:
-        return None
+        return filesystem_id_at(fd)
     finally:
         os.close(fd)
 
 
-def _parent_and_name(path: str) -> tuple[int, bytes]:
-    absolute = os.fsencode(os.path.abspath(path))
-    return paths.open_dir(os.path.dirname(absolute)), os.path.basename(absolute)
+def filesystem_id_at(fd: int) -> bytes | None:
+    """Return what identifies the btrfs filesystem of an open directory, or None when it is another one."""
+    data = bytearray(1024)
+    try:
+        _ioctl(fd, FS_INFO, data)
+    except OSError:
+        return None
+    return bytes(data[16:32])  # after max_id and num_devices
 
 
-def snapshot(source: str, target: str, flags: int) -> None:
+@contextlib.contextmanager
+def _above(path: Below) -> Iterator[tuple[int, bytes]]:
+    """Give a descriptor of the directory that holds a place, which ioctl(2) takes, and the name there."""
+    path.root.check_writable()
+    fd = paths.open_dir(path.parent)
+    try:
+        yield fd, path.parts[-1]
+    finally:
+        os.close(fd)
+
+
+def snapshot(source: Below, target: Below, flags: int) -> None:
     """Snapshot a subvolume under a new name, in one ioctl. Durable: yes, the ioctl ends with a commit."""
     source_fd = paths.open_dir(source)
     try:
-        parent, name = _parent_and_name(target)
-        try:
+        with _above(target) as (parent, name):
             _ioctl(parent, SNAP_CREATE_V2, _VOL_ARGS_V2.pack(source_fd, 0, flags, b"", name))
-        finally:
-            os.close(parent)
     finally:
         os.close(source_fd)
 
 
-def make_subvolume(path: str) -> None:
+def make_subvolume(path: Below) -> None:
     """Make an empty subvolume."""
-    parent, name = _parent_and_name(path)
-    try:
+    with _above(path) as (parent, name):
         _ioctl(parent, SUBVOL_CREATE_V2, _VOL_ARGS_V2.pack(0, 0, 0, b"", name))
+    fd = paths.open_dir(path)
+    try:
+        rooted.give_to_owner(path.root, fd)
     finally:
-        os.close(parent)
+        os.close(fd)
 
 
-def destroy(path: str) -> bool:
+def destroy(path: Below) -> bool:
     """Delete a subvolume; False when we may not, or when it holds others."""
-    parent, name = _parent_and_name(path)
+    try:
+        with _above(path) as (parent, name):
+            return destroy_at(parent, name)
+    except OSError as error:
+        raise from_oserror(error, f"deleting the subvolume '{path}'") from error
+
+
+def destroy_at(parent: int, name: bytes) -> bool:
+    """Delete a subvolume by its name in an open directory; False when we may not, or when it holds others."""
     try:
         _ioctl(parent, SNAP_DESTROY, _VOL_ARGS.pack(0, name))
     except OSError as error:
@@ -97,35 +128,44 @@ def destroy(path: str) -> bool:
         # read-only ones; ENOTEMPTY: it holds another subvolume; EBUSY: it is the default one or in use
         if error.errno in (errno.EPERM, errno.EACCES, errno.EROFS, errno.ENOTEMPTY, errno.EBUSY):
             return False
-        raise from_oserror(error, f"deleting the subvolume '{path}'") from error
-    finally:
-        os.close(parent)
+        raise
     return True
 
 
-def get_flags(path: str) -> int:
+def get_flags_at(fd: int) -> int:
+    """Return the flags of a subvolume that is open."""
+    data = bytearray(8)
+    _ioctl(fd, SUBVOL_GETFLAGS, data)
+    return int.from_bytes(data, "little")
+
+
+def get_flags(path: Below) -> int:
     """Return the flags of a subvolume."""
     fd = paths.open_dir(path)
     try:
-        data = bytearray(8)
-        _ioctl(fd, SUBVOL_GETFLAGS, data)
-        return int.from_bytes(data, "little")
+        return get_flags_at(fd)
     finally:
         os.close(fd)
 
 
-def set_flags(path: str, flags: int) -> None:
+def set_flags_at(fd: int, flags: int) -> None:
+    """Set the flags of a subvolume that is open."""
+    _ioctl(fd, SUBVOL_SETFLAGS, flags.to_bytes(8, "little"))
+
+
+def set_flags(path: Below, flags: int) -> None:
     """Set the flags of a subvolume: `RDONLY`, or 0 to open it up. Its owner may do that."""
-    fd = paths.open_dir(path)
+    path.root.check_writable()
+    fd = paths.open_dir(path, one_mount=True)
     try:
-        _ioctl(fd, SUBVOL_SETFLAGS, flags.to_bytes(8, "little"))
+        set_flags_at(fd, flags)
     finally:
         os.close(fd)
 
 
-def nested(directory: str) -> str:
+def nested(directory: Below) -> str:
     """Return a subvolume or mount point inside a subvolume, or nothing. Costs O(1) and needs no privilege."""
-    below = mounts.points_below(directory)
+    below = mounts.points_below(str(directory))
     if below:
         return below[0]
     try:
@@ -143,7 +183,7 @@ def nested(directory: str) -> str:
                 return ""
         for number in range(data[4088]):  # num_items, after min_treeid and 255 references
             tree_id, directory_id = struct.unpack_from("=QQ", data, 8 + 16 * number)
-            return os.path.join(directory, _name_of(fd, tree_id, directory_id))
+            return f"{directory}/{_name_of(fd, tree_id, directory_id)}"
         return ""
     finally:
         os.close(fd)
@@ -161,14 +201,23 @@ def _name_of(fd: int, tree_id: int, directory_id: int) -> str:
     return os.fsdecode(path.split(b"\0")[0] + name.split(b"\0")[0])
 
 
-def subvolumes_below(directory: str) -> list[str]:
-    """Return the subvolumes below a plain directory or subvolume, deepest first."""
-    found: list[str] = []
-    for path, names, _ in os.walk(directory, topdown=False):
-        found.extend(os.path.join(path, name) for name in names if is_subvolume(os.path.join(path, name)))
-    return found
+def open_up_below(parent: int, name: bytes) -> None:
+    """Delete the subvolumes in and below a directory, deepest first, or make them writable where we may not.
+
+    By descriptor, and never across a mount: no directory that is swapped meanwhile leads elsewhere. Errors: OSError.
+    """
+    fd = paths.open_dir(name, parent, one_mount=True)
+    try:
+        with os.scandir(fd) as entries:
+            below = [os.fsencode(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for child in below:
+            open_up_below(fd, child)
+        if is_subvolume_at(fd) and not destroy_at(parent, name):
+            set_flags_at(fd, 0)
+    finally:
+        os.close(fd)
 
 
-def is_btrfs(directory: str) -> bool:
+def is_btrfs(directory: Below) -> bool:
     """Answer whether a directory is on btrfs, which alone knows this ioctl: asking for its id costs no ctypes."""
     return filesystem_id(directory) is not None

@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from jvs.fs.rooted import Below
+
 TREE_SEARCH_V2 = 0xC0709411  # _IOWR(0x94, 17, struct btrfs_ioctl_search_args_v2), 112 bytes
 INO_LOOKUP = 0xD0009412  # _IOWR(0x94, 18, struct btrfs_ioctl_ino_lookup_args), 4096 bytes
 GET_SUBVOL_INFO = 0x81F8943C  # _IOR(0x94, 60, struct btrfs_ioctl_get_subvol_info_args), 504 bytes
@@ -50,7 +52,7 @@ def info(fd: int) -> SubvolumeInfo:
     return SubvolumeInfo(bytes(buffer))
 
 
-def never_changed(snapshot: str) -> bool:
+def never_changed(snapshot: Below) -> bool:
     """Answer whether a read-only snapshot is as it was made; needs no privilege. False when it is not read-only."""
     try:
         fd = fs_paths.open_dir(snapshot)
@@ -58,14 +60,14 @@ def never_changed(snapshot: str) -> bool:
         return False
     try:
         about = info(fd)
-        return ioctl.get_flags(snapshot) & ioctl.RDONLY != 0 and about.changed <= about.born
+        return ioctl.get_flags_at(fd) & ioctl.RDONLY != 0 and about.changed <= about.born
     except OSError:
         return False
     finally:
         os.close(fd)
 
 
-def changed_directories(snapshot: str, base: str) -> frozenset[bytes] | None:
+def changed_directories(snapshot: Below, base: Below) -> frozenset[bytes] | None:
     """Return the directories in which `snapshot` may differ from `base`.
 
     A directory is named when its own inode changed, or that of something whose name is in it; not one that only

@@ -14,7 +14,7 @@ from jvs.engine.juicefs.client import Incomplete
 from jvs.engine.juicefs.completeness import Surveyed, Unproved, Vouched
 from jvs.engine.juicefs.survey import Survey
 from jvs.errors import CloneIncomplete, IOFailure, from_oserror
-from jvs.fs import paths
+from jvs.fs import listing, paths
 from jvs.fs.losses import Losses
 from jvs.tree import scan
 
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from jvs.engine.juicefs.client import Running
+    from jvs.fs.rooted import Below
 
     class Cloner(Protocol):
         """Who makes the clone: the engine, by the client or by the control file."""
 
         name: str
 
-        def run_clone(self, source: str, target: str) -> Running: ...
+        def run_clone(self, source: Below, target: Below) -> Running: ...
 
 
 _APPEAR_SECONDS = 10.0
@@ -41,7 +42,7 @@ class Attempt:
     def __init__(self, owner: Cloner, request: Request) -> None:
         self.owner = owner
         self.request = request
-        self.temporary = f"{request.target}.{clock.random_hex(8)}"
+        self.temporary = request.target.plus(f".{clock.random_hex(8)}")
         self.losses = Losses()
 
     def start(self) -> bytes:
@@ -144,13 +145,13 @@ class SurveyedAttempt(Attempt):
             )
 
 
-def _await(path: str) -> None:
+def _await(path: Below) -> None:
     """Wait until the kernel shows a clone; it may remember for a few seconds that the name was not there.
 
     Only with the mount option `--negative-entry-cache`; listing the directory above makes it look again.
     """
     waited = 0.0
-    while not os.path.isdir(path):
+    while not paths.is_dir(path):
         if waited > _APPEAR_SECONDS:
             raise Incomplete(
                 IOFailure(
@@ -158,7 +159,7 @@ def _await(path: str) -> None:
                     hint="check the JuiceFS mount and its log, then run the command again",
                 )
             )
-        os.listdir(os.path.dirname(path))
+        listing.names(path.parent)
         if waited:
             clock.sleep(0.1)
         waited += 0.1

@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from jvs.fs.rooted import Below
+
 CLONE, REMOVE = 1006, 1002
 PRESERVE = 0x02
 KNOWN = ((1, 3), (1, 4))
@@ -28,12 +30,13 @@ _PROGRESS, _DATA = 0xFE, 0xFF
 _PROGRESS_BYTES = 17  # the mark, then two u64: done and total
 
 
-def why_not(directory: str, versions: tuple[tuple[int, int], ...] = KNOWN) -> str:
+def why_not(directory: Below, versions: tuple[tuple[int, int], ...] = KNOWN) -> str:
     """Return why the control file of a directory cannot be used, or nothing. Writes nothing."""
     from jvs.engine.juicefs import mount as juicefs_mount
+    from jvs.fs import paths
 
     path = juicefs_mount.control_file(directory)
-    if path is None or not os.access(path, os.R_OK | os.W_OK):
+    if path is None or not paths.may(path, os.R_OK | os.W_OK):
         return "it cannot be opened"
     config = mount_config(directory)
     if config is None:
@@ -45,7 +48,7 @@ def why_not(directory: str, versions: tuple[tuple[int, int], ...] = KNOWN) -> st
     return ""
 
 
-def moves_directory_times(directory: str) -> bool:
+def moves_directory_times(directory: Below) -> bool:
     """Answer whether the mount moves the times of a directory for whatever comes or goes a moment after the last time.
 
     It leaves them alone within `--skip-dir-mtime` of the last move (0.1 s unless it was mounted otherwise).
@@ -65,15 +68,15 @@ def parse_version(text: str) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[1])
 
 
-def mount_config(directory: str) -> dict[str, Any] | None:
+def mount_config(directory: Below) -> dict[str, Any] | None:
     """Return what `.config` at the root of the mount says, also when we stand in a bind mount of a part of it."""
     import json
 
     from jvs.engine.juicefs import mount as juicefs_mount
-    from jvs.fs import mounts
+    from jvs.fs import mounts, paths
 
     above = juicefs_mount.mount_root(directory)
-    for root in [above] if above is not None else mounts.roots_of_device(os.stat(directory).st_dev):
+    for root in [above] if above is not None else mounts.roots_of_device(paths.lstat(directory).st_dev):
         for name in (".config", ".jfs.config"):
             try:
                 with open(os.path.join(root, name), "rb") as file:
@@ -90,16 +93,16 @@ def _command(*words: str) -> list[str]:
     return [sys.executable, "-I", "-S", __file__, *words]
 
 
-def clone_command(source: str, target: str) -> list[str]:
+def clone_command(source: Below, target: Below) -> list[str]:
     """Return the process to start for a clone. Errors: ValueError for names that the mount would not check."""
-    check_name(os.fsencode(os.path.basename(target)))
-    return _command("clone", source, target)
+    check_name(os.fsencode(target.name))
+    return _command("clone", str(source), str(target))
 
 
-def remove_command(path: str) -> list[str]:
+def remove_command(path: Below) -> list[str]:
     """Return the process to start for a removal; it goes to the trash when the volume has one."""
-    check_name(os.fsencode(os.path.basename(path)))
-    return _command("rmr", path)
+    check_name(os.fsencode(path.name))
+    return _command("rmr", str(path))
 
 
 def check_name(name: bytes) -> None:

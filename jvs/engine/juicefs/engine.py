@@ -23,6 +23,10 @@ from jvs.engine.juicefs.completeness import Unproved
 from jvs.errors import IOFailure, JvsError, from_oserror
 from jvs.fs import durable, listing, metadata, paths
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.fs.rooted import Below
+
 TRIES = 3
 _CONTROL, _CLIENT = "control", "client"
 
@@ -35,14 +39,14 @@ class JuiceFSEngine(Engine):
     vouch = True
     """Let the snapshot before vouch for names where it can; off: survey the source. The answer is the same."""
 
-    def probe(self, source_dir: str, store_dir: str) -> Probe:
+    def probe(self, source_dir: Below, store_dir: Below) -> Probe:
         """Source and store must be on one JuiceFS mount, and there must be a way to talk to it."""
         source, store = engine.nearest(source_dir), engine.nearest(store_dir)
         if not juicefs_mount.is_juicefs(source):
             return self._answer(False, "the worktree is not on JuiceFS")
-        if os.stat(source).st_dev != os.stat(store).st_dev:
+        if paths.lstat(source).st_dev != paths.lstat(store).st_dev:
             return self._answer(False, "the store is not on the same JuiceFS mount as the worktree")
-        if (os.path.realpath(store) + "/").startswith(os.path.realpath(source_dir).rstrip("/") + "/"):
+        if (os.path.realpath(str(store)) + "/").startswith(os.path.realpath(str(source_dir)).rstrip("/") + "/"):
             return self._answer(False, "the store lies inside the worktree, where JuiceFS cannot clone to")
         way, why = self._way(source)
         if not way:
@@ -50,7 +54,7 @@ class JuiceFSEngine(Engine):
         over = ", over the control file" if way == _CONTROL else ""
         return self._answer(True, "", f"metadata only{over}; the data blocks are shared")
 
-    def _way(self, directory: str) -> tuple[str, str]:
+    def _way(self, directory: Below) -> tuple[str, str]:
         """Choose how to talk to the mount: by its control file, or with the client program.
 
         The control file comes first where clones over it were proved for that version of the mount: it saves the
@@ -69,7 +73,7 @@ class JuiceFSEngine(Engine):
         refused = control.why_not(directory)
         return ("", f"{why}; and the control file: {refused}") if refused else (_CONTROL, "")
 
-    def _why_no_client(self, directory: str) -> str:
+    def _why_no_client(self, directory: Below) -> str:
         """Return why the client program cannot be used, or nothing."""
         if self.options.control == "always":
             return "the settings ask for the control file instead of the client"
@@ -141,11 +145,11 @@ class JuiceFSEngine(Engine):
 
         return self._way(request.source)[0] == _CONTROL and control.moves_directory_times(request.source)
 
-    def _discard(self, path: str) -> None:
-        if os.path.lexists(path):
+    def _discard(self, path: Below) -> None:
+        if paths.exists(path):
             self.remove(path)
 
-    def run_clone(self, source: str, target: str) -> Running:
+    def run_clone(self, source: Below, target: Below) -> Running:
         """Start cloning, with the client or over the control file. Errors: E_IO when neither works."""
         from jvs.engine.juicefs import control
 
@@ -153,7 +157,7 @@ class JuiceFSEngine(Engine):
         if way == _CONTROL:
             return Running(control.clone_command(source, target), "juicefs control clone")
         if way == _CLIENT:
-            return Running([self._binary(), "clone", "--preserve", source, target], "juicefs clone")
+            return Running([self._binary(), "clone", "--preserve", str(source), str(target)], "juicefs clone")
         raise IOFailure(f"cloning '{source}': {why}", hint="run 'jvs info' to see which engines work here")
 
     def _binary(self) -> str:
@@ -161,29 +165,29 @@ class JuiceFSEngine(Engine):
         assert found is not None, "there is no way by the client without it"
         return found
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: Below) -> None:
         """Remove a tree inside the filesystem server; it goes to the trash when the volume has one. Errors: E_IO."""
-        if stat.S_ISDIR(os.lstat(path).st_mode):
+        if paths.is_dir(path):
             try:
                 running = self._run_remove(path)
                 if running is not None:
                     running.wait()
             except (JvsError, Incomplete):  # immutable files, a client that does not fit: entry by entry then
                 pass
-        if os.path.lexists(path):
+        if paths.exists(path):
             engine.remove_plain(path)
 
-    def _run_remove(self, path: str) -> Running | None:
+    def _run_remove(self, path: Below) -> Running | None:
         """Start the removal, or return None when there is no way to talk to the mount."""
         from jvs.engine.juicefs import control
 
-        way, _ = self._way(os.path.dirname(path))
+        way, _ = self._way(path.parent)
         if way == _CONTROL:
             return Running(control.remove_command(path), "juicefs control rmr")
-        return Running([self._binary(), "rmr", path], "juicefs rmr") if way == _CLIENT else None
+        return Running([self._binary(), "rmr", str(path)], "juicefs rmr") if way == _CLIENT else None
 
 
-def _empty_attribute(source: str) -> JvsError | None:
+def _empty_attribute(source: Below) -> JvsError | None:
     """Look for what makes a clone on SQL metadata fail with EIO for good: an extended attribute without a value."""
     stack = [(paths.open_dir(source), b"")]
     try:
@@ -218,7 +222,7 @@ def _cannot_clone_empty(path: bytes, label: str) -> JvsError:
     )
 
 
-def _move(source: str, target: str) -> None:
+def _move(source: Below, target: Below) -> None:
     """Give the finished clone its name. Durable: yes, the metadata engine commits each rename."""
     try:
         durable.rename(source, target)

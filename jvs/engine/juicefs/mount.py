@@ -8,7 +8,11 @@ from __future__ import annotations
 import os
 
 from jvs.errors import CloneIncomplete
-from jvs.fs import mounts
+from jvs.fs import mounts, paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.fs.rooted import Below
 
 CONTROL_INODE = 0x7FFFFFFF00000002
 """The inode of the control file; the same in every directory of every version since 1.0."""
@@ -16,26 +20,25 @@ CONTROL_NAMES = (".control", ".jfs.control")
 _ROOT_INODE = 1
 
 
-def is_juicefs(directory: str) -> bool:
+def is_juicefs(directory: Below) -> bool:
     """Answer whether a directory lies on JuiceFS: its control file can be looked up in every directory there."""
     return control_file(directory) is not None
 
 
-def control_file(directory: str) -> str | None:
-    """Return the path of the control file as seen from a directory, or None when it is not on JuiceFS."""
+def control_file(directory: Below) -> Below | None:
+    """Return the control file as seen from a directory, or None when it is not on JuiceFS."""
     for name in CONTROL_NAMES:
-        path = os.path.join(directory, name)
         try:
-            if os.lstat(path).st_ino == CONTROL_INODE:
-                return path
+            if paths.lstat(directory / name).st_ino == CONTROL_INODE:
+                return directory / name
         except OSError:
             continue
     return None
 
 
-def mount_root(directory: str) -> str | None:
+def mount_root(directory: Below) -> str | None:
     """Return the mount point that a directory is below; None for a bind mount of a part of a volume."""
-    path = os.path.realpath(directory)
+    path = os.path.realpath(str(directory))
     device = os.stat(path).st_dev
     while True:
         if os.stat(path).st_ino == _ROOT_INODE:
@@ -46,9 +49,9 @@ def mount_root(directory: str) -> str | None:
         path = above
 
 
-def refuse_mounts(source: str) -> None:
+def refuse_mounts(source: Below) -> None:
     """Errors: E_CLONE_INCOMPLETE when something is mounted inside: the clone would hold what lies below it."""
-    below = mounts.points_below(source)
+    below = mounts.points_below(str(source))
     if below:
         raise CloneIncomplete(
             f"'{below[0]}' is a mount point, which a snapshot of the worktree cannot hold",

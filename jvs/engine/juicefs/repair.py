@@ -15,9 +15,10 @@ from jvs.fs.losses import Losses
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.engine.juicefs.survey import Survey
+    from jvs.fs.rooted import Below
 
 
-def specials(source: str, clone: str, before: Survey, losses: Losses) -> set[bytes]:
+def specials(source: Below, clone: Below, before: Survey, losses: Losses) -> set[bytes]:
     """Make the fifos, sockets and devices that Redis metadata drops; return the paths that cannot be made here.
 
     `before` is what was in the source. Errors: OSError.
@@ -54,7 +55,7 @@ def _mend_special(source: int, target: int, path: bytes, st: os.stat_result, los
                 os.close(fd)
 
 
-def links(clone: str, before: Survey, losses: Losses) -> None:
+def links(clone: Below, before: Survey, losses: Losses) -> None:
     """Make the names of each hard-link group one file again. Errors: OSError."""
     if not before.groups:
         return

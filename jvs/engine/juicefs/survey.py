@@ -10,6 +10,10 @@ import os
 from jvs.fs import listing
 from jvs.fs import paths as fs_paths
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.fs.rooted import Below
+
 
 class Survey:
     """The names of every directory of a tree; its special files; its hard-link groups.
@@ -23,7 +27,7 @@ class Survey:
         self.groups: dict[int, list[bytes]] = {}
         self.entries = 0
 
-    def take(self, directory: str) -> Survey:
+    def take(self, directory: Below) -> Survey:
         """Walk a tree. What vanishes meanwhile or may not be listed is left out. Errors: OSError for its root."""
         listing.allow_deep_trees()
         fd = fs_paths.open_dir(directory)

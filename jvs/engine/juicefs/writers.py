@@ -9,17 +9,21 @@ import errno
 import os
 
 from jvs.errors import from_oserror
-from jvs.fs import durable
+from jvs.fs import durable, paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.fs.rooted import Below
 
 
-def flush_open_files(source: str) -> int:
+def flush_open_files(source: Below) -> int:
     """Commit what processes have written to files of a tree that they still hold open; return how many files.
 
     A clone takes what the metadata engine knows, and a client tells it of writes only at close or fsync, or after a
     second. Any process may fsync for another one on the same mount, through a descriptor that can write. Files of
     processes that we may not look into, and files that we may not write, are left as they are.
     """
-    prefix = os.path.realpath(source).rstrip("/") + "/"
+    prefix = os.path.realpath(str(source)).rstrip("/") + "/"
     found: set[str] = set()
     for process in _numbers("/proc"):
         directory = f"/proc/{process}/fd"
@@ -33,7 +37,7 @@ def flush_open_files(source: str) -> int:
     flushed = 0
     for path in sorted(found):
         try:
-            durable.commit_file(path)
+            durable.commit_file(paths.below(source, os.fsencode(path[len(prefix) :])))
             flushed += 1
         except OSError as error:
             if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):

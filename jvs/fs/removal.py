@@ -1,0 +1,101 @@
+"""Removing trees by descriptor: no link is followed, no mount is crossed, and no name leads elsewhere meanwhile.
+
+Source: unlinkat(2); openat2(2), RESOLVE_NO_XDEV.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+
+from jvs.fs import durable, paths
+from jvs.fs.rooted import Below
+
+
+def remove_tree(path: Below | bytes, *, missing_ok: bool = True, dir_fd: int | None = None) -> None:
+    """Remove a file or a whole directory, whatever the modes inside; follows no link and crosses no mount.
+
+    Directories that we own and may not read or write are made 0700 first. An empty btrfs subvolume goes by
+    rmdir(2), which needs no privilege.
+    Durable: no; the caller syncs the parent when that matters. Errors: OSError; EXDEV where something is mounted.
+    """
+    try:
+        with durable.inside(path, dir_fd) as (above, name):
+            if not stat.S_ISDIR(os.lstat(name, dir_fd=above).st_mode):
+                durable.unlink(name, missing_ok=missing_ok, dir_fd=above)
+                return
+            _remove_dir(above, name)
+    except FileNotFoundError:
+        if not missing_ok:
+            raise
+
+
+def _remove_dir(parent: int, name: bytes) -> None:
+    """Remove a directory with an explicit stack: trees can be deeper than Python likes to recurse."""
+    fd = _open_for_removal(parent, name)
+    stack: list[tuple[int, bytes, int, list[bytes]]] = [(parent, name, fd, _remove_files(fd))]
+    try:
+        while stack:
+            above, label, fd, below = stack[-1]
+            if below:
+                child = below.pop()
+                child_fd = _open_for_removal(fd, child)
+                stack.append((fd, child, child_fd, []))
+                stack[-1][3].extend(_remove_files(child_fd))
+                continue
+            stack.pop()
+            os.close(fd)
+            durable.rmdir(label, dir_fd=above, missing_ok=True)
+    finally:
+        for _, _, fd, _ in stack:
+            os.close(fd)
+
+
+def _remove_files(fd: int) -> list[bytes]:
+    """Unlink everything in a directory but subdirectories; return the names of those."""
+    with os.scandir(fd) as entries:
+        listing = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_dir in listing:
+        if not is_dir:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=fd)
+    return [name for name, is_dir in listing if is_dir]
+
+
+def _open_for_removal(parent: int, name: bytes) -> int:
+    """Open a directory that is about to go, giving ourselves the rights that its owner may take."""
+    try:
+        fd = paths.open_dir(name, parent, one_mount=True)
+    except PermissionError:
+        paths.open_up(name, parent)
+        fd = paths.open_dir(name, parent, one_mount=True)
+    if os.geteuid() != 0 and stat.S_IMODE(os.fstat(fd).st_mode) & 0o700 != 0o700:
+        os.fchmod(fd, 0o700)
+    return fd
+
+
+def remove_empty(place: Below) -> None:
+    """Remove the directories of a tree that hold nothing, deepest first; whatever else there is stays.
+
+    Durable: no. Errors: OSError; EXDEV where something is mounted.
+    """
+    with durable.inside(place) as (above, name):
+        _remove_if_empty(above, name)
+
+
+def _remove_if_empty(parent: int, name: bytes) -> None:
+    fd = _open_for_removal(parent, name)
+    try:
+        with os.scandir(fd) as entries:
+            below = [os.fsencode(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for child in below:
+            _remove_if_empty(fd, child)
+    finally:
+        os.close(fd)
+    try:
+        durable.rmdir(name, dir_fd=parent)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
