@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jvs import canon
 from jvs.publish import run as publishing
-from jvs.restore import journal
+from jvs.restore import pruning
 from jvs.restore import run as restore
 from jvs.store import changing, descriptor, node_store, worktree_scan
 from jvs.tree import node
@@ -57,4 +57,4 @@ def restore_to(store: Store, name: str, snapshot_id: str) -> None:
     """Bring the files back to a snapshot; what was written since is kept for undo."""
     with changing.worktree(store, name):
         restore.restore(store, name, snapshot_id)
-    journal.prune(store, name)
+    pruning.prune(store, name)

@@ -162,7 +162,7 @@ class Repository:
         `paths` are relative to the worktree and may be patterns. Durable: yes.
         Errors: E_NOT_FOUND, E_AMBIGUOUS, E_BUSY, E_PAYLOAD_HASH_MISMATCH, E_NO_SPACE, E_IO.
         """
-        from jvs.restore import journal
+        from jvs.restore import pruning
         from jvs.restore import run as restore
         from jvs.store import refs
 
@@ -172,7 +172,7 @@ class Repository:
         with changing.worktree(self._store, name):
             snapshot_id = refs.resolve(self._store, target, name)
             done = restore.restore(self._store, name, snapshot_id, paths=chosen, discard=discard)
-        journal.prune(self._store, name)
+        pruning.prune(self._store, name)
         return done
 
     def undo(self, operation_id: str | None = None, *, redo: bool = False, worktree: str | None = None) -> Operation:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from jvs.errors import UsageError
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
+_MAX_DIGITS = 9
+
 
 def size(count: int) -> str:
     """Return a number of bytes for people: `0 B`, `12.3 KiB`."""
@@ -16,3 +21,23 @@ def size(count: int) -> str:
 def plural(count: int, one: str, many: str | None = None) -> str:
     """Return `1 file`, `2 files`."""
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def duration_ns(text: str, where: str) -> int:
+    """Return the nanoseconds of a duration such as `90s`, `12h`, `7d`, `2w`, `1y`, or several: `1d12h`.
+
+    Errors: E_USAGE naming `where`.
+    """
+    total, digits = 0, ""
+    for character in text:
+        if character.isascii() and character.isdigit() and len(digits) < _MAX_DIGITS:
+            digits += character
+        elif digits and character in _SECONDS:
+            total += int(digits) * _SECONDS[character]
+            digits = ""
+        else:
+            digits = "x"
+            break
+    if digits or not text:
+        raise UsageError(f"{where}: '{text[:40]}' is not a duration", hint="write 90s, 30m, 12h, 7d, 2w or 1y")
+    return total * 1_000_000_000

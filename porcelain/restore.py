@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Restore, or show what would change."""
-    from jvs.restore import journal
+    from jvs.restore import pruning
     from jvs.restore import run as restore
     from jvs.store import hooks, refs
     from jvs.ui import restore_text
@@ -72,7 +72,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         snapshot_id = _resolve(store, target, name, forced=args.force_tampered is not None)
         done = restore.restore(store, name, snapshot_id, paths=paths, forced=args.force_tampered, discard=args.discard)
     hooks.run(store, "post-restore", name, os.environ, target=target, snapshot_id=snapshot_id)
-    journal.prune(store, name)
+    pruning.prune(store, name)
     short = refs.short_id(store.layout, snapshot_id)
     return cli.Result(
         restore_text.facts(name, snapshot_id, done),

@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Remove."""
     from jvs import names
-    from jvs.restore import journal
+    from jvs.restore import pruning
     from jvs.worktrees import move
 
     store = cli.open_store(args)
@@ -47,7 +47,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         )
     with changing.worktree(store, name):
         done = move.remove(store, name, discard=args.discard)
-    journal.prune(store, name)
+    pruning.prune(store, name)
     return cli.Result(done, _text(done))
 
 

@@ -28,14 +28,14 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Rename."""
     from jvs import names
-    from jvs.restore import journal
+    from jvs.restore import pruning
     from jvs.worktrees import move
 
     store = cli.open_store(args)
     old, new = names.check_worktree_name(args.old), names.check_worktree_name(args.new)
     with changing.worktree(store, old):
         move.rename(store, old, new)
-    journal.prune(store, new)
+    pruning.prune(store, new)
     value = {"old": old, "new": new, "path": str(store.layout.worktree_dir(new))}
     return cli.Result(value, f"Renamed worktree '{old}' to '{new}'\n")
 

@@ -16,7 +16,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z", re.ASCII)
 OPERATIONS = frozenset(
     [
         *("init", "snapshot", "restore", "undo", "gc_run", "pin", "unpin", "doctor_repair", "config", "audit_repair"),
-        *("head_update", "worktree_create", "worktree_fork", "worktree_rename", "worktree_remove"),
+        *("head_update", "undo_forget", "worktree_create", "worktree_fork", "worktree_rename", "worktree_remove"),
     ]
 )
 READY_KEYS = ("snapshot_id", "created_at", "engine", "descriptor_checksum", "payload_root_hash")

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 
-from jvs import clock
+from jvs import clock, units
 from jvs.errors import Busy, NotFound, PartialSnapshot, UsageError, from_oserror
 from jvs.fs import durable, listing, locks, paths, removal
-from jvs.gc import retention
 from jvs.names import check_snapshot_id, is_snapshot_id
 from jvs.store import audit, changing, intent, lineage, records
 
@@ -86,7 +85,7 @@ def parse_expiry(text: str) -> str:
     except ValueError:
         pass
     try:
-        ends = clock.rfc3339(clock.now_ns() + retention.parse_duration(text.strip(), "--expires"))
+        ends = clock.rfc3339(clock.now_ns() + units.duration_ns(text.strip(), "--expires"))
         clock.parse_rfc3339(ends)  # years of five digits are no time that can be stored
         return ends
     except (UsageError, OverflowError, ValueError, OSError) as error:

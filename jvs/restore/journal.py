@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 
-from jvs import clock, progress, units
+from jvs import clock
 from jvs.engine import registry
-from jvs.errors import Busy, JvsError, PartialSnapshot
-from jvs.fs import durable, listing, locks, paths, removal
+from jvs.errors import PartialSnapshot
+from jvs.fs import durable, listing, paths, removal
 from jvs.names import is_operation_id
 from jvs.restore import delta
 from jvs.store import intent, records
@@ -46,10 +46,16 @@ if TYPE_CHECKING:
         tree_before: str
         delta_sha256: str
         discard: bool
-        asked_in: str
+        asked_in: str | None
         new_name: str
         gone: bool
         changes: int | None
+
+    class Clock(TypedDict, total=False):
+        """When something was written, in a way that no setting of the clock changes."""
+
+        boot: str
+        boottime_ns: int
 
     class Operation(TypedDict):
         """The journal of an operation that can be undone, as `op.json` holds it."""
@@ -58,7 +64,9 @@ if TYPE_CHECKING:
         operation_id: str
         kind: Kind
         worktree: str
+        identity: str | None
         created_at: str
+        clock: Clock
         seq: int
         of: str | None
         root: str
@@ -88,6 +96,8 @@ FIELDS = {
     "bytes": records.is_count,
     "details": records.is_object,
 }
+_SINCE = {"identity": records.is_text_or_null, "clock": records.is_object}
+"""What journals of the first version do not have."""
 KINDS = ("restore", "worktree_rename", "worktree_remove")
 
 
@@ -96,6 +106,7 @@ def new(
     name: str,
     operation_id: str,
     *,
+    identity: str,
     seq: int,
     before: Heads,
     after: Heads,
@@ -107,14 +118,18 @@ def new(
 
     Shape: `kind` is what was done or undone; `forward` is true for a restore, rename or removal and for taking an undo
     back; `of` is the operation that this one took back, `root` the first one of that chain; `seq` the number
-    of the last audit record before it, which orders operations; `before` and `after` hold head and latest.
+    of the last audit record before it, which orders operations; `before` and `after` hold head and latest;
+    `identity` tells the worktree from others of its name (`store.worktree.identity`); `clock` says when it was in
+    a way that no setting of the clock changes.
     """
     return {
         "version": 1,
         "operation_id": operation_id,
         "kind": kind,
         "worktree": name,
+        "identity": identity,
         "created_at": clock.rfc3339(),
+        "clock": {"boot": clock.boot_id(), "boottime_ns": clock.boottime_ns()},
         "seq": seq,
         "of": None if undoes is None else undoes["operation_id"],
         "root": operation_id if undoes is None else undoes["root"],
@@ -163,7 +178,8 @@ def save(layout: Layout, record: Operation) -> None:
 def load(layout: Layout, operation_id: str) -> Operation:
     """Read the journal of an operation. Errors: FileNotFoundError; E_PARTIAL_SNAPSHOT when damaged."""
     path = layout.undo_dir(operation_id) / "op.json"
-    record: Operation = records.load(path, FIELDS, PartialSnapshot)
+    found = {"identity": None, "clock": {}, **records.load(path, FIELDS, PartialSnapshot)}
+    record: Operation = records.check(found, path, _SINCE, PartialSnapshot)
     if record["operation_id"] != operation_id or record["kind"] not in KINDS:
         raise PartialSnapshot(
             f"'undo/{operation_id}/op.json' is not the journal of that operation",
@@ -206,17 +222,20 @@ def load_all(layout: Layout) -> list[Operation]:
     return sorted(found, key=lambda record: (record["seq"], record["operation_id"]), reverse=True)
 
 
-def concerns(record: Operation, name: str, existing: set[str]) -> bool:
-    """Answer whether an operation counts among those of a worktree.
-
-    Renames and removals also count where they were asked for; and a removed worktree has no place of its own any
-    more, so its removal counts everywhere.
-    """
-    if record["kind"] == "restore":
-        return record["worktree"] == name
-    if record["kind"] == "worktree_remove" and record["worktree"] not in existing:
-        return True
-    return name in (record["worktree"], record["details"].get("new_name"), record["details"].get("asked_in"))
+def describe(record: Operation) -> str:
+    """Return an operation as a phrase: `restore of 'main' to ID`, `undo of the removal of 'x'`."""
+    name, kind = record["worktree"], record["kind"]
+    if kind == "worktree_rename":
+        phrase = f"rename of '{name}' to '{record['details']['new_name']}'"
+    elif kind == "worktree_remove":
+        phrase = f"removal of '{name}'"
+    else:
+        phrase = f"restore of '{name}' to {record['target']}"
+    if kind == "restore" and not record["forward"]:
+        return f"undo of the {phrase}"
+    if kind == "worktree_remove" and not record["details"].get("gone", True):
+        return f"undo of the {phrase}"
+    return phrase
 
 
 def discard(store: Store, operation_id: str) -> None:
@@ -246,42 +265,6 @@ def consume(store: Store, record: Operation, by: str) -> None:
             left = True
     if not left and not paths.exists(home / "worktree"):
         discard(store, record["operation_id"])
-
-
-def prune(store: Store, name: str) -> int:
-    """Let go of operations that are too old or too many, and of debris; return how many bytes went.
-
-    Whatever goes wrong is left for the next time: what was asked for is done already. Operations of a worktree
-    where somebody is at work are left alone.
-    """
-    try:
-        with locks.acquire(store.layout.lock(f"worktree-{name}"), wait=0, command="prune"):
-            gone = _prune(store, name)
-    except (OSError, Busy, JvsError):
-        return 0
-    if gone:
-        progress.remark(f"deleted {units.size(gone)} of undo data that is older than can be undone")
-    return gone
-
-
-def _prune(store: Store, name: str) -> int:
-    layout = store.layout
-    existing = set(listing.names(layout.worktrees))
-    most = store.settings.get("undo.max_operations")
-    oldest = clock.now_ns() - store.settings.get("undo.max_age_days") * 86_400_000_000_000
-    gone = 0
-    mine = [record for record in load_all(layout) if concerns(record, name, existing)]
-    for place, record in enumerate(mine):
-        if place >= most or clock.parse_rfc3339(record["created_at"]) < oldest:
-            gone += record["bytes"]
-            discard(store, record["operation_id"])
-    for operation_id in ids(layout):
-        # an intent is written before the directory is made: without one, nobody will come back to it
-        if paths.exists(layout.undo_dir(operation_id) / "op.json"):
-            continue
-        if not paths.exists(layout.intent(operation_id)):
-            sweep(store, operation_id)
-    return gone
 
 
 def sweep(store: Store, operation_id: str) -> None:

@@ -85,6 +85,7 @@ def restore(
         "restore",
         name,
         clock.new_operation_id(),
+        identity=worktree.identity(before),
         seq=seq,
         before=_heads(before),
         after=heads,

@@ -39,6 +39,7 @@ MORE_FIELDS = {
     "gc_run": {"plan_id": records.is_text, "candidates": records.are_ids},
     "pin": {**_ids, "pin": records.is_object},
     "unpin": {**_ids, "pin": records.is_null},
+    "undo_forget": {"operations": records.are_ids},
     "worktree_rename": {"what": records.is_text, "new_name": records.is_text_or_null},
     "worktree_remove": {"what": records.is_text},
 }

@@ -107,6 +107,12 @@ if TYPE_CHECKING:
 
     MoveIntent = RenameIntent | RemoveIntent | ReturnIntent
 
+    class ForgetIntent(InWorktree):
+        """Operations that are removed from `undo/` on request."""
+
+        operation: Literal["undo_forget"]
+        operations: list[str]
+
     class CollectionIntent(InRepository):
         """A collection: `candidates` are to go."""
 
@@ -133,6 +139,7 @@ if TYPE_CHECKING:
         | RestoreIntent
         | ForkIntent
         | MoveIntent
+        | ForgetIntent
         | CollectionIntent
         | PinIntent
         | ConfigIntent
@@ -150,6 +157,7 @@ if TYPE_CHECKING:
         undoes: str | None
         what: Literal["rename", "remove", "give_back"]
         new_name: str | None
+        operations: list[str]
         plan_id: str
         candidates: list[str]
         pin: Pin | None

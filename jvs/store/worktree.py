@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         """The configuration of a worktree; `event_id` is the audit event that last moved its head."""
 
         name: str
+        made_as: NotRequired[str]
         created_at: str
         base_snapshot_id: str | None
         head_snapshot_id: str | None
@@ -43,12 +44,21 @@ def new_config(name: str, base: str | None = None, event_id: str | None = None) 
     """Return the configuration of a new worktree that holds the files of `base` (None: nothing yet)."""
     return {
         "name": name,
+        "made_as": name,
         "created_at": clock.rfc3339(),
         "base_snapshot_id": base,
         "head_snapshot_id": base,
         "latest_snapshot_id": base,
         "event_id": event_id,
     }
+
+
+def identity(config: WorktreeConfig) -> str:
+    """Return what tells a worktree from another of the same name: the name that it was made with, and when.
+
+    A rename keeps it. Configurations without `made_as` are of worktrees that were never renamed.
+    """
+    return f"{config.get('made_as') or config['name']} {config['created_at']}"
 
 
 def load(layout: Layout, name: str) -> WorktreeConfig:

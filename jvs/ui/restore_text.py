@@ -62,6 +62,13 @@ if TYPE_CHECKING:
         worktree: str
         bytes: int
 
+    class ForgetDocument(TypedDict):
+        """What `jvs undo --forget` removed, as `--json` prints it."""
+
+        worktree: str
+        forgotten: list[OperationItem]
+        bytes: int
+
 
 LISTED = 20
 _LOSSES = 10
@@ -175,6 +182,17 @@ def operations(items: list[OperationItem], screen: Terminal) -> str:
             what = terminal.cut(what, max(screen.width - len(label) - len(front), 8))
         lines.append(f"{screen.paint(label, 'yellow')}{front}{what}\n")
     return "".join(lines) or "nothing to undo\n"
+
+
+def forgotten(items: list[OperationItem]) -> str:
+    """Return which operations were removed, with what they had displaced."""
+    lines = [
+        f"Forgot the {item['description']} ({item['operation_id']}): {units.size(item['bytes'])}\n" for item in items
+    ]
+    total = sum(item["bytes"] for item in items)
+    if len(items) > 1:
+        lines.append(f"{units.plural(len(items), 'operation')} forgotten, {units.size(total)} ({total} bytes)\n")
+    return "".join(lines) or "nothing to forget\n"
 
 
 def candidates(store: Store, name: str, target: str | None) -> list[str]:

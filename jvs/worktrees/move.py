@@ -12,7 +12,7 @@ from jvs.engine import registry
 from jvs.errors import JvsError, UsageError, from_oserror
 from jvs.fs import durable, locks, paths
 from jvs.names import check_worktree_name
-from jvs.restore import journal
+from jvs.restore import belonging, journal
 from jvs.store import audit, intent, node_store, records, worktree, worktree_scan
 from jvs.store.layout import MAIN
 from jvs.worktrees import registration
@@ -69,7 +69,8 @@ def _forward_rename(store: Store, pending: RenameIntent) -> None:
     if paths.exists(parked):
         path = parked / "config.json"
         config: worktree.WorktreeConfig = records.load(path, worktree.FIELDS, JvsError)
-        records.save(path, {**config, "name": new, "event_id": pending["audit"]["event_id"]})
+        named = {"made_as": config["name"], **config, "name": new, "event_id": pending["audit"]["event_id"]}
+        records.save(path, named)
         durable.publish(parked, registration.config_dir(store, new))
     _rename_rows(store, old, new)
     registration.end(store, pending)
@@ -222,7 +223,7 @@ def _journaled(
 ) -> tuple[MoveIntent, Operation]:
     """Write the intent and the journal of an operation that can be undone."""
     operation_id = clock.new_operation_id()
-    details["asked_in"] = store.worktree_name()
+    details["asked_in"] = belonging.Worktrees(store.layout).identity(store.worktree_name())
     pending: MoveIntent = registration.begin(
         store,
         kind,
@@ -239,7 +240,15 @@ def _journaled(
         "base": config["base_snapshot_id"],
     }
     record = journal.new(
-        kind, name, operation_id, seq=pending["audit_seq"], before=heads, after=heads, undoes=undoes, details=details
+        kind,
+        name,
+        operation_id,
+        identity=worktree.identity(config),
+        seq=pending["audit_seq"],
+        before=heads,
+        after=heads,
+        undoes=undoes,
+        details=details,
     )
     record["bytes"] = kept_bytes
     try:

@@ -13,7 +13,7 @@ import os
 from jvs import clock
 from jvs.errors import Busy, NotFound, from_oserror
 from jvs.fs import listing
-from jvs.restore import delta, entries, journal
+from jvs.restore import belonging, delta, entries, journal, pruning
 from jvs.restore import run as restore
 from jvs.restore.plan import Plan, Target
 from jvs.store import audit, changing, worktree
@@ -23,17 +23,12 @@ if TYPE_CHECKING:
     from jvs.restore.journal import Operation
     from jvs.store.store import Store
 
-VERBS = {"restore": "restore", "worktree_rename": "rename", "worktree_remove": "removal"}
-
 
 def operations(store: Store, name: str) -> list[Operation]:
     """Return the operations that concern a worktree and were not taken back, newest first."""
-    existing = set(worktree.names(store.layout))
-    return [
-        record
-        for record in journal.load_all(store.layout)
-        if record["undone_by"] is None and journal.concerns(record, name, existing)
-    ]
+    worktrees = belonging.Worktrees(store.layout)
+    found = [record for record in journal.load_all(store.layout) if record["undone_by"] is None]
+    return [record for record in found if worktrees.concerns(name, record)]
 
 
 def choose(store: Store, name: str, *, redo: bool = False, operation_id: str | None = None) -> Operation:
@@ -44,7 +39,7 @@ def choose(store: Store, name: str, *, redo: bool = False, operation_id: str | N
     """
     found = operations(store, name)
     if operation_id is not None:
-        return _by_id(found, operation_id, name)
+        return by_id(found, operation_id, name)
     if not redo:
         for record in found:
             if record["forward"]:
@@ -62,7 +57,8 @@ def choose(store: Store, name: str, *, redo: bool = False, operation_id: str | N
     )
 
 
-def _by_id(found: list[Operation], operation_id: str, name: str) -> Operation:
+def by_id(found: list[Operation], operation_id: str, name: str) -> Operation:
+    """Return the one operation that an id names, or the beginning of it or of its last part. Errors: E_NOT_FOUND."""
     fitting = [
         r
         for r in found
@@ -87,47 +83,44 @@ def undo(
     """
     chosen = choose(store, name, redo=redo, operation_id=operation_id)
     for _ in range(3):
-        place = _worktree_of(chosen)
+        place = _worktree_of(store, chosen)
         with changing.worktree(store, place):
             again = choose(store, name, redo=redo, operation_id=operation_id)
             if again["operation_id"] == chosen["operation_id"]:
-                done = _undo(store, again)
+                done = _undo(store, again, place)
                 break
             chosen = again  # settling completed another operation, or somebody was faster
     else:
         raise Busy(f"others keep undoing in worktree '{name}'", hint="wait for them and run the command again")
-    journal.prune(store, place)
+    pruning.prune(store, place)
     return chosen, done
 
 
-def _worktree_of(record: Operation) -> str:
-    """Return the worktree whose lock the undoing of an operation needs."""
-    if record["kind"] == "worktree_rename":
-        return record["details"]["new_name"]
-    return record["worktree"]
+def _worktree_of(store: Store, record: Operation) -> str:
+    """Return the worktree whose lock the undoing of an operation needs: it may have another name by now."""
+    return belonging.Worktrees(store.layout).owner(record) or str(record["worktree"])
 
 
-def _undo(store: Store, record: Operation) -> restore.Done | None:
+def _undo(store: Store, record: Operation, name: str) -> restore.Done | None:
     from jvs.worktrees import move
 
     if record["kind"] == "worktree_rename":
-        move.rename(store, record["details"]["new_name"], record["worktree"], undoes=record)
+        move.rename(store, name, record["worktree"], undoes=record)
         return None
     if record["kind"] == "worktree_remove":
         if record["details"].get("gone", True):
             move.give_back(store, record)
         else:
-            move.remove(store, record["worktree"], undoes=record)
+            move.remove(store, name, undoes=record)
         return None
-    return undo_restore(store, record)
+    return undo_restore(store, record, name)
 
 
-def undo_restore(store: Store, record: Operation) -> restore.Done:
+def undo_restore(store: Store, record: Operation, name: str) -> restore.Done:
     """Take back a restore, or an undo of one, in a worktree whose lock the caller holds."""
-    name = record["worktree"]
     store.require_worktree(name)
     now = worktree.load(store.layout, name)
-    steps = plan(store, record)
+    steps = plan(store, record, name)
     before: journal.Heads = {"head": now["head_snapshot_id"], "latest": now["latest_snapshot_id"]}
     details: journal.Details = {**steps.counts()}
     after: journal.Heads = {**record["before"]} if record["before"] != record["after"] else before
@@ -136,6 +129,7 @@ def undo_restore(store: Store, record: Operation) -> restore.Done:
         "restore",
         name,
         clock.new_operation_id(),
+        identity=worktree.identity(now),
         seq=seq,
         before=before,
         after=after,
@@ -155,7 +149,7 @@ def undo_restore(store: Store, record: Operation) -> restore.Done:
     return done
 
 
-def plan(store: Store, record: Operation) -> delta.Delta:
+def plan(store: Store, record: Operation, name: str) -> delta.Delta:
     """Turn the steps of an operation round: what it displaced comes back, what it brought is displaced.
 
     Looks at the worktree as it is now, so that whatever changed since is displaced and not overwritten.
@@ -165,7 +159,7 @@ def plan(store: Store, record: Operation) -> delta.Delta:
     files = journal.files(store.layout, record["operation_id"])
     made = delta.Delta()
     try:
-        with entries.Place(store.layout.worktree_dir(record["worktree"])) as here, entries.Place(files) as kept:
+        with entries.Place(store.layout.worktree_dir(name)) as here, entries.Place(files) as kept:
             replaced: list[bytes] = []
             for step in was.steps:
                 if not any(step.path.startswith(path + b"/") for path in replaced):
@@ -224,19 +218,3 @@ def _rough(path: bytes, st: os.stat_result) -> tuple[bytes, int, int, int, bytes
     kind = listing.kind_of(st.st_mode)
     size = st.st_size if kind == listing.FILE else 0
     return path.rpartition(b"/")[2], kind, st.st_mode & 0o7777, size, bytes(32), None
-
-
-def describe(record: Operation) -> str:
-    """Return an operation as a phrase: `restore of 'main' to ID`, `undo of the removal of 'x'`."""
-    name, kind = record["worktree"], record["kind"]
-    if kind == "worktree_rename":
-        phrase = f"rename of '{name}' to '{record['details']['new_name']}'"
-    elif kind == "worktree_remove":
-        phrase = f"removal of '{name}'"
-    else:
-        phrase = f"restore of '{name}' to {record['target']}"
-    if kind == "restore" and not record["forward"]:
-        return f"undo of the {phrase}"
-    if kind == "worktree_remove" and not record["details"].get("gone", True):
-        return f"undo of the {phrase}"
-    return phrase

@@ -11,9 +11,9 @@ import pytest
 from making import main_of, make_store, open_store, plumb, run, snapshot, violations, write
 from zoo import describe_tree, diff_trees, make_zoo
 
-from jvs import errors
+from jvs import clock, errors
 from jvs.fs import durable, metadata, removal
-from jvs.restore import entries, journal, replace
+from jvs.restore import entries, pruning, replace
 from jvs.restore import run as restore
 from jvs.store import changing
 from jvs.store.store import Store
@@ -478,17 +478,60 @@ def test_only_what_differs_is_read_from_the_snapshot(pair, monkeypatch: pytest.M
     assert seen == [b"changed"]
 
 
-def test_old_operations_are_let_go(tmp_path: Path):
+def test_operations_that_are_old_and_many_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     store = make_store(tmp_path / "repo")
     write(main_of(store), {"a": "0"})
     first = snapshot(store)["snapshot_id"]
     for number in range(5):
         write(main_of(store), {"a": f"change {number}"})
         go(store, first)
-    few = open_store(store.root, "undo.max_operations=2")
-    assert journal.prune(few, "main") > 0
+    few = open_store(store.root, "undo.max_operations=2", "undo.max_age_days=0")
+    assert pruning.prune(few, "main") == 0
+    real, lasted = clock.now_ns, clock.boottime_ns
+    monkeypatch.setattr(clock, "now_ns", lambda: real() + 2 * pruning.DAY_NS)
+    assert pruning.prune(few, "main") == 0, "only the clock says so"
+    monkeypatch.setattr(clock, "boottime_ns", lambda: lasted() + 2 * pruning.DAY_NS)
+    assert pruning.prune(few, "main") > 0
     assert len(os.listdir(str(store.layout.undo))) == 2
     assert {b"change 3", b"change 4"} <= kept_contents(store)
+
+
+DAY = pruning.DAY_NS
+
+
+def moments(*operations: tuple[float, str, float]) -> list[dict]:
+    """Return journals, newest first, of operations written oldest first: wall clock and boot, in days."""
+    return [
+        {
+            "operation_id": str(number),
+            "created_at": clock.rfc3339(int((1000 + wall) * DAY)),
+            "clock": {"boot": boot, "boottime_ns": int(lasted * DAY)} if boot else {},
+        }
+        for number, (wall, boot, lasted) in reversed(list(enumerate(operations)))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("operations", "now", "days"),
+    [
+        ([(0, "a", 1)], (5, "a", 6), 5),
+        ([(0, "a", 1)], (5, "a", 1), 0),  # the clock was set ahead
+        ([(0, "a", 1)], (-5, "a", 6), 0),  # and back
+        ([(-400, "a", 1)], (0, "a", 1), 0),
+        ([(0, "a", 1)], (30, "b", 0), 1),  # booted between: who knows
+        ([(0, "a", 1)], (0.5, "b", 0), 0.5),
+        ([(0, "a", 1)], (-3, "b", 0), 0),
+        ([(0, "a", 1), (2, "b", 1)], (5, "c", 1), 2),
+        ([(0, "a", 1), (0, "b", 1), (15, "b", 1)], (15, "a", 1), 0),
+        ([(0, "a", 1)] + [(15, "b", 1), (0, "a", 1)] * 20, (15, "b", 1), 1),  # two hosts take turns
+        ([(0, "", 0)], (40, "a", 1), 1),  # a journal of the first version
+        ([(0, "a", 5)], (3, "a", 1), 0),  # a clock of the boot that runs back is one in a time namespace
+    ],
+)
+def test_no_setting_of_a_clock_makes_an_operation_old(operations, now, days):
+    wall, boot, lasted = now
+    found = pruning.ages(moments(*operations), (int((1000 + wall) * DAY), boot, int(lasted * DAY)))
+    assert found["0"] == days * DAY
 
 
 def test_apply_tree_makes_a_directory_equal_to_a_snapshot(pair, tmp_path: Path):

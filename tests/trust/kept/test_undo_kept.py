@@ -295,7 +295,7 @@ def test_forget_names_what_goes_as_json(lab):
 def test_forget_of_nothing_known_is_an_error_and_changes_nothing(lab):
     operation = displace(lab)
     said = lab.say("undo", "--forget", "1700000000000-00000000", "--json")
-    assert said.error["error"]["class"] == "E_NOT_FOUND"
+    assert said.error["class"] == "E_NOT_FOUND"
     assert lab.operations() == [operation]
 
 

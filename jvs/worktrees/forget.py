@@ -1,0 +1,82 @@
+"""Removing operations from `undo/` on request: what they displaced is gone then, and the log says so.
+
+Source: jvs-undo(1), jvs-protocol(7), Undo.
+"""
+
+from __future__ import annotations
+
+from jvs import clock, progress
+from jvs.errors import JvsError, from_oserror
+from jvs.names import check_snapshot_id
+from jvs.restore import belonging, journal, pruning
+from jvs.store import audit, changing, intent
+from jvs.worktrees import undo
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.restore.journal import Operation
+    from jvs.store.shapes import ForgetIntent
+    from jvs.store.store import Store
+
+
+def forget(store: Store, name: str, *, operation_id: str | None = None, older_ns: int | None = None) -> list[Operation]:
+    """Remove one operation of a worktree, those that are older, or all; return their journals, newest first.
+
+    Operations of worktrees that are gone count everywhere: nobody else can name them.
+    Durable: yes, with its audit record. Errors: E_NOT_FOUND, E_BUSY, E_IO, E_NO_SPACE.
+    """
+    with changing.worktree(store, name, alone=True):
+        chosen = _choose(store, name, operation_id, older_ns)
+        if chosen:
+            _carry_out(store, name, chosen)
+    return chosen
+
+
+def _choose(store: Store, name: str, operation_id: str | None, older_ns: int | None) -> list[Operation]:
+    worktrees = belonging.Worktrees(store.layout)
+    everything = journal.load_all(store.layout)
+    found = [r for r in everything if worktrees.concerns(name, r) or worktrees.owner(r) is None]
+    if operation_id is not None:
+        return [undo.by_id(found, operation_id, name)]
+    if older_ns is None:
+        return found
+    age_ns = pruning.ages(everything, (clock.now_ns(), clock.boot_id(), clock.boottime_ns()))
+    return [record for record in found if age_ns[record["operation_id"]] >= older_ns]
+
+
+def _carry_out(store: Store, name: str, chosen: list[Operation]) -> None:
+    ids = [record["operation_id"] for record in chosen]
+    seq, _ = store.log().tail()
+    details = {"operations": ids, "bytes": sum(record["bytes"] for record in chosen)}
+    event = audit.event("undo_forget", store.actor, worktree=name, details=details)
+    pending: ForgetIntent = intent.new(
+        "undo_forget",
+        name,
+        operation_id=clock.new_operation_id(),
+        owner=intent.owner(locked=True),
+        audit=event,
+        audit_seq=seq,
+        operations=ids,
+    )
+    try:
+        intent.write(store.layout, pending)
+    except OSError as error:
+        raise from_oserror(error, "writing the record of what is to be forgotten") from error
+    _forward(store, pending)
+
+
+def _forward(store: Store, pending: ForgetIntent) -> None:
+    """Remove the operations, append the audit record, remove the intent. Can be repeated."""
+    for operation_id in pending["operations"]:
+        try:
+            journal.discard(store, check_snapshot_id(operation_id))
+        except (OSError, JvsError) as error:
+            progress.remark(f"operation {operation_id} is forgotten, but what it kept could not be removed: {error}")
+    store.log().append(pending["audit"], after_seq=pending["audit_seq"])
+    intent.clear(store.layout, pending["operation_id"])
+
+
+def recover(store: Store, pending: ForgetIntent) -> str:
+    """Complete what a dead process began to forget; returns what was done, as a sentence."""
+    _forward(store, pending)
+    return f"completed forgetting {len(pending['operations'])} operations"
