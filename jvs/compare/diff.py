@@ -10,7 +10,7 @@ from __future__ import annotations
 from jvs import canon
 from jvs.compare.changes import ADDED, LETTERS, MODIFIED, REMOVED, RENAMED, Change, is_below, pair_renames
 from jvs.fs import listing
-from jvs.store import lineage, refs
+from jvs.store import lineage, partial, refs
 from jvs.tree import node
 
 TYPE_CHECKING = False
@@ -136,7 +136,8 @@ class Comparer:
             return Side(None, None, None, "")
         record = lineage.load_visible(self.store, snapshot_id)
         side = Side(record, None, self.store.layout.payload(snapshot_id), record["created_at"])
-        side.digest = self._whole(record, side.bases)
+        side.digest, below = partial.whole_tree(self.store, self.known, record)
+        side.bases += [self.store.layout.payload(layer["snapshot_id"]) for layer in below]
         side.root = self.known.root(record)
         return side
 
@@ -149,48 +150,6 @@ class Comparer:
         side = Side(None, found.digest, self.store.layout.worktree_dir(name), "")
         side.root = found.root
         return side, found
-
-    def _whole(self, record: Descriptor, bases: list[Below]) -> bytes:
-        """Return the digest of a snapshot's tree; a partial one is laid over the tree of its parent."""
-        root = self.known.root(record)
-        assert root is not None
-        if record["partial_paths"] is None or record["parent_id"] is None:
-            return root[2]
-        parent = lineage.load_any(self.store.layout, record["parent_id"])
-        if parent.get("collected"):
-            return root[2]
-        bases.append(self.store.layout.payload(parent["snapshot_id"]))
-        digest = self._whole(parent, bases)
-        for item in record["partial_paths"]:
-            path = canon.path_from_json(item) if isinstance(item, dict) else item.encode("utf-8")
-            digest = self._graft(digest, root[2], [part for part in path.split(b"/") if part])
-        return digest
-
-    def _graft(self, base: bytes, other: bytes, parts: list[bytes]) -> bytes:
-        """Return the digest of a directory with one path taken from another directory, or taken away."""
-        if not parts:
-            return other
-        entries = {entry[0]: entry for entry in self.known.load(base)}
-        mine, theirs = entries.get(parts[0]), _find(self.known.load(other), parts[0])
-        if theirs is None:
-            entries.pop(parts[0], None)
-        elif len(parts) == 1 or mine is None or mine[1] != listing.DIR or theirs[1] != listing.DIR:
-            entries[parts[0]] = theirs
-        else:
-            digest = self._graft(mine[4], theirs[4], parts[1:])
-            size = sum(entry[3] for entry in self.known.load(digest))
-            entries[parts[0]] = (theirs[0], theirs[1], theirs[2], size, digest, theirs[5])
-        data = node.encode_node([entries[name] for name in sorted(entries)])
-        return self._remember(data)
-
-    def _remember(self, data: bytes) -> bytes:
-        from jvs.tree import scan
-
-        made = scan.ScanResult()
-        digest = node.node_digest(data)
-        made.nodes[digest] = data
-        self.known.add(made)
-        return digest
 
     def changes(
         self, before: Side, after: Side, *, paths: list[bytes] | None = None, renames: bool = True
@@ -219,10 +178,6 @@ def _root_change(before: node.Root | None, after: node.Root | None) -> Iterator[
         return
     old, new = ((b".", listing.DIR, root[0], 0, root[2], root[1]) for root in (before, after))
     yield Change(b".", old, new)
-
-
-def _find(entries: list[Entry], name: bytes) -> Entry | None:
-    return next((entry for entry in entries if entry[0] == name), None)
 
 
 def newest_two(store: Store, name: str) -> tuple[str | None, str]:

@@ -15,7 +15,7 @@ from jvs import canon, clock
 from jvs.errors import IOFailure, JvsError, LineageBroken, NoSpace, NotFound, PathEscape, from_oserror
 from jvs.fs import durable, listing, paths
 from jvs.gc import reach, tombstone
-from jvs.gc.retention import Policy
+from jvs.gc.retention import DROP_TAGGED, Policy
 from jvs.gc.roots import (
     HEAD,
     HEAD_FIELDS,
@@ -23,14 +23,17 @@ from jvs.gc.roots import (
     LINEAGE,
     PIN,
     RETENTION,
+    TAG,
     UNDO,
     Marks,
     mark_always,
+    mark_bases,
     mark_lines,
+    mark_tagged,
     texts_in,
 )
 from jvs.names import is_snapshot_id
-from jvs.store import descriptor, intent, lineage, records, worktree
+from jvs.store import descriptor, intent, line_times, lineage, records, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,6 +78,7 @@ if TYPE_CHECKING:
         protected_by_pin: int
         protected_by_lineage: int
         protected_by_retention: int
+        protected_by_tag: int
         protected_by_operation: int
         deletable_bytes_estimate: int
         estimate_exact: bool
@@ -125,6 +129,7 @@ class Plan:
             "protected_by_pin": self.marks.count(PIN),
             "protected_by_lineage": self.marks.count(HEAD, LINEAGE),
             "protected_by_retention": self.marks.count(RETENTION),
+            "protected_by_tag": self.marks.count(TAG),
             "protected_by_operation": self.marks.count(INTENT, UNDO),
             "deletable_bytes_estimate": self.estimate_bytes,
             "estimate_exact": self.estimate_exact,
@@ -163,13 +168,17 @@ def make(store: Store, policy: Policy, *, estimate: bool = True) -> Plan:
     known = {**{i: s["descriptor"] for i, s in stones.items()}, **found}
     mark_always(store, plan.marks, configs)
     in_order = [i for i in lineage.order(known) if i in found]
+    times = line_times.trusted(known, clock.now_ns())
+    visible = set(lineage.visible_ids(layout))
+    if not policy.drops_tagged:
+        mark_tagged(plan.marks, {i: r for i, r in found.items() if i in visible}, in_order, times)
     if policy.is_set:
-        for snapshot_id, rules in policy.kept([found[i] for i in in_order]).items():
+        for snapshot_id, rules in policy.kept([found[i] for i in in_order], times).items():
             for rule in rules:
                 plan.marks.add(snapshot_id, RETENTION, rule)
     else:
         mark_lines(plan.marks, found, configs, known)
-    visible = set(lineage.visible_ids(layout))
+    mark_bases(plan.marks, found)
     plan.order = in_order
     plan.candidates = sorted(i for i in visible if i not in plan.marks.reasons)
     for snapshot_id in found.keys() - visible:
@@ -348,4 +357,7 @@ def load(store: Store, plan_id: str) -> Stored | None:
 def _checked_rules(rules: Rules) -> Mapping[str, object]:
     from jvs.store.settings import check_value
 
-    return {key: check_value(f"retention.{key}", value, "plan") for key, value in rules.items()}
+    return {
+        key: bool(value) if key == DROP_TAGGED else check_value(f"retention.{key}", value, "plan")
+        for key, value in rules.items()
+    }

@@ -1,8 +1,9 @@
 """Retention: which snapshots a policy keeps, and by which of its rules.
 
 A policy works on each worktree's snapshots by themselves, so that a busy worktree cannot push out the snapshots of a
-quiet one. Newest means nearest to the tip of the line, never latest by the clock: a clock that jumps must not make
-anything go. Hours, days, weeks (ISO), months and years are those of UTC.
+quiet one. Newest means nearest to the tip of the line, never latest by the clock, and a time that does not fit into
+its line is drawn between its neighbours (`store.line_times`): a clock that was wrong makes nothing else go. Hours,
+days, weeks (ISO), months and years are those of UTC.
 Source: jvs-gc-plan(1), jvs-config(5).
 """
 
@@ -10,8 +11,7 @@ from __future__ import annotations
 
 import fnmatch
 
-from jvs import clock
-from jvs.errors import UsageError
+from jvs import clock, units
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         keep_monthly: int
         keep_yearly: int
         keep_tag: list[str]
+        drop_tagged: bool
 
     PeriodRule = Literal["keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly"]
 
@@ -47,30 +48,8 @@ RULES = (
     "keep_yearly",
     "keep_tag",
 )
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
+DROP_TAGGED = "drop_tagged"
 _MAX_DIGITS = 9
-_NS = 1_000_000_000
-
-
-def parse_duration(text: str, where: str) -> int:
-    """Return the nanoseconds of a duration such as `90s`, `12h`, `7d`, `2w`, `1y`, or several: `1d12h`.
-
-    Errors: E_USAGE naming `where`.
-    """
-    total, digits = 0, ""
-    for character in text:
-        if character.isascii() and character.isdigit() and len(digits) < _MAX_DIGITS:
-            digits += character
-        elif digits and character in _UNITS:
-            total += int(digits) * _UNITS[character]
-            digits = ""
-        else:
-            digits = "x"
-            break
-    if digits or not text:
-        raise UsageError(f"{where}: '{text[:40]}' is not a duration", hint="write 90s, 30m, 12h, 7d, 2w or 1y")
-    return total * _NS
-
 
 _HELP = {
     "keep_last": ("N", "keep the newest N snapshots of each worktree"),
@@ -98,6 +77,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             group.add_argument(option, metavar=metavar, action="append", help=text)
         else:
             group.add_argument(option, metavar=metavar, help=text)
+    group.add_argument("--drop-tagged", action="store_true", help="let also go what a tag names, the newest with it")
 
 
 def _count(text: str) -> int:
@@ -108,7 +88,7 @@ def _count(text: str) -> int:
 
 def given(args: argparse.Namespace) -> dict[str, object]:
     """Return the rules that the options set."""
-    return {rule: getattr(args, rule) for rule in RULES}
+    return {rule: getattr(args, rule) for rule in (*RULES, DROP_TAGGED)}
 
 
 def _set_ones(rules: Mapping[str, object]) -> Any:
@@ -121,7 +101,8 @@ class Policy:
 
     def __init__(self, rules: Mapping[str, object]) -> None:
         self.rules: Rules = _set_ones(rules)
-        self._within = parse_duration(self.rules["keep_within"], "keep_within") if "keep_within" in self.rules else 0
+        self.drops_tagged = bool(rules.get(DROP_TAGGED))
+        self._within = units.duration_ns(self.rules["keep_within"], "keep_within") if "keep_within" in self.rules else 0
 
     @classmethod
     def of(cls, settings: Settings, given: Mapping[str, object]) -> Policy:
@@ -129,10 +110,10 @@ class Policy:
 
         Options replace the configured policy as a whole: half a policy from each would keep what nobody asked for.
         """
-        chosen = {key: value for key, value in given.items() if value is not None}
+        chosen = {key: value for key, value in given.items() if value is not None and key != DROP_TAGGED}
         if not chosen:
             chosen = {key: settings.get(f"retention.{key}") for key in RULES}
-        return cls(chosen)
+        return cls({**chosen, DROP_TAGGED: given.get(DROP_TAGGED)})
 
     @property
     def is_set(self) -> bool:
@@ -141,16 +122,18 @@ class Policy:
 
     def as_json(self) -> Rules:
         """Return the rules that are set."""
-        return {**self.rules}
+        return {**self.rules, "drop_tagged": True} if self.drops_tagged else {**self.rules}
 
-    def kept(self, newest_first: list[Descriptor]) -> dict[str, list[str]]:
+    def kept(self, newest_first: list[Descriptor], times: dict[str, int]) -> dict[str, list[str]]:
         """Return for each snapshot that a rule keeps the rules that keep it, as a person reads them.
 
-        `newest_first` are descriptors, children before their parents (`lineage.order`).
+        `newest_first` are descriptors, children before their parents (`lineage.order`); `times` says when they were
+        taken (`line_times.trusted`).
         """
         groups: dict[str, list[Descriptor]] = {}
         for record in newest_first:
-            groups.setdefault(record["worktree_name"], []).append(record)
+            trusted: Descriptor = {**record, "created_at": clock.rfc3339(times[record["snapshot_id"]])}
+            groups.setdefault(record["worktree_name"], []).append(trusted)
         reasons: dict[str, list[str]] = {}
         for group in groups.values():
             self._keep_group(group, reasons)

@@ -11,7 +11,7 @@ from jvs.errors import LineageBroken, PartialSnapshot, from_oserror
 from jvs.fs import listing
 from jvs.gc import pins
 from jvs.names import is_operation_id, is_snapshot_id
-from jvs.store import intent, lineage, records
+from jvs.store import intent, lineage, records, refs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jvs.store.worktree import HeadField, WorktreeConfig
 
 
-HEAD, LINEAGE, PIN, INTENT, UNDO, RETENTION = "head", "lineage", "pin", "intent", "undo", "retention"
+HEAD, LINEAGE, PIN, INTENT, UNDO, RETENTION, TAG = "head", "lineage", "pin", "intent", "undo", "retention", "tag"
 HEAD_FIELDS: tuple[HeadField, ...] = ("head_snapshot_id", "latest_snapshot_id", "base_snapshot_id")
 
 
@@ -104,6 +104,23 @@ def undo_references(layout: Layout) -> Iterator[tuple[str, str]]:
                 continue
             for snapshot_id in _ids_in(record):
                 yield operation_id, snapshot_id
+
+
+def mark_tagged(marks: Marks, visible: dict[str, Descriptor], in_order: list[str], times: dict[str, int]) -> None:
+    """Mark what each tag names: the newest snapshot that has it. `in_order` are ids, children before parents."""
+    for tag, snapshot_id in refs.tagged(visible, in_order, times).items():
+        marks.add(snapshot_id, TAG, f"tag '{tag}' names it")
+
+
+def mark_bases(marks: Marks, found: dict[str, Descriptor]) -> None:
+    """Mark what partial snapshots that stay lie on: their parents, back to the one that holds all paths."""
+    for snapshot_id in list(marks.reasons):
+        here, seen = found.get(snapshot_id), set()
+        while here is not None and here["partial_paths"] is not None and here["snapshot_id"] not in seen:
+            seen.add(here["snapshot_id"])
+            if here["parent_id"] in found:
+                marks.add(here["parent_id"], LINEAGE, f"the partial snapshot '{here['snapshot_id']}' lies on it")
+            here = found.get(here["parent_id"] or "")
 
 
 def mark_lines(

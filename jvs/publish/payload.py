@@ -5,6 +5,7 @@ Source: jvs-protocol(7), Publish; jvs-engines(7).
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from jvs.engine import traits
@@ -23,24 +24,22 @@ if TYPE_CHECKING:
     from jvs.store.store import Store
 
 
-def check_paths(directory: Below, head: Below | None, paths: list[bytes]) -> None:
+def check_paths(directory: Below, before: list[Below], paths: list[bytes]) -> None:
     """Refuse a path that is neither in the worktree nor in its head; one that was removed since may be named.
 
+    `before` are the payloads of the head: itself and, when it is partial, those that it lies on.
     Errors: E_NOT_FOUND, E_PATH_ESCAPE.
     """
-    here = fs_paths.open_dir(directory)
-    before = fs_paths.open_dir(head) if head is not None and fs_paths.is_dir(head) else -1
-    try:
+    with contextlib.ExitStack() as opened:
+        places = [fs_paths.open_dir(place) for place in (directory, *filter(fs_paths.is_dir, before))]
+        for fd in places:
+            opened.callback(os.close, fd)
         for path in paths:
             parts = fs_paths.split_relative(path)
-            if any(fd >= 0 and fs_paths.lstat_below(fd, parts) is not None for fd in (here, before)):
-                continue
-            shown = path.decode("utf-8", "backslashreplace")
-            raise NotFound(f"there is no '{shown}' in the worktree", hint="name files and directories that are there")
-    finally:
-        os.close(here)
-        if before >= 0:
-            os.close(before)
+            if all(fs_paths.lstat_below(fd, parts) is None for fd in places):
+                shown = path.decode("utf-8", "backslashreplace")
+                hint = "name files and directories that are there"
+                raise NotFound(f"there is no '{shown}' in the worktree", hint=hint)
 
 
 def add_index(store: Store, name: str, request: Request, *, lazy: bool) -> None:

@@ -18,7 +18,7 @@ from jvs.fs import durable
 from jvs.fs import paths as fs_paths
 from jvs.publish import payload
 from jvs.publish.registry import StepContext, step
-from jvs.store import audit, descriptor, intent, worktree
+from jvs.store import audit, descriptor, intent, partial, worktree
 from jvs.tree import node
 
 TYPE_CHECKING = False
@@ -48,10 +48,10 @@ def check_worktree(store: Store, record: PublishRecord, context: StepContext) ->
             head=head,
             latest=latest,
         )
-    if head is not None:
-        descriptor.load(store.layout, head)
+    layers = partial.layers(store, descriptor.load(store.layout, head)) if head is not None else []
     paths = [canon.path_from_json(path) for path in record["partial_paths"] or []]
-    payload.check_paths(directory, store.layout.payload(head) if head is not None else None, paths)
+    before = [store.layout.payload(layer["snapshot_id"]) for layer in layers] if paths else []
+    payload.check_paths(directory, before, paths)
     record["parent_id"], record["latest_id"] = head, latest
 
 

@@ -83,8 +83,8 @@ def ages(newest_first: list[Operation], now: Moment) -> dict[str, int]:
 
 def _moment(record: Operation) -> Moment:
     boot, lasted = record["clock"].get("boot"), record["clock"].get("boottime_ns")
-    known = isinstance(boot, str) and isinstance(lasted, int)
-    return clock.parse_rfc3339(record["created_at"]), boot if known else "", lasted if known else 0
+    wall = clock.parse_rfc3339(record["created_at"])
+    return (wall, boot, lasted) if isinstance(boot, str) and isinstance(lasted, int) else (wall, "", 0)
 
 
 def _gap(older: Moment, newer: Moment) -> int:

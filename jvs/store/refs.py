@@ -11,7 +11,7 @@ from jvs import clock
 from jvs.errors import Ambiguous, JvsError, NotFound
 from jvs.fs import listing
 from jvs.names import is_snapshot_id
-from jvs.store import lineage
+from jvs.store import line_times, lineage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,9 +95,8 @@ def _by_age(store: Store, target: str, name: str) -> str:
 def _by_words(store: Store, target: str, ids: list[str], by_prefix: list[str], *, suggest: bool) -> str:
     """Look among tags and notes; this reads every descriptor."""
     found = lineage.all_records(store.layout, tolerant=True)
-    tagged = [record for record in found.values() if target in record["tags"]]
-    if tagged:
-        return _newest(found, tagged)["snapshot_id"]
+    if any(target in record["tags"] for record in found.values()):
+        return tagged(found, lineage.order(found), line_times.trusted(found, clock.now_ns()))[target]
     exact = [record for record in found.values() if record["note"] == target and target]
     if len(exact) == 1:
         return exact[0]["snapshot_id"]
@@ -111,10 +110,17 @@ def _by_words(store: Store, target: str, ids: list[str], by_prefix: list[str], *
     raise _not_found(target, found if suggest else {})
 
 
-def _newest(found: dict[str, Descriptor], among: list[Descriptor]) -> Descriptor:
-    """Return the newest by lineage where one descends from the other, else by time."""
-    position = {snapshot_id: i for i, snapshot_id in enumerate(lineage.order(found))}
-    return max(among, key=lambda r: (r["created_at"], -position[r["snapshot_id"]]))
+def tagged(found: dict[str, Descriptor], in_order: list[str], times: dict[str, int]) -> dict[str, str]:
+    """Return the snapshot that each tag names: the newest that has it, the later one on a line, whatever clocks said.
+
+    `in_order` are ids, children before parents; `times` those of `line_times.trusted`.
+    """
+    chosen: dict[str, str] = {}
+    for snapshot_id in in_order:
+        for tag in found[snapshot_id]["tags"] if snapshot_id in found else ():
+            if tag not in chosen or times[snapshot_id] > times[chosen[tag]]:
+                chosen[tag] = snapshot_id
+    return chosen
 
 
 def _ambiguous(target: str, candidates: list[Descriptor]) -> Ambiguous:

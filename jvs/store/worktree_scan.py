@@ -9,7 +9,7 @@ import os
 
 from jvs import clock
 from jvs.engine import traits
-from jvs.store import descriptor, node_store
+from jvs.store import descriptor, node_store, partial
 from jvs.tree import node, racy, scan
 from jvs.tree.rows import seen
 
@@ -38,10 +38,9 @@ def unchanged_since(store: Store, name: str, paths: list[bytes] | None = None) -
         return head if found.root_hash == record["payload_root_hash"] and record["partial_paths"] is None else None
     known = node_store.Trees(store)
     known.add(found)
-    root = known.root(record)
-    assert root is not None
+    whole, _ = partial.whole_tree(store, known, record)
     wanted = [path.strip(b"/") for path in paths]
-    for path, _, _ in node.compare(known.load, root[2], found.digest):
+    for path, _, _ in node.compare(known.load, whole, found.digest):
         if any(path == w or path.startswith(w + b"/") or w in (b"", b".") for w in wanted):
             return None
     return head
