@@ -40,8 +40,8 @@ FREE_FORM = {
 CHECKED = {
     ("jvs.store.descriptor", "FIELDS", "Descriptor"): {"changes", "collected"},
     ("jvs.store.descriptor", "READY_FIELDS", "Ready"): set(),
-    ("jvs.store.worktree", "FIELDS", "WorktreeConfig"): {"event_id"},
-    ("jvs.restore.journal", "FIELDS", "Operation"): set(),
+    ("jvs.store.worktree", "FIELDS", "WorktreeConfig"): {"event_id", "made_as"},
+    ("jvs.restore.journal", "FIELDS", "Operation"): {"identity", "clock"},
     ("jvs.gc.pins", "FIELDS", "Pin"): set(),
     ("jvs.gc.tombstone", "FIELDS", "Tombstone"): {"version"},
 }
@@ -53,6 +53,7 @@ INTENTS = {
     "unpin": ("PinIntent",),
     "worktree_rename": ("RenameIntent",),
     "worktree_remove": ("RemoveIntent", "ReturnIntent"),
+    "undo_forget": ("ForgetIntent",),
 }
 OTHER_KEYS = {"Version", "Meta", "SkipDirMtime", "threading", "jvs.progress"}
 """What `get()` is given that is no key of ours: the configuration of a JuiceFS mount, and `sys.modules`."""
