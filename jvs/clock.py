@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import time
 
+monotonic_builtin = time.monotonic
+"""`monotonic` without a frame of Python around it, for callbacks in which no signal may be handled."""
+
 
 def now_ns() -> int:
     """Return the wall clock. Units: nanoseconds since 1970, UTC."""

@@ -10,11 +10,9 @@ Source: jvs-format(5), Index.
 from __future__ import annotations
 
 import contextlib
-import os
-import stat
 import struct
 
-from jvs.fs import durable, rooted
+from jvs.tree import index_file
 from jvs.tree import node as tree_node
 from jvs.tree import rows as tree_rows
 
@@ -24,26 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-_VERSION = 5
 _NODE = "SELECT data FROM node WHERE digest=?"
 _TOTAL = "SELECT counts, chk FROM total WHERE node=?"
-_ROOM = 256 << 10
-"""Bytes that dropping the index frees at least: on a full disk XFS makes no file while less is free."""
-_SCHEMA = f"""
-PRAGMA page_size=16384;
-CREATE TABLE IF NOT EXISTS node (digest BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS dir (tree TEXT, path BLOB, stamps BLOB NOT NULL, node BLOB NOT NULL, chk BLOB NOT NULL,
-  PRIMARY KEY (tree, path));
-CREATE INDEX IF NOT EXISTS dir_chk ON dir (tree, chk);
-CREATE TABLE IF NOT EXISTS total (node BLOB PRIMARY KEY, counts BLOB NOT NULL, chk BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS base (tree TEXT PRIMARY KEY, snapshot TEXT NOT NULL, root BLOB NOT NULL,
-  plain INTEGER NOT NULL, rows BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS room (bytes BLOB NOT NULL);
-INSERT INTO room VALUES (zeroblob({_ROOM}));
-PRAGMA user_version={_VERSION};
-"""
-_FILES = ("", "-journal", "-wal", "-shm")
-BUSY_SECONDS = 2.0
 MOST_PRELOADED = 2_000
 """More nodes and totals than that are not kept in memory."""
 
@@ -57,6 +37,7 @@ class Index(tree_rows.Known):
         self._db: sqlite3.Connection | None = None
         self._read: dict[str, bytes] = {}
         self._ahead: dict[tuple[str, bytes], tuple[Any, ...] | None] = {}
+        self._seconds = 0.0
         if path is not None:
             self._db = self._open()
 
@@ -66,50 +47,47 @@ class Index(tree_rows.Known):
         assert self.path is not None
         for attempt in (1, 2):
             try:
-                return self._connect()
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError) or attempt == 2 or self.readonly:
+                db = index_file.connect(self.path, readonly=self.readonly)
+                if db is not None:
+                    self._seconds = index_file.seconds_for(index_file.size_of(db))
+                return db
+            except (index_file.Odd, sqlite3.Error) as error:
+                if attempt == 2 or self.readonly or _is_passing(error):
                     return None  # busy, read-only, no space: work without
                 try:
-                    self._drop_file()
+                    index_file.drop(self.path)
                 except OSError:  # immutable, or not ours
                     return None
             except OSError:
                 return None
         return None
 
-    def _connect(self) -> sqlite3.Connection | None:
-        import sqlite3
+    def arm(self) -> None:
+        """Interrupt what takes longer from now on than any honest answer of this file."""
+        if self._db is not None:
+            index_file.with_budget(self._db, self._seconds)
 
-        assert self.path is not None
-        if any(_is_strange(self.path + suffix) for suffix in _FILES):
-            if self.readonly:
-                return None
-            self._drop_file()  # SQLite would wait for ever for a fifo, and follow a link
-        fresh = not os.path.exists(self.path)
-        if fresh and self.readonly:
-            return None
-        db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        try:
-            if fresh:
-                os.chmod(self.path, 0o600)
-            # No durability wanted: after a crash the checks below find what is torn, and it is hashed again.
-            db.execute("PRAGMA synchronous=OFF")
-            db.execute("PRAGMA journal_mode=TRUNCATE")
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version not in (0, _VERSION):
-                raise sqlite3.DatabaseError("another version")
-            if version == 0:
-                db.executescript(_SCHEMA)
-        except BaseException:
-            db.close()
-            raise
-        return db
+    def _write_many(self, statement: str, rows: list[Any]) -> None:
+        """Write rows, however many there are."""
+        assert self._db is not None
+        index_file.without_budget(self._db)
+        self._db.executemany(statement, rows)
+        self.arm()
 
-    def _drop_file(self) -> None:
-        assert self.path is not None
-        for suffix in _FILES:
-            durable.unlink(rooted.at(self.path + suffix), missing_ok=True)
+    def _all(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query, but no more than the file can hold: pages that are shared give them for ever.
+
+        Errors: sqlite3.Error; ValueError for more.
+        """
+        assert self._db is not None
+        left = index_file.size_of(self._db)
+        self._seconds = max(self._seconds, index_file.seconds_for(left))
+        self.arm()
+        for row in self._db.execute(query, values):
+            left -= sum(len(value) if isinstance(value, (bytes, str)) else 1 for value in row)
+            if left < 0:
+                raise ValueError("more rows than the file can hold")
+            yield row
 
     def take_back(self) -> None:
         """Undo what was begun and not committed; after questions alone there is nothing to undo."""
@@ -128,7 +106,7 @@ class Index(tree_rows.Known):
             self._db = None
         if not self.readonly and self.path is not None:
             try:
-                self._drop_file()
+                index_file.drop(self.path)
             except OSError:
                 pass
 
@@ -174,7 +152,7 @@ class Index(tree_rows.Known):
         if self._db is None:
             return {}
         with _Asking(self):
-            query = self._db.execute("SELECT path, stamps, node, chk FROM dir WHERE tree=?", (name,))
+            query = self._all("SELECT path, stamps, node, chk FROM dir WHERE tree=?", name)
             return {
                 path: (row, node)
                 for path, row, node, check in query
@@ -224,7 +202,7 @@ class Index(tree_rows.Known):
         if self._db is None:
             return []
         with _Asking(self):
-            return [path for (path,) in self._db.execute("SELECT path FROM dir WHERE tree=?", (name,))]
+            return [path for (path,) in self._all("SELECT path FROM dir WHERE tree=?", name)]
         return []
 
     def total(self, node: bytes) -> tree_rows.Total | None:
@@ -271,9 +249,7 @@ class Index(tree_rows.Known):
         return now is not None and self._read.get(name) == now[1]
 
     def _checks_of(self, name: str) -> list[bytes]:
-        assert self._db is not None
-        query = self._db.execute("SELECT chk FROM dir INDEXED BY dir_chk WHERE tree=?", (name,))
-        return [check for (check,) in query]
+        return [check for (check,) in self._all("SELECT chk FROM dir INDEXED BY dir_chk WHERE tree=?", name)]
 
     def node(self, digest: bytes) -> bytes | None:
         """Return the bytes of a node, proved by its digest, or None."""
@@ -316,10 +292,10 @@ class Index(tree_rows.Known):
             self.take_back()  # what was asked at once is answered
             self._db.execute("BEGIN IMMEDIATE")
             if nodes:
-                self._db.executemany("INSERT OR IGNORE INTO node VALUES (?,?)", list(nodes.items()))
+                self._write_many("INSERT OR IGNORE INTO node VALUES (?,?)", list(nodes.items()))
             if totals:
                 packed = [(node, struct.pack("<5Q", *counts)) for node, counts in totals.items()]
-                self._db.executemany(
+                self._write_many(
                     "INSERT OR IGNORE INTO total VALUES (?,?,?)",
                     [(node, counts, tree_rows.check_of("total", node, counts, b"")) for node, counts in packed],
                 )
@@ -330,8 +306,8 @@ class Index(tree_rows.Known):
                 # copy of the file back meanwhile, or dropped it.
                 if replace or (base is not None and not self._is_as_read(name)):
                     self._db.execute("DELETE FROM dir WHERE tree=?", (name,))
-                self._db.executemany("DELETE FROM dir WHERE tree=? AND path=?", [(name, path) for path in gone])
-                self._db.executemany(
+                self._write_many("DELETE FROM dir WHERE tree=? AND path=?", [(name, path) for path in gone])
+                self._write_many(
                     "INSERT OR REPLACE INTO dir VALUES (?,?,?,?,?)",
                     [(name, path, row, node, tree_rows.check_of(name, path, row, node)) for path, row, node in rows],
                 )
@@ -355,11 +331,11 @@ class Index(tree_rows.Known):
         if self._db is None or self.readonly:
             return
         with _Asking(self):
-            have = [row[0] for row in self._db.execute("SELECT digest FROM node")]
+            have = [row[0] for row in self._all("SELECT digest FROM node")]
             self._db.execute("BEGIN IMMEDIATE")
             lost = [(digest,) for digest in have if digest not in keep]
-            self._db.executemany("DELETE FROM node WHERE digest=?", lost)
-            self._db.executemany("DELETE FROM total WHERE node=?", lost)
+            self._write_many("DELETE FROM node WHERE digest=?", lost)
+            self._write_many("DELETE FROM total WHERE node=?", lost)
             self._db.execute("COMMIT")
 
     def close(self) -> None:
@@ -385,29 +361,29 @@ class _Asking:
         self._owner = owner
 
     def __enter__(self) -> None:
-        pass
+        self._owner.arm()
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> bool:
         if kind is None:
             return False
         import sqlite3
 
-        if issubclass(kind, sqlite3.OperationalError):  # busy, read-only, no space
+        if _is_passing(error):
             self._owner.take_back()
             return True
-        if issubclass(kind, (sqlite3.DatabaseError, TypeError, ValueError, AttributeError)):
+        if issubclass(kind, (sqlite3.Error, TypeError, ValueError, AttributeError)):
             self._owner.give_up()
             return True
         self._owner.take_back()
         return False
 
 
-def _is_strange(path: str) -> bool:
-    """Answer whether something stands under a name of the index that is no regular file."""
-    try:
-        return not stat.S_ISREG(os.lstat(path).st_mode)
-    except FileNotFoundError:
-        return False
+def _is_passing(error: BaseException | None) -> bool:
+    """Answer whether the file may be good for all that: busy, read-only, no space; not one that takes for ever."""
+    import sqlite3
+
+    interrupted = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
+    return isinstance(error, sqlite3.OperationalError) and not interrupted
 
 
 def _are_bytes(values: tuple[Any, ...]) -> bool:

@@ -11,7 +11,7 @@ import making
 import pytest
 
 from jvs.store import changing
-from jvs.tree import index
+from jvs.tree import index, index_file
 from jvs.tree import node as tree_node
 from jvs.tree import rows as tree_rows
 
@@ -212,7 +212,7 @@ def test_another_version_is_dropped(path):
 
 def test_a_lock_that_stays_held_means_work_without(path, monkeypatch):
     filled(path).close()
-    monkeypatch.setattr(index, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(index_file, "BUSY_SECONDS", 0.01)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with index.Index(path) as cache:
@@ -429,7 +429,7 @@ def test_a_damaged_file_that_may_not_be_removed_is_worked_without(path, monkeypa
     def refuse(*_, **__):
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(index.durable, "unlink", refuse)
+    monkeypatch.setattr(index_file.durable, "unlink", refuse)
     with index.Index(path) as cache:
         cache.store("main", rows=[(b"", ROW, DIGEST)], base=("ID", b"root"))
         assert cache.bound_base("main") is None
