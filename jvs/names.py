@@ -9,10 +9,19 @@ import unicodedata
 
 from jvs.errors import NameInvalid, UsageError, readable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeVar
+
+    Word = TypeVar("Word")
+
 _ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 _HEX = frozenset("0123456789abcdef")
 _RULE = "use 1 to 64 of A-Z a-z 0-9 . _ - and do not start with '-'"
 MAX_NOTE_BYTES = 1 << 20
+LATEST = ("HEAD", "LATEST")
+"""What a target calls the latest snapshot of a worktree."""
 
 
 def check_worktree_name(name: str) -> str:
@@ -23,12 +32,20 @@ def check_worktree_name(name: str) -> str:
     return _check(name, "worktree name")
 
 
+def check_new_worktree_name(name: str) -> str:
+    """Return the name that a worktree is to get, in NFC. Errors: as above; E_NAME_INVALID for what names the latest."""
+    return _check_not_latest(check_worktree_name(name), "worktree name")
+
+
 def check_tag(tag: str) -> str:
-    """Return the tag in NFC, or raise E_NAME_INVALID; the same rule as for worktrees, and HEAD is taken."""
-    tag = _check(tag, "tag")
-    if tag == "HEAD":
-        raise NameInvalid("tag 'HEAD' is reserved for the newest snapshot", hint="choose another tag")
-    return tag
+    """Return the tag in NFC, or raise E_NAME_INVALID; the same rule as for a new worktree."""
+    return _check_not_latest(_check(tag, "tag"), "tag")
+
+
+def _check_not_latest(name: str, what: str) -> str:
+    if name in LATEST:
+        raise NameInvalid(f"{what} '{name}' is reserved for the latest snapshot", hint="choose another name", name=name)
+    return name
 
 
 def _check(name: str, what: str) -> str:
@@ -39,6 +56,13 @@ def _check(name: str, what: str) -> str:
         shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown)
         raise NameInvalid(f"{what} '{shown}' is not allowed", hint=_RULE, name=shown)
     return name
+
+
+def check_listed(words: Iterable[Word], what: str) -> list[Word]:
+    """Return words as a list. Errors: E_USAGE for one text, of which each letter would be taken for a word."""
+    if isinstance(words, str | bytes):
+        raise UsageError(f"{what}: a list is needed, not the text {words!r}", hint=f"write {what}=[{words!r}]")
+    return list(words)
 
 
 def is_snapshot_id(text: str) -> bool:
@@ -62,11 +86,13 @@ def is_operation_id(text: str) -> bool:
 
 
 def check_note(note: str) -> str:
-    """Return the note, or raise E_USAGE when it cannot be stored as UTF-8 or is longer than 1 MiB."""
+    """Return the note, or raise E_USAGE when it is no UTF-8 text, holds NUL, or is longer than 1 MiB."""
     try:
         size = len(note.encode("utf-8"))
     except UnicodeEncodeError as error:
         raise UsageError("the note is not valid UTF-8", hint="write the note as UTF-8 text") from error
+    if "\0" in note:
+        raise UsageError("the note holds a NUL character", hint="write the note as text")
     if size > MAX_NOTE_BYTES:
         raise UsageError(
             f"the note is {size} bytes long, more than {MAX_NOTE_BYTES}",

@@ -6,7 +6,7 @@
     with repo.checkpoint("before the tool call"):
         run_the_tool()
 
-Nothing here prints, reads the environment on its own, or exits. Every method takes and gives up the locks it needs, so
+Nothing here prints, reads the environment on its own, or exits. Every method takes and releases the locks it needs, so
 that a Repository may live as long as the program; it is to be used by one thread at a time.
 Source: jvs-agents(7).
 """
@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jvs.store import changing
 from jvs.store.settings import Settings
 from jvs.store.store import Store
 
@@ -25,12 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
+    from jvs.check.doctor import Diagnosis
     from jvs.check.verify import SnapshotReport
     from jvs.compare.diff import Diff
     from jvs.compare.status import Status
     from jvs.gc.plan import Plan
     from jvs.gc.retention import Policy
     from jvs.gc.run import Collected
+    from jvs.operations.worktrees import Forked
     from jvs.restore.journal import Operation
     from jvs.restore.run import Done
     from jvs.store.descriptor import Descriptor
@@ -48,8 +49,9 @@ class Repository:
     opened, or main.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, environment: Mapping[str, str] | None = None) -> None:
         self._store = store
+        self._environment = dict(environment or {})
 
     @classmethod
     def init(
@@ -60,23 +62,26 @@ class Repository:
         `options` are settings with `_` for `.`, and `wait` (seconds): `Repository.init("lab", durability="each")`.
         Durable: yes. Errors: E_EXISTS, E_USAGE, E_NAME_INVALID, E_PATH_ESCAPE, E_IO, E_NO_SPACE.
         """
-        from jvs.store import init as store_init
+        from jvs.operations import configuration
 
-        settings = _settings(environment, options)
-        store_init.create(os.fspath(path), settings, source=None if source is None else os.fspath(source))
+        settings = _settings(environment, dict(options))
+        home = (environment or {}).get("HOME")
+        source = None if source is None else os.fspath(source)
+        configuration.init(os.fspath(path), settings, source=source, home=home)
         return cls.open(path, environment=environment, **options)
 
     @classmethod
     def open(cls, path: Path = ".", *, environment: Mapping[str, str] | None = None, **options: Any) -> Repository:
         """Open the repository at or above a directory.
 
-        Without `environment` only defaults and the repository's own settings count; pass `os.environ` to take over
-        what a command would. Errors: E_NOT_A_REPOSITORY, E_FORMAT_UNSUPPORTED, E_PATH_ESCAPE, E_USAGE.
+        Without `environment` only defaults and the repository's own settings count, and hooks run in an empty one; pass
+        `os.environ` to take over what a command would.
+        Errors: E_NOT_A_REPOSITORY, E_FORMAT_UNSUPPORTED, E_PATH_ESCAPE, E_USAGE.
         """
-        return cls(Store.open(os.fspath(path), _settings(environment, options)))
+        return cls(Store.open(os.fspath(path), _settings(environment, options)), environment)
 
     def close(self) -> None:
-        """Let go of the index. Using the repository again opens it again."""
+        """Close the index. Using the repository again opens it again."""
         self._store.close()
 
     def __enter__(self) -> Repository:
@@ -132,179 +137,153 @@ class Repository:
         """Take a snapshot and return its descriptor; with `if_changed` maybe that of the head, which has it all.
 
         `paths` are relative to the worktree. Durable: yes.
-        Errors: E_BUSY, E_DETACHED, E_NAME_INVALID, E_CLONE_INCOMPLETE, E_NO_SPACE, E_IO.
+        Errors: E_USAGE, E_BUSY, E_DETACHED, E_DIRTY, E_NAME_INVALID, E_CLONE_INCOMPLETE, E_NO_SPACE, E_IO.
         """
-        from jvs.publish import run as publishing
-        from jvs.store import descriptor, worktree_scan
+        from jvs.operations import snapshots
 
-        name = self._store.worktree_name(worktree)
-        chosen = None if paths is None else [_bytes(path) for path in paths]
-        self._store.require_worktree(name)
-        with changing.worktree(self._store, name):
-            if if_changed:
-                same = worktree_scan.unchanged_since(self._store, name, chosen)
-                if same is not None:
-                    return descriptor.load(self._store.layout, same)
-            return publishing.publish(
-                self._store, name, note=note, tags=list(tags), paths=chosen, allow_unreadable=allow_unreadable
-            )
+        record, _ = snapshots.snapshot(
+            self._store,
+            worktree,
+            note=note,
+            tags=tags,
+            paths=_relative(paths),
+            if_changed=if_changed,
+            allow_unreadable=allow_unreadable,
+            environment=self._environment,
+        )
+        return record
 
     def restore(
         self,
-        target: str = "HEAD",
+        target: str = "LATEST",
         *,
         worktree: str | None = None,
         paths: Iterable[Path | bytes] | None = None,
         discard: bool = False,
     ) -> Done:
-        """Bring a worktree, or some of its paths, back to a snapshot, in place; `undo` takes it back.
+        """Bring a worktree, or some of its paths, back to a snapshot, in place; `undo` undoes it.
 
         `paths` are relative to the worktree and may be patterns. Durable: yes.
-        Errors: E_NOT_FOUND, E_AMBIGUOUS, E_BUSY, E_PAYLOAD_HASH_MISMATCH, E_NO_SPACE, E_IO.
+        Errors: E_NOT_FOUND, E_AMBIGUOUS, E_BUSY, E_DIRTY, E_PAYLOAD_HASH_MISMATCH, E_NO_SPACE, E_IO.
         """
-        from jvs.restore import pruning
-        from jvs.restore import run as restore
-        from jvs.store import refs
+        from jvs.operations import snapshots
 
-        name = self._store.worktree_name(worktree)
-        chosen = None if paths is None else [_bytes(path) for path in paths]
-        self._store.require_worktree(name)
-        with changing.worktree(self._store, name):
-            snapshot_id = refs.resolve(self._store, target, name)
-            done = restore.restore(self._store, name, snapshot_id, paths=chosen, discard=discard)
-        pruning.prune(self._store, name)
-        return done
+        return snapshots.restore(
+            self._store, target, worktree, paths=_relative(paths), discard=discard, environment=self._environment
+        )
 
     def undo(self, operation_id: str | None = None, *, redo: bool = False, worktree: str | None = None) -> Operation:
-        """Take back the last operation of a worktree, the last undo (`redo`), or any; return its journal.
+        """Undo the last operation of a worktree, the last undo (`redo`), or any; return its journal.
 
         Durable: yes. Errors: E_NOT_FOUND when there is none, E_EXISTS, E_BUSY, E_NO_SPACE, E_IO.
         """
-        from jvs.worktrees import undo
+        from jvs.operations import snapshots
 
-        name = self._store.worktree_name(worktree)
-        return undo.undo(self._store, name, redo=redo, operation_id=operation_id)[0]
+        return snapshots.undo(self._store, worktree, redo=redo, operation_id=operation_id)[0]
 
     def operations(self, worktree: str | None = None) -> list[Operation]:
         """Return what can be undone, newest first."""
-        from jvs.worktrees import undo
+        from jvs.operations import snapshots
 
-        return undo.operations(self._store, self._store.worktree_name(worktree))
+        return snapshots.operations(self._store, worktree)
 
-    def fork(self, target: str, name: str, *, verify: bool = False) -> Made:
-        """Make a worktree from a snapshot; return its configuration with `path`, `engine`, `degraded`.
+    def fork(self, target: str, name: str, *, verify: bool = False) -> Forked:
+        """Make a worktree from a snapshot; return its configuration with `snapshot_id`, `path`, `engine`, `degraded`.
 
         Durable: yes. Errors: E_NOT_FOUND, E_AMBIGUOUS, E_EXISTS, E_NAME_INVALID, E_PAYLOAD_HASH_MISMATCH, E_IO.
         """
-        from jvs import names
-        from jvs.store import refs
-        from jvs.worktrees import fork
+        from jvs.operations import worktrees
 
-        name = names.check_worktree_name(name)
-        with changing.worktree(self._store, name):
-            return fork.fork(self._store, refs.resolve(self._store, target), name, verify=verify)
+        return worktrees.fork(self._store, name, target=target, verify=verify)
 
     def create(self, name: str) -> Made:
         """Make an empty worktree. Durable: yes. Errors: E_EXISTS, E_NAME_INVALID, E_IO."""
-        from jvs import names
-        from jvs.worktrees import fork
+        from jvs.operations import worktrees
 
-        name = names.check_worktree_name(name)
-        with changing.worktree(self._store, name):
-            return fork.create(self._store, name)
+        return worktrees.create(self._store, name)
 
     def rename(self, old: str, new: str) -> None:
         """Rename a worktree. Durable: yes. Errors: E_USAGE for main, E_NOT_FOUND, E_EXISTS, E_NAME_INVALID."""
-        from jvs import names
-        from jvs.worktrees import move
+        from jvs.operations import worktrees
 
-        old = names.check_worktree_name(old)
-        with changing.worktree(self._store, old):
-            move.rename(self._store, old, new)
+        worktrees.rename(self._store, old, new)
 
     def remove(self, name: str, *, discard: bool = False) -> Removed:
         """Remove a worktree; all of it is kept for `undo` unless `discard`.
 
         Shape: `name`, `changes` (entries that no snapshot holds, None when unknown), `bytes`, `operation_id`.
-        Durable: yes. Errors: E_USAGE for main, E_NOT_FOUND, E_IO.
+        Durable: yes. Errors: E_USAGE for main and for the worktree that was opened, E_NOT_FOUND, E_IO.
         """
-        from jvs import names
-        from jvs.worktrees import move
+        from jvs.operations import worktrees
 
-        name = names.check_worktree_name(name)
-        with changing.worktree(self._store, name):
-            return move.remove(self._store, name, discard=discard)
+        return worktrees.remove(self._store, name, discard=discard)
 
     def history(self, worktree: str | None = None, *, limit: int | None = None) -> list[Descriptor]:
         """Return the descriptors of a worktree's line, newest first; collected ones have `collected` set."""
-        from itertools import islice
+        from jvs.operations import looking
 
-        from jvs.store import lineage
-
-        latest = self._store.head_of(self._store.worktree_name(worktree))[1]
-        return list(islice(lineage.line(self._store.layout, latest), limit))
+        return list(looking.history(self._store, worktree, limit=limit))
 
     def status(self, worktree: str | None = None) -> Status:
         """Return where a worktree is and what changed since its head. Writes nothing."""
-        from jvs.compare import status
+        from jvs.operations import looking
 
-        return status.look(self._store, self._store.worktree_name(worktree))
+        return looking.status(self._store, worktree)
 
     def diff(self, before: str | None = None, after: str | None = None, *, worktree: str | None = None) -> Diff:
         """Compare two snapshots; one with the files now; or, with none, the two newest of the line.
 
         Errors: E_NOT_FOUND, E_AMBIGUOUS, E_PAYLOAD_HASH_MISMATCH, E_IO.
         """
-        from jvs.compare import diff
+        from jvs.operations import looking
 
-        name = self._store.worktree_name(worktree)
-        with self._store.reading():
-            if before is None:
-                return diff.between(self._store, *diff.newest_two(self._store, name))
-            first = self.resolve(before, name)
-            if after is None:
-                return diff.against_files(self._store, first, name)
-            return diff.between(self._store, first, self.resolve(after, name))
+        return looking.diff(self._store, before, after, worktree)
 
     def verify(self, target: str | None = None, *, payload: bool = True) -> list[SnapshotReport]:
         """Check one snapshot, or all of them, reading every byte; damage is reported, not raised."""
-        from jvs.check import verify
+        from jvs.operations import looking
 
-        with self._store.reading():
-            ids = verify.candidates(self._store.layout) if target is None else [self.resolve(target)]
-            return [verify.check_snapshot(self._store, snapshot_id, payload=payload) for snapshot_id in ids]
+        if target is not None:
+            return [looking.verify(self._store, target, payload=payload)]
+        return looking.verify_all(self._store, payload=payload)[0]
 
-    def gc_plan(self, policy: Policy | None = None) -> Plan:
+    def doctor(self, *, strict: bool = False, repair: Iterable[str] = ()) -> Diagnosis:
+        """Do the repairs that are named, then examine everything, every byte with `strict`. Errors: E_USAGE, E_BUSY."""
+        from jvs.operations import looking
+
+        return looking.doctor(self._store, strict=strict, actions=repair)
+
+    def gc_plan(self, policy: Policy | Mapping[str, object] | None = None) -> Plan:
         """Find out which snapshots could be collected, and why the others are kept; `policy`: the settings' one."""
-        from jvs.gc import plan as gc_plan
-        from jvs.gc import retention
+        from jvs.operations import collection
 
-        with self._store.reading():
-            plan = gc_plan.make(self._store, policy or retention.Policy.of(self._store.settings, {}))
-            gc_plan.save(self._store, plan)
-            return plan
+        return collection.plan(self._store, policy)
 
     def gc_run(self, plan: Plan | str, *, allow_newer: bool = False) -> Collected:
         """Collect what a plan names; with `allow_newer` although others have worked since, if nothing protects it now.
 
         Errors: E_GC_PLAN_MISMATCH when the repository changed since, E_BUSY.
         """
-        from jvs.gc import run as gc
+        from jvs.operations import collection
 
-        plan_id = plan if isinstance(plan, str) else plan.plan_id()
-        return gc.run(self._store, plan_id, allow_newer=allow_newer)
+        if isinstance(plan, str):
+            return collection.run(self._store, plan, allow_newer=allow_newer)
+        return collection.run(self._store, plan.plan_id(), plan.policy, allow_newer=allow_newer)
 
-    def pin(self, target: str, *, reason: str | None = None) -> Pin:
-        """Protect a snapshot from collection; return the pin. Errors: E_NOT_FOUND, E_BUSY."""
-        from jvs.gc import pins
+    def pin(self, target: str, *, reason: str | None = None, expires: str | None = None) -> Pin:
+        """Protect a snapshot from collection, for good or until `expires` (`30d`, or a time); return the pin.
 
-        return pins.add(self._store, self.resolve(target), reason=reason)
+        Errors: E_USAGE, E_NOT_FOUND, E_BUSY.
+        """
+        from jvs.operations import collection
+
+        return collection.pin(self._store, target, reason=reason, expires=expires)
 
     def unpin(self, target: str) -> None:
-        """Take a pin away. Errors: E_NOT_FOUND when there is none."""
-        from jvs.gc import pins
+        """Remove the pin of a snapshot. Errors: E_NOT_FOUND when there is none."""
+        from jvs.operations import collection
 
-        pins.remove(self._store, self.resolve(target))
+        collection.unpin(self._store, target)
 
     @contextlib.contextmanager
     def checkpoint(self, note: str = "checkpoint", *, worktree: str | None = None) -> Iterator[Descriptor]:
@@ -334,8 +313,11 @@ def _settings(environment: Mapping[str, str] | None, options: dict[str, Any]) ->
     return Settings.from_environment(environment or {}, overrides=given, wait=wait, command="Repository")
 
 
-def _bytes(path: Path | bytes) -> bytes:
-    """Return a path below a worktree as bytes. Errors: E_PATH_ESCAPE."""
+def _relative(paths: Iterable[Path | bytes] | None) -> list[bytes] | None:
+    """Return paths below a worktree as bytes. Errors: E_USAGE for one path instead of a list, E_PATH_ESCAPE."""
+    from jvs import names
     from jvs.fs import paths as fs_paths
 
-    return b"/".join(fs_paths.split_relative(os.fsencode(path)))
+    if paths is None:
+        return None
+    return [b"/".join(fs_paths.split_relative(os.fsencode(path))) for path in names.check_listed(paths, "paths")]

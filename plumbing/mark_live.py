@@ -33,24 +33,25 @@ EXAMPLES = (
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    from jvs.gc import retention
+    from jvs.cli import policy
 
     parser = cli.make_parser("mark-live", __doc__, jsonl=True)
     parser.add_argument("--candidates", action="store_true", help="print the ids that may go instead")
-    retention.add_options(parser)
+    policy.add_options(parser)
     return parser
 
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Find what is protected."""
+    from jvs.cli import policy
     from jvs.gc import plan as gc_plan
     from jvs.gc import retention
     from jvs.ui.terminal import show_text
 
     store = cli.open_store(args)
-    policy = retention.Policy.of(store.settings, retention.given(args))
+    rules = retention.Policy.of(store.settings, policy.given(args))
     with store.reading():
-        plan = gc_plan.make(store, policy, estimate=False)
+        plan = gc_plan.make(store, rules, estimate=False)
     if args.candidates:
         dropped: list[Reasoned] = [{"snapshot_id": i, "reasons": [plan.why_dropped(i)]} for i in plan.candidates]
         return cli.Result(dropped, "".join(i + "\n" for i in plan.candidates), items=dropped)

@@ -19,24 +19,25 @@ EXAMPLES = (("jvs-prune-snapshot 1700000000000-0a1b2c3d", "collect one snapshot"
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    from jvs.gc import retention
+    from jvs.cli import policy
 
     parser = cli.make_parser("prune-snapshot", __doc__)
     parser.add_argument("snapshot_id", metavar="ID", help="the full id of the snapshot")
-    retention.add_options(parser)
+    policy.add_options(parser)
     return parser
 
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Collect one snapshot."""
     from jvs import names
+    from jvs.cli import policy
     from jvs.gc import retention
     from jvs.gc import run as gc
 
     snapshot_id = names.check_snapshot_id(args.snapshot_id)
     store = cli.open_store(args)
-    policy = retention.Policy.of(store.settings, retention.given(args))
-    done = gc.prune(store, snapshot_id, policy)
+    rules = retention.Policy.of(store.settings, policy.given(args))
+    done = gc.prune(store, snapshot_id, rules)
     return cli.Result(done, "".join(i + "\n" for i in done["collected"]))
 
 

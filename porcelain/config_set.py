@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from jvs.cli import run as cli
-from jvs.errors import OPENING, AuditChainBroken, Busy, NameInvalid, NoSpace, UsageError
+from jvs.errors import OPENING, AuditChainBroken, Busy, NameInvalid, NoSpace
 
 RAISES = (*OPENING, NoSpace, Busy, NameInvalid, AuditChainBroken)
 SEE_ALSO = ("jvs-config-get(1)", "jvs-config-unset(1)", "jvs-config(5)")
@@ -31,23 +31,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Check and write one setting."""
-    from jvs.store import settings, settings_file
+    from jvs.operations import configuration
     from jvs.ui import terminal
 
-    settings.check_key(args.key, "command line")
-    if len(args.value) > 1 and settings.KEYS[args.key][0] != "list":
-        raise UsageError(f"'{args.key}' takes one value, not {len(args.value)}", hint="quote a value with blanks")
-    value = settings.parse_value(args.key, ",".join(args.value), "command line")
-    if args.user:
-        path = cli.settings_of(args).user_file
-        if path is None:
-            raise UsageError("there is no place for the user's file", hint="set HOME or XDG_CONFIG_HOME")
-        changed = settings_file.change_user(path, args.key, value)
-    else:
-        store = cli.open_store(args)
-        path = str(store.layout.config)
-        settings.check_place(args.key, path)
-        changed = settings_file.change_repository(store, args.key, value)
+    store = None if args.user else cli.open_store(args)
+    settings = cli.settings_of(args) if store is None else store.settings
+    value, path, changed = configuration.config_set(store, settings, args.key, args.value)
     shown = terminal.show_json(value)
     text = f"Set {args.key} = {shown}\n" if changed else f"No change: {args.key} is {shown} already\n"
     return cli.Result({"key": args.key, "value": value, "file": path, "changed": changed}, text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from jvs.cli import run as cli
-from jvs.errors import OPENING, AuditChainBroken, Busy, NoSpace, UsageError
+from jvs.errors import OPENING, AuditChainBroken, Busy, NoSpace
 
 RAISES = (*OPENING, NoSpace, Busy, AuditChainBroken)
 SEE_ALSO = ("jvs-config-set(1)", "jvs-config-list(1)", "jvs-config(5)")
@@ -26,18 +26,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Take one setting out of one file."""
-    from jvs.store import settings, settings_file
+    from jvs.operations import configuration
 
-    settings.check_key(args.key, "command line")
-    if args.user:
-        path = cli.settings_of(args).user_file
-        if path is None:
-            raise UsageError("there is no place for the user's file", hint="set HOME or XDG_CONFIG_HOME")
-        changed = settings_file.change_user(path, args.key, None)
-    else:
-        store = cli.open_store(args)
-        path = str(store.layout.config)
-        changed = settings_file.change_repository(store, args.key, None)
+    store = None if args.user else cli.open_store(args)
+    settings = cli.settings_of(args) if store is None else store.settings
+    path, changed = configuration.config_unset(store, settings, args.key)
     text = f"Unset {args.key}\n" if changed else f"No change: {args.key} is not set in '{path}'\n"
     return cli.Result({"key": args.key, "file": path, "changed": changed}, text)
 

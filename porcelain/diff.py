@@ -48,31 +48,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Compare, and show it in the form that was asked for."""
+    from jvs.operations import looking
+
     if args.zero and not (args.name_only or args.name_status):
         args.name_status = not (args.json or args.jsonl)
     store = cli.open_store(args)
-    with store.reading():
-        found = _compare(store, args)
+    words = [*args.paths, *args.path]
+    paths = cli.worktree_paths(store, args.worktree, words)
+    found = looking.diff(store, args.source, args.target, args.worktree, paths=paths)
     code = 3 if args.exit_code and found.changes else 0
     if args.json or args.jsonl:
         return cli.Result(found.as_json() if args.json else None, items=found.items(), exit=code)
     return cli.Result(None, lambda screen: _text(store, found, args, screen), exit=code, pager=not args.zero)
-
-
-def _compare(store: Store, args: argparse.Namespace) -> Diff:
-    from jvs.compare import diff
-    from jvs.store import refs
-
-    name = store.worktree_name(args.worktree)
-    words = [*args.paths, *args.path]
-    paths = cli.worktree_paths(store, name, words) if words else None
-    if args.source is None:
-        before, after = diff.newest_two(store, name)
-        return diff.between(store, before, after, paths=paths)
-    source = refs.resolve(store, args.source, name)
-    if args.target is None:
-        return diff.against_files(store, source, name, paths=paths)
-    return diff.between(store, source, refs.resolve(store, args.target, name), paths=paths)
 
 
 def _text(store: Store, found: Diff, args: argparse.Namespace, screen: Terminal) -> str | bytes:

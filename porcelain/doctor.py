@@ -63,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Repair what was asked for, then look."""
     from jvs.check import doctor
+    from jvs.operations import looking
     from jvs.ui import doctor_text, terminal
 
     if args.repair_list:
@@ -71,9 +72,9 @@ def work(args: argparse.Namespace) -> cli.Result:
         return cli.Result(
             listed, lambda screen: "".join(f"{line}\n" for line in terminal.table(rows, screen)), items=listed
         )
-    store = doctor.open_anyway(cli.here(), cli.settings_of(args))
+    store = looking.open_damaged(cli.here(), cli.settings_of(args))
     actions = list(doctor.RUNTIME) if args.repair_runtime else args.repair
-    seen = doctor.examine(store, strict=args.strict, actions=actions, jobs=args.jobs)
+    seen = looking.doctor(store, strict=args.strict, actions=actions, jobs=args.jobs)
     items = [finding.as_json() for finding in seen.findings]
     return cli.Result(seen.as_json(), lambda screen: doctor_text.page(seen, screen), items=items, exit=seen.exit)
 

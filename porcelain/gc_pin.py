@@ -31,17 +31,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Pin the snapshot."""
-    from jvs import names
-    from jvs.gc import pins
-    from jvs.store import refs
+    from jvs.operations import collection
 
-    expires_at = None if args.expires is None else pins.parse_expiry(args.expires)
-    reason = None if args.reason is None else names.check_note(args.reason)
-    store = cli.open_store(args)
-    target = refs.resolve(store, args.target, args.worktree)
-    pin = pins.add(store, target, reason=reason, expires_at=expires_at)
-    until = f" until {expires_at}" if expires_at else ""
-    return cli.Result(pin, f"Pinned {target}{until}\n")
+    pin = collection.pin(cli.open_store(args), args.target, args.worktree, reason=args.reason, expires=args.expires)
+    until = f" until {pin['expires_at']}" if pin["expires_at"] else ""
+    return cli.Result(pin, f"Pinned {pin['snapshot_id']}{until}\n")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -13,14 +13,8 @@ from jvs.errors import OPENING, PartialSnapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.store.shapes import Pin
+    from jvs.operations.collection import ListedPin
     from jvs.ui.terminal import Terminal
-
-    class PinItem(Pin):
-        """One pin, as `--json` prints it."""
-
-        expired: bool
-
 
 RAISES = (*OPENING, PartialSnapshot)
 SEE_ALSO = ("jvs-gc-pin(1)", "jvs-gc-unpin(1)", "jvs-gc-plan(1)")
@@ -34,20 +28,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Read the pins."""
-    from jvs import clock
-    from jvs.gc import pins
+    from jvs.operations import collection
 
-    store = cli.open_store(args)
-    now = clock.now_ns()
-    found: list[PinItem] = [{**pin, "expired": pins.has_expired(pin, now)} for pin in pins.list_all(store.layout)]
+    found = collection.pins(cli.open_store(args))
     return cli.Result({"pins": found, "count": len(found)}, lambda terminal: _text(found, terminal), items=found)
 
 
-def _text(found: list[PinItem], terminal: Terminal) -> str:
+def _text(found: list[ListedPin], terminal: Terminal) -> str:
     return "".join(line + "\n" for pin in found for line in _lines(pin, terminal))
 
 
-def _lines(pin: PinItem, terminal: Terminal) -> list[str]:
+def _lines(pin: ListedPin, terminal: Terminal) -> list[str]:
     from jvs.ui.terminal import cut, flow, show_text
 
     end = "for good" if pin["expires_at"] is None else f"until {pin['expires_at']}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 
 from jvs.cli import run as cli
-from jvs.errors import CHANGING, NoSpace
+from jvs.errors import CHANGING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,28 +31,19 @@ _ALIGNED_COLUMNS = 60
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    from jvs.gc import retention
+    from jvs.cli import policy
 
     parser = cli.make_parser("gc plan", __doc__)
-    retention.add_options(parser)
+    policy.add_options(parser)
     return parser
 
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Make the plan and store it."""
-    from jvs import progress
-    from jvs.gc import plan as gc_plan
-    from jvs.gc import retention
+    from jvs.cli import policy
+    from jvs.operations import collection
 
-    store = cli.open_store(args)
-    policy = retention.Policy.of(store.settings, retention.given(args))
-    with store.reading():
-        plan = gc_plan.make(store, policy)
-        try:
-            value = gc_plan.save(store, plan)
-        except NoSpace:
-            value = plan.as_json()
-            progress.remark("plan not stored (disk full): give 'jvs gc run' these options too")
+    value = collection.plan(cli.open_store(args), policy.given(args)).as_json()
     return cli.Result(value, lambda terminal: _text(value, terminal))
 
 

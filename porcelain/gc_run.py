@@ -28,7 +28,7 @@ EXAMPLES = (
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    from jvs.gc import retention
+    from jvs.cli import policy
 
     parser = cli.make_parser("gc run", __doc__)
     parser.add_argument("--plan-id", metavar="ID", required=True, help="the plan, as 'jvs gc plan' printed it")
@@ -37,19 +37,17 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the repository may have changed since, as long as nothing protects what the plan names",
     )
-    retention.add_options(parser)
+    policy.add_options(parser)
     return parser
 
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Carry out the plan."""
-    from jvs.gc import retention
-    from jvs.gc import run as gc
+    from jvs.cli import policy
+    from jvs.operations import collection
     from jvs.units import plural
 
-    store = cli.open_store(args)
-    policy = retention.Policy.of(store.settings, retention.given(args))
-    done = gc.run(store, args.plan_id, policy, allow_newer=args.allow_newer)
+    done = collection.run(cli.open_store(args), args.plan_id, policy.given(args), allow_newer=args.allow_newer)
     text = f"Collected {plural(done['collected_count'], 'snapshot')}\n"
     return cli.Result(done, text)
 

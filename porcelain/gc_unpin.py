@@ -26,14 +26,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Remove the pin."""
-    from jvs import names
-    from jvs.gc import pins
-    from jvs.store import refs
+    from jvs.operations import collection
 
-    store = cli.open_store(args)
-    is_id = names.is_snapshot_id(args.target)
-    target = args.target if is_id else refs.resolve(store, args.target, args.worktree)
-    pins.remove(store, target)
+    target = collection.unpin(cli.open_store(args), args.target, args.worktree)
     return cli.Result({"snapshot_id": target, "pinned": False}, f"Unpinned {target}\n")
 
 

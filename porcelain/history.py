@@ -17,7 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from jvs.store.descriptor import Descriptor
     from jvs.ui.terminal import Terminal
 
 RAISES = READING
@@ -51,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Choose the snapshots; text is made only when it is wanted, while it is read."""
     from jvs.compare import history
+    from jvs.operations import looking
     from jvs.ui import fields, history_text
 
     store = cli.open_store(args)
@@ -61,10 +61,9 @@ def work(args: argparse.Namespace) -> cli.Result:
         raise UsageError("--format and --graph exclude each other", hint="leave one of them out")
     if args.graph and not (args.json or args.jsonl):
         return _listing(lambda screen: history_text.graph_lines(store, choice, marks, screen, oneline=args.oneline))
-    if args.all or args.graph:
-        records: Iterable[Descriptor] = choice.take(history.newest_first(history.everything(store)))
-    else:
-        records = history.along_line(store, marks.latest, choice)
+    records = looking.history(
+        store, name, limit=args.limit, tags=args.tag, pattern=args.grep, everything=args.all or args.graph
+    )
     if args.json or args.jsonl:
         found = ({**record, **marks.describe(record["snapshot_id"])} for record in records)
         return cli.Result(None, items=found) if args.jsonl else cli.Result(list(found))

@@ -34,9 +34,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Make the repository."""
-    from jvs.store import init
+    from jvs.operations import configuration
 
-    made = init.create(
+    made = configuration.init(
         args.name, cli.settings_of(args), source=args.source, home=os.environ.get("HOME") or os.path.expanduser("~")
     )
     lines = [f"Initialized JVS repository in {made['repo_root']}", f"engine: {made['engine']}; your files: main/"]

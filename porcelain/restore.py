@@ -16,7 +16,6 @@ import os
 
 from jvs.cli import run as cli
 from jvs.errors import CHANGING, Ambiguous, Dirty, PayloadHashMismatch, UsageError
-from jvs.store import changing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,67 +49,43 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Restore, or show what would change."""
-    from jvs.restore import pruning
-    from jvs.restore import run as restore
-    from jvs.store import hooks, refs
+    from jvs.operations import snapshots
     from jvs.ui import restore_text
 
     store = cli.open_store(args)
-    name = store.worktree_name(args.worktree)
-    store.require_worktree(name)
-    words = [*args.paths, *args.path]
-    paths = cli.worktree_paths(store, name, words) if words else None
-    if args.force_tampered is not None and not args.force_tampered.strip():
-        raise UsageError("--force-tampered needs a reason", hint="it is written to the audit log: say why")
-    target = _choose(store, name, args.target) if args.interactive else args.target
+    paths = cli.worktree_paths(store, args.worktree, [*args.paths, *args.path])
+    target = _choose(store, args.worktree, args.target) if args.interactive else args.target
     if target is None:
         raise UsageError("no TARGET was given", hint="name a snapshot, or choose one with '-i'; see 'jvs history'")
     if args.dry_run:
-        return _dry_run(store, name, target, paths)
-    hooks.run(store, "pre-restore", name, os.environ, target=target)
-    with changing.worktree(store, name):
-        snapshot_id = _resolve(store, target, name, forced=args.force_tampered is not None)
-        done = restore.restore(store, name, snapshot_id, paths=paths, forced=args.force_tampered, discard=args.discard)
-    hooks.run(store, "post-restore", name, os.environ, target=target, snapshot_id=snapshot_id)
-    pruning.prune(store, name)
-    short = refs.short_id(store.layout, snapshot_id)
+        planned = snapshots.plan_restore(store, target, args.worktree, paths=paths)
+        return cli.Result(
+            restore_text.plan_facts(store.worktree_name(args.worktree), planned),
+            lambda screen: restore_text.planned(planned, screen),
+            pager=True,
+        )
+    done = snapshots.restore(
+        store,
+        target,
+        args.worktree,
+        paths=paths,
+        forced=args.force_tampered,
+        discard=args.discard,
+        environment=os.environ,
+    )
     return cli.Result(
-        restore_text.facts(name, snapshot_id, done),
-        lambda screen: restore_text.restored(done, snapshot_id, short, screen, partial=paths is not None),
+        restore_text.facts(store.worktree_name(args.worktree), done),
+        lambda screen: restore_text.restored(store, done, screen, partial=paths is not None),
     )
 
 
-def _resolve(store: Store, target: str, name: str, *, forced: bool) -> str:
-    """Return the snapshot; with `forced` a full id is taken as it is, whatever its checks say."""
-    from jvs import names
-    from jvs.store import refs
-
-    if forced and names.is_snapshot_id(target):
-        return target
-    return refs.resolve(store, target, name)
-
-
-def _dry_run(store: Store, name: str, target: str, paths: list[bytes] | None) -> cli.Result:
-    from jvs.restore import plan
-    from jvs.store import node_store, refs
-    from jvs.ui import restore_text
-
-    with store.reading():
-        snapshot_id = refs.resolve(store, target, name)
-        known = node_store.Trees(store)
-        planned = plan.make(store, name, plan.find_target(store, snapshot_id, known, paths=paths), known)
-    value = {"snapshot_id": snapshot_id, "worktree": name, "dry_run": True, **planned.delta.counts()}
-    value["changes"] = planned.changes()
-    return cli.Result(value, lambda screen: restore_text.planned(planned, screen), pager=True)
-
-
-def _choose(store: Store, name: str, target: str | None) -> str:
+def _choose(store: Store, worktree: str | None, target: str | None) -> str:
     """Let a person choose among numbered candidates. Errors: E_NOT_FOUND, E_USAGE when nothing was chosen."""
     import sys
 
     from jvs.ui import restore_text
 
-    ids = restore_text.candidates(store, name, target)
+    ids = restore_text.candidates(store, store.worktree_name(worktree), target)
     for line in restore_text.numbered(store, ids):
         sys.stderr.write(line + "\n")
     sys.stderr.write(f"restore which one? (1-{len(ids)}, nothing to cancel) ")

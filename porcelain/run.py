@@ -9,16 +9,17 @@ only thing on stdout, and what CMD prints goes to stderr.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from jvs.cli import run as cli
-from jvs.errors import CHANGING, CloneIncomplete, Detached, NotFound, PayloadHashMismatch, UsageError
+from jvs.errors import CHANGING, Ambiguous, CloneIncomplete, Detached, Dirty, NotFound, PayloadHashMismatch, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.ui.run_text import RunDocument
 
-RAISES = (*CHANGING, Detached, PayloadHashMismatch, CloneIncomplete)
+RAISES = (*CHANGING, Ambiguous, Detached, Dirty, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-snapshot(1)", "jvs-restore(1)", "jvs-undo(1)", "jvs-agents(7)")
 EXAMPLES = (
     ("jvs run --rollback -- make install", "keep the result of a command, or nothing of it"),
@@ -46,33 +47,23 @@ def work(args: argparse.Namespace) -> cli.Result:
         raise UsageError("name a command to run", hint="jvs run [--rollback] -- CMD ...")
     import shlex
 
-    from jvs import operations
+    from jvs.operations import snapshots
     from jvs.ui import run_text
 
     store = cli.open_store(args)
-    name = store.worktree_name(args.worktree)
-    store.require_worktree(name)
-    line = shlex.join(words)
-    before, created = operations.snapshot(store, name, args.note or f"before: {line}"[:500], args.tag)
-    code = _run(words, quiet=args.json)
-    changes = operations.changes(store, name, before)
-    rolled_back = bool(changes) and code != 0 and args.rollback
-    if rolled_back:
-        operations.restore_to(store, name, before)
-    after = None
-    if args.after and changes and not rolled_back:
-        after, _ = operations.snapshot(store, name, f"after: {line}"[:500], args.tag)
-    value: RunDocument = {
-        "command": words,
-        "exit": code,
-        "worktree": name,
-        "snapshot_id": before,
-        "created": created,
-        "rolled_back": rolled_back,
-        "after_snapshot_id": after,
-        "changes": changes,
-    }
-    return cli.Result(value, lambda screen: run_text.report(value, screen), exit=code)
+    done = snapshots.run(
+        store,
+        lambda: _run(words, quiet=args.json),
+        shlex.join(words),
+        args.worktree,
+        note=args.note,
+        tags=args.tag,
+        rollback=args.rollback,
+        after=args.after,
+        environment=os.environ,
+    )
+    value: RunDocument = {"command": words, **done}
+    return cli.Result(value, lambda screen: run_text.report(value, screen), exit=done["exit"])
 
 
 def _run(words: list[str], *, quiet: bool) -> int:

@@ -13,7 +13,6 @@ import os
 
 from jvs.cli import run as cli
 from jvs.errors import CHANGING, CloneIncomplete, Detached, Dirty, PayloadHashMismatch, UsageError
-from jvs.store import changing
 
 RAISES = (*CHANGING, Detached, Dirty, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-history(1)", "jvs-restore(1)", "jvs-verify(1)", "jvs-engines(7)", "jvs-protocol(7)")
@@ -43,8 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Publish, or say that nothing changed."""
-    from jvs.publish import run as publishing
-    from jvs.store import hooks, worktree_scan
+    from jvs.operations import snapshots
     from jvs.ui import show_text
 
     if args.path:
@@ -54,25 +52,19 @@ def work(args: argparse.Namespace) -> cli.Result:
         )
     note = _note_of(args)
     store = cli.open_store(args)
-    name = store.worktree_name(args.worktree)
-    paths = cli.worktree_paths(store, name, args.paths) if args.paths else None
-    store.require_worktree(name)
-    if args.if_changed:
-        same = worktree_scan.unchanged_since(store, name, paths)
-        if same is not None:
-            return cli.Result({"snapshot_id": same, "changed": False}, f"No changes since {same}\n")
-    hooks.run(store, "pre-snapshot", name, os.environ, note=note)
-    with changing.worktree(store, name):
-        made = publishing.publish(
-            store,
-            name,
-            note=note,
-            tags=args.tag,
-            paths=paths,
-            requested=args.engine,
-            allow_unreadable=args.allow_unreadable,
-        )
-    hooks.run(store, "post-snapshot", name, os.environ, note=note, snapshot_id=made["snapshot_id"])
+    made, created = snapshots.snapshot(
+        store,
+        args.worktree,
+        note=note,
+        tags=args.tag,
+        paths=cli.worktree_paths(store, args.worktree, args.paths),
+        if_changed=args.if_changed,
+        allow_unreadable=args.allow_unreadable,
+        environment=os.environ,
+    )
+    if not created:
+        same = made["snapshot_id"]
+        return cli.Result({"snapshot_id": same, "changed": False}, f"No changes since {same}\n")
     return cli.Result(made, lambda screen: show_text.created(made, screen))
 
 

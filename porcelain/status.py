@@ -35,15 +35,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Look at the worktree."""
-    from jvs.compare import status
+    from jvs.operations import looking
     from jvs.ui import status_text
 
     store = cli.open_store(args)
-    name = store.worktree_name(args.worktree)
-    store.require_worktree(name)
-    paths = cli.worktree_paths(store, name, args.path) if args.path else None
-    with store.reading():
-        found = status.look(store, name, paths=paths)
+    found = looking.status(store, args.worktree, paths=cli.worktree_paths(store, args.worktree, args.path))
     code = 3 if args.exit_code and not found.clean else 0
     if args.short or args.porcelain or args.zero:
         form = {"zero": args.zero, "plain": args.porcelain}

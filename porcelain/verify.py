@@ -65,24 +65,14 @@ def work(args: argparse.Namespace) -> cli.Result:
     if args.all and args.target:
         raise UsageError("--all and a target exclude each other", hint="leave one of them out")
     store = cli.open_store(args)
-    with store.reading():
-        return _all(store, args) if args.all else _one(store, args)
+    return _all(store, args) if args.all else _one(store, args)
 
 
 def _one(store: Store, args: argparse.Namespace) -> cli.Result:
-    from jvs.check import verify
-    from jvs.store import refs
+    from jvs.operations import looking
     from jvs.ui import verify_text
 
-    name = store.worktree_name(args.worktree)
-    if args.target is None:
-        target, _ = store.head_of(name)
-        if target is None:
-            raise refs.no_snapshot(name)
-    else:
-        target = args.target if _is_candidate(store, args.target) else refs.resolve(store, args.target, name)
-    report = verify.check_snapshot(store, target, payload=not args.no_payload, jobs=args.jobs)
-
+    report = looking.verify(store, args.target, args.worktree, payload=not args.no_payload, jobs=args.jobs)
     return cli.Result(
         report.as_json(),
         lambda screen: verify_text.one(report, screen, payload=not args.no_payload),
@@ -90,19 +80,11 @@ def _one(store: Store, args: argparse.Namespace) -> cli.Result:
     )
 
 
-def _is_candidate(store: Store, target: str) -> bool:
-    """A full id is checked even when it is too damaged to be resolved."""
-    from jvs import names
-    from jvs.check import verify
-
-    return names.is_snapshot_id(target) and target in verify.candidates(store.layout)
-
-
 def _all(store: Store, args: argparse.Namespace) -> cli.Result:
-    from jvs.check import verify
+    from jvs.operations import looking
     from jvs.ui import verify_text
 
-    reports, problems, chain = verify.check_all(store, payload=not args.no_payload, jobs=args.jobs)
+    reports, problems, chain = looking.verify_all(store, payload=not args.no_payload, jobs=args.jobs)
     errors = [report.error for report in reports if report.error] + problems
     value: VerifyDocument = {
         "healthy": not errors,

@@ -10,7 +10,6 @@ import argparse
 
 from jvs.cli import run as cli
 from jvs.errors import CHANGING, Ambiguous, CloneIncomplete, Exists, PayloadHashMismatch
-from jvs.store import changing
 
 RAISES = (*CHANGING, Ambiguous, Exists, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-worktree-fork(1)", "jvs-worktree-remove(1)", "jvs-worktree-list(1)")
@@ -31,17 +30,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Make it."""
-    from jvs import names
-    from jvs.store import refs
-    from jvs.worktrees import fork
+    from jvs.operations import worktrees
 
-    store = cli.open_store(args)
-    name = names.check_worktree_name(args.name)
-    with changing.worktree(store, name):
-        snapshot_id = refs.resolve(store, args.source, store.worktree_name()) if args.source is not None else None
-        made = fork.create(store, name, snapshot_id)
-    origin = f" from snapshot {snapshot_id}" if snapshot_id else ""
-    return cli.Result(made, f"Created worktree '{name}'{origin}\n{made['path']}\n")
+    made = worktrees.create(cli.open_store(args), args.name, target=args.source)
+    origin = f" from snapshot {made['base_snapshot_id']}" if made["base_snapshot_id"] else ""
+    return cli.Result(made, f"Created worktree '{made['name']}'{origin}\n{made['path']}\n")
 
 
 def main(argv: list[str] | None = None) -> int:

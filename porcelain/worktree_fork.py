@@ -1,8 +1,8 @@
 """Make a worktree from a snapshot
 
 Makes `worktrees/NAME` with everything that the snapshot holds, ignored files, '.git' and '.venv' included, by the best
-engine that works here. One word is TARGET when it answers to exactly one snapshot, else the new NAME; without NAME
-the worktree is called fork-SHORTID, without TARGET it is made from the head of the worktree around you.
+engine that works here. One word is the new NAME, whatever snapshots are called; of two, the first is TARGET. Without
+TARGET the worktree is made from the head of the worktree around you, without NAME it is called fork-SHORTID.
 
 An engine that reads every byte checks the snapshot on the way; --verify reads and checks it first with any engine.
 """
@@ -12,19 +12,19 @@ from __future__ import annotations
 import argparse
 
 from jvs.cli import run as cli
-from jvs.errors import CHANGING, Ambiguous, CloneIncomplete, Exists, PayloadHashMismatch
-from jvs.store import changing
+from jvs.errors import CHANGING, Ambiguous, CloneIncomplete, Exists, PayloadHashMismatch, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jvs.operations.worktrees import Forked
     from jvs.ui.terminal import Terminal
-    from jvs.worktrees.fork import Made
 
 RAISES = (*CHANGING, Ambiguous, Exists, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-worktree-create(1)", "jvs-worktree-remove(1)", "jvs-worktree-path(1)", "jvs-engines(7)")
 EXAMPLES = (
     ("jvs fork experiment", "go on in a worktree of its own"),
     ("jvs fork baseline trial-2", "from a snapshot with that tag"),
+    ("jvs fork --at baseline", "the same, under a name that is made"),
     ('cd "$(jvs worktree path experiment)"', "work there"),
 )
 
@@ -32,8 +32,8 @@ EXAMPLES = (
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
     parser = cli.make_parser("worktree fork", __doc__)
-    parser.add_argument("word", metavar="[TARGET] [NAME]", nargs="*", help="the snapshot, the new name, or both")
-    parser.add_argument("--at", metavar="TARGET", help="the snapshot, when the only word is the name")
+    parser.add_argument("word", metavar="[TARGET] NAME", nargs="*", help="the new name, alone or after a snapshot")
+    parser.add_argument("--at", metavar="TARGET", help="the snapshot (the head)")
     parser.add_argument("--verify", action="store_true", help="read and check the snapshot first")
     parser.add_argument("--engine", metavar="ENGINE", help="use this engine, or fail")
     return parser
@@ -41,19 +41,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Fork."""
-    from jvs import names
-    from jvs.worktrees import fork
+    from jvs.operations import worktrees
 
-    store = cli.open_store(args)
-    here = store.worktree_name()
-    snapshot_id, name = fork.choose(store, args.word, args.at, here)
-    name = names.check_worktree_name(name)
-    with changing.worktree(store, name):
-        made = fork.fork(store, snapshot_id, name, verify=args.verify)
-    return cli.Result({**made, "snapshot_id": snapshot_id}, lambda screen: _text(made, name, snapshot_id, screen))
+    *targets, name = args.word or [None]
+    if len(targets) > 1 or (targets and args.at is not None):
+        raise UsageError("too many words", hint="jvs fork [TARGET] NAME, or jvs fork --at TARGET [NAME]")
+    target = targets[0] if targets else args.at
+    made = worktrees.fork(cli.open_store(args), name, target=target, verify=args.verify)
+    return cli.Result(made, lambda screen: _text(made, screen))
 
 
-def _text(made: Made, name: str, snapshot_id: str, screen: Terminal) -> str:
+def _text(made: Forked, screen: Terminal) -> str:
+    name, snapshot_id = made["name"], made["snapshot_id"]
     lines = [f"Created worktree '{name}' from snapshot {snapshot_id}"]
     if screen.tty and len(lines[0]) > screen.width:
         lines = [f"Created worktree '{name}'", f"  from snapshot {snapshot_id}"]

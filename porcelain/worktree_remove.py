@@ -9,8 +9,7 @@ from __future__ import annotations
 import argparse
 
 from jvs.cli import run as cli
-from jvs.errors import CHANGING, UsageError
-from jvs.store import changing
+from jvs.errors import CHANGING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,19 +34,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Remove."""
-    from jvs import names
-    from jvs.restore import pruning
-    from jvs.worktrees import move
+    from jvs.operations import worktrees
 
-    store = cli.open_store(args)
-    name = names.check_worktree_name(args.name)
-    if name == store.worktree_here and name != "main":
-        raise UsageError(
-            f"you are inside worktree '{name}'", hint=f"go elsewhere first: cd '{store.root}'", worktree=name
-        )
-    with changing.worktree(store, name):
-        done = move.remove(store, name, discard=args.discard)
-    pruning.prune(store, name)
+    done = worktrees.remove(cli.open_store(args), args.name, discard=args.discard)
     return cli.Result(done, _text(done))
 
 

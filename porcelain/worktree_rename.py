@@ -10,7 +10,6 @@ import argparse
 
 from jvs.cli import run as cli
 from jvs.errors import CHANGING, Exists
-from jvs.store import changing
 
 RAISES = (*CHANGING, Exists)
 SEE_ALSO = ("jvs-worktree-list(1)", "jvs-undo(1)")
@@ -27,17 +26,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Rename."""
-    from jvs import names
-    from jvs.restore import pruning
-    from jvs.worktrees import move
+    from jvs.operations import worktrees
 
-    store = cli.open_store(args)
-    old, new = names.check_worktree_name(args.old), names.check_worktree_name(args.new)
-    with changing.worktree(store, old):
-        move.rename(store, old, new)
-    pruning.prune(store, new)
-    value = {"old": old, "new": new, "path": str(store.layout.worktree_dir(new))}
-    return cli.Result(value, f"Renamed worktree '{old}' to '{new}'\n")
+    value = worktrees.rename(cli.open_store(args), args.old, args.new)
+    return cli.Result(value, f"Renamed worktree '{value['old']}' to '{value['new']}'\n")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -170,12 +170,15 @@ def with_paths(argv: list[str] | None) -> list[str] | None:
     return [*argv[:i], *(f"--paths={path}" for path in argv[i + 1 :])]
 
 
-def worktree_paths(store: Store, name: str, words: list[str]) -> list[bytes]:
-    """Return path arguments relative to a worktree.
+def worktree_paths(store: Store, worktree: str | None, words: list[str]) -> list[bytes] | None:
+    """Return path arguments relative to a worktree; None without any, which means all of it.
 
     Inside the worktree they are read relative to the current directory, elsewhere relative to the worktree; an
-    absolute path must lie in the worktree. Errors: E_PATH_ESCAPE.
+    absolute path must be in the worktree. Errors: E_PATH_ESCAPE, E_NAME_INVALID.
     """
+    if not words:
+        return None
+    name = store.worktree_name(worktree)
     from jvs.fs import paths
 
     base = os.path.realpath(str(store.layout.worktree_dir(name)))

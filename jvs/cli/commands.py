@@ -46,6 +46,7 @@ COMMANDS: dict[str, Row] = {
     "conformance run": (PORCELAIN, "about", "Judge an installation by its promises"),
     "conformance list": (PORCELAIN, "about", "List the promises that can be checked"),
     "torture": (PORCELAIN, "about", "Crash jvs at every step on your own storage, and check the promises"),
+    "mcp": (PORCELAIN, "about", "Serve the tools of a workspace to an agent"),
     "completion": (PORCELAIN, "about", "Print the completion script for a shell"),
     "help": (PORCELAIN, "about", "Explain a command, or list them all"),
     "version": (PORCELAIN, "about", "Print the version"),

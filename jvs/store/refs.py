@@ -1,16 +1,16 @@
 """TARGET: turn what a person writes into exactly one snapshot, or say which ones it could be.
 
-Order: full id; `HEAD`, `HEAD~N`; `@{AGE}`; unique prefix of an id or of its hex part; exact tag (the newest that
-has it); exact note; unique prefix of a note. More than one: E_AMBIGUOUS, never a guess.
+Order: full id; `LATEST`, `LATEST~N` (or `HEAD`, `HEAD~N`); `@{AGE}`; unique prefix of an id or of its hex part; exact
+tag (the newest that has it); exact note; unique prefix of a note. More than one: E_AMBIGUOUS, never a guess.
 Source: jvs-resolve(1).
 """
 
 from __future__ import annotations
 
-from jvs import clock
-from jvs.errors import Ambiguous, JvsError, NotFound
+from jvs import clock, units
+from jvs.errors import Ambiguous, JvsError, NotFound, UsageError
 from jvs.fs import listing
-from jvs.names import is_snapshot_id
+from jvs.names import LATEST, is_snapshot_id
 from jvs.store import line_times, lineage
 
 TYPE_CHECKING = False
@@ -36,8 +36,9 @@ def resolve(store: Store, target: str, name: str | None = None, *, suggest: bool
     if is_snapshot_id(target):
         lineage.load_visible(store, target)
         return target
-    if target == "HEAD" or target.startswith("HEAD~"):
-        return _head(store, target, worktree_name)
+    word, tilde, steps = target.partition("~")
+    if word in LATEST:
+        return _before_latest(store, target, steps if tilde else "0", worktree_name)
     if target.startswith("@{") and target.endswith("}"):
         return _by_age(store, target, worktree_name)
     ids = lineage.visible_ids(store.layout)
@@ -52,11 +53,10 @@ def _has_prefix(snapshot_id: str, target: str) -> bool:
     return len(target) >= _SHORTEST_PREFIX and (snapshot_id.startswith(target) or snapshot_id[14:].startswith(target))
 
 
-def _head(store: Store, target: str, name: str) -> str:
+def _before_latest(store: Store, target: str, steps: str, name: str) -> str:
     _, latest = store.head_of(name)
-    steps = target[5:] if "~" in target else "0"
     if not (steps.isascii() and steps.isdigit() and len(steps) < 10):
-        raise NotFound(f"'{target}' is not a snapshot", hint="write HEAD~N with a whole number")
+        raise NotFound(f"'{target}' is not a snapshot", hint="write LATEST~N or HEAD~N with a whole number")
     for count, record in enumerate(lineage.line(store.layout, latest)):
         if count == int(steps):
             if record.get("collected"):
@@ -72,18 +72,13 @@ def no_snapshot(name: str) -> NotFound:
     return NotFound(f"worktree '{name}' has no snapshot yet", hint="take one with 'jvs snapshot'", worktree=name)
 
 
-def parse_age(text: str) -> int | None:
-    """Return the nanoseconds that an age like `90s`, `2h`, `7d`, `1w` means, or None."""
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-    if len(text) < 2 or text[-1] not in units or not (text[:-1].isascii() and text[:-1].isdigit()) or len(text) > 10:
-        return None
-    return int(text[:-1]) * units[text[-1]] * 1_000_000_000
-
-
 def _by_age(store: Store, target: str, name: str) -> str:
-    age = parse_age(target[2:-1])
-    if age is None:
-        raise NotFound(f"'{target}' is not an age", hint="write @{90s}, @{30m}, @{2h}, @{7d} or @{1w}")
+    try:
+        age = units.duration_ns(target[2:-1], target)
+    except UsageError as error:
+        raise NotFound(
+            f"'{target}' is not an age", hint="write @{90s}, @{30m}, @{2h}, @{1d12h}, @{7d} or @{1w}"
+        ) from error
     limit = clock.now_ns() - age
     _, latest = store.head_of(name)
     for record in lineage.line(store.layout, latest):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from jvs import clock, units
 from jvs.errors import Ambiguous
-from jvs.store import lineage, refs
+from jvs.restore import journal
+from jvs.store import lineage, refs, worktree
 from jvs.ui import history_text, terminal
 
 TYPE_CHECKING = False
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from jvs.restore.run import Done
     from jvs.store.store import Store
     from jvs.ui.terminal import Terminal
+
+    class PlanDocument(StepCounts):
+        """What a restore would do, as `--dry-run --json` prints it."""
+
+        snapshot_id: str
+        worktree: str
+        dry_run: bool
+        changes: list[PathChange]
 
     class RestoreDocument(StepCounts):
         """What a restore did, as `--json` prints it."""
@@ -75,11 +84,22 @@ _LOSSES = 10
 _SIGNS = {"added": ("+", "green"), "modified": ("~", "yellow"), "removed": ("-", "red")}
 
 
-def facts(name: str, snapshot_id: str, done: Done) -> RestoreDocument:
+def plan_facts(name: str, planned: Plan) -> PlanDocument:
+    """Return the document for `--dry-run --json`."""
+    return {
+        "snapshot_id": planned.target.snapshot_id,
+        "worktree": name,
+        "dry_run": True,
+        **planned.delta.counts(),
+        "changes": planned.changes(),
+    }
+
+
+def facts(name: str, done: Done) -> RestoreDocument:
     """Return the document for `--json`."""
     assert done.plan is not None
     return {
-        "snapshot_id": snapshot_id,
+        "snapshot_id": done.plan.target.snapshot_id,
         "worktree": name,
         "operation_id": None if done.discarded else done.operation_id,
         "dry_run": False,
@@ -94,9 +114,10 @@ def facts(name: str, snapshot_id: str, done: Done) -> RestoreDocument:
     }
 
 
-def restored(done: Done, snapshot_id: str, short: str, screen: Terminal, *, partial: bool) -> str:
-    """Return what a restore did, how to take it back, and where the worktree is now."""
+def restored(store: Store, done: Done, screen: Terminal, *, partial: bool) -> str:
+    """Return what a restore did, how to undo it, and where the worktree is now."""
     assert done.plan is not None
+    snapshot_id = done.plan.target.snapshot_id
     count = len(done.plan.delta.steps)
     what = f"{units.plural(count, 'entry', 'entries')} from " if partial else ""
     lines = terminal.wrap(f"Restored {what}snapshot {snapshot_id}", screen, "", "  ")
@@ -112,6 +133,7 @@ def restored(done: Done, snapshot_id: str, short: str, screen: Terminal, *, part
         lines += _state(done.detached)
     if not partial and done.detached:
         lines += terminal.wrap("to go on from here: 'jvs snapshot'", screen, "  ", "    ")
+        short = refs.short_id(store.layout, snapshot_id)
         lines += terminal.wrap(f"to go on elsewhere: 'jvs worktree fork {short} NAME'", screen, "  ", "    ")
         lines += terminal.wrap("to return to the latest snapshot: 'jvs restore HEAD'", screen, "  ", "    ")
     return "\n".join(lines) + "\n"
@@ -166,6 +188,39 @@ def undone(value: UndoDocument, record: Operation, done: Done | None, screen: Te
         lines += _state(value["head_snapshot_id"] != value["latest_snapshot_id"])
     again = "'jvs undo --redo' takes the undo back" if record["forward"] else "'jvs undo' reverses it"
     return "\n".join([*lines, again]) + "\n"
+
+
+def operation_items(records: list[Operation]) -> list[OperationItem]:
+    """Return what can be undone, one object each, for `--json`."""
+    return [
+        {
+            "operation_id": record["operation_id"],
+            "created_at": record["created_at"],
+            "kind": record["kind"],
+            "forward": record["forward"],
+            "description": journal.describe(record),
+            "worktree": record["worktree"],
+            "bytes": record["bytes"],
+        }
+        for record in records
+    ]
+
+
+def undo_facts(store: Store, record: Operation, done: Done | None) -> UndoDocument:
+    """Return the document for `--json` of an undo."""
+    place = done.config["name"] if done else record["worktree"]
+    config = worktree.load(store.layout, place) if place in worktree.names(store.layout) else None
+    return {
+        "undone": record["operation_id"],
+        "kind": record["kind"],
+        "description": journal.describe(record),
+        "worktree": place,
+        "operation_id": done.operation_id if done else None,
+        "head_snapshot_id": config and config["head_snapshot_id"],
+        "latest_snapshot_id": config and config["latest_snapshot_id"],
+        "kept_bytes": done.displaced_bytes if done else 0,
+        "changes": done.plan.changes() if done and done.plan else [],
+    }
 
 
 def operations(items: list[OperationItem], screen: Terminal) -> str:

@@ -10,10 +10,10 @@ import os
 from jvs import clock, progress
 from jvs.engine import base as engine
 from jvs.engine import registry, traits
-from jvs.errors import JvsError, NameInvalid, NotFound, PayloadHashMismatch, UsageError, from_oserror
+from jvs.errors import NotFound, PayloadHashMismatch, from_oserror
 from jvs.fs import durable, paths, removal
 from jvs.names import check_snapshot_id
-from jvs.store import audit, intent, lineage, node_store, records, refs, tamper_check, worktree
+from jvs.store import audit, intent, lineage, node_store, records, tamper_check, worktree
 from jvs.worktrees import registration
 
 TYPE_CHECKING = False
@@ -32,41 +32,12 @@ if TYPE_CHECKING:
         degraded: list[Loss]
 
 
-def choose(store: Store, words: list[str], at: str | None, name: str) -> tuple[str, str]:
-    """Return (snapshot id, new name) from what was written after `fork`, seen from worktree `name`.
-
-    One word is a snapshot when it answers to exactly one, else the new name; without a name the worktree is called
-    `fork-SHORTID`; without a snapshot it is made from the head.
-    Errors: E_NOT_FOUND, E_AMBIGUOUS, E_USAGE.
-    """
-    if len(words) > 2 or (at is not None and len(words) > 1):
-        raise UsageError("too many words", hint="jvs worktree fork [TARGET] [NAME] [--at TARGET]")
-    if at is not None:
-        snapshot_id, rest = refs.resolve(store, at, name), words
-    elif len(words) == 2:
-        snapshot_id, rest = refs.resolve(store, words[0], name), words[1:]
-    else:
-        resolved = _resolves(store, words[0], name) if words else None
-        snapshot_id, rest = resolved or _head(store, name), [] if resolved else words
-    return snapshot_id, rest[0] if rest else f"fork-{refs.short_id(store.layout, snapshot_id)}"
-
-
-def _resolves(store: Store, word: str, name: str) -> str | None:
-    try:
-        return refs.resolve(store, word, name, suggest=False)
-    except (NotFound, NameInvalid):
-        return None
-    except JvsError as error:
-        if error.name == "E_AMBIGUOUS":
-            return None
-        raise
-
-
-def _head(store: Store, name: str) -> str:
-    head, _ = store.head_of(name)
-    if head is None:
+def head(store: Store, name: str) -> str:
+    """Return the head of a worktree. Errors: E_NOT_FOUND when it has no snapshot yet."""
+    found, _ = store.head_of(name)
+    if found is None:
         raise NotFound(f"worktree '{name}' has no snapshot yet", hint="take one with 'jvs snapshot', or name one")
-    return head
+    return found
 
 
 def create(store: Store, name: str, snapshot_id: str | None = None) -> Made:

@@ -13,7 +13,7 @@ import os
 from jvs import clock
 from jvs.errors import Busy, NotFound, from_oserror
 from jvs.fs import listing
-from jvs.restore import belonging, delta, entries, journal, pruning
+from jvs.restore import belonging, delta, entries, journal
 from jvs.restore import run as restore
 from jvs.restore.plan import Plan, Target
 from jvs.store import audit, changing, worktree
@@ -83,7 +83,7 @@ def undo(
     """
     chosen = choose(store, name, redo=redo, operation_id=operation_id)
     for _ in range(3):
-        place = _worktree_of(store, chosen)
+        place = worktree_of(store, chosen)
         with changing.worktree(store, place):
             again = choose(store, name, redo=redo, operation_id=operation_id)
             if again["operation_id"] == chosen["operation_id"]:
@@ -92,11 +92,10 @@ def undo(
             chosen = again  # settling completed another operation, or somebody was faster
     else:
         raise Busy(f"others keep undoing in worktree '{name}'", hint="wait for them and run the command again")
-    pruning.prune(store, place)
     return chosen, done
 
 
-def _worktree_of(store: Store, record: Operation) -> str:
+def worktree_of(store: Store, record: Operation) -> str:
     """Return the worktree whose lock the undoing of an operation needs: it may have another name by now."""
     return belonging.Worktrees(store.layout).owner(record) or str(record["worktree"])
 

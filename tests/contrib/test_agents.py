@@ -66,6 +66,11 @@ def test_the_mcp_server_serves_a_whole_session_to_the_official_client(lab: Path)
     asyncio.run(_session(lab))
 
 
+def failed(answer: Any) -> bool:
+    """Answer whether a tool failed; the SDK renamed the field in its second major version."""
+    return bool(getattr(answer, "is_error", None) or getattr(answer, "isError", None))
+
+
 async def _session(lab: Path) -> None:
     from mcp import ClientSession, StdioServerParameters
     from mcp.client.stdio import stdio_client
@@ -75,12 +80,14 @@ async def _session(lab: Path) -> None:
     )
     async with stdio_client(parameters) as (reader, writer), ClientSession(reader, writer) as session:
         await session.initialize()
-        names = {tool.name for tool in (await session.list_tools()).tools}
-        assert names == {"snapshot", "restore", "undo", "status", "diff", "history", "fork"}
+        tools = {tool.name: tool for tool in (await session.list_tools()).tools}
+        assert set(tools) == {"snapshot", "restore", "undo", "status", "diff", "history", "fork"}
 
         async def ask(name: str, /, **arguments: Any) -> dict[str, Any]:
             answer = await session.call_tool(name, arguments)
-            return json.loads(answer.content[0].text)
+            value = json.loads(answer.content[0].text)
+            assert value["ok"] is not failed(answer)
+            return value
 
         made = await ask("snapshot", note="baseline", tags=["base"])
         assert made["ok"] and made["result"]["tags"] == ["base"]
@@ -96,6 +103,6 @@ async def _session(lab: Path) -> None:
         forked = await ask("fork", name="try", snapshot="base")
         assert forked["ok"]
         assert (lab.parent / "worktrees" / "try" / "a.txt").read_text() == "one\n"
-        assert len((await ask("history"))["result"]) == 1
+        assert len((await ask("history"))["result"]["snapshots"]) == 1
         refused = await ask("restore", target="no-such-snapshot")
         assert refused["ok"] is False and refused["error"]["class"] == "E_NOT_FOUND"

@@ -502,7 +502,7 @@ def test_failed_deletion_is_told_and_the_next_run_goes_on(tmp_path, monkeypatch)
     store, ids = make(tmp_path)
     plan_id = saved(store, KEEP_ONE)
 
-    def refuse(path: str, **more) -> None:
+    def refuse(path: str, options: EngineOptions) -> None:
         raise OSError(errno.EIO, "Input/output error", path)
 
     with monkeypatch.context() as patch:

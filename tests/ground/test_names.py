@@ -104,3 +104,16 @@ def test_no_accepted_name_leads_out_of_a_directory(name):
 @given(st.text(alphabet="0123456789abcdef-\u0660", min_size=20, max_size=24))
 def test_an_id_is_thirteen_digits_a_dash_and_eight_hex_digits(text):
     assert names.is_snapshot_id(text) == bool(re.fullmatch(r"[0-9]{13}-[0-9a-f]{8}", text))
+
+
+def test_a_note_with_nul_is_refused():
+    with pytest.raises(UsageError):
+        names.check_note("a\0b")
+
+
+@pytest.mark.parametrize("word", names.LATEST)
+def test_what_names_the_latest_snapshot_is_taken(word):
+    for check in (names.check_tag, names.check_new_worktree_name):
+        with pytest.raises(NameInvalid):
+            check(word)
+    assert names.check_worktree_name(word) == word  # one that is there can be renamed

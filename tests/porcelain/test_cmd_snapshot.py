@@ -46,13 +46,19 @@ def test_json_is_the_descriptor(store):
 
 @pytest.mark.parametrize("note", hostile.ODD_NOTES, ids=lambda note: ascii(note)[:20])
 def test_any_note_is_kept_as_given(store, note):
-    if "\0" in note or len(note) > 10_000:
+    if len(note) > 10_000:
         said = making.run("snapshot", "--json", "-F", "-", stdin=note.encode())
         note = note.rstrip("\n")
     else:
         said = making.run("snapshot", "--json", f"--message={note}")
     assert said.exit == 0, said.err
     assert said.json["note"] == note
+
+
+def test_a_note_with_nul_is_refused_with_a_class(store):
+    said = making.run("snapshot", "--json", "-F", "-", stdin=b"a\0b")
+    assert (said.exit, said.error["class"]) == (2, "E_USAGE")
+    assert os.listdir(store.layout.snapshots) == []
 
 
 def test_a_note_comes_from_stdin_or_a_file(store, tmp_path):

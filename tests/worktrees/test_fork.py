@@ -55,18 +55,30 @@ def test_a_fork_on_btrfs_is_one_ioctl(btrfs_dir: Path):
     assert made["engine"] == engine.BTRFS
 
 
-def test_words_are_a_snapshot_when_they_name_exactly_one(lab):
-    store, first = lab
-    choose = lambda *words, at=None: fork.choose(store, list(words), at, "main")
-    assert choose("base")[0] == first and choose("base")[1].startswith("fork-")
-    assert choose()[1] == f"fork-{first[14:21]}"
-    assert choose("brand-new") == (first, "brand-new")
-    assert choose("base", "x") == (first, "x")
-    assert choose("base", at="HEAD") == (first, "base")
-    with pytest.raises(errors.NotFound):
-        choose("nothing", "x")
-    with pytest.raises(errors.UsageError):
-        choose("a", "b", at="HEAD")
+@pytest.mark.parametrize("word", ["base", "LATEST-1", "ID", "SHORT", "brand-new"])
+def test_one_word_is_the_name_whatever_snapshots_are_called(lab, word):
+    _, first = lab
+    word = {"ID": first, "SHORT": first[14:21]}.get(word, word)
+    made = run("fork", word, "--json").json
+    assert (made["name"], made["snapshot_id"]) == (word, first)
+
+
+def test_a_snapshot_is_the_first_of_two_words_or_an_option(lab):
+    _, first = lab
+    for number, words in enumerate((["base", "w0"], ["--at", "base", "w1"], ["w2", "--at", "LATEST"])):
+        made = run("fork", *words, "--json").json
+        assert (made["name"], made["snapshot_id"]) == (f"w{number}", first)
+    assert run("fork", "--at", "base", "--json").json["name"] == f"fork-{first[14:21]}"
+    assert run("fork", "nothing", "x").exit == 5
+    assert run("fork", "a", "b", "c").exit == run("fork", "a", "b", "--at", "base").exit == 2
+
+
+@pytest.mark.parametrize("word", ["HEAD", "LATEST", "HEAD~0", "LATEST~0"])
+def test_a_word_that_can_only_be_a_snapshot_is_refused_with_the_way_to_say_it(lab, word):
+    store, _ = lab
+    said = run("fork", word)
+    assert said.exit == 10 and f"--at {word}" in said.err
+    assert os.listdir(store.layout.forks) == []
 
 
 def test_command_says_what_was_made(lab):

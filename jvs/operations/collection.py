@@ -1,0 +1,109 @@
+"""Collecting snapshots that are not needed any more, and protecting those that are.
+
+Source: jvs-gc(1).
+"""
+
+from __future__ import annotations
+
+from jvs import names
+from jvs.errors import NoSpace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jvs.gc.plan import Plan
+    from jvs.gc.retention import Policy
+    from jvs.gc.run import Collected, Pruned
+    from jvs.store.shapes import Pin
+    from jvs.store.store import Store
+
+    class ListedPin(Pin):
+        """A pin, and whether it protects no more."""
+
+        expired: bool
+
+
+def policy_of(store: Store, policy: Policy | Mapping[str, object] | None) -> Policy:
+    """Return the policy of some rules; of none at all, that of the settings. Errors: E_USAGE."""
+    from jvs.gc import retention
+
+    if isinstance(policy, retention.Policy):
+        return policy
+    return retention.Policy.of(store.settings, dict(policy or {}))
+
+
+def plan(store: Store, policy: Policy | Mapping[str, object] | None = None) -> Plan:
+    """Find out which snapshots could be collected, and why the others are kept; the plan is stored for `run`.
+
+    Errors: E_USAGE, E_IO; a full disk is a remark, for a plan can be made again by `run`.
+    """
+    from jvs import progress
+    from jvs.gc import plan as planning
+
+    with store.reading():
+        made = planning.make(store, policy_of(store, policy))
+        try:
+            planning.save(store, made)
+        except NoSpace:
+            progress.remark("plan not stored (disk full): give 'jvs gc run' these options too")
+    return made
+
+
+def run(
+    store: Store, plan_id: str, policy: Policy | Mapping[str, object] | None = None, *, allow_newer: bool = False
+) -> Collected:
+    """Collect what a plan names; `policy` stands in for a plan that was not stored.
+
+    Shape: `plan_id`, `collected`, `collected_count`.
+    Durable: yes. Errors: E_NOT_FOUND, E_GC_PLAN_MISMATCH when the repository changed since, E_BUSY, E_IO.
+    """
+    from jvs.gc import run as collecting
+
+    return collecting.run(store, plan_id, policy_of(store, policy), allow_newer=allow_newer)
+
+
+def drop(store: Store, target: str, policy: Policy | Mapping[str, object] | None = None) -> Pruned:
+    """Collect one snapshot that nothing protects. Shape, errors: as `run`."""
+    from jvs.gc import run as collecting
+    from jvs.store import refs
+
+    snapshot_id = target if names.is_snapshot_id(target) else refs.resolve(store, target)
+    return collecting.prune(store, snapshot_id, policy_of(store, policy))
+
+
+def pin(
+    store: Store, target: str, worktree: str | None = None, *, reason: str | None = None, expires: str | None = None
+) -> Pin:
+    """Protect a snapshot from collection, for good or until `expires` (`30d`, or a time); return the pin.
+
+    Durable: yes. Errors: E_USAGE, E_NOT_FOUND, E_AMBIGUOUS, E_BUSY, E_IO, E_NO_SPACE.
+    """
+    from jvs.gc import pins as pinning
+    from jvs.store import refs
+
+    expires_at = None if expires is None else pinning.parse_expiry(expires)
+    reason = None if reason is None else names.check_note(reason)
+    return pinning.add(store, refs.resolve(store, target, worktree), reason=reason, expires_at=expires_at)
+
+
+def unpin(store: Store, target: str, worktree: str | None = None) -> str:
+    """Remove the pin of a snapshot, which a full id names even when it is damaged; return the id.
+
+    Durable: yes. Errors: E_NOT_FOUND when there is none, E_AMBIGUOUS, E_BUSY, E_IO, E_NO_SPACE.
+    """
+    from jvs.gc import pins as pinning
+    from jvs.store import refs
+
+    snapshot_id = target if names.is_snapshot_id(target) else refs.resolve(store, target, worktree)
+    pinning.remove(store, snapshot_id)
+    return snapshot_id
+
+
+def pins(store: Store) -> list[ListedPin]:
+    """Return every pin, with `expired`. Errors: E_PARTIAL_SNAPSHOT, E_IO."""
+    from jvs import clock
+    from jvs.gc import pins as pinning
+
+    now = clock.now_ns()
+    return [{**pin, "expired": pinning.has_expired(pin, now)} for pin in pinning.list_all(store.layout)]

@@ -1,0 +1,65 @@
+"""Making a repository, and changing its settings or the user's.
+
+Source: jvs-init(1), jvs-config(5).
+"""
+
+from __future__ import annotations
+
+from jvs import names
+from jvs.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from jvs.store.init import Initialized
+    from jvs.store.settings import Settings
+    from jvs.store.store import Store
+
+
+def init(path: str, settings: Settings, *, source: str | None = None, home: str | None = None) -> Initialized:
+    """Make a repository; main begins empty, or as a clone of `source`. `home` is refused as a place.
+
+    Shape: `repo_root`, `format_version`, `repo_id`, `engine`, `degraded`.
+    Durable: yes. Errors: E_NAME_INVALID, E_USAGE, E_EXISTS, E_PATH_ESCAPE, E_IO, E_NO_SPACE.
+    """
+    from jvs.store import init as making
+
+    return making.create(path, settings, source=source, home=home)
+
+
+def config_set(store: Store | None, settings: Settings, key: str, words: Iterable[str]) -> tuple[Any, str, bool]:
+    """Set a key in the repository's file, without a store in the user's; return value, file, and whether it changed.
+
+    Durable: yes. Errors: E_USAGE, E_NAME_INVALID, E_BUSY, E_IO, E_NO_SPACE.
+    """
+    from jvs.store import settings as reading
+
+    reading.check_key(key, "command line")
+    words = names.check_listed(words, "words")
+    if len(words) != 1 and reading.KEYS[key][0] != "list":
+        raise UsageError(f"'{key}' takes one value, not {len(words)}", hint="quote a value with blanks")
+    value = reading.parse_value(key, ",".join(words), "command line")
+    return value, *_write_setting(store, settings, key, value)
+
+
+def config_unset(store: Store | None, settings: Settings, key: str) -> tuple[str, bool]:
+    """Remove a key from the repository's file, without a store from the user's; return the file, whether it changed."""
+    from jvs.store import settings as reading
+
+    reading.check_key(key, "command line")
+    return _write_setting(store, settings, key, None)
+
+
+def _write_setting(store: Store | None, settings: Settings, key: str, value: Any) -> tuple[str, bool]:
+    from jvs.store import settings as reading
+    from jvs.store import settings_file
+
+    if store is not None:
+        if value is not None:
+            reading.check_place(key, str(store.layout.config))
+        return str(store.layout.config), settings_file.change_repository(store, key, value)
+    if settings.user_file is None:
+        raise UsageError("there is no place for the user's file", hint="set HOME or XDG_CONFIG_HOME")
+    return settings.user_file, settings_file.change_user(settings.user_file, key, value)

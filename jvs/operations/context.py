@@ -1,0 +1,51 @@
+"""What is the same around every operation: which worktree it is about, hooks, and pruning what cannot be undone.
+
+This package is the one layer under the commands, the Python API and the MCP server: one function per thing that a
+person can do. Each resolves names, runs hooks, takes the locks, recovers what dead operations left, does its work,
+prunes what can be undone no longer, and returns values; whoever calls, the same happens. The environment that hooks
+get is a parameter, for the library reads none. `worktree` is the worktree to work on; None means the one that the
+store was opened in, or main. `paths` are bytes relative to that worktree.
+Source: jvs-config(5), HOOKS.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from jvs import names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from jvs.store.store import Store
+
+
+def worktree(store: Store, name: str | None) -> str:
+    """Return the name of a worktree whose directory is there. Errors: E_NOT_FOUND, E_NAME_INVALID, E_IO."""
+    name = names.check_worktree_name(store.worktree_name(name))
+    store.require_worktree(name)
+    return name
+
+
+@contextlib.contextmanager
+def hooked(
+    store: Store, what: str, name: str, environment: Mapping[str, str], **facts: str
+) -> Iterator[dict[str, str]]:
+    """Run the `pre-` hooks, and the `post-` hooks when the block has put the `snapshot_id` of what it did in place.
+
+    No lock is held meanwhile, so that hooks may use jvs. Errors: E_DIRTY when a `pre-` hook refuses.
+    """
+    from jvs.store import hooks
+
+    hooks.run(store, f"pre-{what}", name, environment, **facts)
+    yield facts
+    if "snapshot_id" in facts:
+        hooks.run(store, f"post-{what}", name, environment, **facts)
+
+
+def prune(store: Store, name: str) -> None:
+    """Delete what is kept for operations that can be undone no longer; what fails is left for the next time."""
+    from jvs.restore import pruning
+
+    pruning.prune(store, name)
