@@ -55,12 +55,15 @@ CONCEPTS = (
     ("snapshot", "A whole worktree as it was at one moment; its files are in .jvs/snapshots/ID."),
     ("line", "A snapshot, its parent, the parent of that one, and so on. Each worktree has a line of its own."),
     ("head", "The snapshot that a worktree was last snapshotted as, or restored to."),
-    ("latest", "The newest snapshot of a worktree. In command lines it is called HEAD."),
+    ("latest", "The newest snapshot of a worktree. In command lines it is called LATEST, or HEAD."),
     ("detached", "A worktree whose head is not its latest: it was restored to an older snapshot."),
 )
 TARGETS = (
     ("ID", "A full id: 1700000000000-0a1b2c3d."),
-    ("HEAD, HEAD~N", "The newest snapshot of the worktree, or the one N steps before it."),
+    (
+        "LATEST, LATEST~N",
+        "The latest snapshot of the worktree, or the one N steps before it. HEAD and HEAD~N are the same.",
+    ),
     ("@{AGE}", "The newest one that is at least that old: @{90s}, @{30m}, @{2h}, @{7d}, @{1w}."),
     ("PREFIX", "A unique beginning, of 4 characters or more, of an id or of the part behind its dash."),
     ("TAG", "A tag: the newest snapshot that has it."),

@@ -17,6 +17,7 @@ from jvs.errors import OPENING, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from jvs.cli.mcp_tools import Tools
@@ -118,7 +119,7 @@ def _described() -> list[Any]:
     ]
 
 
-def _answer(tools: Tools, name: str, arguments: dict[str, Any] | None) -> Any:
+def _answer(tools: Tools, name: str, arguments: Mapping[str, object] | None) -> Any:
     types = _types()
 
     answer, failed = tools.call(name, arguments)

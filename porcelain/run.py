@@ -13,13 +13,13 @@ import os
 import sys
 
 from jvs.cli import run as cli
-from jvs.errors import CHANGING, Ambiguous, CloneIncomplete, Detached, Dirty, NotFound, PayloadHashMismatch, UsageError
+from jvs.errors import CHANGING, CloneIncomplete, Detached, Dirty, NotFound, PayloadHashMismatch, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.ui.run_text import RunDocument
 
-RAISES = (*CHANGING, Ambiguous, Detached, Dirty, PayloadHashMismatch, CloneIncomplete)
+RAISES = (*CHANGING, Detached, Dirty, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-snapshot(1)", "jvs-restore(1)", "jvs-undo(1)", "jvs-agents(7)")
 EXAMPLES = (
     ("jvs run --rollback -- make install", "keep the result of a command, or nothing of it"),

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    Value = dict[str, Any]
+    """What a tool gets or answers: its schema or its command says what that is."""
+
 MOST_ENTRIES = 1000
 """No answer holds more entries of a list than this, whatever `limit` says."""
 MOST_CHARACTERS = 2000
@@ -51,9 +54,9 @@ class Tool:
         self.read_only = not changes
         self.destructive = displaces
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> Value:
         """Return the JSON schema of the arguments."""
-        properties: dict[str, Any] = {}
+        properties: Value = {}
         for name, (kind, default, text) in self.arguments.items():
             properties[name] = {"type": kind, "description": text}
             if kind == _TEXTS:
@@ -139,7 +142,7 @@ class Tools:
         self._overrides = overrides or []
         self._wait = wait
 
-    def call(self, name: str, arguments: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], bool]:
+    def call(self, name: str, arguments: Mapping[str, object] | None = None) -> tuple[Value, bool]:
         """Run a tool; return its answer, and whether it failed. Raises nothing but signals.
 
         Shape: `ok` true with `result` (bounded), or `ok` false with `error` (as in jvs-errors(7)); `remarks` if any.
@@ -147,7 +150,7 @@ class Tools:
         remarks = _Remarks()
         before = progress.set_observer(remarks)
         try:
-            answer: dict[str, Any] = {"ok": True, "result": self._run(name, dict(arguments or {}))}
+            answer: Value = {"ok": True, "result": self._run(name, dict(arguments or {}))}
         except JvsError as error:
             answer = {"ok": False, **error.as_json()}
         except OSError as error:
@@ -161,7 +164,7 @@ class Tools:
             answer["remarks"] = remarks.texts
         return _bounded(answer), not answer["ok"]
 
-    def _run(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    def _run(self, name: str, arguments: Value) -> Value:
         if name not in TOOLS:
             raise UsageError(f"there is no tool '{name}'", hint=f"one of: {', '.join(TOOLS)}")
         given = _checked(TOOLS[name], arguments)
@@ -170,12 +173,12 @@ class Tools:
         )
         store = Store.open(self._directory, settings)
         try:
-            work: Callable[..., dict[str, Any]] = getattr(self, f"_{name}")
+            work: Callable[..., Value] = getattr(self, f"_{name}")
             return work(store, **given)
         finally:
             store.close()
 
-    def _snapshot(self, store: Store, note: str, tags: list[str], paths: list[str], if_changed: bool) -> dict[str, Any]:
+    def _snapshot(self, store: Store, note: str, tags: list[str], paths: list[str], if_changed: bool) -> Value:
         record, created = snapshots.snapshot(
             store,
             note=note,
@@ -186,9 +189,7 @@ class Tools:
         )
         return {**record, "changed": created}
 
-    def _restore(
-        self, store: Store, target: str, paths: list[str], dry_run: bool, limit: int, offset: int
-    ) -> dict[str, Any]:
+    def _restore(self, store: Store, target: str, paths: list[str], dry_run: bool, limit: int, offset: int) -> Value:
         from jvs.ui import restore_text
 
         if dry_run:
@@ -197,31 +198,31 @@ class Tools:
         done = snapshots.restore(store, target, paths=_relative(paths), environment=self._environment)
         return _paged(restore_text.facts(store.worktree_name(), done), ("changes",), limit, offset, again=False)
 
-    def _undo(self, store: Store, redo: bool, limit: int, offset: int) -> dict[str, Any]:
+    def _undo(self, store: Store, redo: bool, limit: int, offset: int) -> Value:
         from jvs.ui import restore_text
 
         record, done = snapshots.undo(store, redo=redo)
         return _paged(restore_text.undo_facts(store, record, done), ("changes",), limit, offset, again=False)
 
-    def _status(self, store: Store, limit: int, offset: int) -> dict[str, Any]:
+    def _status(self, store: Store, limit: int, offset: int) -> Value:
         found = looking.status(store).as_json()
         return _paged(found, ("added", "modified", "removed", "unreadable"), limit, offset)
 
-    def _diff(self, store: Store, from_snapshot: str, to_snapshot: str, limit: int, offset: int) -> dict[str, Any]:
+    def _diff(self, store: Store, from_snapshot: str, to_snapshot: str, limit: int, offset: int) -> Value:
         found = looking.diff(store, from_snapshot or None, to_snapshot or None).as_json()
         return _paged(found, ("added", "removed", "modified", "renamed", "unreadable"), limit, offset)
 
-    def _history(self, store: Store, limit: int, offset: int) -> dict[str, Any]:
+    def _history(self, store: Store, limit: int, offset: int) -> Value:
         from itertools import islice
 
         limit = min(limit, MOST_ENTRIES)
         records = list(islice(looking.history(store), offset, offset + limit + 1))
-        value: dict[str, Any] = {"snapshots": records[:limit]}
+        value: Value = {"snapshots": records[:limit]}
         if len(records) > limit:
             value |= {"truncated": True, "rest": f"call again with offset {offset + limit}"}
         return value
 
-    def _fork(self, store: Store, name: str, snapshot: str) -> dict[str, Any]:
+    def _fork(self, store: Store, name: str, snapshot: str) -> Value:
         return dict(worktrees.fork(store, name, target=snapshot))
 
 
@@ -233,7 +234,7 @@ class _Remarks(progress.Observer):
         self.texts.append(text)
 
 
-def _checked(tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
+def _checked(tool: Tool, arguments: Value) -> Value:
     """Return all arguments of a tool, each a value of its type. Errors: E_USAGE."""
     unknown = [name for name in arguments if name not in tool.arguments]
     if unknown:
@@ -280,12 +281,10 @@ def _relative(paths: list[str]) -> list[bytes] | None:
 # Bounds
 
 
-def _paged(
-    value: Mapping[str, object], keys: tuple[str, ...], limit: int, offset: int, *, again: bool = True
-) -> dict[str, Any]:
+def _paged(value: Mapping[str, object], keys: tuple[str, ...], limit: int, offset: int, *, again: bool = True) -> Value:
     """Return a value whose lists together hold at most `limit` entries, from `offset` on, in the order of the keys."""
     limit = min(limit, MOST_ENTRIES)
-    paged: dict[str, Any] = dict(value)
+    paged: Value = dict(value)
     total = sum(len(paged[key]) for key in keys)
     start, left = offset, limit
     for key in keys:
@@ -299,12 +298,12 @@ def _paged(
     return paged
 
 
-def _bounded(answer: dict[str, Any]) -> dict[str, Any]:
+def _bounded(answer: Value) -> Value:
     """Return an answer that is valid UTF-8 and not larger than `MOST_BYTES`, whatever names and notes are like."""
     most = MOST_ENTRIES
     while True:
         cut: list[str] = []
-        bounded: dict[str, Any] = _cut(answer, most, "", cut)
+        bounded: Value = _cut(answer, most, "", cut)
         if cut:
             bounded["cut"] = sorted(set(cut))[:20]
             bounded.setdefault("rest", "ask with a smaller 'limit', or run the command 'jvs' with '--json'")

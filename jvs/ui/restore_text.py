@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jvs.store.store import Store
     from jvs.ui.terminal import Terminal
 
-    class PlanDocument(StepCounts):
+    class RestorePlanDocument(StepCounts):
         """What a restore would do, as `--dry-run --json` prints it."""
 
         snapshot_id: str
@@ -84,7 +84,7 @@ _LOSSES = 10
 _SIGNS = {"added": ("+", "green"), "modified": ("~", "yellow"), "removed": ("-", "red")}
 
 
-def plan_facts(name: str, planned: Plan) -> PlanDocument:
+def plan_facts(name: str, planned: Plan) -> RestorePlanDocument:
     """Return the document for `--dry-run --json`."""
     return {
         "snapshot_id": planned.target.snapshot_id,

@@ -56,6 +56,53 @@ def test_the_hook_leaves_reading_tools_and_other_places_alone(lab: Path, tmp_pat
     assert jvs(lab, "history") == []
 
 
+ODD_COMMANDS = ["a\0b", "\udcff", "\ud800", "--help", "-C/", "\x1b[2J", "x" * 100_000, "", " \n ", "ü" * 300]
+
+
+@pytest.mark.parametrize("command", ODD_COMMANDS, ids=range(len(ODD_COMMANDS)))
+@pytest.mark.parametrize("field", ["command", "description", "file_path"])
+def test_the_hook_takes_its_snapshot_whatever_the_tool_is_told(lab: Path, command: str, field: str) -> None:
+    event = {"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {field: command}, "cwd": str(lab)}
+    done = hook(lab, event)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(jvs(lab, "history")) == 1
+
+
+@pytest.mark.parametrize(
+    "cwd", ["/nowhere", "a\0b", "\udcff", "\ud800", "/etc/passwd", "", None, 7, [], {}, "x" * 5000]
+)
+@pytest.mark.parametrize("given", [{}, None, [], "text", 7, {"command": ["list"]}, {"command": {"a": None}}])
+def test_the_hook_never_blocks_a_tool_whatever_the_event_is(lab: Path, cwd: Any, given: Any) -> None:
+    done = hook(lab, {"hook_event_name": "PreToolUse", "tool_name": "Write", "tool_input": given, "cwd": cwd})
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff", b"[]", b"null", b"{", b'{"tool_name": {}}', b'{"tool_name": ["Bash"]}', b"[" * 100_000]
+)
+def test_the_hook_never_blocks_a_tool_whatever_it_reads(tmp_path: Path, data: bytes) -> None:
+    done = subprocess.run([sys.executable, AGENTS / "jvs-claude-hook"], input=data, capture_output=True, cwd=tmp_path)
+    assert done.returncode == 0 and b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full"])
+def test_the_hook_never_blocks_a_tool_without_its_streams(lab: Path, streams: str) -> None:
+    event = json.dumps({"tool_name": "Bash", "cwd": "/nowhere"})
+    script = f"printf %s '{event}' | {sys.executable} {AGENTS}/jvs-claude-hook {streams}"
+    assert subprocess.run(["sh", "-c", script], check=False).returncode == 0
+
+
+def test_the_hook_works_from_a_deleted_directory(lab: Path, tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    for cwd in (str(lab), "", "."):
+        event = json.dumps({"tool_name": "Bash", "cwd": cwd})
+        script = f"cd {tmp_path}/gone && rmdir {tmp_path}/gone; printf %s '{event}' | {AGENTS}/jvs-claude-hook"
+        done = subprocess.run(["sh", "-c", script], check=False, capture_output=True, text=True)
+        assert done.returncode == 0 and "Traceback" not in done.stderr
+        (tmp_path / "gone").mkdir(exist_ok=True)
+    assert len(jvs(lab, "history")) == 1
+
+
 def test_the_guard_takes_back_what_a_failing_command_did(lab: Path) -> None:
     command = [AGENTS / "jvs-guard", "--rollback", "sh", "-c", "echo broken > a.txt; exit 9"]
     assert subprocess.run(command, cwd=lab, check=False, capture_output=True).returncode == 9

@@ -27,6 +27,7 @@ SOURCES = [path for top in ("jvs", "plumbing", "porcelain") for path in sorted((
 FREE_FORM = {
     ("jvs/canon.py", "_object"): "any JSON object, while it is parsed",
     ("jvs/canon.py", "path_from_json"): "an object that may be a path, or anything",
+    ("jvs/cli/mcp_tools.py", "<module>"): "arguments and answers of tools, each with a schema of its own",
     ("jvs/engine/juicefs/control.py", "mount_config"): "what a JuiceFS mount says of itself",
     ("jvs/errors.py", "<module>"): "facts of an error, different for each place that raises it",
     ("jvs/repository.py", "_settings"): "settings by keyword, before their keys are known",
