@@ -8,7 +8,6 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Any
 
 _HELP = {
     "keep_last": ("N", "keep the newest N snapshots of each worktree"),
@@ -45,6 +44,6 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def given(args: argparse.Namespace) -> dict[str, Any]:
+def given(args: argparse.Namespace) -> dict[str, object]:
     """Return the rules that the options set."""
     return {rule: getattr(args, rule) for rule in (*_HELP, "drop_tagged")}
