@@ -76,9 +76,7 @@ def _by_age(store: Store, target: str, name: str) -> str:
     try:
         age = units.duration_ns(target[2:-1], target)
     except UsageError as error:
-        raise NotFound(
-            f"'{target}' is not an age", hint="write @{90s}, @{30m}, @{2h}, @{1d12h}, @{7d} or @{1w}"
-        ) from error
+        raise NotFound(f"'{target}' is not an age", hint="write @{90s}, @{30m}, @{2h}, @{1d12h} or @{1w}") from error
     limit = clock.now_ns() - age
     _, latest = store.head_of(name)
     for record in lineage.line(store.layout, latest):

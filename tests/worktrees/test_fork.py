@@ -78,7 +78,7 @@ def test_a_word_that_can_only_be_a_snapshot_is_refused_with_the_way_to_say_it(la
     store, _ = lab
     said = run("fork", word)
     assert said.exit == 10 and f"--at {word}" in said.err
-    assert os.listdir(store.layout.forks) == []
+    assert os.listdir(Path(store.root) / "worktrees") == []
 
 
 def test_command_says_what_was_made(lab):
