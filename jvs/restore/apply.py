@@ -15,7 +15,7 @@ from jvs.restore.replace import Switcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from jvs.fs.rooted import Below
     from jvs.restore.delta import Delta
@@ -36,6 +36,8 @@ class Applier:
         self.work = Switcher(delta, operation_id, target, keep, source, each=each)
         self.losses = self.work.losses
         self.rolled_back = False
+        self.skipped: list[bytes] = []
+        self.note_skipped: Callable[[list[bytes]], None] = lambda paths: None
         self._no_way_back = False
 
     @property
@@ -67,9 +69,18 @@ class Applier:
         self._carry_out(range(len(self.delta.steps)), resumed=False)
 
     def resume(self) -> None:
-        """Do what a dead process left to do. Durable: yes. Errors: as `run`."""
+        """Do what a dead process left to do. Durable: yes. Errors: as `run`.
+
+        What would be copied is read again first. Steps whose source was damaged since are in `skipped`, and what they
+        would have displaced stays where it is.
+        """
         left = [i for i in range(len(self.delta.steps)) if not restore_resume.was_done(self.work, i)]
-        self._carry_out(left, resumed=True)
+        with progress.step("check the snapshot"):
+            rotten = {i for i in left if restore_resume.is_rotten(self.work, i)}
+        self.skipped = [self.delta.steps[i].path for i in sorted(rotten)]
+        if rotten:
+            self.note_skipped(self.skipped)
+        self._carry_out([i for i in left if i not in rotten], resumed=True)
 
     def _carry_out(self, left: Sequence[int], *, resumed: bool) -> None:
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 
-from jvs import clock
+from jvs import canon, clock
 from jvs.engine import registry
 from jvs.errors import PartialSnapshot
 from jvs.fs import durable, listing, paths, removal
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         new_name: str
         gone: bool
         changes: int | None
+        skipped: list[PathJSON]
 
     class Clock(TypedDict, total=False):
         """When something was written, in a way that no setting of the clock changes."""
@@ -189,7 +190,7 @@ def load(layout: Layout, operation_id: str) -> Operation:
 
 
 def load_steps(layout: Layout, record: Operation) -> delta.Delta:
-    """Read the steps of an operation. Errors: E_PARTIAL_SNAPSHOT when they are damaged."""
+    """Read the steps of an operation that are to be done, or were. Errors: E_PARTIAL_SNAPSHOT when damaged."""
     path = layout.undo_dir(record["operation_id"]) / "delta.cbor"
     try:
         data = paths.read_file(path)
@@ -200,7 +201,18 @@ def load_steps(layout: Layout, record: Operation) -> delta.Delta:
             f"'undo/{record['operation_id']}/delta.cbor' is damaged",
             hint="what the operation displaced is below that directory, in 'files': copy from there what you need",
         )
-    return delta.Delta.decode(data)
+    steps = delta.Delta.decode(data)
+    skipped = {canon.path_from_json(path) for path in record["details"].get("skipped", [])}
+    if skipped:
+        steps.steps = [step for step in steps.steps if step.path not in skipped]
+    return steps
+
+
+def note_skipped(layout: Layout, record: Operation, skipped: list[bytes]) -> None:
+    """Write down, before anything is done, which steps are not carried out. Durable: yes."""
+    before = record["details"].get("skipped", [])
+    record["details"]["skipped"] = [*before, *(canon.path_json(path) for path in skipped)]
+    save(layout, record)
 
 
 def ids(layout: Layout) -> list[str]:

@@ -11,7 +11,7 @@ import os
 import stat
 
 from jvs.fs import durable, listing, paths, removal
-from jvs.restore.delta import DROP, MAKE, MOVE
+from jvs.restore.delta import COPY, DROP, MAKE, MOVE
 from jvs.restore.entries import Movable, entry_at, lstat_at, same_entry
 
 TYPE_CHECKING = False
@@ -56,6 +56,20 @@ def was_done(work: Switcher, i: int) -> bool:
         assert work.source is not None
         work.leftovers.append((work.source, step.path))
     return True
+
+
+def is_rotten(work: Switcher, i: int) -> bool:
+    """Answer whether what a step would copy is not what was planned: the payload was damaged since."""
+    step = work.delta.steps[i]
+    if step.how != COPY or work.source is None:
+        return False
+    try:
+        have = entry_at(*work.source.parent(step.path))
+    except OSError as error:
+        if not listing.is_absent(error):
+            raise
+        have = None
+    return not same_entry(have, step.new)
 
 
 def _was_moved(work: Switcher, i: int, step: Step) -> bool:

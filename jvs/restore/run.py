@@ -150,6 +150,7 @@ def _apply(store: Store, pending: RestoreIntent, record: Operation, steps: Delta
         source if fs_paths.is_dir(source) else None,
         each=store.settings.get("durability") == "each",
     )
+    applier.note_skipped = lambda skipped: journal.note_skipped(layout, record, skipped)
     with applier:
         try:
             applier.resume() if resume else applier.run()
@@ -160,6 +161,9 @@ def _apply(store: Store, pending: RestoreIntent, record: Operation, steps: Delta
                 what = "and all was put back" if applier.rolled_back else "and the next command carries on"
                 raise from_oserror(error, f"restoring was stopped {what}") from error
             raise
+    for path in applier.skipped:
+        shown = path.decode("utf-8", "backslashreplace")
+        progress.remark(f"'{shown}' stays as it is: in snapshot '{record['target']}' it is not what was published")
     done = Done(operation_id, None, _finish(store, pending, record))
     done.degraded = applier.losses.as_json()
     done.displaced_bytes = record["bytes"]

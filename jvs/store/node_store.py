@@ -10,6 +10,7 @@ import os
 
 from jvs.engine import traits
 from jvs.errors import PayloadHashMismatch
+from jvs.fs import listing
 from jvs.tree import node, scan
 
 TYPE_CHECKING = False
@@ -24,6 +25,7 @@ class Trees:
     """Loads the trees of one repository; nodes that were made during this run are kept in memory."""
 
     def __init__(self, store: Store) -> None:
+        listing.allow_deep_trees()
         self.store = store
         self._nodes: dict[bytes, bytes] = {}
         self._roots: dict[str, node.Root] = {}

@@ -15,10 +15,11 @@ from jvs.tree import node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from concurrent.futures import Future
     from typing import Any
 
     from jvs.tree.node import Entry
+    from jvs.tree.threads import Threads
 
     Hashed = tuple[bytes, int, dict[bytes, bytes] | None]
 
@@ -45,7 +46,7 @@ class Worker:
         self.jobs = jobs
         self.slow_calls = slow_calls
         self.allow_unreadable = allow_unreadable
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: Threads | None = None
         self._running: list[Future[Any]] = []
         self._batch: _Batch | None = None
         self.unreadable: list[tuple[bytes, str]] = []
@@ -119,9 +120,9 @@ class Worker:
 
     def _run(self, threads: int, work: Any, *args: Any) -> Future[Any]:
         if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
+            from jvs.tree.threads import Threads
 
-            self._pool = ThreadPoolExecutor(LATENCY_THREADS if self.slow_calls else self.jobs)
+            self._pool = Threads(LATENCY_THREADS if self.slow_calls else self.jobs)
         while len(self._running) >= 2 * threads:  # bounds the open files
             self._running.pop(0).exception()
         future = self._pool.submit(work, *args)
@@ -162,7 +163,7 @@ class Worker:
             self._batch.drop()
             self._batch = None
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.end()
 
 
 class _Batch:

@@ -21,11 +21,13 @@ def flush_open_files(source: Below) -> int:
 
     A clone takes what the metadata engine knows, and a client tells it of writes only at close or fsync, or after a
     second. Any process may fsync for another one on the same mount, through a descriptor that can write. Files of
-    processes that we may not look into, and files that we may not write, are left as they are.
+    processes that we may not look into, and files that we may not write, are left as they are. A file may be mapped
+    though every descriptor of it was closed: then only the table of mappings tells.
     """
     prefix = os.path.realpath(str(source)).rstrip("/") + "/"
     found: set[str] = set()
     for process in _numbers("/proc"):
+        found.update(path for path in _mapped(process) if path.startswith(prefix))
         directory = f"/proc/{process}/fd"
         for number in _numbers(directory):
             try:
@@ -43,6 +45,20 @@ def flush_open_files(source: Below) -> int:
             if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
                 raise from_oserror(error, f"committing '{path}'") from error
     return flushed
+
+
+def _mapped(process: str) -> set[str]:
+    """Return the files that a process may store into through memory. Source: proc(5), maps: `rw-s`, path last."""
+    found = set()
+    try:
+        with open(f"/proc/{process}/maps", "rb") as lines:
+            for line in lines:
+                fields = line.rstrip(b"\n").split(maxsplit=5)
+                if len(fields) == 6 and fields[1][1:2] == b"w" and fields[1][3:4] == b"s":
+                    found.add(os.fsdecode(fields[5].replace(b"\\012", b"\n")))
+    except OSError:  # another user's process, or one that ended
+        pass
+    return found
 
 
 def _numbers(directory: str) -> list[str]:

@@ -128,3 +128,32 @@ def test_where_ctime_follows_mtime_a_change_of_the_same_size_is_seen(tmp_path: P
         lab.write({"b": "overwritten"})
         lab.jvs("restore", "HEAD")
         assert lab.read("b") == b"TWO"
+
+
+@pytest.mark.xdist_group("juicefs-sqlite")
+def test_a_store_through_a_mapping_whose_descriptor_is_closed_is_in_the_snapshot_on_juicefs(fs_at) -> None:
+    lab = Lab(fs_at("juicefs-sqlite") / "r")
+    lab.write({"b": "one"})
+    store = store_through_a_mapping(lab.main / "b")
+    lab.take("first")
+    for content in (b"TWO", b"tri"):
+        store(content)
+        taken = lab.take("later")
+        assert (lab.jvs_dir / "snapshots" / taken / "b").read_bytes() == content
+        store(b"xyz")
+        assert not is_clean(lab)
+
+
+def test_what_a_process_may_store_into_is_found_by_its_mappings(tmp_path: Path) -> None:
+    from jvs.engine.juicefs import writers
+
+    names = {name: tmp_path / name for name in ("shared", "private", "read only", "two  blanks", "new\nline")}
+    kept = []
+    for name, path in names.items():
+        path.write_bytes(b"x")
+        with open(path, "r+b") as file:
+            flags = mmap.MAP_PRIVATE if name == "private" else mmap.MAP_SHARED
+            rights = mmap.PROT_READ if name == "read only" else mmap.PROT_READ | mmap.PROT_WRITE
+            kept.append(mmap.mmap(file.fileno(), 0, flags=flags, prot=rights))
+    found = {Path(path).name for path in writers._mapped(str(os.getpid())) if path.startswith(str(tmp_path))}
+    assert found == {"shared", "two  blanks", "new\nline"}
