@@ -46,10 +46,12 @@ LETTERS = {ADDED: "A", REMOVED: "D", MODIFIED: "M", RENAMED: "R"}
 class Change:
     """One entry that differs. Shape: `old_path` is the path before, which only a renamed file has another of."""
 
-    __slots__ = ("new", "old", "old_path", "path", "what")
+    __slots__ = ("metadata", "new", "old", "old_path", "path", "what")
 
     def __init__(self, path: bytes, old: Entry | None, new: Entry | None, old_path: bytes | None = None) -> None:
         self.path = path
+        self.metadata: list[str] = []
+        """What differs of the metadata that the tree hash does not cover: owner, mtime, xattrs, links."""
         self.old = old
         self.new = new
         self.old_path = path if old_path is None else old_path
@@ -76,7 +78,7 @@ class Change:
         return self.entry[1] == listing.DIR
 
     def how(self) -> list[str]:
-        """Say what of a modified entry differs: kind, content, mode, xattrs."""
+        """Say what of a modified entry differs: kind, content, mode, xattrs, owner, mtime, links."""
         if self.old is None or self.new is None:
             return []
         words = ["kind"] if self.old[1] != self.new[1] else []
@@ -86,7 +88,7 @@ class Change:
             words.append("mode")
         if self.old[5] != self.new[5]:
             words.append("xattrs")
-        return words
+        return words + [word for word in self.metadata if word not in words]
 
     def as_json(self) -> ChangeDocument:
         """Return the object for `--json`. Shape: modes are octal text, hashes hex; null where there is none."""

@@ -141,11 +141,11 @@ class Comparer:
         side.root = self.known.root(record)
         return side
 
-    def files(self, name: str) -> tuple[Side, ScanResult]:
-        """Return the side of a worktree's files as they are now. Writes nothing."""
+    def files(self, name: str, before: Side | None = None) -> tuple[Side, ScanResult]:
+        """Return the side of a worktree's files as they are now, compared with the metadata of a snapshot."""
         from jvs.store import worktree_scan
 
-        found = worktree_scan.walk_now(self.store, name)
+        found = worktree_scan.walk_now(self.store, name, compare=None if before is None else before.record)
         self.known.add(found)
         side = Side(None, found.digest, self.store.layout.worktree_dir(name), "")
         side.root = found.root
@@ -159,6 +159,38 @@ class Comparer:
         if paths is not None:
             found = [change for change in found if is_below(change.path, paths)]
         return pair_renames(found) if renames else found
+
+    def add_metadata(
+        self, changes: list[Change], before: Side, after: Side, found: ScanResult, paths: list[bytes] | None
+    ) -> list[Change]:
+        """Add what differs in metadata only, and say what else differs of entries that are modified."""
+        from jvs.tree.kept import shown_words
+
+        there = {change.path: change for change in changes if change.what == MODIFIED}
+        for path, words in found.differs.items():
+            shown = path or b"."
+            words = shown_words(words)
+            if not words or (paths is not None and not is_below(shown, paths)):
+                continue
+            if shown not in there:
+                old, new = self._entry(before, path), self._entry(after, path)
+                if old is None or new is None:
+                    continue
+                there[shown] = Change(shown, old, new)
+                changes.append(there[shown])
+            there[shown].metadata = words
+        return sorted(changes, key=lambda change: (change.path != b".", change.path))
+
+    def _entry(self, side: Side, path: bytes) -> Entry | None:
+        """Return the entry of a path on one side, or None."""
+        if side.root is None or side.digest is None:
+            return None
+        entry: Entry | None = (b".", listing.DIR, side.root[0], 0, side.digest, side.root[1])
+        for part in path.split(b"/") if path else []:
+            if entry is None or entry[1] != listing.DIR:
+                return None
+            entry = next((one for one in self.known.load(entry[4]) if one[0] == part), None)
+        return entry
 
 
 def tree_changes(load: Callable[[bytes], list[Entry]], before: node.Root, after: node.Root) -> list[Change]:
@@ -213,8 +245,9 @@ def against_files(
     """
     comparer = Comparer(store)
     a = comparer.snapshot(before)
-    b, found = comparer.files(name)
+    b, found = comparer.files(name, a)
     changes = comparer.changes(a, b, paths=paths, renames=renames)
+    changes = comparer.add_metadata(changes, a, b, found, paths)
     unreadable = [path for path, _ in found.unreadable]
     if unreadable:
         changes = [c for c in changes if not is_below(c.path, unreadable)]

@@ -54,6 +54,27 @@ def read_all(target: int | bytes) -> Attributes:
     return found
 
 
+def read_at(name: bytes, dir_fd: int) -> Attributes:
+    """Return the attributes of an entry of any kind in an open directory, as `read_all`, without opening it."""
+    path = b"/proc/self/fd/%d/%s" % (dir_fd, name)
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _NO_ATTRIBUTES:
+            return {}
+        raise
+    found: Attributes = {}
+    for attribute in names:
+        if attribute in NOT_OURS:
+            continue
+        try:
+            found[attribute] = os.getxattr(path, attribute, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES):
+                raise
+    return found
+
+
 def read_covered(target: int | bytes) -> dict[bytes, bytes] | None:
     """Return the extended attributes that the hash covers, or None when there are none.
 

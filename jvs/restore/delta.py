@@ -63,11 +63,16 @@ class Step:
 
 
 class Delta:
-    """What is to change: steps sorted by path, and directories with their metadata before and (maybe) after."""
+    """What is to change: steps sorted by path, and directories with their metadata before and (maybe) after.
+
+    Entries of other kinds that differ in metadata only are among the directories, and say their kind.
+    """
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self.dirs: list[tuple[bytes, Meta, Meta | None]] = []
+        self.metadata: list[bytes] = []
+        """The paths of entries that differ in metadata only; not in the journal, whose `dirs` holds it."""
         self._paths: set[bytes] | None = None
 
     def encode(self) -> bytes:
@@ -103,4 +108,5 @@ class Delta:
                 found["removed"] += 1
             else:
                 found["modified" if step.old is not None or step.old_ino else "added"] += 1
+        found["modified"] += sum(path not in self.paths for path in self.metadata)
         return found

@@ -6,7 +6,7 @@ import os
 import stat
 
 from jvs.fs import listing, metadata, paths
-from jvs.fs.xattrs import covered, read_all, read_covered
+from jvs.fs.xattrs import covered, read_all, read_at, read_covered
 from jvs.tree import node, scan
 
 TYPE_CHECKING = False
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from jvs.tree.node import Entry
 
     Meta = list[Any]
-    """Shape: permission bits, uid, gid, atime_ns, mtime_ns, all xattrs that can be carried over (bytes -> bytes)."""
+    """Shape: permission bits, uid, gid, atime_ns, mtime_ns, all xattrs that can be carried over (bytes -> bytes); then
+    the kind, unless it is a directory."""
 
 _OPEN_DIRECTORIES = 16
 
@@ -90,18 +91,33 @@ def meta_of(fd: int) -> Meta:
     return [stat.S_IMODE(st.st_mode), st.st_uid, st.st_gid, st.st_atime_ns, st.st_mtime_ns, xattrs]
 
 
-def meta_at(root: Place, path: bytes) -> Meta | None:
-    """Return the metadata of a directory, or None when there is none of that name."""
+def kind_of_meta(meta: Meta) -> int:
+    """Return the kind of the entry that some metadata is of."""
+    return meta[6] if len(meta) > 6 else listing.DIR
+
+
+def meta_at(root: Place, path: bytes, kind: int = listing.DIR) -> Meta | None:
+    """Return the metadata of an entry, or None when there is none of that name and kind."""
+    if not path:
+        return meta_of(root.fd)
     try:
-        fd = paths.open_below(root.fd, paths.split_relative(path))
+        parent, name = root.parent(path)
     except OSError as error:
         if listing.is_absent(error):
             return None
         raise
-    try:
-        return meta_of(fd)
-    finally:
-        os.close(fd)
+    st = lstat_at(name, parent)
+    if st is None or listing.kind_of(st.st_mode) != kind:
+        return None
+    if kind == listing.DIR:
+        fd = paths.open_dir(name, parent)
+        try:
+            return meta_of(fd)
+        finally:
+            os.close(fd)
+    mode = 0 if kind == listing.SYMLINK else stat.S_IMODE(st.st_mode)
+    xattrs = {os.fsencode(key): value for key, value in read_at(name, parent).items()}
+    return [mode, st.st_uid, st.st_gid, st.st_atime_ns, st.st_mtime_ns, xattrs, kind]
 
 
 def entry_at(parent: int, name: bytes) -> Entry | None:

@@ -14,7 +14,7 @@ from jvs.fs import paths as fs_paths
 from jvs.fs.xattrs import covered
 from jvs.restore import delta, entries
 from jvs.store import lineage, node_store, worktree_scan
-from jvs.tree import path_filter
+from jvs.tree import kept, path_filter
 from jvs.tree.node import decode_node
 
 TYPE_CHECKING = False
@@ -60,6 +60,10 @@ class Plan:
             word = "removed" if step.how == delta.DROP else "modified" if step.old is not None else "added"
             entry = step.old if step.how == delta.DROP else step.new
             found.append({**canon.path_json(step.path), "change": word, "size": entry[3] if entry else 0})
+        made = self.delta.paths
+        for path in self.delta.metadata:
+            if path not in made:
+                found.append({**canon.path_json(path or b"."), "change": "modified", "size": 0})
         return found
 
 
@@ -105,6 +109,8 @@ class _Planner:
         self.steps: list[delta.Step] = []
         self.dirs: dict[bytes, Entry | None] = {}
         """Directories that need care, each with its entry in the target when it becomes like that."""
+        self.metadata: list[bytes] = []
+        """What differs in nothing that the trees hold."""
 
     def chosen(self, path: bytes) -> bool:
         """Answer whether a path is to become like the target."""
@@ -126,6 +132,40 @@ class _Planner:
                 direct = True
         if direct or (count == len(self.steps) and path in self.dirs):
             self.dirs[path] = here
+
+    def add_metadata(self, differs: dict[bytes, list[str]], before: bytes, root: Entry) -> None:
+        """Add what differs in metadata that the trees do not hold; names of broken link groups are made anew."""
+        there = {step.path for step in self.steps}
+        for path, words in sorted(differs.items()):
+            parts = path.split(b"/")
+            above = {b"/".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
+            old, new = self._entry(before, path), self._entry(root[4], path) if path else root
+            if not self.chosen(path) or new is None or above & there or (path and old is None):
+                continue
+            if kept.shown_words(words):
+                self.metadata.append(path)
+            if kept.LINKS in words:
+                self.steps.append(delta.Step(path, delta.COPY, old, new))
+                parent = path.rpartition(b"/")[0]
+                self.dirs.setdefault(parent, self._chosen_entry(parent, root))
+            else:
+                self.dirs[path] = new
+
+    def _chosen_entry(self, path: bytes, root: Entry) -> Entry | None:
+        if not self.chosen(path):
+            return None
+        return self._entry(root[4], path) if path else root
+
+    def _entry(self, digest: bytes, path: bytes) -> Entry | None:
+        """Return the entry of a path below a directory, or None."""
+        entry: Entry | None = None
+        for part in path.split(b"/"):
+            if entry is not None and entry[1] != listing.DIR:
+                return None
+            entry = next((e for e in self.load(entry[4] if entry else digest) if e[0] == part), None)
+            if entry is None:
+                return None
+        return entry
 
     def _one(self, path: bytes, a: Entry | None, b: Entry | None) -> bool:
         """Compare one entry; answers whether the directory that holds it changes."""
@@ -161,7 +201,8 @@ def make(store: Store, name: str, target: Target, known: node_store.Trees) -> Pl
     Errors: E_PAYLOAD_HASH_MISMATCH when the snapshot's files are not what was published; E_NOT_FOUND for paths.
     """
     with progress.step("look at the worktree"):
-        found = worktree_scan.walk_now(store, name)
+        record = None if target.forced else lineage.load_visible(store, target.snapshot_id)
+        found = worktree_scan.walk_now(store, name, compare=record)
     known.add(found)
     wanted = target.paths
     if wanted is not None:
@@ -173,8 +214,10 @@ def make(store: Store, name: str, target: Target, known: node_store.Trees) -> Pl
         planner.compare(b"", found.digest, target.root[2], root_entry if whole else None)
     if whole and (found.root[0], found.root[1]) != (target.root[0], target.root[1]):
         planner.dirs[b""] = root_entry
+    planner.add_metadata(found.differs, found.digest, root_entry)
     made = delta.Delta()
     made.steps = sorted(planner.steps, key=lambda step: step.path)
+    made.metadata = planner.metadata
     directory = store.layout.worktree_dir(name)
     try:
         with entries.Place(directory) as here, entries.Place(store.layout.payload(target.snapshot_id)) as payload:
@@ -220,14 +263,17 @@ def _add_directories(
 ) -> None:
     """Write down the metadata of directories before and, where they become like the target's, after."""
     for path, entry in sorted(dirs.items()):
-        after = entries.meta_at(payload, path) if entry is not None else None
+        kind = entry[1] if entry is not None else listing.DIR
+        after = entries.meta_at(payload, path, kind) if entry is not None else None
         if entry is not None and after is None:
             raise _mismatch(target.snapshot_id, path)
         if entry is not None and after is not None:
             attributes = {os.fsdecode(name): value for name, value in after[5].items()}
             if after[0] != entry[2] or covered(attributes) != (entry[5] or None):
                 raise _mismatch(target.snapshot_id, path)
-        before = entries.meta_at(here, path) or after
+        before = entries.meta_at(here, path, kind) or after
+        if kind != listing.DIR and before is not None and after is not None:
+            after[3] = before[3]  # when it was read last is no business of a snapshot
         if before is not None:
             made.dirs.append((path, before, after))
 

@@ -15,7 +15,7 @@ from jvs.fs import durable, listing, metadata, removal
 from jvs.fs import paths as fs_paths
 from jvs.fs.losses import Losses
 from jvs.restore.delta import COPY, DROP, MAKE, MOVE
-from jvs.restore.entries import Movable, Place, lstat_at
+from jvs.restore.entries import Movable, Place, kind_of_meta, lstat_at
 from jvs.restore.hardlinks import Groups, Links
 
 TYPE_CHECKING = False
@@ -270,10 +270,16 @@ class Switcher:
     # When all steps are done
 
     def apply_dirs(self, *, after: bool) -> None:
-        """Give directories their mode, owner, attributes and times, bottom up, as changing entries moves times."""
+        """Give directories, and entries that differ in nothing else, their mode, owner, attributes and times.
+
+        Bottom up, as changing entries moves the times of the directory above.
+        """
         for path, before, wanted in sorted(
             self.delta.dirs, key=lambda item: item[0].count(b"/") + bool(item[0]), reverse=True
         ):
+            if kind_of_meta(before) != listing.DIR:
+                self._apply_entry(path, (wanted or before) if after else before)
+                continue
             meta = (wanted or before) if after else before
             try:
                 fd = fs_paths.open_below(self.target.fd, fs_paths.split_relative(path))
@@ -291,6 +297,26 @@ class Switcher:
                 self.touched.add(path)
             finally:
                 os.close(fd)
+
+    def _apply_entry(self, path: bytes, meta: Meta) -> None:
+        """Give an entry that is no directory its metadata, in place; one of another kind was put there meanwhile."""
+        try:
+            parent, name = self.target.parent(path, writable=True)
+        except OSError as error:
+            if listing.is_absent(error):
+                return
+            raise
+        st = lstat_at(name, parent)
+        if st is None or listing.kind_of(st.st_mode) != kind_of_meta(meta):
+            return
+        xattrs = {os.fsdecode(key): value for key, value in meta[5].items()}
+        fd = metadata.handle(name, parent)
+        try:
+            metadata.apply_metadata(metadata.handle_path(fd), _Stat(meta), xattrs, path, self.losses)  # type: ignore[arg-type]
+        finally:
+            os.close(fd)
+        if not self.barrier.whole_filesystem:
+            _sync_file(name, parent)
 
     def sync(self) -> None:
         """Make all that was changed durable, in the worktree and in `undo/`."""
@@ -324,11 +350,18 @@ class Switcher:
         self.leftovers = []
 
 
+_FORMATS = (
+    *(stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR),
+    stat.S_IFBLK,
+)
+"""By kind: see `listing.FILE` and those after it."""
+
+
 class _Stat:
     """A stat made from a journal's metadata."""
 
     def __init__(self, meta: Meta) -> None:
-        self.st_mode = stat.S_IFDIR | meta[0]
+        self.st_mode = _FORMATS[kind_of_meta(meta)] | meta[0]
         self.st_uid, self.st_gid, self.st_atime_ns, self.st_mtime_ns = meta[1:5]
 
 

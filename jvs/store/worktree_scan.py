@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 
-from jvs import clock
+from jvs import canon, clock
 from jvs.engine import traits
-from jvs.store import descriptor, node_store, partial
-from jvs.tree import node, racy, scan
+from jvs.store import descriptor, lineage, node_store, partial
+from jvs.tree import kept, node, path_filter, racy, scan
 from jvs.tree.rows import seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.fs.rooted import Below
+    from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
 
 MUCH_READ = 200
@@ -31,52 +32,90 @@ def unchanged_since(store: Store, name: str, paths: list[bytes] | None = None) -
     if head is None:
         return None
     record = descriptor.load(store.layout, head)
-    found = walk_now(store, name)
+    found = walk_now(store, name, compare=record)
     if found.unreadable:  # what cannot be read cannot be called unchanged
         return None
+    differs = [path for path, words in found.differs.items() if kept.shown_words(words)]
     if paths is None:
-        return head if found.root_hash == record["payload_root_hash"] and record["partial_paths"] is None else None
+        same = found.root_hash == record["payload_root_hash"] and record["partial_paths"] is None
+        return head if same and not differs else None
     known = node_store.Trees(store)
     known.add(found)
     whole, _ = partial.whole_tree(store, known, record)
     wanted = [path.strip(b"/") for path in paths]
-    for path, _, _ in node.compare(known.load, whole, found.digest):
+    for path in (*differs, *(path for path, _, _ in node.compare(known.load, whole, found.digest))):
         if any(path == w or path.startswith(w + b"/") or w in (b"", b".") for w in wanted):
             return None
     return head
 
 
-def walk_now(store: Store, name: str) -> scan.ScanResult:
+def walk_now(store: Store, name: str, *, compare: Descriptor | None = None) -> scan.ScanResult:
     """Walk a worktree as it is now, reading only what the index does not know.
 
-    Writes nothing but, after much had to be read, what was found to the index, so that the next look is quick.
+    With `compare` the metadata that the tree hash does not cover is compared with that of a snapshot: see `differs`.
+    Writes nothing but, after much had to be looked at, what was found to the index, so that the next look is quick.
     """
     directory = store.require_worktree(name)
     traits.commit_writes(directory)
-    found = _walk(store, name, directory, moment_ns=0)
-    if found.taken < MUCH_READ or not store.settings.use_index:
+    against = _against(store, name, compare) if compare is not None else None
+    found = _walk(store, name, directory, against, moment_ns=0)
+    quick = found.taken < MUCH_READ and (against is None or not against.full or found.files + found.dirs < MUCH_READ)
+    if quick or not store.settings.use_index:
         return found
     moment = clock.now_ns()
     # Stores into mapped files move no stamp while their page is dirty.
     moment = racy.writeback(directory, moment, juicefs=not traits.scan_flags(directory)[0])
-    if moment == racy.NEVER_NS:
+    if moment == racy.NEVER_NS or (compare is not None and compare["snapshot_id"] != store.head_of(name)[0]):
         return found
-    found = _walk(store, name, directory, moment_ns=moment)
+    found = _walk(store, name, directory, against, moment_ns=moment)
     index, key = store.index(), store.tree_key(name)
-    base, fresh = (index.base_id(key), found.digest), index.seen_checks(key) is None
+    base_id, compared = index.base_id(key), compare["snapshot_id"] if compare is not None and found.marks_hold else ""
+    fresh = index.seen_checks(key) is None or index.compared_with(key) != compared
+    base = (f"{base_id} {compared}", found.digest)
     index.store(seen(key), rows=found.rows, nodes=found.nodes, totals=found.totals, base=base, replace=fresh)
     return found
 
 
-def _walk(store: Store, name: str, directory: Below, *, moment_ns: int) -> scan.ScanResult:
+def _against(store: Store, name: str, record: Descriptor) -> kept.Against:
+    """Return what to compare metadata with: a partial snapshot counts for its own paths, its parent for the others."""
+    layers = []
+    now: Descriptor | None = record
+    while now is not None:
+        losses: dict[bytes, set[str]] = {}
+        for loss in now["degraded"]:
+            losses.setdefault(canon.path_from_json(loss), set()).add(loss["what"])
+        own = now["partial_paths"]
+        chosen = None if own is None else [path_filter.stored_path(path) for path in own]
+        layers.append(kept.Layer(store.layout.payload(now["snapshot_id"]), chosen, losses))
+        parent = now["parent_id"] if own is not None else None
+        now = lineage.load_any(store.layout, parent) if parent is not None else None
+        if now is not None and now.get("collected"):
+            break
+    index, key = store.index(), store.tree_key(name)
+    full = index.compared_with(key) != record["snapshot_id"]
+    base_id = index.base_id(key)
+    base = store.layout.payload(base_id) if full and base_id and len(layers) == 1 else None
+    overlaid = frozenset(index.paths(seen(key))) if base is not None else frozenset[bytes]()
+    return kept.Against(record["snapshot_id"], layers, full=full, base=base, overlaid=overlaid)
+
+
+def _walk(
+    store: Store, name: str, directory: Below, against: kept.Against | None, *, moment_ns: int
+) -> scan.ScanResult:
     index = store.index()
     with_inode, btrfs = traits.scan_flags(directory)
+    jobs = os.cpu_count() or 1
+    comparing = kept.KeptWorker(against, jobs=jobs, slow_calls=not with_inode) if against is not None else None
     scanner = scan.Scanner(
-        scan.Worker(jobs=os.cpu_count() or 1, allow_unreadable=True, slow_calls=not with_inode),
+        comparing or scan.Worker(jobs=jobs, allow_unreadable=True, slow_calls=not with_inode),
         rows=index.seen_rows(store.tree_key(name)),
         known=index,
         with_inode=with_inode,
         moment_ns=moment_ns,
         btrfs=btrfs,
     )
-    return scanner.run(directory)
+    found = scanner.run(directory)
+    if comparing is not None:
+        comparing.finish()
+        found.differs, found.marks_hold = comparing.differs, comparing.lasting
+    return found

@@ -41,6 +41,8 @@ class ScanResult:
         self.totals: dict[bytes, rows.Total] = {}
         self.taken = 0  # entries that the rows did not answer for
         self.unreadable: list[tuple[bytes, str]] = []
+        self.differs: dict[bytes, list[str]] = {}  # metadata that is not that of the snapshot it was compared with
+        self.marks_hold = True  # the rows say of each entry whether `differs` holds it
         self.plain = False  # known to have neither hard-link groups nor special files
         self.source_stamps = False  # the rows hold the stamps of the source, not of what was walked
 
@@ -60,7 +62,7 @@ class Directory:
 
     __slots__ = (
         *("changed", "counts", "digest", "entries", "moved", "names", "path", "row_stamps", "size", "subdirs"),
-        "visited",
+        *("marked", "visited"),
     )
 
     def __init__(self, path: bytes) -> None:
@@ -74,6 +76,7 @@ class Directory:
         self.subdirs: list[tuple[int, Directory]] = []
         self.names: list[bytes] = []
         self.row_stamps = b""
+        self.marked: frozenset[bytes] = frozenset()
         self.visited: dict[bytes, Directory] = {}
 
     def gather(self, below: list[tuple[int, Directory]]) -> None:

@@ -68,6 +68,15 @@ class Worker:
         `vouched`: its row has the same names, and the row above it the same stamp for the directory itself.
         """
 
+    def visited(
+        self, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result], stamps: bytes, row: bytes | None
+    ) -> frozenset[bytes]:
+        """A directory that was listed, with the row that is known of it.
+
+        Returns the names whose stamps must not stand for more than their content.
+        """
+        return frozenset()
+
     def abandon(self, inside: Any) -> None:
         """A directory that was entered turned out not to be readable; it is left out."""
 

@@ -183,7 +183,14 @@ class Index(tree_rows.Known):
     def seen_checks(self, name: str) -> frozenset[bytes] | None:
         """Return the checksums of the rows of later looks; None when they were laid over other rows than those now."""
         seen = self.bound_base(tree_rows.seen(name))
-        return seen[2] if seen is not None and seen[0] == self.base_id(name) else None
+        return seen[2] if seen is not None and seen[0].partition(" ")[0] == self.base_id(name) else None
+
+    def compared_with(self, name: str) -> str:
+        """Return the snapshot whose metadata the stamps stand for that `seen_rows` returns; empty when unknown."""
+        base, seen = self.base_id(name), self.base(tree_rows.seen(name))
+        if seen is not None and seen[0].partition(" ")[0] == base:
+            return seen[0].partition(" ")[2]
+        return base
 
     def base_id(self, name: str) -> str:
         """Return the snapshot that the rows of a worktree describe; empty when there is none."""

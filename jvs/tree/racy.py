@@ -24,6 +24,15 @@ NO_STAMP = bytes(listing.STAMP.size)
 """Stands for a stamp that was not kept; no entry has it."""
 
 
+_MARK_BYTE, _MARK = 11, 0x80
+"""The highest bit of the mode, which no mode has. Source: `listing.STAMP`."""
+
+
+def marked(stamp: bytes) -> bytes:
+    """Return a stamp that proves the content of an entry only: something else of it is not as the snapshot has it."""
+    return stamp[:_MARK_BYTE] + bytes([stamp[_MARK_BYTE] | _MARK]) + stamp[_MARK_BYTE + 1 :]
+
+
 def lasting(stamp: bytes, st: os.stat_result, moment_ns: int, *, slow_directories: bool) -> bytes:
     """Return the stamp, or `NO_STAMP` when the entry may change again without showing it.
 

@@ -165,7 +165,8 @@ class Scanner:
         self.worker.listed(path, names, vouched=vouched)
         same = same and (not self._hidden or self._attributes_same(known[1], fd, names, stats))
         here.moved = moved
-        if same and self._visit_same(here, known[1], fd, path, names, stats, inside):
+        here.marked = self.worker.visited(fd, path, names, stats, row_stamps, None if known is None else known[0])
+        if same and not here.marked and self._visit_same(here, known[1], fd, path, names, stats, inside):
             return here
         here.names, here.row_stamps = names, row_stamps
         self._visit_changed(here, known, fd, names, stats, inside)
@@ -273,7 +274,8 @@ class Scanner:
             mode = st.st_mode
             kind = listing.kind_of(mode)
             piece = here.row_stamps[i * width : (i + 1) * width]
-            same = old_stamps.get(name) == piece
+            same = old_stamps.get(name) in (piece, racy.marked(piece))
+            piece = racy.marked(piece) if name in here.marked else piece
             old = old_entries.get(name)
             if kind != listing.DIR and same and old is not None and old[1] == kind and self._has_still(fd, name, old):
                 kept_names.append(name)

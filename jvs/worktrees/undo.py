@@ -169,7 +169,8 @@ def plan(store: Store, record: Operation, name: str) -> delta.Delta:
             known = {path: before for path, before, _ in was.dirs}
             new = {step.path for step in made.steps if step.how == delta.MAKE}
             for path in sorted(changed | known.keys()):
-                now = entries.meta_at(here, path) or (known.get(path) if path in new else None)
+                kind = entries.kind_of_meta(known[path]) if path in known else listing.DIR
+                now = entries.meta_at(here, path, kind) or (known.get(path) if path in new else None)
                 if now is not None:
                     made.dirs.append((path, now, known.get(path)))
     except OSError as error:

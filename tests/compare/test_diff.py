@@ -171,8 +171,8 @@ def test_unreadable_paths_leave_the_changes(store, main, monkeypatch):
     (main / "b").unlink()
     real = worktree_scan.walk_now
 
-    def partly(*args):
-        found = real(*args)
+    def partly(*args, **words):
+        found = real(*args, **words)
         found.unreadable = [(b"a", "Permission denied")]
         return found
 
