@@ -4,7 +4,8 @@ Without FROM: the two most recent snapshots of this worktree's line. With FROM: 
 worktree as they are now. With FROM and TO: the two snapshots. Directories are descended only where their digests
 differ, and no file is read that did not change. A file that vanished in one place and came up in another with the
 same content is shown as renamed. Files of the worktree are compared by owner, mtime, all attributes and hard links as
-well (see jvs-status(1)), two snapshots by what their hash covers. PATHs after `--` limit it to them and what lies below.
+well (see jvs-status(1)), two snapshots by what their hash covers. PATHs after `--` limit it to them and what lies
+below.
 """
 
 from __future__ import annotations

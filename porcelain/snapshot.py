@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-F", "--file", metavar="FILE", help="read the note from FILE ('-': stdin)")
     parser.add_argument("-m", "--message", metavar="NOTE", help="the note, as an option")
     parser.add_argument("-t", "--tag", metavar="TAG", action="append", default=[], help="give it this tag; repeatable")
-    parser.add_argument("--if-changed", action="store_true", help="take none when content and metadata are those of the head")
+    parser.add_argument("--if-changed", action="store_true", help="take none when nothing differs from the head")
     parser.add_argument("-w", "--worktree", metavar="NAME", help="the worktree (the one around you, or main)")
     parser.add_argument("--engine", metavar="ENGINE", help="use this engine, or fail")
     parser.add_argument("--allow-unreadable", action="store_true", help="leave out what cannot be read, and say so")

@@ -1,11 +1,11 @@
 """Show where the worktree is and what changed since
 
 Compares the files of the worktree with the snapshot that it was last brought to (its head). Directories and files
-that did not change since are recognised by their stamps and not read. Besides content, kind and mode the owner, the mtime,
-all extended attributes that a snapshot keeps, and which names are one file are compared; the times of directories are
-not, as every temporary file moves them (a restore puts them right all the same). Writes nothing below the worktree.
-Before the first snapshot everything counts as added. The exit code is 0 either way; with --exit-code it is 3 when
-something changed.
+that did not change since are recognised by their stamps and not read. Besides content, kind and mode the owner, the
+mtime, all extended attributes that a snapshot keeps, and hard links are compared; the times of directories are not, as
+every temporary file moves them (a restore puts them right all the same). Writes nothing below the worktree. Before
+the first snapshot everything counts as added. The exit code is 0 either way; with --exit-code it is 3 when something
+changed.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 
+from jvs import clock
 from jvs.fs import durable
 
 _KNOWN = frozenset(
@@ -78,7 +78,7 @@ def _store_moves(fd: int, pages: object, place: int, wait: float = 0) -> bool:
     """Answer whether a store moves the ctime, and a ctime stays when the mtime is set back."""
     before = os.fstat(fd).st_ctime_ns
     if wait:
-        time.sleep(wait)  # an older kernel gives all that happens within one tick of its clock the same time
+        clock.sleep(wait)  # an older kernel gives all that happens within one tick of its clock the same time
     pages[place] = 2  # type: ignore[index]
     if os.fstat(fd).st_ctime_ns == before:
         return False

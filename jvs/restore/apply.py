@@ -89,8 +89,12 @@ class Applier:
                     self.work.groups.find(self.work.source, self.delta)
             with progress.step("make new entries"):
                 self.work.make_room(left, resumed=resumed)
-                if any(self.delta.steps[i].how == MAKE for i in left):
+                if any(self.delta.steps[i].how == MAKE or self.delta.goes_first(i) for i in left):
                     self.work.sync_new()
+                first = [i for i in left if self.delta.goes_first(i)]
+                for i in first:
+                    self.work.switch(i)
+                left = [i for i in left if i not in first] if first else left
                 for i in left:
                     if self.delta.steps[i].how == MAKE:
                         self.work.build(i)
@@ -131,7 +135,7 @@ class Applier:
         self.work.keep.forget()
         if self.work.source is not None:
             self.work.source.forget()
-        for i in reversed(range(len(self.delta.steps))):
+        for i in sorted(range(len(self.delta.steps)), key=lambda i: (self.delta.goes_first(i), -i)):
             try:
                 parent, name = self.work.target.parent(self.delta.steps[i].path, writable=True)
             except OSError as error:

@@ -62,6 +62,16 @@ class Step:
         )
 
 
+def fold(name: bytes) -> bytes:
+    """Return what is the same for all names that a filesystem may take for one: other case, other composition."""
+    if name.isascii():
+        return name.lower()
+    import unicodedata
+
+    text = unicodedata.normalize("NFD", name.decode("utf-8", "surrogateescape")).casefold()
+    return unicodedata.normalize("NFD", text).encode("utf-8", "surrogateescape")
+
+
 class Delta:
     """What is to change: steps sorted by path, and directories with their metadata before and (maybe) after.
 
@@ -74,6 +84,7 @@ class Delta:
         self.metadata: list[bytes] = []
         """The paths of entries that differ in metadata only; not in the journal, whose `dirs` holds it."""
         self._paths: set[bytes] | None = None
+        self._twins: set[int] | None = None
 
     def encode(self) -> bytes:
         """Return the journal: deterministic CBOR of `[steps, directories]`."""
@@ -93,12 +104,32 @@ class Delta:
             ) from error
         return made
 
+    def replace_steps(self, steps: list[Step]) -> None:
+        """Take other steps, in any order."""
+        self.steps = sorted(steps, key=lambda step: step.path)
+        self._paths = self._twins = None
+
     @property
     def paths(self) -> set[bytes]:
         """The paths of all steps."""
         if self._paths is None:
             self._paths = {step.path for step in self.steps}
         return self._paths
+
+    @property
+    def twins(self) -> set[int]:
+        """The places of steps whose names a filesystem that folds case takes for the name of another step."""
+        if self._twins is None:
+            groups: dict[tuple[bytes, bytes], list[int]] = {}
+            for i, step in enumerate(self.steps):
+                above, _, name = step.path.rpartition(b"/")
+                groups.setdefault((above, fold(name)), []).append(i)
+            self._twins = {i for group in groups.values() if len(group) > 1 for i in group}
+        return self._twins
+
+    def goes_first(self, i: int) -> bool:
+        """Answer whether a step is to be done before all others: what it displaces has the name of what comes."""
+        return i in self.twins and self.steps[i].how == DROP
 
     def counts(self) -> StepCounts:
         """Return how many entries are added, modified and removed."""

@@ -67,6 +67,14 @@ class Place:
         """Return the stat of a path, or None when it, or a directory on the way, is not there."""
         return paths.lstat_below(self.fd, paths.split_relative(path))
 
+    def lstat_spelled(self, path: bytes) -> os.stat_result | None:
+        """Return the stat of a path whose last name is spelled just so: where case is folded, others find it too."""
+        st = self.lstat(path)
+        if st is None or not path:
+            return st
+        parent, name = self.parent(path)
+        return st if is_spelled(name, parent) else None
+
     def forget(self) -> None:
         """Close the directories that were kept open."""
         while self._open:
@@ -157,6 +165,11 @@ def lstat_at(name: bytes, parent: int) -> os.stat_result | None:
         return os.lstat(name, dir_fd=parent)
     except FileNotFoundError:
         return None
+
+
+def is_spelled(name: bytes, parent: int) -> bool:
+    """Answer whether a directory lists a name just so; a filesystem that folds case finds other spellings as well."""
+    return name in map(os.fsencode, os.listdir(parent))
 
 
 class Movable:

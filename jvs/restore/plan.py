@@ -133,6 +133,34 @@ class _Planner:
         if direct or (count == len(self.steps) and path in self.dirs):
             self.dirs[path] = here
 
+    def add_twins(self, made: delta.Delta, here: entries.Place, before: bytes) -> None:
+        """Add what has to make way where case is folded: an entry whose name is another spelling of one that comes.
+
+        It is a step of its own, so that an undo gives it back its name.
+        """
+        added: list[delta.Step] = []
+        for step in made.steps:
+            there = here.lstat(step.path) if step.how in (delta.COPY, delta.MAKE) and step.old is None else None
+            if there is None:
+                continue
+            parent, wanted = here.parent(step.path)
+            names = [os.fsencode(name) for name in os.listdir(parent)]
+            other = next((name for name in names if name != wanted and delta.fold(name) == delta.fold(wanted)), None)
+            if wanted in names or other is None or os.lstat(other, dir_fd=parent).st_ino != there.st_ino:
+                continue
+            if step.how == delta.MAKE and listing.kind_of(there.st_mode) == listing.DIR:
+                added.append(step)  # it is that directory already, and what is inside keeps its place
+                continue
+            path = listing.relative(step.path.rpartition(b"/")[0], other)
+            if path not in made.paths:
+                added.append(delta.Step(path, delta.DROP, self._entry(before, path), None))
+        if added:
+            unneeded = {step.path for step in added if step.how == delta.MAKE}
+            for path in unneeded:
+                self.dirs.pop(path, None)
+            new = [step for step in added if step.how == delta.DROP]
+            made.replace_steps([step for step in made.steps if step.path not in unneeded] + new)
+
     def add_metadata(self, differs: dict[bytes, list[str]], before: bytes, root: Entry) -> None:
         """Add what differs in metadata that the trees do not hold; names of broken link groups are made anew."""
         there = {step.path for step in self.steps}
@@ -223,9 +251,10 @@ def make(store: Store, name: str, target: Target, known: node_store.Trees) -> Pl
         with entries.Place(directory) as here, entries.Place(store.layout.payload(target.snapshot_id)) as payload:
             with progress.step("check the snapshot"):
                 _check_sources(made, payload, target.snapshot_id)
+            planner.add_twins(made, here, found.digest)
             _add_directories(made, planner.dirs, here, payload, target)
-            for step in made.steps:
-                st = here.lstat(step.path)
+            for i, step in enumerate(made.steps):
+                st = here.lstat_spelled(step.path) if i in made.twins else here.lstat(step.path)
                 step.old_ino = st.st_ino if st is not None else 0
     except OSError as error:
         raise from_oserror(error, f"planning the restore of '{name}'") from error

@@ -15,7 +15,7 @@ from jvs.fs import durable, listing, metadata, removal
 from jvs.fs import paths as fs_paths
 from jvs.fs.losses import Losses
 from jvs.restore.delta import COPY, DROP, MAKE, MOVE
-from jvs.restore.entries import Movable, Place, kind_of_meta, lstat_at
+from jvs.restore.entries import Movable, Place, is_spelled, kind_of_meta, lstat_at
 from jvs.restore.hardlinks import Groups, Links
 
 TYPE_CHECKING = False
@@ -157,6 +157,8 @@ class Switcher:
             raise
         while True:
             now = lstat_at(name, parent)
+            if now is not None and self.delta.goes_first(i) and not is_spelled(name, parent):
+                now = None  # what is there has another name, and is what was put in place
             self.before[i] = now.st_ino if now is not None else 0
             if step.how == DROP:
                 if now is not None:

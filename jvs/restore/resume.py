@@ -12,7 +12,7 @@ import stat
 
 from jvs.fs import durable, listing, paths, removal
 from jvs.restore.delta import COPY, DROP, MAKE, MOVE
-from jvs.restore.entries import Movable, entry_at, lstat_at, same_entry
+from jvs.restore.entries import Movable, entry_at, is_spelled, lstat_at, same_entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def was_done(work: Switcher, i: int) -> bool:
         raise
     label = work.temporary(i).rpartition(b"/")[2]
     temporary, now = lstat_at(label, parent), lstat_at(name, parent)
+    if now is not None and i in work.delta.twins and not is_spelled(name, parent):
+        now = None
     work.touched.add(step.path.rpartition(b"/")[0])
     if step.how == MOVE and not work.crosses:
         return _was_moved(work, i, step)

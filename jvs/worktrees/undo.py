@@ -160,9 +160,9 @@ def plan(store: Store, record: Operation, name: str) -> delta.Delta:
     try:
         with entries.Place(store.layout.worktree_dir(name)) as here, entries.Place(files) as kept:
             replaced: list[bytes] = []
-            for step in was.steps:
+            for i, step in enumerate(was.steps):
                 if not any(step.path.startswith(path + b"/") for path in replaced):
-                    _turn(made, step, here, kept, was)
+                    _turn(made, step, here, kept, twin=i in was.twins)
                     if step.how == delta.MAKE:
                         replaced.append(step.path)
             changed = {step.path.rpartition(b"/")[0] for step in made.steps}
@@ -179,8 +179,12 @@ def plan(store: Store, record: Operation, name: str) -> delta.Delta:
     return made
 
 
-def _turn(made: delta.Delta, step: delta.Step, here: entries.Place, kept: entries.Place, was: delta.Delta) -> None:
-    now, back = here.lstat(step.path), kept.lstat(step.path)
+def _turn(made: delta.Delta, step: delta.Step, here: entries.Place, kept: entries.Place, *, twin: bool) -> None:
+    """Add the step that turns another one round; of a `twin` only what is spelled just so counts."""
+    if twin:
+        now, back = here.lstat_spelled(step.path), kept.lstat_spelled(step.path)
+    else:
+        now, back = here.lstat(step.path), kept.lstat(step.path)
     if now is None and back is None:
         return
     entry = None if now is None else step.new or _rough(step.path, now)
