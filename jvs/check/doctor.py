@@ -19,7 +19,7 @@ from jvs.gc import plan as gc_plan
 from jvs.gc import remove as gc_remove
 from jvs.gc import run as gc
 from jvs.restore import journal
-from jvs.store import audit, audit_check, intent, layout, recovery, worktree
+from jvs.store import audit, audit_check, intent, layout, mount_check, recovery, worktree
 from jvs.store.store import Store
 
 TYPE_CHECKING = False
@@ -181,8 +181,9 @@ def _alone(store: Store) -> locks.Lock:
 def repair(store: Store, actions: list[str]) -> tuple[list[str], list[Finding]]:
     """Carry out repairs in order; returns what was done, and what a repair failed on.
 
-    Durable: yes; a crash in the middle is repaired by running again. Errors: E_BUSY.
+    Durable: yes; a crash in the middle is repaired by running again. Errors: E_BUSY; E_PATH_ESCAPE for mounts.
     """
+    mount_check.refuse(store)
     done: list[str] = []
     failed: list[Finding] = []
     if findings.CLEAN_TMP in actions:
@@ -242,6 +243,7 @@ def _clean_intents(store: Store) -> list[str]:
                 raise
             done.append(_set_aside(store, here.intent(operation_id)))
     intent.sweep(here)
+    mount_check.refuse_pending(store)
     done += recovery.recover_all(store, None)
     return done
 

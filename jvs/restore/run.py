@@ -12,7 +12,7 @@ from jvs.errors import StaleHead, from_oserror
 from jvs.fs import durable
 from jvs.fs import paths as fs_paths
 from jvs.restore import apply, journal, plan
-from jvs.store import audit, intent, node_store, worktree
+from jvs.store import audit, intent, mount_check, node_store, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def restore(
     before, or the next command carries on.
     """
     store.require_worktree(name)
+    mount_check.refuse_moving(store, name)
     known = node_store.Trees(store)
     target = plan.find_target(store, snapshot_id, known, paths=paths, forced=forced is not None)
     planned = plan.make(store, name, target, known)

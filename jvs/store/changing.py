@@ -9,6 +9,7 @@ import contextlib
 
 from jvs import progress
 from jvs.fs import listing, locks
+from jvs.store import mount_check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,13 +23,15 @@ def worktree(store: Store, name: str, *, alone: bool = False) -> Iterator[None]:
     """Hold the locks of a change to one worktree, after recovering what dead operations left.
 
     `alone` takes the repository lock exclusively.
-    Errors: E_BUSY naming the holder; those of the recovery.
+    Errors: E_BUSY naming the holder; E_PATH_ESCAPE when something is mounted inside the worktree or `.jvs`; those of
+    the recovery.
     """
     wait, command = store.settings.wait, store.settings.command
     with (
         locks.acquire_repository(store.layout.locks, exclusive=alone, wait=wait, command=command),
         locks.acquire(store.layout.lock(f"worktree-{name}"), wait=wait, command=command),
     ):
+        mount_check.refuse(store, name)
         recover(store, name)
         yield
         _remember(store)
@@ -36,8 +39,11 @@ def worktree(store: Store, name: str, *, alone: bool = False) -> Iterator[None]:
 
 def recover(store: Store, held: str | None = None) -> list[str]:
     """Complete or undo what dead operations left; `held` is the worktree whose lock we hold. Returns what was done."""
+    if held is None:
+        mount_check.refuse(store)
     if not listing.names(store.layout.intents):
         return []
+    mount_check.refuse_pending(store)
     from jvs.store import recovery
 
     done = recovery.recover_all(store, held)

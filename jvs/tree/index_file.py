@@ -142,9 +142,8 @@ def _limit(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA trusted_schema=OFF")
     db.execute("PRAGMA cell_size_check=ON")
     if hasattr(db, "setconfig"):  # Python 3.12
-        db.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
-        db.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)
-        db.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_VIEW, False)
+        for option, value in (("DEFENSIVE", True), ("ENABLE_TRIGGER", False), ("ENABLE_VIEW", False)):
+            db.setconfig(getattr(sqlite3, f"SQLITE_DBCONFIG_{option}"), value)
 
 
 def with_budget(db: sqlite3.Connection, seconds: float) -> None:

@@ -13,7 +13,7 @@ from jvs.errors import JvsError, UsageError, from_oserror
 from jvs.fs import durable, locks, paths
 from jvs.names import check_worktree_name
 from jvs.restore import belonging, journal
-from jvs.store import audit, intent, node_store, records, worktree, worktree_scan
+from jvs.store import audit, intent, mount_check, node_store, records, worktree, worktree_scan
 from jvs.store.layout import MAIN
 from jvs.worktrees import registration
 
@@ -47,6 +47,7 @@ def rename(store: Store, old: str, new: str, *, undoes: Operation | None = None)
     _refuse_main(old, "renamed")
     config = worktree.load(store.layout, old)
     store.require_worktree(old)
+    mount_check.refuse_moving(store, old)
     with locks.acquire(store.layout.lock(f"worktree-{check_worktree_name(new)}"), wait=store.settings.wait):
         new = registration.check_free(store, new)
         details = {"from": old, "to": new}
@@ -120,6 +121,7 @@ def remove(store: Store, name: str, *, discard: bool = False, undoes: Operation 
     """
     _refuse_main(name, "removed")
     config = worktree.load(store.layout, name)
+    mount_check.refuse_moving(store, name)
     changes, size = count_changes(store, name)
     event = _event(store, "worktree_remove", name, undoes, {"changes": changes, "bytes": size, "discard": discard})
     pending, record = _journaled(

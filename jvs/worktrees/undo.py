@@ -16,7 +16,7 @@ from jvs.fs import listing
 from jvs.restore import belonging, delta, entries, journal
 from jvs.restore import run as restore
 from jvs.restore.plan import Plan, Target
-from jvs.store import audit, changing, worktree
+from jvs.store import audit, changing, mount_check, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def _undo(store: Store, record: Operation, name: str) -> restore.Done | None:
 def undo_restore(store: Store, record: Operation, name: str) -> restore.Done:
     """Take back a restore, or an undo of one, in a worktree whose lock the caller holds."""
     store.require_worktree(name)
+    mount_check.refuse_moving(store, name)
     now = worktree.load(store.layout, name)
     steps = plan(store, record, name)
     before: journal.Heads = {"head": now["head_snapshot_id"], "latest": now["latest_snapshot_id"]}

@@ -1,0 +1,73 @@
+"""Mounts are not ours: what would capture, move or remove one is refused before anything changes.
+
+The mount table says what is mounted where, bind mounts of the same filesystem and of single files included, which no
+device number shows. Something that is mounted later, while a command runs, stops removals by RESOLVE_NO_XDEV or EBUSY.
+Source: jvs-threats(7), Mounts; proc(5), /proc/pid/mountinfo.
+"""
+
+from __future__ import annotations
+
+import os
+
+from jvs.errors import JvsError, PathEscape
+from jvs.fs import mounts
+from jvs.names import check_worktree_name
+from jvs.store import intent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.store.store import Store
+
+_MOST_NAMED = 5
+
+
+def refuse(store: Store, name: str | None = None) -> None:
+    """Refuse to change anything while something is mounted inside `.jvs` or inside a worktree.
+
+    `.jvs` or the worktree itself may be a mount. Errors: E_PATH_ESCAPE naming the mounts.
+    """
+    places = [str(store.layout.jvs)]
+    if name is not None:
+        places.append(str(store.layout.worktree_dir(name)))
+    _refuse([point for point in _points() if any(point.startswith(place + "/") for place in places)])
+
+
+def refuse_pending(store: Store) -> None:
+    """Refuse to recover while something is mounted inside `.jvs` or a worktree that a dead operation was about.
+
+    Errors: E_PATH_ESCAPE naming the mounts.
+    """
+    refuse(store)
+    for operation_id in intent.list_ids(store.layout):
+        try:
+            name = intent.load(store.layout, operation_id)["worktree"]
+            if name is not None:
+                check_worktree_name(name)
+        except (JvsError, OSError):  # reported, and dealt with, by whoever recovers
+            continue
+        refuse(store, name)
+
+
+def refuse_moving(store: Store, name: str) -> None:
+    """Refuse to move files between a worktree and `.jvs` when one of the two is a mount of its own: no rename leads
+    from one mount to another. Errors: E_PATH_ESCAPE naming the mounts.
+    """
+    places = {str(store.layout.worktree_dir(name)), str(store.layout.forks), str(store.layout.jvs)}
+    _refuse([point for point in _points() if point in places])
+
+
+def _points() -> list[str]:
+    return [mount.point for mount in mounts.all_mounts()]
+
+
+def _refuse(found: list[str]) -> None:
+    if not found:
+        return
+    unique = sorted(set(found))
+    named = ", ".join(f"'{point}'" for point in unique[:_MOST_NAMED])
+    more = f" and {len(unique) - _MOST_NAMED} more" if len(unique) > _MOST_NAMED else ""
+    raise PathEscape(
+        f"mounted inside the repository: {named}{more}",
+        hint="unmount it, or mount it elsewhere: jvs neither captures nor moves nor removes what is mounted",
+        mounts=[os.fsencode(point).decode("utf-8", "backslashreplace") for point in unique],
+    )
