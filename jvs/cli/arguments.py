@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import argparse
     from typing import Any, NoReturn
 
+    from jvs.cli import commands
     from jvs.store.store import Store
 
 _PLAIN = "\0"
@@ -34,8 +35,36 @@ def make_parser(
     from jvs.cli import commands
 
     _speak_english(argparse)
+    lines = (doc or "").strip().split("\n", 1)
+    parser: argparse.ArgumentParser = _parser_class(argparse)(
+        prog=commands.program_of(name),
+        description="\n\n".join(line.strip() for line in lines if line.strip()),
+        formatter_class=_formatter_class(argparse),
+        allow_abbrev=False,
+    )
+    parser.register("type", None, lambda word: word.removeprefix(_PLAIN))
+    wanted = {commands.EVERY, *(form for form, on in (("jsonl", jsonl), ("cbor", cbor), ("zero", zero)) if on)}
+    shared = parser.add_argument_group("options of every command")
+    for option in commands.COMMON_OPTIONS:
+        if option.form in wanted:
+            _add(shared, option)
+    shared.add_argument("--version", action="version", version=f"jvs {__version__}")
+    return parser
 
-    class Parser(argparse.ArgumentParser):
+
+def _add(group: argparse._ArgumentGroup, option: commands.CommonOption) -> None:
+    if option.metavar is None:
+        group.add_argument(option.name, dest=option.dest, action="store_true", help=option.text)
+    elif option.repeatable:
+        group.add_argument(option.name, dest=option.dest, metavar=option.metavar, action="append", help=option.text)
+    else:  # the only one there is takes a number
+        group.add_argument(option.name, dest=option.dest, metavar=option.metavar, type=float, help=option.text)
+
+
+def _parser_class(argparse: Any) -> Any:
+    """Return the class of our parsers; here, because importing argparse costs more than the version may."""
+
+    class Parser(argparse.ArgumentParser):  # type: ignore[misc]  # the module is a parameter
         def error(self, message: str) -> NoReturn:
             raise UsageError(message.replace(_PLAIN, ""), hint=f"see '{self.prog} --help'")
 
@@ -64,9 +93,13 @@ def make_parser(
             except argparse.ArgumentError as error:  # pragma: no cover - argparse turns these into error()
                 self.error(str(error))
 
-    class Formatter(argparse.HelpFormatter):
-        """Wraps the description to the screen, paragraph by paragraph."""
+    return Parser
 
+
+def _formatter_class(argparse: Any) -> Any:
+    """Return the class that writes help: it wraps the description to the screen, paragraph by paragraph."""
+
+    class Formatter(argparse.HelpFormatter):  # type: ignore[misc]  # the module is a parameter
         def __init__(self, prog: str, **more: Any) -> None:
             from jvs.cli import output
 
@@ -80,35 +113,7 @@ def make_parser(
         def _split_lines(self, text: str, width: int) -> list[str]:
             return _wrap(text, width)
 
-    lines = (doc or "").strip().split("\n", 1)
-    parser = Parser(
-        prog=commands.program_of(name),
-        description="\n\n".join(line.strip() for line in lines if line.strip()),
-        formatter_class=Formatter,
-        allow_abbrev=False,
-    )
-    parser.register("type", None, lambda word: word.removeprefix(_PLAIN))
-    shared = parser.add_argument_group("options of every command")
-    shared.add_argument("-C", dest="directory", metavar="DIR", action="append", help="work as if started in DIR")
-    shared.add_argument(
-        "-c", dest="overrides", metavar="KEY=VALUE", action="append", help="use this setting for this run"
-    )
-    shared.add_argument("--json", action="store_true", help="print one JSON document")
-    if jsonl:
-        shared.add_argument("--jsonl", action="store_true", help="print one JSON object per line")
-    if cbor:
-        shared.add_argument("--cbor", action="store_true", help="print a CBOR sequence, names as bytes")
-    if zero:
-        shared.add_argument("-z", dest="zero", action="store_true", help="end names with NUL, unquoted")
-    shared.add_argument(
-        "--wait", metavar="SECONDS", type=float, default=None, help="wait that long for a busy lock (30)"
-    )
-    shared.add_argument("--no-index", action="store_true", help="work without the index: same answers, slower")
-    shared.add_argument("--no-color", action="store_true", help="no colour")
-    shared.add_argument("--no-progress", action="store_true", help="no progress bars")
-    shared.add_argument("--debug", action="store_true", help="show each step with its milliseconds on stderr")
-    shared.add_argument("--version", action="version", version=f"jvs {__version__}")
-    return parser
+    return Formatter
 
 
 def _wrap(text: str, width: int) -> list[str]:

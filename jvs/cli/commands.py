@@ -107,6 +107,50 @@ GROUPS: dict[str, str] = {
 }
 
 
+EVERY = "every command"
+
+
+class CommonOption:
+    """One option of every command, or of every command with a `form` of output: `jsonl`, `cbor`, `zero`."""
+
+    __slots__ = ("dest", "form", "metavar", "name", "repeatable", "text")
+
+    def __init__(
+        self,
+        name: str,
+        dest: str,
+        text: str,
+        metavar: str | None = None,
+        *,
+        form: str = EVERY,
+        repeatable: bool = False,
+    ) -> None:
+        self.name = name
+        self.dest = dest
+        self.text = text
+        self.metavar = metavar
+        self.form = form
+        self.repeatable = repeatable
+
+
+COMMON_OPTIONS = (
+    CommonOption("-C", "directory", "work as if started in DIR", "DIR", repeatable=True),
+    CommonOption("-c", "overrides", "use this setting for this run", "KEY=VALUE", repeatable=True),
+    CommonOption("--json", "json", "print one JSON document"),
+    CommonOption("--jsonl", "jsonl", "print one JSON object per line", form="jsonl"),
+    CommonOption("--cbor", "cbor", "print a CBOR sequence, names as bytes", form="cbor"),
+    CommonOption("-z", "zero", "end names with NUL, unquoted", form="zero"),
+    CommonOption("--wait", "wait", "wait that long for a busy lock (30)", "SECONDS"),
+    CommonOption("--no-index", "no_index", "work without the index: same answers, slower"),
+    CommonOption("--no-color", "no_color", "no colour"),
+    CommonOption("--no-progress", "no_progress", "no progress bars"),
+    CommonOption("--debug", "debug", "show each step with its milliseconds on stderr"),
+)
+"""The only list of them: parsers, dispatch (they may stand before the word), completion and man pages read it."""
+VALUE_OPTIONS = tuple(option.name for option in COMMON_OPTIONS if option.metavar is not None)
+FLAG_OPTIONS = tuple(option.name for option in COMMON_OPTIONS if option.metavar is None)
+
+
 def module_of(name: str) -> str:
     """Return the module that holds a command."""
     kind = COMMANDS[name][0]

@@ -47,7 +47,7 @@ function __jvs_words
     for word in $words
         if test $skip = 1
             set skip 0
-        else if contains -- $word -C -c --wait
+        else if contains -- $word @VALUES@
             set skip 1
         else if not string match -q -- '-*' $word
             echo $word
@@ -112,6 +112,7 @@ def _functions() -> str:
         "@FIRST@": completion.first_words(),
         "@GROUPS@": sorted(completion.second_words()),
         "@ENGINES@": completion.engines(),
+        "@VALUES@": list(commands.VALUE_OPTIONS),
     }
     text = _FISH.strip("\n")
     for mark, names in words.items():

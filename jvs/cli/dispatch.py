@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 
+from jvs.cli.commands import FLAG_OPTIONS, VALUE_OPTIONS
 from jvs.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-_VALUE_OPTIONS = ("-C", "-c", "--wait")
-_FLAG_OPTIONS = ("--json", "--jsonl", "--no-color", "--no-progress", "--debug", "--no-index")
 
 
 def run(words: list[str]) -> int:
@@ -29,8 +27,10 @@ def run(words: list[str]) -> int:
 
 def _stands_alone(word: str) -> bool:
     """Answer whether a word is an option of every command that brings its value along, or has none."""
-    joined = word[:2] in ("-C", "-c") and len(word) > 2
-    return joined or word.startswith("--wait=") or word in ("-h", "--help", *_FLAG_OPTIONS)
+    name, equals, _ = word.partition("=")
+    if word.startswith("--"):
+        return word == "--help" or (name in VALUE_OPTIONS if equals else word in FLAG_OPTIONS)
+    return word == "-h" or word in FLAG_OPTIONS or (word[:2] in VALUE_OPTIONS and len(word) > 2)
 
 
 def _split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
@@ -39,7 +39,7 @@ def _split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
     i = 0
     while i < len(words):
         word = words[i]
-        if word in _VALUE_OPTIONS:
+        if word in VALUE_OPTIONS:
             before += words[i : i + 2]
             i += 2
         elif _stands_alone(word):

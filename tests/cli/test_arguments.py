@@ -7,7 +7,9 @@ import importlib
 import making
 import pytest
 
-from jvs.cli import arguments, commands
+from jvs.cli import arguments, commands, policy
+from jvs.errors import UsageError
+from jvs.gc import retention
 
 TAKES_PATHS = ("snapshot", "restore", "diff")
 
@@ -102,3 +104,25 @@ def test_dashes_at_the_end_change_nothing(name):
 
 def values(action):
     return [action.option_strings[-1]] + ([] if action.nargs == 0 else ["x"])
+
+
+@pytest.mark.parametrize("option", commands.COMMON_OPTIONS, ids=lambda option: option.name)
+def test_every_common_option_may_stand_before_the_word(store, option):
+    command = {"jsonl": "history", "cbor": "ls-tree HEAD", "zero": "status"}.get(option.form, "status").split()
+    value = {"DIR": store.root, "KEY=VALUE": "progress_enabled=false", "SECONDS": "5", None: None}[option.metavar]
+    ways = [[option.name]] if value is None else [[option.name, value]]
+    if value is not None:
+        ways.append([f"{option.name}={value}"] if option.name.startswith("--") else [f"{option.name}{value}"])
+    for words in ways:
+        first = making.run(*words, *command)
+        assert first.exit == 0, first.err
+        assert (first.out, first.exit) == (making.run(*command[:1], *words, *command[1:]).out, 0)
+
+
+def test_the_options_of_a_policy_are_its_rules():
+    parser = arguments.make_parser("gc plan", "x")
+    policy.add_options(parser)
+    assert set(policy.given(parser.parse_args([]))) == {*retention.RULES, retention.DROP_TAGGED}
+    for rule in retention.COUNTS:
+        with pytest.raises(UsageError):
+            parser.parse_args([f"--{rule.replace('_', '-')}", "-1"])

@@ -142,6 +142,21 @@ def test_a_command_never_imports_a_command(name):
     assert wrong == set()
 
 
+CHANGE = {"publish", "restore", "worktrees", "gc", "engine"}
+LOCK = {"store.changing", "store.recovery", "store.settings_file", "store.init", "fs.locks", "fs.durable"}
+
+
+@pytest.mark.parametrize("name", sorted(name for name in commands() if name.startswith("jvs.porcelain.")))
+def test_a_command_for_people_changes_things_through_operations_only(name):
+    others = imported(running(parsed(commands()[name])), set(modules()))
+    assert sorted(other for other in others if package_of(other) in CHANGE or other in LOCK) == []
+
+
+def test_the_api_changes_things_through_operations_only():
+    others = imported(running(parsed(modules()["repository"])), set(modules()))
+    assert sorted(other for other in others if package_of(other) in CHANGE or other in LOCK) == []
+
+
 def test_engines_and_records_never_import_each_other():
     known = set(modules())
     records = {
