@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+
+from jvs.errors import IOFailure
 
 _COVERED = ("system.posix_acl_access", "system.posix_acl_default", "security.capability")
 NOT_OURS = frozenset({"security.selinux", "security.ima", "security.evm", "security.SMACK64"})
@@ -26,11 +29,25 @@ def covered(xattrs: Attributes) -> dict[bytes, bytes] | None:
     return {os.fsencode(name): value for name, value in xattrs.items() if is_covered(name)} or None
 
 
+def check_proc() -> None:
+    """Say so when there is no /proc: what must not be opened is reached through it. Errors: E_IO.
+
+    Its absence must not be taken for that of the entry, which would be left out.
+    """
+    if not os.path.isdir("/proc/self/fd"):
+        raise IOFailure(
+            "/proc is not mounted, and symbolic links, fifos, sockets and devices are reached through it",
+            hint="mount it ('mount -t proc proc /proc'), and run the command again",
+        )
+
+
 def _names(target: int | bytes) -> list[str]:
-    """List the attributes of an entry; a filesystem without attributes has none. Errors: OSError."""
+    """List the attributes of an entry; a filesystem without attributes has none. Errors: OSError; as `check_proc`."""
     try:
         return os.listxattr(target)
     except OSError as error:
+        if error.errno == errno.ENOENT:
+            check_proc()
         if error.errno in _NO_ATTRIBUTES:
             return []
         raise
@@ -57,22 +74,33 @@ def read_all(target: int | bytes) -> Attributes:
 def read_at(name: bytes, dir_fd: int) -> Attributes:
     """Return the attributes of an entry of any kind in an open directory, as `read_all`, without opening it."""
     path = b"/proc/self/fd/%d/%s" % (dir_fd, name)
-    try:
-        names = os.listxattr(path, follow_symlinks=False)
-    except OSError as error:
-        if error.errno in _NO_ATTRIBUTES:
-            return {}
-        raise
     found: Attributes = {}
-    for attribute in names:
-        if attribute in NOT_OURS:
-            continue
-        try:
-            found[attribute] = os.getxattr(path, attribute, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES):
-                raise
+    try:
+        for attribute in os.listxattr(path, follow_symlinks=False):
+            if attribute not in NOT_OURS:
+                found[attribute] = os.getxattr(path, attribute, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _NO_ATTRIBUTES and not found:
+            return {}
+        return _read_opened(name, dir_fd)
     return found
+
+
+def _read_opened(name: bytes, dir_fd: int) -> Attributes:
+    """Return the attributes of a file or directory by opening it: one could not be read, or there is no /proc."""
+    form = stat.S_IFMT(os.lstat(name, dir_fd=dir_fd).st_mode)
+    if form not in (stat.S_IFREG, stat.S_IFDIR):
+        check_proc()
+        handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+        try:
+            return read_all(b"/proc/self/fd/%d" % handle)
+        finally:
+            os.close(handle)
+    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        return read_all(fd)
+    finally:
+        os.close(fd)
 
 
 def read_covered(target: int | bytes) -> dict[bytes, bytes] | None:
