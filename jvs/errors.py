@@ -9,11 +9,19 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TypedDict
+    from typing import Any, NotRequired, TypedDict
 
     # "class" is a word of Python
     ErrorFacts = TypedDict(
-        "ErrorFacts", {"class": str, "exit": int, "message": str, "hint": str | None, "facts": dict[str, Any]}
+        "ErrorFacts",
+        {
+            "class": str,
+            "exit": int,
+            "message": str,
+            "hint": str | None,
+            "facts": dict[str, Any],
+            "done": NotRequired[list[str]],
+        },
     )
 
     class ErrorDocument(TypedDict):

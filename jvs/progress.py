@@ -8,7 +8,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
+    from typing import Any
 
 
 class Observer:
@@ -37,6 +39,40 @@ def set_observer(observer: Observer) -> Observer:
 def remark(text: str) -> None:
     """Pass a remark to the observer."""
     _observer.remark(text)
+
+
+_MOST_EFFECTS = 50
+_effects: list[Mapping[str, Any]] = []
+_others_at_work = False
+
+
+def effect(event: Mapping[str, Any]) -> None:
+    """Remember an event of the audit log: what it says is done, and stays so whatever comes next."""
+    if not _others_at_work:
+        _effects.append(event)
+        del _effects[:-_MOST_EFFECTS]
+
+
+def effects() -> list[Mapping[str, Any]]:
+    """Return what this process did since `forget_effects`; what it recovered of dead operations is not among it."""
+    return _effects
+
+
+def forget_effects() -> None:
+    """Begin a new list: another command begins."""
+    _effects.clear()
+
+
+class others:
+    """Context manager: what is done inside was begun by another process."""
+
+    def __enter__(self) -> None:
+        global _others_at_work
+        _others_at_work = True
+
+    def __exit__(self, *_: object) -> None:
+        global _others_at_work
+        _others_at_work = False
 
 
 def advance(phase: str, amount: int, total: int | None = None, unit: str = "files") -> None:

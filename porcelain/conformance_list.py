@@ -6,7 +6,6 @@ Prints the name of each check of the black-box suite, a TAB, and the promise tha
 from __future__ import annotations
 
 import argparse
-import os
 
 from jvs.cli import run as cli
 from jvs.errors import NotFound, UsageError
@@ -28,12 +27,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def work(args: argparse.Namespace) -> cli.Result:
-    """Become the suite's program."""
+    """Run the suite's program, and hand on what it lists."""
+    import json
+    import subprocess
+
     from jvs.cli import suites
 
     options = {"--list": True, "--profile": args.profile, "-k": args.select, "--json": args.json}
     words = suites.command(suites.find_program("run", args.suite), options)
-    os.execv(words[0], words)
+    done = subprocess.run(words, stdout=subprocess.PIPE, check=False)
+    value = json.loads(done.stdout) if args.json and done.returncode == 0 else None
+    return cli.Result(value, done.stdout, exit=done.returncode)
 
 
 def main(argv: list[str] | None = None) -> int:

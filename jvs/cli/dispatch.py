@@ -98,11 +98,21 @@ def _external(word: str, before: list[str], rest: list[str]) -> int:
         for directory in os.environ.get("PATH", "").split(os.pathsep):
             path = os.path.join(directory, program)
             if directory and os.access(path, os.X_OK) and os.path.isfile(path):
-                os.execv(path, [path, *before, *rest])
+                _become(path, [path, *before, *rest])
     known = [name.split(" ")[0] for name in (*commands.COMMANDS, *commands.ALIASES)]
     near = nearest(word, known)
     hint = f"did you mean '{near[0]}'? " if near else ""
     raise UsageError(f"unknown command '{word}'", hint=f"{hint}'jvs help' lists the commands")
+
+
+def _become(path: str, words: list[str]) -> None:
+    try:
+        os.execv(path, words)
+    except OSError as error:
+        raise UsageError(
+            f"'{path}' cannot be run: {error.strerror}",
+            hint="a script begins with '#!' and the path of its interpreter",
+        ) from error
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:

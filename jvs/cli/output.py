@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from jvs.errors import IOFailure, JvsError, readable
+from jvs.cli import streams
+from jvs.errors import JvsError, readable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,31 +50,15 @@ class Result:
         self.complaint = complaint
 
 
-def open_streams() -> None:
-    """Put something in the place of streams that were closed before we began, which Python leaves as None."""
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - nobody reads it
-    if sys.stdout is None:
-        sys.stdout = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115 - a result that gets lost is an error
-
-
 def emit(result: Result, args: argparse.Namespace) -> None:
-    """Write the result once, whole, and make sure that it arrived."""
+    """Write the result once, whole, and make sure that it arrived. Errors: OutputLost."""
     data = render(result, args)
-    if data:
-        if result.pager and not args.json and sys.stdout.isatty():
-            from jvs.ui import terminal
+    if data and result.pager and not args.json and sys.stdout.isatty():
+        from jvs.ui import terminal
 
-            if terminal.page(data, os.environ):
-                return
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data)
-    code = flush()
-    if code:
-        raise IOFailure(
-            "the output could not be written",
-            hint="check where stdout goes; what the command did is done, only its words are lost",
-        )
+        if terminal.page(data, os.environ):
+            return
+    streams.write(data)
 
 
 def render(result: Result, args: argparse.Namespace) -> bytes:
@@ -131,28 +116,6 @@ def terminal_of(args: argparse.Namespace) -> Terminal:
     return terminal.Terminal(color=color and tty, width=max(width, 20), tty=tty)
 
 
-def flush() -> int:
-    """Make sure that all of stdout arrived; 4 when it did not. Errors: BrokenPipeError."""
-    try:
-        sys.stdout.flush()
-        return 0
-    except BrokenPipeError:
-        raise
-    except OSError:
-        abandon_stdout()
-        return 4
-
-
-def abandon_stdout() -> None:
-    """Keep the interpreter from trying to flush what nobody will read."""
-    try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
-        os.close(null)
-    except OSError:
-        return
-
-
 def put(lines: Iterable[str], screen: Terminal) -> bytes:
     """Hand text on while it is being made, so that the first page of a long history is there at once.
 
@@ -173,11 +136,13 @@ def put(lines: Iterable[str], screen: Terminal) -> bytes:
         stdout = sys.stdout.fileno()
     except (OSError, ValueError):  # a program that runs this in its own process put a buffer there
         return b"".join(chunks)
-    sys.stdout.flush()
+    streams.flush()
     last = b""
     for chunk in chunks:
-        if last:
+        try:
             durable.write_all(stdout, last)
+        except OSError as error:
+            raise streams.OutputLost(error) from error
         last = chunk
     return last
 
@@ -196,11 +161,11 @@ def _in_chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
 def complain(error: JvsError, prog: str, as_json: bool) -> None:
     """Say a failure on stderr: two lines, wrapped where they are read on a terminal, or one JSON object."""
     if as_json:
-        say(json_bytes(error.as_json()).decode("utf-8"))
+        say(json_bytes(streams.with_effects(error)).decode("utf-8"))
         return
     from jvs.ui import terminal
 
-    sentences = [f"{prog}: {error.name}: {error.message}"]
+    sentences = [f"{prog}: {error.name}: {error.message}", *(f"done: {text}" for text in streams.effects())]
     if error.hint:
         sentences.append(f"hint: {error.hint}")
     sentences = [terminal.show_text(readable(text)) for text in sentences]  # a name must not drive the terminal

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from jvs import __version__
-from jvs.cli import output
+from jvs import __version__, progress
+from jvs.cli import output, streams
 from jvs.cli.arguments import asks_for_json
 from jvs.cli.arguments import here as here
 from jvs.cli.arguments import make_parser as make_parser
@@ -57,45 +57,59 @@ def _spare_the_collector() -> None:
 
 
 def _run(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], Result], argv: list[str] | None) -> int:
-    output.open_streams()
+    streams.open_streams()
+    progress.forget_effects()
     words = sys.argv[1:] if argv is None else argv
     as_json = asks_for_json(words)
     prog = parser.prog
     args: argparse.Namespace | None = None
+    result = Result()
     try:
         try:
             args = parser.parse_args(words)
         except SystemExit as leaving:  # --help and --version have printed already
-            return output.flush() or int(leaving.code or 0)
+            streams.flush()
+            return int(leaving.code or 0)
         _watch_signals()  # nothing was begun before, so that there is nothing to roll back
         for directory in args.directory or ():
             _change_directory(directory)
         _observe(args, prog)
         result = work(args)
         _finish_progress()
+        as_json = as_json or args.json
         output.emit(result, args)
         if result.complaint is not None:
-            output.complain(result.complaint, prog, as_json or args.json)
-            return result.complaint.exit
+            return _fail(result.complaint, prog, as_json)
         return result.exit
+    except streams.OutputLost as error:
+        return _fail_to_say(error, prog, as_json, result.exit)
     except JvsError as error:
         return _fail(error, prog, as_json or (args is not None and args.json))
-    except BrokenPipeError:
-        output.abandon_stdout()
-        return 141
     except OSError as error:
         return _fail(from_oserror(error, "the system refused"), prog, as_json)
     except (KeyboardInterrupt, Terminated) as stop:
-        number = stop.number if isinstance(stop, Terminated) else 2
-        _finish_progress()
-        output.say(f"{prog}: interrupted: what was begun is rolled back, or will be by the next command")
-        return 128 + number
+        return _stop(stop, prog)
     except Exception as error:
         import traceback
 
         traceback.print_exc()
         bug = JvsError(f"{type(error).__name__}: {error}", hint="this is a bug in jvs: please report it as shown")
         return _fail(bug, prog, as_json)
+
+
+def _fail_to_say(error: streams.OutputLost, prog: str, as_json: bool, exit: int = 0) -> int:
+    """Say on stderr what was done although nobody got the answer; return the status."""
+    streams.abandon_stdout()
+    failure = streams.lost(error, exit)
+    return _fail(failure, prog, as_json) if failure is not None else 141
+
+
+def _stop(stop: KeyboardInterrupt | Terminated, prog: str) -> int:
+    _finish_progress()
+    done = "; ".join(streams.effects())
+    rest = "what was begun is rolled back, or will be by the next command"
+    output.say(f"{prog}: interrupted: " + (f"done: {done}" if done else rest))
+    return 128 + (stop.number if isinstance(stop, Terminated) else 2)
 
 
 def _watch_signals() -> None:
@@ -122,7 +136,6 @@ def _change_directory(directory: str) -> None:
 
 def _observe(args: argparse.Namespace, prog: str) -> None:
     """Install the observer that fits: remarks always, a trace when asked for, bars on a terminal."""
-    from jvs import progress
     from jvs.ui import terminal
 
     trace = args.debug or os.environ.get("JVS_TRACE", "") not in ("", "0")
@@ -165,7 +178,6 @@ def open_store(args: argparse.Namespace, start: str | None = None) -> Store:
 
     Errors: E_NOT_A_REPOSITORY, E_PATH_ESCAPE, E_FORMAT_UNSUPPORTED.
     """
-    from jvs import progress
     from jvs.store.store import Store
 
     store = Store.open(start or here(), settings_of(args))
@@ -177,8 +189,11 @@ def open_store(args: argparse.Namespace, start: str | None = None) -> Store:
 
 
 def read_stdin() -> bytes:
-    """Return all of standard input."""
-    return sys.stdin.buffer.read()
+    """Return all of standard input. Errors: E_IO."""
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise from_oserror(error, "reading standard input") from error
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -191,17 +206,20 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(words: list[str]) -> int:
-    output.open_streams()
+    streams.open_streams()
     if words == ["--version"] or words == ["version"]:
         try:
-            sys.stdout.write(f"jvs {__version__}\n")
-            return output.flush()
-        except OSError:  # an unbuffered stdout refuses at once
-            output.abandon_stdout()
-            return 4
+            streams.write(f"jvs {__version__}\n".encode())
+            return 0
+        except streams.OutputLost as error:
+            return _fail_to_say(error, "jvs", False)
     from jvs.cli import dispatch
 
     try:
         return dispatch.run(words)
+    except streams.OutputLost as error:
+        return _fail_to_say(error, "jvs", asks_for_json(words))
     except JvsError as error:
         return _fail(error, "jvs", asks_for_json(words))
+    except OSError as error:
+        return _fail(from_oserror(error, "the system refused"), "jvs", asks_for_json(words))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 
-from jvs import canon, clock
+from jvs import canon, clock, progress
 from jvs.errors import AuditChainBroken, from_oserror
 from jvs.fs import durable, listing, locks, paths
 
@@ -143,6 +143,7 @@ class Log:
             raise AuditChainBroken(
                 f"the log '{self.path}' is missing", hint="restore it from a copy: it is never begun anew in silence"
             ) from error
+        progress.effect(event)
         return record
 
     def _set_aside(self, last: AuditRecord | None, torn: bytes, actor: str) -> AuditRecord:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, clock, names
+from jvs import canon, clock, names, progress
 from jvs.engine import base as engine
 from jvs.engine import registry, traits
 from jvs.errors import Exists, IOFailure, NotARepository, PathEscape, UsageError, from_oserror
@@ -134,6 +134,7 @@ def _create_locked(root: Below, settings: Settings, source: Below | None) -> Ini
         finished, degraded = _build(root, settings, source)
     durable.publish(finished, root / layout.CONTROL)
     durable.fsync_dir(_find_place(str(root)).parent)
+    progress.effect({"operation": "init"})
     return {**_describe(str(root), settings), "degraded": degraded}
 
 

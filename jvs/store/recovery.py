@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 
+from jvs import progress
 from jvs.errors import Busy, NoSpace, PartialSnapshot, from_oserror
 from jvs.fs import durable, locks, paths
 from jvs.names import check_worktree_name
@@ -80,8 +81,9 @@ def _run(store: Store, record: Intent) -> str | None:
             hint="use the version of jvs that wrote it, or 'jvs doctor --repair clean_intents'",
         )
     _make_durable(store)
-    done: str = importlib.import_module(HANDLERS[record["operation"]]).recover(store, record)
-    return done
+    with progress.others():
+        done: str = importlib.import_module(HANDLERS[record["operation"]]).recover(store, record)
+        return done
 
 
 def _make_durable(store: Store) -> None:

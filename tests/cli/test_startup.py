@@ -82,7 +82,9 @@ def test_the_version_costs_only_the_skin(words, heavy):
         "jvs.cli.run",
         "jvs.cli.arguments",
         "jvs.cli.output",
+        "jvs.cli.streams",
         "jvs.errors",
+        "jvs.progress",
     }
 
 
@@ -94,6 +96,8 @@ def test_a_plumbing_command_imports_only_the_parser_until_it_works(name):
         "jvs.cli.run",
         "jvs.cli.arguments",
         "jvs.cli.output",
+        "jvs.cli.streams",
+        "jvs.progress",
         "jvs.errors",
         "jvs.cli.commands",
         "jvs.plumbing",

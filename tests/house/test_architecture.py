@@ -219,7 +219,7 @@ ALLOWED = {
     ),
     "what prints, exits and reads the environment": (
         SPEAKS,
-        {"cli.run", "cli.output", "cli.dispatch", "engine.juicefs.control", "tree.parallel"},
+        {"cli.run", "cli.output", "cli.streams", "cli.dispatch", "engine.juicefs.control", "tree.parallel"},
     ),
 }
 """Rule -> names, modules of the library that may use them. `cli.dispatch` hands an unknown word to a program on PATH;

@@ -1,0 +1,44 @@
+"""Repositories for tests that run installed programs; `running` holds what they run them with."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+if str(HERE) not in sys.path:
+    sys.path.append(str(HERE))  # importlib mode puts nothing there
+
+from running import Lab, Server  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_server_stays() -> Iterator[None]:
+    """End the fork server with the session."""
+    yield
+    Server.stop()
+
+
+@pytest.fixture
+def make_lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
+    """Return a function that makes a repository in a directory (by default in the test's own)."""
+
+    def make(where: Path | None = None, name: str = "lab", *options: str) -> Lab:
+        lab = Lab((where or tmp_path) / name)
+        lab.must("init", *options, str(lab.root), cwd=where or tmp_path)
+        return lab
+
+    yield make
+    os.chdir("/")
+
+
+@pytest.fixture
+def lab(make_lab: Callable[..., Lab]) -> Lab:
+    """Return a repository with one small file in main and no snapshot."""
+    made = make_lab()
+    (made.main / "a").write_text("1\n")
+    return made

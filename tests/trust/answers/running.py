@@ -1,0 +1,138 @@
+"""Commands, run as a person runs them: with streams, limits and an environment of their own.
+
+`Lab.jvs` forks a process that has jvs loaded already (`forkserver`); `Lab.program` starts a new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+BIN = Path(sys.executable).parent
+TIMEOUT_SECONDS = 120
+
+
+class Answer(NamedTuple):
+    """What a program answered."""
+
+    exit: int
+    out: bytes
+    err: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def text(self) -> str:
+        return self.out.decode("utf-8", "backslashreplace")
+
+    @property
+    def said(self) -> str:
+        """All words, for messages of tests."""
+        return (self.out + b"\n" + self.err).decode("utf-8", "backslashreplace")
+
+    @property
+    def error(self) -> str:
+        """The class of the error that `--json` put on stderr, or nothing."""
+        start = self.err.find(b'{\n  "error"')
+        return json.loads(self.err[start:])["error"]["class"] if start >= 0 else ""
+
+
+class Server:
+    """The fork server of this process, started when it is first asked."""
+
+    process: subprocess.Popen[str] | None = None
+
+    @classmethod
+    def ask(cls, request: dict[str, Any]) -> int:
+        if cls.process is None or cls.process.poll() is not None:
+            program = Path(__file__).with_name("forkserver.py")
+            cls.process = subprocess.Popen(
+                [sys.executable, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        assert cls.process.stdin is not None
+        assert cls.process.stdout is not None
+        cls.process.stdin.write(json.dumps(request) + "\n")
+        cls.process.stdin.flush()
+        return int(cls.process.stdout.readline())
+
+    @classmethod
+    def stop(cls) -> None:
+        if cls.process is not None:
+            assert cls.process.stdin is not None
+            cls.process.stdin.close()
+            cls.process.wait(TIMEOUT_SECONDS)
+            cls.process = None
+
+
+class Lab:
+    """A repository and the programs that work in it, by default in its main worktree."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.main = root / "main"
+        self.jvs_dir = root / ".jvs"
+
+    def program(self, *words: str | bytes, cwd: Path | str | None = None, **more: Any) -> Answer:
+        """Run an installed program; `more` goes to subprocess.run."""
+        path = [BIN / os.fsdecode(words[0]), *words[1:]]
+        environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", **more.pop("env", {})}
+        more.setdefault("stdin", None if "input" in more else subprocess.DEVNULL)
+        if more["stdin"] is None:
+            del more["stdin"]
+        more.setdefault("stdout", subprocess.PIPE)
+        more.setdefault("stderr", subprocess.PIPE)
+        more.setdefault("timeout", TIMEOUT_SECONDS)
+        done = subprocess.run(path, cwd=cwd or self.main, env=environment, check=False, **more)
+        return Answer(done.returncode, done.stdout or b"", done.stderr or b"")
+
+    def command(
+        self,
+        *words: str | bytes,
+        cwd: Path | str | None = None,
+        env: dict[str, str] | None = None,
+        input: bytes = b"",
+        situation: list[str] | None = None,
+        stdin: str | None = None,
+    ) -> Answer:
+        """Run a program of jvs by the fork server; `situation` is what `forkserver` calls so."""
+        with tempfile.TemporaryDirectory() as name:
+            files = {stream: os.path.join(name, stream) for stream in ("stdin", "stdout", "stderr")}
+            for stream, path in files.items():
+                Path(path).write_bytes(input if stream == "stdin" else b"")
+            environment = {name: os.environ[name] for name in os.environ if name.startswith(("XDG_", "JVS_", "HOME"))}
+            environment |= {"PATH": f"{BIN}:{os.environ['PATH']}", **(env or {})}
+            request = {"words": [os.fsdecode(word) for word in words], "cwd": str(cwd or self.main), **files}
+            request |= {"env": environment, "situation": situation or []}
+            if stdin is not None:
+                request["stdin"] = stdin
+            code = Server.ask(request)
+            return Answer(code, Path(files["stdout"]).read_bytes(), Path(files["stderr"]).read_bytes())
+
+    def jvs(self, *words: str | bytes, **more: Any) -> Answer:
+        """Run `jvs WORDS`."""
+        if set(more) <= {"cwd", "env", "input", "situation"}:
+            return self.command("jvs", *words, **more)
+        return self.program("jvs", *words, **more)
+
+    def must(self, *words: str | bytes, **more: Any) -> Answer:
+        """Run `jvs WORDS`, which has to succeed."""
+        answer = self.jvs(*words, **more)
+        assert answer.exit == 0, f"{words}: exit {answer.exit}\n{answer.said}"
+        return answer
+
+    def ids(self) -> list[str]:
+        """Return the visible snapshots, as the directory of descriptors has them."""
+        return sorted(path.stem for path in (self.jvs_dir / "descriptors").glob("*.json"))
+
+    def snapshot(self, note: str, **files: str) -> str:
+        """Write files, take a snapshot, and return its id."""
+        for name, content in files.items():
+            (self.main / name).write_text(content)
+        return self.must("snapshot", "--json", note).json["snapshot_id"]
