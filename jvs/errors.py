@@ -239,7 +239,11 @@ def from_oserror(error: OSError, doing: str) -> JvsError:
         1: "check the owner, attributes and mount options of that path",
         5: "the storage reports a hardware or network error: check the system log",
         13: "check the permissions of that path, or run as its owner",
+        11: "raise the limit on processes ('ulimit -u'), or wait for others to end, and run the command again",
+        12: "close other programs, or raise the limit on memory ('ulimit -v'), and run the command again",
         24: "raise the limit on open files ('ulimit -n') and run the command again",
+        26: "it is in use as a running program or as swap space: end that ('swapoff FILE'), or work without it",
+        27: "raise the limit on the size of files ('ulimit -f') and run the command again",
         30: "the filesystem is mounted read-only: remount it writable, or work in another place",
     }
     where = f" '{facts['path']}'" if facts["path"] and str(facts["path"]) not in doing else ""
@@ -248,6 +252,15 @@ def from_oserror(error: OSError, doing: str) -> JvsError:
         hint=hints.get(error.errno or 0, "check that the path is there and readable, then run the command again"),
         **facts,
     )
+
+
+def from_shortage(error: Exception) -> JvsError | None:
+    """Turn what Python says when the system has no more memory or threads into E_IO; None for anything else."""
+    if isinstance(error, MemoryError):
+        return from_oserror(OSError(12, "Cannot allocate memory"), "the system refused")
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return from_oserror(OSError(11, "no more threads"), "the system refused")
+    return None
 
 
 def _show(path: Any) -> str | None:

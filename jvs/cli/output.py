@@ -210,5 +210,7 @@ def say(text: str) -> None:
         encoding = sys.stderr.encoding or "utf-8"
         sys.stderr.buffer.write(readable(text).encode(encoding, "backslashreplace") + b"\n")
         sys.stderr.flush()
-    except (OSError, ValueError):  # nobody reads stderr: the exit code still tells
+    except ValueError:  # it is closed
         return
+    except OSError:  # nobody reads stderr: the exit code still tells
+        streams.abandon(2)

@@ -19,7 +19,7 @@ from jvs.cli.arguments import worktree_paths as worktree_paths
 from jvs.cli.output import Result as Result
 from jvs.cli.output import json_bytes as json_bytes
 from jvs.cli.output import put as put
-from jvs.errors import JvsError, UsageError, from_oserror
+from jvs.errors import JvsError, UsageError, from_oserror, from_shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,6 +90,9 @@ def _run(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], R
     except (KeyboardInterrupt, Terminated) as stop:
         return _stop(stop, prog)
     except Exception as error:
+        refused = from_shortage(error)
+        if refused is not None:
+            return _fail(refused, prog, as_json)
         import traceback
 
         traceback.print_exc()
@@ -99,7 +102,7 @@ def _run(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], R
 
 def _fail_to_say(error: streams.OutputLost, prog: str, as_json: bool, exit: int = 0) -> int:
     """Say on stderr what was done although nobody got the answer; return the status."""
-    streams.abandon_stdout()
+    streams.abandon(1)
     failure = streams.lost(error, exit)
     return _fail(failure, prog, as_json) if failure is not None else 141
 

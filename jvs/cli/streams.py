@@ -87,11 +87,11 @@ def flush() -> None:
     write(b"")
 
 
-def abandon_stdout() -> None:
+def abandon(descriptor: int) -> None:
     """Keep the interpreter from trying to flush what nobody will read."""
     try:
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
+        os.dup2(null, descriptor)
         os.close(null)
     except OSError:
         return

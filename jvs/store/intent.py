@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from jvs import canon, clock
-from jvs.errors import Busy, PartialSnapshot, from_oserror
+from jvs.errors import Busy, PartialSnapshot, from_oserror, readable
 from jvs.fs import durable, listing, locks
 from jvs.names import is_operation_id
 from jvs.store import records
@@ -59,7 +59,7 @@ def owner(pid: int | None = None, *, locked: bool) -> Owner:
         "started": _start_time(pid),
         "boot": _read("/proc/sys/kernel/random/boot_id"),
         "namespace": _namespace(),
-        "host": os.uname().nodename,
+        "host": readable(os.uname().nodename),
         "locked": locked,
     }
 
@@ -98,7 +98,7 @@ def is_alive(record: Begun, *, lock_held: bool) -> bool:
     if who.get("boot") == _read("/proc/sys/kernel/random/boot_id") and who.get("namespace") == _namespace():
         pid = who.get("pid")
         return isinstance(pid, int) and bool(who.get("started")) and _start_time(pid) == who.get("started")
-    if who.get("host") == os.uname().nodename and who.get("namespace") == _namespace():
+    if who.get("host") == readable(os.uname().nodename) and who.get("namespace") == _namespace():
         return False  # this host booted since
     age = clock.now_ns() - clock.parse_rfc3339(record["created_at"])
     return age < _ORPHAN_HOURS * 3_600_000_000_000

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from jvs.engine.options import CONTROLS, NAMES, EngineOptions
-from jvs.errors import UsageError, from_oserror
+from jvs.errors import UsageError, from_oserror, readable
 from jvs.fs import paths, rooted
 from jvs.fs.locks import DEFAULT_WAIT_SECONDS
 
@@ -104,7 +104,7 @@ class Settings:
             self.wait = max(wait, 0.0)
         self.use_index = use_index
         self.command = command
-        self.actor = environment.get("JVS_ACTOR") or default_actor(environment)
+        self.actor = readable(environment.get("JVS_ACTOR") or default_actor(environment))
         self.search_path = environment.get("PATH")
         return self
 

@@ -178,11 +178,15 @@ class _Helper:
 
     def __init__(self, sweeper: Sweeper, share: list[bytes]) -> None:
         self._share = share
-        self._pipe, answer = os.pipe()
+        self._pid = 0
+        try:
+            self._pipe, answer = os.pipe()
+        except OSError:  # no more descriptors: the walk does it
+            self._pipe = -1
+            return
         try:
             self._pid = os.fork()
-        except OSError:  # no more processes: the walk does it
-            self._pid = 0
+        except OSError:  # no more processes: the same
             os.close(answer)
             return
         if self._pid == 0:
@@ -191,6 +195,8 @@ class _Helper:
 
     def answer(self) -> Swept:
         """Wait for what it found."""
+        if not self._pid:
+            return Swept(self._share)
         data = b""
         while chunk := os.read(self._pipe, 1 << 16):
             data += chunk
@@ -201,7 +207,8 @@ class _Helper:
 
     def end(self) -> None:
         """Make an end of it, also when nobody wants the answer any more."""
-        os.close(self._pipe)
+        if self._pipe >= 0:
+            os.close(self._pipe)
         if self._pid:
             try:
                 os.kill(self._pid, 9)
