@@ -14,7 +14,11 @@ _jvs_root() {
     local d=${_jvs_dir:-$PWD}
     case $d in /*) ;; *) d=$PWD/$d ;; esac
     while [ -n "$d" ]; do
-        if [ -d "$d/.jvs/worktrees" ]; then printf '%s\n' "$d/.jvs"; return; fi
+        if [ -d "$d/.jvs/worktrees" ]; then
+            # a repository of another user offers nothing: its names are not ours
+            [ -O "$d/.jvs" ] && [ ! -L "$d/.jvs" ] && printf '%s\n' "$d/.jvs"
+            return
+        fi
         d=${d%/*}
     done
 }
@@ -130,6 +134,15 @@ def bash(shapes: list[completion.Shape]) -> str:
             _tables(shapes),
             _SCAN,
             r"""
+# Offers those words of stdin, one a line, that begin as the current one; quoted. compgen -W would evaluate them.
+_jvs_offer() {
+    local word quoted
+    while IFS= read -r word; do
+        [[ -z $word || $word == *[[:cntrl:]]* || $word != "$cur"* ]] && continue
+        printf -v quoted '%q' "$word"
+        COMPREPLY+=("$quoted")
+    done
+}
 _jvs() {
     local cur=${COMP_WORDS[COMP_CWORD]} command place wanted options _jvs_dir
     local -a before=("${COMP_WORDS[@]:0:COMP_CWORD}")
@@ -140,15 +153,15 @@ _jvs() {
     _jvs_scan "${before[@]}"
     COMPREPLY=()
     if [[ $cur == -* && -n $options ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "$(_jvs_options "${command:-status}")" -- "$cur")
+        _jvs_offer < <(_jvs_options "${command:-status}")
         return
     fi
     case $wanted in
-        words*) mapfile -t COMPREPLY < <(compgen -W "${wanted#words}" -- "$cur") ;;
+        words*) _jvs_offer < <(tr ' ' '\n' <<<"${wanted#words}") ;;
         files) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
         dirs) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
         '' | nothing) ;;
-        *) mapfile -t COMPREPLY < <(compgen -W "$(_jvs_dynamic "$wanted")" -- "$cur") ;;
+        *) _jvs_offer < <(_jvs_dynamic "$wanted") ;;
     esac
 }""",
             f"complete -F _jvs jvs {' '.join(completion.programs())}",
@@ -169,7 +182,7 @@ def zsh(shapes: list[completion.Shape]) -> str:
             r"""
 _jvs() {
     emulate -L zsh
-    setopt shwordsplit
+    setopt ${_comp_options[@]} shwordsplit
     local command place wanted options _jvs_dir cur=${words[CURRENT]}
     local -a before found
     before=("${(@)words[1,CURRENT-1]}")
@@ -185,8 +198,8 @@ _jvs() {
     fi
     case $wanted in
         words*) found=(${=wanted#words}); compadd -- "${found[@]}" ;;
-        files) _files ;;
-        dirs) _files -/ ;;
+        files) unsetopt shwordsplit; _files ;;
+        dirs) unsetopt shwordsplit; _files -/ ;;
         '' | nothing) ;;
         *) found=("${(@f)$(_jvs_dynamic "$wanted")}"); found=(${found:#}); compadd -- "${found[@]}" ;;
     esac

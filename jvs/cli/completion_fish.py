@@ -76,6 +76,7 @@ function __jvs_entries
     set -l d (realpath -- (__jvs_dir))
     while test -n "$d"
         if test -d "$d/.jvs/worktrees"
+            test -O "$d/.jvs"; and not test -L "$d/.jvs"; or return
             for name in "$d/.jvs/$argv[1]"/*
                 string replace -r '\.json$' '' -- (basename -- $name)
             end
