@@ -190,7 +190,7 @@ def test_a_record_of_a_snapshot_that_is_gone_is_reported(store):
     zoo.remove_tree(str(store.layout.payload(made)))
     said = making.run("verify", "--all")
     assert said.exit != 0
-    assert "gone and was not collected" in said.text
+    assert "missing and was not collected" in said.text
 
 
 def test_it_writes_nothing(store):
