@@ -30,6 +30,7 @@ _TOP = frozenset(
     [
         *("format_version", "repo_id", "config.toml", "worktrees", "snapshots", "descriptors", "intents", "audit"),
         *("gc", "undo", "locks", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "index.sqlite-journal"),
+        "synced.json",
     ]
 )
 

@@ -50,8 +50,9 @@ def create(path: str, settings: Settings, *, source: str | None = None, home: st
 
     Shape: `repo_root`, `format_version`, `repo_id`, `engine`, `degraded`.
     Durable: yes.
-    Errors: E_NAME_INVALID, E_USAGE (`/`, the home directory), E_EXISTS (a repository, inside one, files in the way),
-    E_PATH_ESCAPE (source and target inside each other), E_IO, E_NO_SPACE. After an error nothing is left.
+    Errors: E_NAME_INVALID, E_USAGE (`/`, the home directory), E_EXISTS (a repository, inside one, files in the way,
+    a `.jvs` in `source`), E_PATH_ESCAPE (source and target inside each other), E_IO, E_NO_SPACE. After an error
+    nothing is left.
     """
     root = os.path.realpath(path)
     _check_place(root, home)
@@ -92,7 +93,22 @@ def _check_source(source: str, root: str) -> Below:
         raise PathEscape(
             f"'{source}' and '{root}' lie inside each other", hint="make the repository next to the directory"
         )
-    return _find_place(real)
+    place = _find_place(real)
+    _refuse_control(place)
+    return place
+
+
+def _refuse_control(source: Below) -> None:
+    """Refuse a directory with a `.jvs`: in main, every command would take it for the repository. Errors: E_EXISTS."""
+    if not paths.exists(source / layout.CONTROL):
+        return
+    if paths.is_dir(source / layout.CONTROL / "worktrees"):
+        what = f"'{source}' is a repository itself"
+        hint = f"begin with its files: --from '{source / layout.MAIN}'; contrib/jvs-sync copies a whole repository"
+    else:
+        what = f"'{source}' holds an entry '{layout.CONTROL}', which jvs keeps for itself"
+        hint = f"move '{source / layout.CONTROL}' elsewhere first"
+    raise Exists(what, hint=hint, path=str(source))
 
 
 def _find_place(path: str) -> Below:

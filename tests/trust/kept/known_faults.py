@@ -92,11 +92,6 @@ BY_CAUSE: dict[str, list[str]] = {
     "special files are reached through /proc/self/fd, and ENOENT there is taken for vanished": [
         "test_changes_seen.py::test_without_proc_nothing_is_left_out_in_silence",
     ],
-    "init copies the whole directory, its control directory too": [
-        "test_init_from.py::test_from_a_directory_that_holds_something_called_so[directory]",
-        "test_init_from.py::test_from_a_directory_that_holds_something_called_so[link]",
-        "test_init_from.py::test_from_the_root_of_a_repository",
-    ],
     "a collection makes new files before it frees any": [
         "test_isolation.py::test_a_collection_on_a_full_xfs[parent pointers]",
         "test_isolation.py::test_a_collection_without_free_inodes",
@@ -127,15 +122,6 @@ BY_CAUSE: dict[str, list[str]] = {
         "test_isolation.py::test_removing_a_worktree_with_entries_of_somebody_else",
         "test_isolation.py::test_removing_a_worktree_with_something_immutable[how0-prized/file]",
         "test_isolation.py::test_removing_a_worktree_with_something_immutable[how0-prized]",
-    ],
-    "jvs-sync compares no logs and looks at no space: what is newer in the target is overwritten": [
-        "test_sync_refuses.py::test_a_target_whose_log_was_edited_is_refused",
-        "test_sync_refuses.py::test_a_target_without_the_space_is_refused_before_anything_is_copied",
-        "test_sync_refuses.py::test_an_operation_that_waits_in_the_target_is_refused",
-        "test_sync_refuses.py::test_arguments_that_were_swapped_are_refused",
-        "test_sync_refuses.py::test_both_going_on_is_refused_in_both_directions",
-        "test_sync_refuses.py::test_newer_work_in_the_target_is_refused",
-        "test_sync_refuses.py::test_unsaved_files_in_the_targets_worktree_are_not_overwritten",
     ],
     "inode numbers decide what a dead undo did; a copy has others": [
         "test_undo_kept.py::test_a_copy_of_a_repository_with_a_pending_redo_recovers",

@@ -13,7 +13,7 @@ import pytest
 from lab import Lab, digest, everything, same
 from own_mounts import own_mounts as alone
 
-SYNC = Path(__file__).resolve().parent.parent.parent / "contrib" / "jvs-sync"
+SYNC = Path(__file__).resolve().parents[3] / "contrib" / "jvs-sync"
 
 pytestmark = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
 
