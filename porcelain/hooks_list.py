@@ -48,7 +48,7 @@ def work(args: argparse.Namespace) -> cli.Result:
             "state": hook.state,
             "why": hook.why,
             "sha256": hook.digest,
-            "path": hook.path,
+            "path": str(hook.path),
         }
         for hook in hooks.list_all(cli.open_store(args))
     ]
