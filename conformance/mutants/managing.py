@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutants.edits import Drop, Mutant, Swap
 
-_TIDY = "    durable.remove_tree(store.layout.undo_dir(operation_id))\n    durable.fsync_dir(store.layout.undo)  # or"
+_TIDY = "    removal.remove_tree(store.layout.undo_dir(operation_id))\n    durable.fsync_dir(store.layout.undo)  # or"
 
 WORKTREES = (
     Mutant(
@@ -27,7 +27,7 @@ WORKTREES = (
             Swap(
                 "worktrees/fork.py",
                 _TIDY,
-                "    if os.path.lexists(_staged(store, operation_id)):\n"
+                "    if paths.exists(_staged(store, operation_id)):\n"
                 "        durable.publish(_staged(store, operation_id), store.layout.worktree_dir(name))\n" + _TIDY,
             ),
         ),
@@ -39,15 +39,15 @@ WORKTREES = (
         (
             Swap(
                 "worktrees/move.py",
-                "    if os.path.lexists(layout.worktree_dir(old)) and not os.path.lexists(layout.worktree_dir(new)):\n"
+                "    if paths.exists(layout.worktree_dir(old)) and not paths.exists(layout.worktree_dir(new)):\n"
                 "        durable.publish(layout.worktree_dir(old), layout.worktree_dir(new))\n"
-                "    if os.path.lexists(parked):\n",
-                "    if os.path.lexists(parked):\n",
+                "    if paths.exists(parked):\n",
+                "    if paths.exists(parked):\n",
             ),
             Swap(
                 "worktrees/move.py",
                 "    _rename_rows(store, old, new)\n",
-                "    if os.path.lexists(layout.worktree_dir(old)) and not os.path.lexists(layout.worktree_dir(new)):\n"
+                "    if paths.exists(layout.worktree_dir(old)) and not paths.exists(layout.worktree_dir(new)):\n"
                 "        durable.publish(layout.worktree_dir(old), layout.worktree_dir(new))\n"
                 "    _rename_rows(store, old, new)\n",
             ),

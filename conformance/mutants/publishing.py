@@ -31,7 +31,7 @@ _MOVE_PAYLOAD = (
     "        durable.publish(layout.payload_tmp(snapshot_id), layout.payload(snapshot_id))\n"
 )
 _MOVE_DESCRIPTOR = (
-    "    if not os.path.lexists(layout.descriptor(snapshot_id)):\n"
+    "    if not fs_paths.exists(layout.descriptor(snapshot_id)):\n"
     "        durable.publish(layout.descriptor_tmp(snapshot_id), layout.descriptor(snapshot_id))\n"
 )
 _KILL, _MODEL = ("kill:snapshot",), ("model:snapshot",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mutants.edits import Drop, Mutant, Swap
 
-_WHEN_DONE = "    if os.path.lexists(layout.descriptor(snapshot_id)):\n        return False\n"
+_WHEN_DONE = "    if paths.exists(layout.descriptor(snapshot_id)):\n        return False\n"
 _KILL, _MODEL = ("kill:snapshot",), ("model:snapshot",)
 
 RECOVERING = (
@@ -39,7 +39,7 @@ RECOVERING = (
             Swap(
                 "publish/steps.py",
                 _WHEN_DONE,
-                "    if os.path.lexists(layout.descriptor_tmp(snapshot_id)):\n        return False\n" + _WHEN_DONE,
+                "    if paths.exists(layout.descriptor_tmp(snapshot_id)):\n        return False\n" + _WHEN_DONE,
             ),
         ),
         _KILL,

@@ -78,7 +78,7 @@ RESTORING = (
             Swap(
                 "restore/replace.py",
                 "durable.rename(name, last, source_fd=parent, target_fd=there)\n            self.switched",
-                "durable.remove_tree(name, dir_fd=parent)\n            self.switched",
+                "removal.remove_tree(name, dir_fd=parent)\n            self.switched",
             ),
         ),
         ("kill:restore",),

@@ -80,11 +80,11 @@ def test_verify_snapshot_names_what_differs(store):
 @pytest.mark.parametrize(
     ("harm", "code"),
     [
-        (lambda at, i: os.unlink(at.ready(i)), 23),
-        (lambda at, i: os.rename(at.payload(i), at.payload(i) + ".away"), 23),
-        (lambda at, i: os.truncate(at.ready(i), 5), 20),
-        (lambda at, i: os.truncate(at.descriptor(i), 5), 20),
-        (lambda at, i: os.truncate(at.descriptor(i), 0), 20),
+        (lambda at, i: os.unlink(str(at.ready(i))), 23),
+        (lambda at, i: os.rename(str(at.payload(i)), str(at.payload(i)) + ".away"), 23),
+        (lambda at, i: os.truncate(str(at.ready(i)), 5), 20),
+        (lambda at, i: os.truncate(str(at.descriptor(i)), 5), 20),
+        (lambda at, i: os.truncate(str(at.descriptor(i)), 0), 20),
     ],
 )
 def test_verify_snapshot_tells_damage_by_its_class(store, harm, code):

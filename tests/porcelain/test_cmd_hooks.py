@@ -15,7 +15,7 @@ def hooks(tmp_path, monkeypatch) -> Path:
     """Return the directory of the hooks of a repository around the current directory."""
     made = making.make_store(tmp_path / "repo")
     monkeypatch.chdir(making.main_of(made))
-    directory = Path(made.layout.jvs) / "hooks"
+    directory = Path(str(made.layout.hooks))
     directory.mkdir(mode=0o700)
     return directory
 

@@ -209,7 +209,7 @@ def test_the_stage_is_durable_before_main_leaves_it(tmp_path, monkeypatch):
         real = getattr(durable, call)
 
         def noting(*args, _real=real, _call=call, **more):
-            said.append((_call, os.path.basename(args[0])))
+            said.append((_call, args[0].name))
             return _real(*args, **more)
 
         monkeypatch.setattr(durable, call, noting)
