@@ -37,7 +37,7 @@ def test_added_removed_modified(store, main):
     (main / "gone").unlink()
     making.write(main, {"old": "after", "dir/new": "n"})
     second = making.snapshot(store)["snapshot_id"]
-    found = diff.between(making.at(store), making.at(first), second)
+    found = diff.between(store, first, second)
     assert shown(found.changes) == [("A", "dir"), ("A", "dir/new"), ("D", "gone"), ("M", "old")]
     value = found.as_json()
     assert (value["from_snapshot_id"], value["to_snapshot_id"]) == (first, second)
@@ -119,11 +119,11 @@ def test_a_partial_snapshot_counts_as_its_parent_with_some_paths_replaced(store,
     making.write(main, {"d/a": "2", "d/b": "2", "e": "2"})
     (main / "gone").unlink()
     part = making.snapshot(store, paths=[b"d/a", b"gone"])["snapshot_id"]
-    assert shown(diff.between(making.at(store), making.at(first), part).changes) == [("M", "d/a"), ("D", "gone")]
+    assert shown(diff.between(store, first, part).changes) == [("M", "d/a"), ("D", "gone")]
     assert shown(status.look(store, "main").diff.changes) == [("M", "d/b"), ("M", "e")]
     whole = making.snapshot(store)["snapshot_id"]
-    assert shown(diff.between(making.at(store), making.at(part), whole).changes) == [("M", "d/b"), ("M", "e")]
-    patches = b"".join(patch.patch_chunks(diff.between(making.at(store), making.at(part), whole), PLAIN))
+    assert shown(diff.between(store, part, whole).changes) == [("M", "d/b"), ("M", "e")]
+    patches = b"".join(patch.patch_chunks(diff.between(store, part, whole), PLAIN))
     assert b"-1\n" in patches and b"+2\n" in patches
 
 
