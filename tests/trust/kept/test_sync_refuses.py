@@ -122,7 +122,7 @@ def test_the_same_again_is_no_error(pair):
 def test_a_target_whose_log_was_edited_is_refused(pair):
     source, target = pair
     log = target.jvs_dir / "audit" / "audit.jsonl"
-    log.write_bytes(log.read_bytes().replace(b"first", b"worst"))
+    log.write_bytes(log.read_bytes().replace(b'"snapshot"', b'"snapshop"'))
     assert sync(source.root, target.root).returncode == 1
 
 
