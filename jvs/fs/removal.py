@@ -32,6 +32,49 @@ def remove_tree(path: Below | bytes, *, missing_ok: bool = True, dir_fd: int | N
             raise
 
 
+def remove_possible(place: Below) -> list[tuple[bytes, OSError]]:
+    """Remove what can be removed of a tree; return what could not, each relative to it and with its reason.
+
+    Durable: no. Errors: none of single entries.
+    """
+    left: list[tuple[bytes, OSError]] = []
+    with contextlib.suppress(FileNotFoundError), durable.inside(place) as (above, name):
+        _remove_possible(above, name, b".", left)
+    return left
+
+
+def _remove_possible(parent: int, name: bytes, shown: bytes, left: list[tuple[bytes, OSError]]) -> None:
+    """Remove one entry and what lies below it; deeper trees than Python likes to recurse are left, with a reason."""
+    try:
+        remove_tree(name, dir_fd=parent)
+        return
+    except OSError as error:
+        if not stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
+            left.append((shown, error))
+            return
+        reason = error
+    count = len(left)
+    try:
+        fd = _open_for_removal(parent, name)
+    except OSError as error:
+        left.append((shown, error))
+        return
+    try:
+        for child in os.listdir(fd):
+            below = os.fsencode(child)
+            try:
+                _remove_possible(fd, below, below if shown == b"." else shown + b"/" + below, left)
+            except (FileNotFoundError, RecursionError):
+                continue
+    finally:
+        os.close(fd)
+    try:
+        durable.rmdir(name, dir_fd=parent)
+    except OSError:
+        if len(left) == count:
+            left.append((shown, reason))
+
+
 def _remove_dir(parent: int, name: bytes) -> None:
     """Remove a directory with an explicit stack: trees can be deeper than Python likes to recurse."""
     fd = _open_for_removal(parent, name)

@@ -7,10 +7,13 @@ Source: jvs-protocol(7), Restore.
 
 from __future__ import annotations
 
+import errno
+
 from jvs import progress
 from jvs.fs import listing
 from jvs.restore import resume as restore_resume
 from jvs.restore.delta import COPY, MAKE, MOVE
+from jvs.restore.entries import meta_at
 from jvs.restore.replace import Switcher
 
 TYPE_CHECKING = False
@@ -115,7 +118,11 @@ class Applier:
             # What a dead process began is carried on, never taken back: which of the contents came later, by hand,
             # cannot be told any more.
             if not self._no_way_back and not resumed:
-                self._roll_back()
+                try:
+                    self._roll_back()
+                except OSError as error:
+                    if error.errno != errno.EROFS or not self._is_untouched():
+                        raise
                 work = self.work
                 work.kept_aside = work.kept_aside or (not work.crosses and restore_resume.keeps_anything(work))
                 self.rolled_back = True
@@ -128,6 +135,16 @@ class Applier:
             self.work.drop_leftovers()
         self.work.apply_dirs(after=True)
         self.work.sync()
+
+    def _is_untouched(self) -> bool:
+        """Answer whether the worktree, which cannot be written, is as it was before the first step."""
+        target = self.work.target
+        for i, step in enumerate(self.delta.steps):
+            now = target.lstat(step.path)
+            moved = self.work.before.get(i, 0 if now is None else now.st_ino) != (0 if now is None else now.st_ino)
+            if moved or self.work.switched.get(i) is not None or target.lstat(self.work.temporary(i)) is not None:
+                return False
+        return all(before is None or meta_at(target, path) == before for path, before, _ in self.delta.dirs)
 
     def _roll_back(self) -> None:
         """Put everything back as it was: renames, and removals of what the source still holds."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 
-from jvs import canon, clock
+from jvs import canon, clock, progress
 from jvs.engine import registry
-from jvs.errors import PartialSnapshot
+from jvs.errors import JvsError, PartialSnapshot
 from jvs.fs import durable, listing, paths, removal
 from jvs.names import is_operation_id
 from jvs.restore import delta
@@ -99,6 +99,8 @@ FIELDS = {
 }
 _SINCE = {"identity": records.is_text_or_null, "clock": records.is_object}
 """What journals of the first version do not have."""
+NAMED = 5
+"""So many entries that could not be removed are named."""
 KINDS = ("restore", "worktree_rename", "worktree_remove")
 
 
@@ -251,15 +253,33 @@ def describe(record: Operation) -> str:
 
 
 def discard(store: Store, operation_id: str) -> None:
-    """Remove what an operation kept. `op.json` goes first, so that a crash leaves debris, never a broken promise."""
+    """Remove what an operation kept. `op.json` goes first, so that a crash leaves debris, never a broken promise.
+
+    From there on nothing stops what needs this: what cannot be removed is named in a remark and stays as debris.
+    """
+    left = _discard(store, operation_id)
+    for path, reason in left[:NAMED]:
+        shown = path.decode("utf-8", "backslashreplace")
+        progress.remark(f"'{shown}' could not be removed and stays in 'undo/{operation_id}': {reason.strerror}")
+    if len(left) > NAMED:
+        progress.remark(f"... and {len(left) - NAMED} more could not be removed")
+
+
+def _discard(store: Store, operation_id: str) -> list[tuple[bytes, OSError]]:
+    """Remove what an operation kept; return what could not be removed. Errors: OSError before `op.json` is gone."""
     layout = store.layout
     home = layout.undo_dir(operation_id)
     if paths.is_dir(home):
         durable.unlink(home / "op.json", missing_ok=True)
         durable.fsync_dir(home)  # a crash that lost only this removal would leave a journal without its delta
-    registry.remove_any(home / "worktree", store.settings.engine_options())
-    removal.remove_tree(home)
+    left: list[tuple[bytes, OSError]] = []
+    try:
+        registry.remove_any(home / "worktree", store.settings.engine_options())
+        removal.remove_tree(home)
+    except (OSError, JvsError):
+        left = removal.remove_possible(home)
     durable.fsync_dir(layout.undo)
+    return left
 
 
 def consume(store: Store, record: Operation, by: str) -> None:
@@ -282,7 +302,7 @@ def consume(store: Store, record: Operation, by: str) -> None:
 def sweep(store: Store, operation_id: str) -> None:
     """Remove the directory of an operation that never began, or that was being deleted when the system died."""
     if not paths.exists(store.layout.undo_dir(operation_id) / "op.json"):
-        discard(store, operation_id)
+        _discard(store, operation_id)
 
 
 def _remove_empty_directories(path: Below) -> bool:

@@ -101,9 +101,6 @@ BY_CAUSE: dict[str, list[str]] = {
         "test_isolation.py::test_a_repository_in_a_lower_layer",
         "test_isolation.py::test_main_is_a_mount[bind]",
     ],
-    "a failed operation leaves its intent": [
-        "test_isolation.py::test_a_restore_on_a_read_only_worktree_leaves_nothing_to_be_carried_out_later",
-    ],
     "mounts below what is moved or removed are looked for only at a snapshot": [
         "test_isolation.py::test_displacing_a_directory_with_a_mount_below_it[bind-command_words0]",
         "test_isolation.py::test_displacing_a_directory_with_a_mount_below_it[bind-command_words1]",
@@ -117,11 +114,6 @@ BY_CAUSE: dict[str, list[str]] = {
     ],
     "one record that cannot be read stops every command, and is not put into quarantine": [
         "test_isolation.py::test_doctor_quarantines_any_single_record[intent-directory]",
-    ],
-    "what cannot be removed fails the command after the worktree has gone": [
-        "test_isolation.py::test_removing_a_worktree_with_entries_of_somebody_else",
-        "test_isolation.py::test_removing_a_worktree_with_something_immutable[how0-prized/file]",
-        "test_isolation.py::test_removing_a_worktree_with_something_immutable[how0-prized]",
     ],
     "inode numbers decide what a dead undo did; a copy has others": [
         "test_undo_kept.py::test_a_copy_of_a_repository_with_a_pending_redo_recovers",
