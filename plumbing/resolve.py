@@ -39,7 +39,8 @@ def work(args: argparse.Namespace) -> cli.Result:
         raise UsageError("--head and a target exclude each other", hint="leave one of them out")
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)
-    found = store.head_of(name)[0] if args.head else refs.resolve(store, args.target or "HEAD", name)
+    target = "HEAD" if args.target is None else args.target
+    found = store.head_of(name)[0] if args.head else refs.resolve(store, target, name)
     if found is None:
         raise refs.no_snapshot(name)
     short = refs.short_id(store.layout, found)

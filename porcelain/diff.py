@@ -4,8 +4,8 @@ Without FROM: the two most recent snapshots of this worktree's line. With FROM: 
 worktree as they are now. With FROM and TO: the two snapshots. Directories are descended only where their digests
 differ, and no file is read that did not change. A file that vanished in one place and came up in another with the
 same content is shown as renamed. Files of the worktree are compared by owner, mtime, all attributes and hard links as
-well (see jvs-status(1)), two snapshots by what their hash covers. PATHs after `--` limit it to them and what lies
-below.
+well (see jvs-status(1)), two snapshots by what their hash covers. PATHs or patterns (`'*.py'`) after `--` limit it
+to them and what lies below; one that neither side has is an error.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.make_parser("diff", __doc__, jsonl=True, zero=True)
     parser.add_argument("source", metavar="FROM", nargs="?", help="the snapshot to begin with")
     parser.add_argument("target", metavar="TO", nargs="?", help="the snapshot to end with (the files now)")
-    parser.add_argument("path", metavar="PATH", nargs="*", help="after '--': only these paths")
+    parser.add_argument("path", metavar="PATH", nargs="*", help="after '--': only these paths or patterns")
     parser.add_argument("--paths", metavar="P", action="append", default=[], help="only this path; repeatable")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--stat", action="store_true", help="sizes, and bars that fit the screen")

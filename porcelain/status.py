@@ -27,7 +27,9 @@ EXAMPLES = (
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
     parser = cli.make_parser("status", __doc__, zero=True)
-    parser.add_argument("path", metavar="PATH", nargs="*", help="only these paths and what lies below them")
+    parser.add_argument(
+        "path", metavar="PATH", nargs="*", help="only these paths or patterns, and what lies below them"
+    )
     parser.add_argument("-s", "--short", action="store_true", help="a letter (A, M, D) and a path on each line")
     parser.add_argument("--porcelain", action="store_true", help="as --short, in a form that never changes, no colour")
     parser.add_argument("--exit-code", action="store_true", help="exit 3 when something changed")

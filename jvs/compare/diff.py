@@ -11,11 +11,11 @@ from jvs import canon
 from jvs.compare.changes import ADDED, LETTERS, MODIFIED, REMOVED, RENAMED, Change, is_below, pair_renames
 from jvs.fs import listing
 from jvs.store import lineage, partial, refs
-from jvs.tree import node
+from jvs.tree import node, path_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TypedDict
 
     from jvs.compare.changes import ChangeDocument, ChangeItem
@@ -152,9 +152,21 @@ class Comparer:
         return side, found
 
     def changes(
-        self, before: Side, after: Side, *, paths: list[bytes] | None = None, renames: bool = True
+        self,
+        before: Side,
+        after: Side,
+        *,
+        paths: list[bytes] | None = None,
+        renames: bool = True,
+        unreadable: Sequence[bytes] = (),
     ) -> list[Change]:
-        """Return what differs between two sides, sorted by path, limited to some paths and what lies below them."""
+        """Return what differs between two sides, sorted by path, limited to some paths and what lies below them.
+
+        Patterns among the paths match as in a restore; `unreadable` is there, although neither side shows it.
+        Errors: E_NOT_FOUND for a path or pattern that neither side has.
+        """
+        if paths is not None:
+            paths = self._match(before, after, paths, unreadable)
         found = [*_root_change(before.root, after.root), *_compare(self.known.load, before.digest, after.digest)]
         if paths is not None:
             found = [change for change in found if is_below(change.path, paths)]
@@ -191,6 +203,12 @@ class Comparer:
                 return None
             entry = next((one for one in self.known.load(entry[4]) if one[0] == part), None)
         return entry
+
+    def _match(self, before: Side, after: Side, paths: list[bytes], unreadable: Sequence[bytes]) -> list[bytes]:
+        known = [path for path in paths if any(is_below(path, [bad]) or is_below(bad, [path]) for bad in unreadable)]
+        rest = [path for path in paths if path not in known]
+        roots = [side.digest for side in (before, after) if side.digest is not None]
+        return [*known, *path_filter.match_paths(self.known.load, roots, rest)]
 
 
 def tree_changes(load: Callable[[bytes], list[Entry]], before: node.Root, after: node.Root) -> list[Change]:

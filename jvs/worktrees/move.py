@@ -48,6 +48,9 @@ def rename(store: Store, old: str, new: str, *, undoes: Operation | None = None)
     config = worktree.load(store.layout, old)
     store.require_worktree(old)
     mount_check.refuse_moving(store, old)
+    registration.check_free(
+        store, new
+    )  # before its lock, which is the one that the caller holds when it is the old name
     with locks.acquire(store.layout.lock(f"worktree-{check_worktree_name(new)}"), wait=store.settings.wait):
         new = registration.check_free(store, new)
         details = {"from": old, "to": new}
