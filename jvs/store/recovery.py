@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 
 from jvs import progress
-from jvs.errors import Busy, NoSpace, PartialSnapshot, from_oserror
+from jvs.errors import Busy, JvsError, NoSpace, PartialSnapshot, from_oserror
 from jvs.fs import durable, locks, paths
 from jvs.names import check_worktree_name
 from jvs.store import intent
@@ -41,6 +41,7 @@ HANDLERS = {
 def recover_all(store: Store, held: str | None) -> list[str]:
     """Settle every dead operation that we can lock; `held` is the worktree whose lock the caller holds.
 
+    One that can be neither completed nor undone stops only what has its worktree: others say so and go on.
     Errors: E_PARTIAL_SNAPSHOT when an intent is damaged; what the handlers raise.
     """
     done = []
@@ -52,6 +53,10 @@ def recover_all(store: Store, held: str | None) -> list[str]:
                 raise
             # Another worktree's operation waits for space: a collection, which makes some, must get past it.
             sentence = f"an operation in worktree '{record['worktree']}' waits for space on the disk"
+        except (JvsError, OSError) as error:
+            if record["worktree"] == held or record["worktree"] is None:
+                raise
+            sentence = f"an operation in worktree '{record['worktree']}' could not be recovered: {error}"
         if sentence:
             done.append(sentence)
     intent.sweep(store.layout)

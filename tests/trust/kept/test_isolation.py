@@ -390,6 +390,21 @@ def fill(directory: Path) -> None:
             (directory / f"{number:0200d}").touch()
 
 
+def test_an_operation_that_cannot_be_completed_blocks_only_its_worktree(ext4):
+    lab = two(ext4 / "r")
+    number = 1
+    while not list(lab.jvs_dir.glob("undo/*/op.json")):
+        assert dies_at(number, lambda: lab.say("worktree", "remove", "x"))
+        number += 1
+    with immutable(lab.worktree("x")):
+        works(lab, "main", "y")
+        assert len(lab.intents()) == 1
+        assert lab.say("snapshot", "-w", "x").exit != 0
+    lab.jvs("snapshot", "recover")
+    assert lab.intents() == []
+    assert not lab.worktree("x").exists()
+
+
 # Records
 
 
