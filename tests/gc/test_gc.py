@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from making import main_of, make_store, open_store, run, settings, snapshot, violations, write
@@ -19,7 +20,8 @@ from jvs.check import doctor, verify
 from jvs.engine import registry
 from jvs.engine.options import EngineOptions
 from jvs.errors import GcPlanMismatch, IOFailure, JvsError, LineageBroken, NoSpace, NotFound
-from jvs.fs import durable, locks
+from jvs.fs import durable, locks, removal
+from jvs.fs.rooted import Below
 from jvs.gc import pins, reach, retention, tombstone
 from jvs.gc import plan as gc_plan
 from jvs.gc import remove as gc_remove
@@ -79,7 +81,7 @@ def test_line_of_a_removed_worktree_can_go_but_not_what_it_shares(tmp_path):
     remove_worktree(store, "w")
     plan = plan_of(store)
     assert plan.candidates == [own]
-    assert "worktree 'w' is gone" in plan.why_dropped(own)
+    assert "worktree 'w' was deleted" in plan.why_dropped(own)
 
 
 def test_policy_thins_a_line_but_never_head_latest_and_base(tmp_path):
@@ -552,13 +554,18 @@ def test_prune_refuses_what_is_protected_and_says_why(tmp_path):
 STEPS = ("unlink", "rename", "fsync_dir", "create_file", "replace_file", "append", "remove_tree", "rmdir", "truncate")
 
 
+def home_of(name: str) -> ModuleType:
+    """Return the module in which a step is a function."""
+    return removal if name == "remove_tree" else durable
+
+
 class _Counter:
     def __init__(self, at: int, act: Callable[[str], None]) -> None:
         self.left = at
         self.act = act
 
     def wrap(self, name: str) -> Callable:
-        real = getattr(durable, name)
+        real = getattr(home_of(name), name)
 
         def step(*args, **more):
             self.left -= 1
@@ -575,7 +582,7 @@ def die_at(at: int, work: Callable[[], object]) -> bool:
     if child == 0:
         counter = _Counter(at, lambda name: os._exit(9))
         for name in STEPS:
-            setattr(durable, name, counter.wrap(name))
+            setattr(home_of(name), name, counter.wrap(name))
         try:
             work()
         finally:
@@ -648,7 +655,7 @@ def test_error_at_any_step_is_told_and_the_next_run_goes_on(tmp_path, monkeypatc
         outcome = None
         with monkeypatch.context() as patch:
             for name in STEPS:
-                patch.setattr(durable, name, counter.wrap(name))
+                patch.setattr(home_of(name), name, counter.wrap(name))
             try:
                 outcome = gc.run(open_store(copy), plan_id)
             except (IOFailure, NoSpace):
@@ -672,31 +679,32 @@ class _Unsynced:
         self.dirty: set[str] = set()
         self.found: list[set[str]] = []
         self.intents = 0
-        real = {name: getattr(durable, name) for name in ("unlink", "rmdir", "remove_tree", "rename", "fsync_dir")}
+        names = ("unlink", "rmdir", "remove_tree", "rename", "fsync_dir")
+        real = {name: getattr(home_of(name), name) for name in names}
         clear, flush, remove_any = intent.clear, durable.Barrier.flush, registry.remove_any
 
         def changes(name: str) -> Callable:
-            def change(path: str, *args, **more) -> None:
+            def change(path: Below | bytes, *args, **more) -> None:
                 for changed in (path, *args[: name == "rename"]):
-                    if "dir_fd" not in more and os.path.lexists(changed):
-                        self.dirty.add(os.path.dirname(changed))
+                    if isinstance(changed, Below) and os.path.lexists(str(changed)):
+                        self.dirty.add(str(changed.parent))
                 real[name](path, *args, **more)
-                if name == "rename":
-                    self.dirty.add(os.path.dirname(args[0]))
+                if name == "rename" and isinstance(args[0], Below):
+                    self.dirty.add(str(args[0].parent))
 
             return change
 
-        def fsync_dir(path: str, *args) -> None:
+        def fsync_dir(path: Below | bytes, *args) -> None:
             real["fsync_dir"](path, *args)
-            self.dirty.discard(path)
+            self.dirty.discard(str(path))
 
         def flushed(barrier: durable.Barrier) -> None:
             flush(barrier)
             self.dirty.clear()
 
-        def remove(path: str, options: EngineOptions) -> None:
-            if os.path.lexists(path):
-                self.dirty.add(os.path.dirname(path))
+        def remove(path: Below, options: EngineOptions) -> None:
+            if os.path.lexists(str(path)):
+                self.dirty.add(str(path.parent))
             remove_any(path, options)
 
         def cleared(layout, operation_id: str) -> None:
@@ -705,7 +713,7 @@ class _Unsynced:
             clear(layout, operation_id)
 
         for name in ("unlink", "rmdir", "remove_tree", "rename"):
-            monkeypatch.setattr(durable, name, changes(name))
+            monkeypatch.setattr(home_of(name), name, changes(name))
         monkeypatch.setattr(durable, "fsync_dir", fsync_dir)
         monkeypatch.setattr(durable.Barrier, "flush", flushed)
         monkeypatch.setattr(registry, "remove_any", remove)
@@ -754,7 +762,7 @@ def test_pin_that_could_not_be_written_is_durably_gone_before_its_intent(tmp_pat
     real = os.rename
 
     def refuse(source, target, **more) -> None:
-        if os.path.dirname(os.fsdecode(target)) == str(store.layout.pins):
+        if os.readlink(f"/proc/self/fd/{more['dst_dir_fd']}") == str(store.layout.pins):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         real(source, target, **more)
 
