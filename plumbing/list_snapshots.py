@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """List what is visible."""
     from jvs.store import lineage
-    from jvs.ui import fields
+    from jvs.ui import escape, fields
 
     if args.ids and args.format is not None:
         raise UsageError("--ids and --format exclude each other", hint="leave one of them out")
@@ -46,7 +46,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     found = lineage.all_records(store.layout, tolerant=True)
     records = [found[snapshot_id] for snapshot_id in sorted(found)]
     if args.format is not None:
-        text = "".join(fields.lines_with_format(store, records, args.format))
+        text = escape.Exact("".join(fields.lines_with_format(store, records, args.format)))
     else:
         text = "".join("\t".join(_fields(record)) + "\n" for record in records)
     return cli.Result(records, text, items=records)

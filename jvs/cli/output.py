@@ -72,15 +72,18 @@ def render(result: Result, args: argparse.Namespace) -> bytes:
         from jvs import canon
 
         return b"".join(canon.cbor_encode(item) for item in result.cbor or [])
-    text = result.text
+    from jvs.ui import escape
+
+    text, colors = result.text, False
     if callable(text):
-        text = text(terminal_of(args))
+        screen = terminal_of(args)
+        text, colors = text(screen), screen.color
     elif isinstance(text, str) and sys.stdout.isatty():
         text = _fit(text, terminal_of(args))
     if isinstance(text, bytes):
-        return text
+        return escape.visible_bytes(text, colors=colors) if sys.stdout.isatty() else text
     encoding = sys.stdout.encoding or "utf-8"
-    return text.encode(encoding, "backslashreplace")
+    return escape.visible(text, colors=colors).encode(encoding, "backslashreplace")
 
 
 def _fit(text: str, screen: Terminal) -> str:
@@ -100,8 +103,10 @@ def json_bytes(value: Any, indent: int | None = 2) -> bytes:
     """Return JSON as every command prints it."""
     import json
 
+    from jvs.ui import escape
+
     text = json.dumps(value, indent=indent, ensure_ascii=False, separators=None if indent else (",", ":"))
-    return text.encode("utf-8", "backslashreplace")
+    return escape.json_text(text).encode("utf-8", "backslashreplace")
 
 
 def terminal_of(args: argparse.Namespace) -> Terminal:
@@ -122,9 +127,11 @@ def put(lines: Iterable[str], screen: Terminal) -> bytes:
     Through the pager on a terminal; else in pieces to stdout, and the last piece is returned.
     """
     from jvs.fs import durable
+    from jvs.ui import escape
 
     encoding = sys.stdout.encoding or "utf-8"
-    chunks = _in_chunks(line.encode(encoding, "backslashreplace") for line in lines)
+    colors = screen.color
+    chunks = _in_chunks(escape.visible(line, colors=colors).encode(encoding, "backslashreplace") for line in lines)
     if screen.tty:
         from jvs.ui import terminal
 
@@ -207,8 +214,10 @@ def _asked_width() -> int | None:
 def say(text: str) -> None:
     """Write a line to stderr, whatever its characters."""
     try:
+        from jvs.ui import escape
+
         encoding = sys.stderr.encoding or "utf-8"
-        sys.stderr.buffer.write(readable(text).encode(encoding, "backslashreplace") + b"\n")
+        sys.stderr.buffer.write(escape.visible(readable(text)).encode(encoding, "backslashreplace") + b"\n")
         sys.stderr.flush()
     except ValueError:  # it is closed
         return

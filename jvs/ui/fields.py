@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jvs import units
 from jvs.store import refs
-from jvs.ui.history_text import first_line, show_age
+from jvs.ui.history_text import are_counts, first_line, show_age
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def value_of(store: Store, record: Descriptor, short: Callable[[str], str]) -> C
     snapshot_id = record["snapshot_id"]
     plain: Mapping[str, object] = record
     payload: Mapping[str, object] = record["payload"]
-    changes: Mapping[str, object] = record.get("changes") or {}
+    found = record.get("changes")
+    changes: Mapping[str, object] = found if are_counts(found) else {}
     computed: dict[str, Callable[[], Any]] = {
         "short_id": lambda: short(snapshot_id),
         "subject": lambda: first_line(record["note"]),

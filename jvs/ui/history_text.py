@@ -13,6 +13,7 @@ from jvs.ui import terminal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeGuard
 
     from jvs.compare.history import Choice, Marks
     from jvs.fs.losses import Loss
@@ -34,13 +35,20 @@ _NOTE_COLUMNS = 20
 
 def show_changes(changes: Changes | None) -> str:
     """Return the size of a change: `+12 -3 ~5 1.2 MiB`, `none`, or `?` when it was not known."""
-    if changes is None:
+    if not are_counts(changes):
         return "?"
     signs = (("+", changes.get("added")), ("-", changes.get("removed")), ("~", changes.get("modified")))
     parts = [f"{sign}{count}" for sign, count in signs if count]
     if changes.get("bytes"):
         parts.append(units.size(changes["bytes"]))
     return " ".join(parts) or "none"
+
+
+def are_counts(changes: object) -> TypeGuard[Changes]:
+    """Answer whether the changes of a record are numbers: they are a remark, and nothing checks them elsewhere."""
+    return isinstance(changes, dict) and all(
+        isinstance(count, int) and 0 <= count < 1 << 63 for count in changes.values()
+    )
 
 
 def _change(record: Descriptor) -> str:

@@ -131,7 +131,7 @@ def _sizes(store: Store, *, wanted: bool) -> SizeFacts:
     for record in lineage.all_records(store.layout, tolerant=True).values():
         size, changes = record["payload"].get("bytes", 0), record.get("changes")
         apparent += size
-        changed += changes.get("bytes", 0) if isinstance(changes, dict) else size
+        changed += changes.get("bytes", 0) if history_text.are_counts(changes) else size
     return {"apparent_bytes": apparent, "changed_bytes": changed}
 
 

@@ -121,7 +121,7 @@ def _show(key: str, value: SnapshotDocument) -> str | None:
 
 
 def _changes(changes: Changes | None) -> str:
-    if changes is None:
+    if not history_text.are_counts(changes):
         return "not known; 'jvs diff' computes it"
     counts = {
         "added": changes.get("added"),

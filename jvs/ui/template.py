@@ -6,6 +6,7 @@ Source: jvs-history(1), jvs-list-snapshots(1).
 from __future__ import annotations
 
 from jvs.errors import UsageError
+from jvs.ui import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ def compile_format(text: str, fields: Iterable[str]) -> Callable[[Callable[[str]
         for literal, field, spec in parts:
             pieces.append(literal)
             if field is not None:
-                pieces.append(_shown(value_of(field), field, spec))
-        return "".join(pieces) + end
+                pieces.append(escape.visible(_shown(value_of(field), field, spec)))
+        return escape.Exact("".join(pieces) + end)
 
     return fill
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from jvs import clock, units
 from jvs.progress import Observer
+from jvs.ui import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ class Reporter(Observer):
     def _line(self, text: str) -> None:
         self._hide()
         try:
-            self.stream.write(text + "\n")
+            self.stream.write(escape.visible(text) + "\n")
             self.stream.flush()
         except (OSError, ValueError):
             return
