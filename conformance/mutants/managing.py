@@ -146,8 +146,9 @@ COLLECTING = (
         (
             Swap(
                 "gc/run.py",
-                '    _append(store, pending, out)\n    intent.clear(layout, pending["operation_id"])\n    if failure',
-                '    intent.clear(layout, pending["operation_id"])\n    _append(store, pending, out)\n    if failure',
+                '        pending["audit"]["details"]["collected"] = out\n',
+                '        pending["audit"]["details"]["collected"] = out\n'
+                '        intent.clear(store.layout, pending["operation_id"])\n',
             ),
         ),
         ("kill:gc",),
@@ -197,7 +198,7 @@ ERRORS = (
         "an error removes the intent and leaves the rest",
         (
             Swap(
-                "publish/steps.py",
+                "publish/run.py",
                 '    except BaseException:\n        roll_back(store, record["snapshot_id"])\n',
                 '    except BaseException:\n        intent.clear(store.layout, record["snapshot_id"])\n',
             ),

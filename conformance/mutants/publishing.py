@@ -4,28 +4,38 @@ from __future__ import annotations
 
 from mutants.edits import Drop, Mutant, Swap
 
-_RENAME = '        _timed("rename-ready", rename_ready, store, record)\n'
-_HEAD = '        _timed("update-head", update_head, store, record)\n'
-_AUDIT = '        _timed("chain-append", append_audit, store, record)\n'
-_CLEAR = '        _timed("clear-intent", clear_intent, store, record)\n'
-_SYNC = '            _timed("sync-tree", sync_payload, store, record, local)\n'
+_RENAME = "        steps.rename_ready(store, record)\n"
+_HEAD = "        steps.update_head(store, record)\n"
+_AUDIT = "        steps.chain_append(store, record)\n"
+_CLEAR = "        steps.clear_intent(store, record)\n"
+_SYNC = "            steps.sync_tree(store, record, context)\n"
 _ANY_ORDER = Swap("publish/record.py", "for earlier in STEPS[: STEPS.index(step)]:", "for earlier in ():")
 
 
 def _order(*steps: str) -> Swap:
     """Put the last steps of a publication into another order."""
-    return Swap("publish/steps.py", _RENAME + _HEAD + _AUDIT + _CLEAR, "".join(steps))
+    return Swap("publish/run.py", _RENAME + _HEAD + _AUDIT + _CLEAR, "".join(steps))
 
 
 _LOAD = 'pending = intent.load(store.layout, record["snapshot_id"])\n'
-_WRITE = "    intent.write(store.layout, pending)\n"
+_WRITE = "    write_ahead.begin(\n"
 _WITHOUT_INTENT = (  # the steps pass the intent on in memory, so that its file may be missing
     Swap("publish/steps.py", _LOAD + "    worktree.move_head(", 'pending = record["pending"]\n    worktree.move_head('),
-    Swap(
-        "publish/steps.py", _LOAD + '    record["audit_hash"]', 'pending = record["pending"]\n    record["audit_hash"]'
-    ),
+    Swap("publish/steps.py", _LOAD + "    appended", 'pending = record["pending"]\n    appended'),
 )
-_KEEP_INTENT = Swap("publish/steps.py", _WRITE, _WRITE + '    record["pending"] = pending\n')
+_KEEP_INTENT = Swap("publish/steps.py", _WRITE, '    record["pending"] = write_ahead.begin(\n')
+_WRITE_DESCRIPTOR = (
+    '    _write(context, store.layout.descriptor_tmp(record["snapshot_id"]), canon.encode(built) + b"\\n")\n'
+)
+_WRITE_READY = '    _write(context, store.layout.ready(record["snapshot_id"]), canon.encode(ready) + b"\\n")\n'
+
+
+def _unsynced(line: str, directory: str) -> Swap:
+    """Let a step of its own write its file as it does, but without making the content durable."""
+    written = line.replace("_write(context, ", "durable.create_file(").replace('b"\\n")\n', 'b"\\n", sync=False)\n')
+    return Swap("publish/steps.py", line, f"{written}    durable.fsync_dir(store.layout.{directory})\n")
+
+
 _MOVE_PAYLOAD = (
     "    if not os.path.isdir(layout.payload(snapshot_id)):\n"
     "        durable.publish(layout.payload_tmp(snapshot_id), layout.payload(snapshot_id))\n"
@@ -77,7 +87,7 @@ PUBLISHING = (
     Mutant(
         "no-intent",
         "a snapshot begins without an intent",
-        (Swap("publish/steps.py", _WRITE, '    record["pending"] = pending\n'), *_WITHOUT_INTENT),
+        (Swap("publish/steps.py", _WRITE, '    record["pending"] = write_ahead._new(\n'), *_WITHOUT_INTENT),
         _KILL,
     ),
     Mutant(
@@ -95,43 +105,31 @@ PUBLISHING = (
     Mutant(
         "no-barrier",
         "nothing is flushed before the names are given",
-        (Drop("publish/payload.py", "barrier.sync_trees([] if committed else"),),
+        (Drop("publish/steps.py", "barrier.sync_trees([] if committed else"),),
         _MODEL,
     ),
     Mutant(
         "barrier-after-rename",
         "the barrier comes after the renames",
-        (_ANY_ORDER, Swap("publish/steps.py", _SYNC, "    " + _RENAME + _SYNC), _order(_HEAD, _AUDIT, _CLEAR)),
+        (_ANY_ORDER, Swap("publish/run.py", _SYNC, "    " + _RENAME + _SYNC), _order(_HEAD, _AUDIT, _CLEAR)),
         _MODEL,
     ),
     Mutant(
         "payload-not-synced-alone",
         "the step that syncs the payload, as a program of its own, does nothing",
-        (Drop("publish/payload.py", "barrier.sync_trees([] if committed else"),),
+        (Drop("publish/steps.py", "barrier.sync_trees([] if committed else"),),
         ("model:pipeline",),
     ),
     Mutant(
         "descriptor-not-synced-alone",
         "the step that writes the descriptor, as a program of its own, does not sync it",
-        (
-            Swap(
-                "publish/steps.py",
-                'canon.encode(built) + b"\\n", sync=local is None)',
-                'canon.encode(built) + b"\\n", sync=False)',
-            ),
-        ),
+        (_unsynced(_WRITE_DESCRIPTOR, "descriptors"),),
         ("model:pipeline",),
     ),
     Mutant(
         "ready-not-synced-alone",
         "the step that writes the marker, as a program of its own, does not sync it",
-        (
-            Swap(
-                "publish/steps.py",
-                '["descriptor"])) + b"\\n", sync=local is None)',
-                '["descriptor"])) + b"\\n", sync=False)',
-            ),
-        ),
+        (_unsynced(_WRITE_READY, "snapshots"),),
         ("model:pipeline",),
     ),
     Mutant(
@@ -188,7 +186,7 @@ PUBLISHING = (
     Mutant(
         "roll-back-not-synced",
         "what a roll-back removes may come back when its intent is removed",
-        (Drop("publish/steps.py", "durable.fsync_dir(layout.descriptors)  # or a crash brings back", 2),),
+        (Drop("publish/run.py", "durable.fsync_dir(layout.descriptors)  # or a crash brings back", 2),),
         ("model:snapshot-rolls-back",),
     ),
 )

@@ -17,7 +17,7 @@ RECOVERING = (
     Mutant(
         "settling-forgets-audit",
         "a completed snapshot gets no audit record",
-        (Drop("publish/steps.py", '    _append(store, pending, record["descriptor_checksum"])'),),
+        (Drop("publish/run.py", "write_ahead.append(store, pending, descriptor_checksum"),),
         _KILL,
     ),
     Mutant(
@@ -25,7 +25,7 @@ RECOVERING = (
         "a completed snapshot does not become the head",
         (
             Swap(
-                "publish/steps.py",
+                "publish/run.py",
                 '    try:\n        worktree.move_head(\n            layout,\n            record["worktree_name"]',
                 '    try:\n        0 and worktree.move_head(\n            layout,\n            record["worktree_name"]',
             ),
@@ -37,7 +37,7 @@ RECOVERING = (
         "a snapshot whose descriptor has no name yet is taken for done",
         (
             Swap(
-                "publish/steps.py",
+                "publish/run.py",
                 _WHEN_DONE,
                 "    if paths.exists(layout.descriptor_tmp(snapshot_id)):\n        return False\n" + _WHEN_DONE,
             ),
@@ -47,17 +47,13 @@ RECOVERING = (
     Mutant(
         "settling-back-late",
         "a snapshot whose descriptor has its name is rolled back",
-        (
-            Swap(
-                "publish/steps.py", _WHEN_DONE, "    durable.unlink(layout.descriptor(snapshot_id), missing_ok=True)\n"
-            ),
-        ),
+        (Swap("publish/run.py", _WHEN_DONE, "    durable.unlink(layout.descriptor(snapshot_id), missing_ok=True)\n"),),
         _KILL,
     ),
     Mutant(
         "settling-keeps-payload",
         "a roll-back leaves the half-made payload",
-        (Drop("publish/steps.py", "registry.remove_any(os.path.join(layout.snapshots, entry))"),),
+        (Drop("publish/run.py", "registry.remove_any(os.path.join(layout.snapshots, entry)"),),
         _KILL,
     ),
     Mutant(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from mutants.edits import Drop, Mutant, Swap
 
+_RESUME = "        _apply(applier, record, resume=True)\n"
+
 RESTORING = (
     Mutant(
         "restore-clears-first",
@@ -11,9 +13,8 @@ RESTORING = (
         (
             Swap(
                 "restore/run.py",
-                '    layout, name = store.layout, record["worktree"]\n    if record["after"]',
-                '    layout, name = store.layout, record["worktree"]\n'
-                '    intent.clear(layout, record["operation_id"])\n    if record["after"]',
+                "        _move_head(store, pending, record)\n    return",
+                "        intent.clear(layout, operation_id)\n        _move_head(store, pending, record)\n    return",
             ),
         ),
         ("kill:restore",),
@@ -22,12 +23,12 @@ RESTORING = (
         "restore-without-journal",
         "a restore changes files before its journal is there",
         (
-            Swap("restore/run.py", "        journal.begin(layout, record, steps)\n", "        pass\n"),
+            Drop("restore/run.py", "journal.begin(layout, record, steps, seq="),
             Swap(
                 "restore/run.py",
-                "    return _apply(store, pending, record, steps, resume=False)\n",
-                "    import os\n    os.makedirs(journal.files(layout, operation_id))\n"
-                "    return _apply(store, pending, record, steps, resume=False)\n",
+                "        applier = _applier(store, record, steps)\n",
+                "        os.makedirs(journal.files(layout, operation_id))\n"
+                "        applier = _applier(store, record, steps)\n",
             ),
         ),
         ("kill:restore",),
@@ -89,8 +90,9 @@ RESTORING = (
         (
             Swap(
                 "restore/run.py",
-                "    _apply(store, pending, record, steps, resume=True)\n",
-                "    _give_up(store, operation_id)\n",
+                _RESUME,
+                "        journal.discard(store, operation_id)\n        intent.clear(layout, operation_id)\n"
+                '        return ""\n',
             ),
         ),
         ("kill:restore",),
@@ -107,8 +109,8 @@ RESTORING = (
         (
             Swap(
                 "restore/run.py",
-                "    _apply(store, pending, record, steps, resume=True)\n",
-                '    record["after"] = record["before"]\n    _apply(store, pending, record, steps, resume=True)\n',
+                _RESUME,
+                _RESUME + '    record["after"] = record["before"]\n',
             ),
         ),
         ("kill:restore",),

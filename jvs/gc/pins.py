@@ -12,7 +12,7 @@ from jvs import clock, units
 from jvs.errors import Busy, NotFound, PartialSnapshot, UsageError, from_oserror
 from jvs.fs import durable, listing, locks, paths, removal
 from jvs.names import check_snapshot_id, is_snapshot_id
-from jvs.store import audit, changing, intent, lineage, records
+from jvs.store import audit, changing, lineage, records, write_ahead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,29 +142,26 @@ def _carry_out(
     details: audit.Details,
     pin: Pin | None,
 ) -> None:
-    """Do it write-ahead; an error before it took effect leaves nothing, a later one what the next command settles."""
-    seq, _ = store.log().tail()
+    """Set or remove a pin; after an error nothing of it is left, or the next command completes it."""
     event = audit.event(operation, store.actor, target=snapshot_id, reason=reason, details=details)
-    pending: PinIntent = intent.new(
+    with write_ahead.operation(
+        store,
         operation,
         None,
-        operation_id=clock.new_operation_id(),
-        owner=intent.owner(locked=True),
-        audit=event,
-        audit_seq=seq,
+        event,
+        roll_back=lambda pending: _roll_back(store.layout, pending),
         snapshot_id=snapshot_id,
         pin=pin,
-    )
-    try:
-        intent.write(store.layout, pending)
+    ) as pending:
         _apply(store.layout, pending)
-    except BaseException:
-        if not _is_applied(store.layout, pending):
-            durable.fsync_dir(store.layout.pins)  # or a crash brings a half-made pin back that no intent names
-            intent.clear(store.layout, pending["operation_id"])
-        raise
-    store.log().append(event, after_seq=seq)
-    intent.clear(store.layout, pending["operation_id"])
+
+
+def _roll_back(layout: Layout, pending: PinIntent) -> bool:
+    """Answer whether a pin is as it was, for good."""
+    if _is_applied(layout, pending):
+        return False
+    durable.fsync_dir(layout.pins)  # or a crash brings a half-made pin back that no intent names
+    return True
 
 
 def _apply(layout: Layout, pending: PinIntent) -> None:
@@ -196,7 +193,6 @@ def recover(store: Store, pending: PinIntent) -> str:
             return ""
         check_snapshot_id(pending["snapshot_id"])
         _apply(store.layout, pending)
-        store.log().append(pending["audit"], after_seq=pending["audit_seq"])
-        intent.clear(store.layout, pending["operation_id"])
+        write_ahead.complete(store, pending)
     verb = "removed" if pending["pin"] is None else "completed"
     return f"{verb} the pin of {pending['snapshot_id']}"

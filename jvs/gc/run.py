@@ -9,7 +9,9 @@ Source: jvs-gc-run(1), jvs-protocol(7), Collection.
 
 from __future__ import annotations
 
-from jvs import clock, progress
+import contextlib
+
+from jvs import progress
 from jvs.engine.btrfs import cleaner as btrfs_cleaner
 from jvs.errors import Busy, GcPlanMismatch, IOFailure, JvsError, NotFound, from_oserror
 from jvs.fs import durable, listing, locks, paths
@@ -18,7 +20,7 @@ from jvs.gc import reach, tombstone
 from jvs.gc import remove as gc_remove
 from jvs.gc.retention import Policy
 from jvs.names import check_snapshot_id
-from jvs.store import audit, changing, intent, lineage
+from jvs.store import audit, changing, intent, lineage, write_ahead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,17 +65,16 @@ def run(store: Store, plan_id: str, policy: Policy | None = None, *, allow_newer
         collected: list[str] = []
         left = True
         while left:  # more than one round only when the disk is too full to mark all candidates at once
-            with locks.acquire_repository(layout.locks, exclusive=True, wait=wait, command=command):
+            with contextlib.ExitStack() as alone:
+                alone.enter_context(locks.acquire_repository(layout.locks, exclusive=True, wait=wait, command=command))
                 changing.recover(store)
                 plan, done = _check(store, plan_id, policy, allow_newer=allow_newer)
                 collected = sorted({*collected, *done})
                 if not plan.candidates:
                     break
-                pending = _begin(store, plan, plan_id)
-                _take_out_all(store, plan, pending)
-            out = _finish(store, pending)
+                out = _collect(store, plan, plan_id, alone)
             collected = sorted({*collected, *out})
-            left = set(out) != set(pending["candidates"])
+            left = set(out) != set(plan.candidates)
     _tidy_index(store)
     return {"plan_id": plan_id, "collected": collected, "collected_count": len(collected)}
 
@@ -126,22 +127,43 @@ def _check(store: Store, plan_id: str, policy: Policy | None, *, allow_newer: bo
     return plan, done
 
 
-def _begin(store: Store, plan: gc_plan.Plan, plan_id: str) -> CollectionIntent:
-    """Write the intent of one round: durable, with the audit event. On a full disk room is made first."""
-    seq, _ = store.log().tail()
+def _collect(store: Store, plan: gc_plan.Plan, plan_id: str, alone: contextlib.ExitStack) -> list[str]:
+    """Do one round: take the candidates out under the repository lock (`alone`), release it, delete their trash.
+
+    Durable: yes, with its audit record. Returns what was collected; on a full disk that may be only a part.
+    Errors: E_IO when trash cannot be deleted: its tombstone says `failed` and why, and the next run goes on.
+    """
     event = audit.event("gc_run", store.actor, target=plan_id, reason="collection", details={"plan_id": plan_id})
-    pending: CollectionIntent = intent.new(
+    half_done = True
+
+    def roll_back(pending: CollectionIntent) -> bool:
+        """Finish what is half out and let the rest stay; when that fails too, the intent tells the next command."""
+        if not half_done:  # the lock was released: only a recovery may go on
+            return False
+        try:
+            _finish_half(store, pending)
+        except (JvsError, OSError):
+            return False
+        return True
+
+    with write_ahead.operation(
+        store,
         "gc_run",
         None,
-        operation_id=clock.new_operation_id(),
-        owner=intent.owner(locked=True),
-        audit=event,
-        audit_seq=seq,
+        event,
+        roll_back=roll_back,
+        write=lambda write: gc_plan.with_room(store, write, "writing the record of the collection"),
         plan_id=plan_id,
         candidates=plan.candidates,
-    )
-    gc_plan.with_room(store, lambda: intent.write(store.layout, pending), "writing the record of the collection")
-    return pending
+    ) as pending:
+        _take_out_all(store, plan, pending)
+        half_done = False
+        alone.close()
+        out, failure = _delete_all(store, pending)
+        pending["audit"]["details"]["collected"] = out
+    if failure is not None:
+        raise failure
+    return out
 
 
 def _take_out_all(store: Store, plan: gc_plan.Plan, pending: CollectionIntent) -> None:
@@ -152,28 +174,14 @@ def _take_out_all(store: Store, plan: gc_plan.Plan, pending: CollectionIntent) -
             marked = gc_remove.mark(store, stones)
         with progress.step("gc take out"):
             gc_remove.take_out(store.layout, marked)
-    except BaseException as error:
-        _give_up(store, pending)
-        if isinstance(error, OSError):
-            raise from_oserror(error, "taking snapshots out") from error
-        raise
+    except OSError as error:
+        raise from_oserror(error, "taking snapshots out") from error
 
 
-def _give_up(store: Store, pending: CollectionIntent) -> None:
-    """After an error finish what is half out and let the rest stay; when that fails too, the intent tells the next."""
-    try:
-        _settle_locked(store, pending)
-    except (JvsError, OSError):
-        return
-
-
-def _finish(store: Store, pending: CollectionIntent) -> list[str]:
-    """Delete the trash of one round, commit its tombstones, append the audit record, remove the intent.
-
-    Errors: E_IO when trash cannot be deleted: its tombstone says `failed` and why, and the next run goes on.
-    """
+def _delete_all(store: Store, pending: CollectionIntent) -> tuple[list[str], JvsError | None]:
+    """Delete the trash of one round and commit its tombstones; return what is out, and the first failure."""
     layout = store.layout
-    out = [i for i in pending["candidates"] if gc_remove.is_out(layout, i)]
+    out = sorted(i for i in pending["candidates"] if gc_remove.is_out(layout, i))
     failure: JvsError | None = None
     with progress.step("gc delete"):
         for snapshot_id in out:
@@ -187,17 +195,7 @@ def _finish(store: Store, pending: CollectionIntent) -> list[str]:
         if out:
             btrfs_cleaner.wait_for_space(layout.trash)
     gc_remove.settle_stones(store, pending["candidates"])
-    _append(store, pending, out)
-    intent.clear(layout, pending["operation_id"])
-    if failure is not None:
-        raise failure
-    return out
-
-
-def _append(store: Store, pending: CollectionIntent, out: list[str]) -> None:
-    """Append the event of a run, with what it really collected. Durable: yes."""
-    details = {**pending["audit"]["details"], "collected": sorted(out)}
-    store.log().append({**pending["audit"], "details": details}, after_seq=pending["audit_seq"])
+    return out, failure
 
 
 def recover(store: Store, pending: CollectionIntent) -> str:
@@ -216,6 +214,14 @@ def recover(store: Store, pending: CollectionIntent) -> str:
 
 
 def _settle_locked(store: Store, pending: CollectionIntent) -> str:
+    half = _finish_half(store, pending)
+    intent.clear(store.layout, pending["operation_id"])
+    whole = len(pending["candidates"]) - half
+    return f"completed an interrupted collection: {half} snapshots are deleted, {whole} stay"
+
+
+def _finish_half(store: Store, pending: CollectionIntent) -> int:
+    """Finish what is half out, for good, and record it; return how many snapshots that were. The rest stays."""
     layout = store.layout
     gc_plan.check_places(layout)
     candidates = [check_snapshot_id(i) for i in pending["candidates"]]
@@ -225,13 +231,11 @@ def _settle_locked(store: Store, pending: CollectionIntent) -> str:
     gc_remove.take_out(layout, half)
     gc_remove.settle_stones(store, candidates)
     if half:
-        _append(store, pending, half)
+        write_ahead.append(store, pending, collected=sorted(half))
         _delete_cheap_trash(store, half)
     durable.fsync_dir(layout.trash)  # a crash behind the intent's end must bring neither trash nor a tombstone back
     durable.fsync_dir(layout.tombstones)
-    intent.clear(layout, pending["operation_id"])
-    whole = len(candidates) - len(half)
-    return f"completed an interrupted collection: {len(half)} snapshots are deleted, {whole} stay"
+    return len(half)
 
 
 def _delete_cheap_trash(store: Store, ids: list[str]) -> None:
@@ -304,7 +308,8 @@ def prune(store: Store, snapshot_id: str, policy: Policy) -> Pruned:
     layout, wait, command = store.layout, store.settings.wait, store.settings.command
     with locks.acquire(layout.lock("gc"), wait=wait, command=command):
         _settle_own(store)
-        with locks.acquire_repository(layout.locks, exclusive=True, wait=wait, command=command):
+        with contextlib.ExitStack() as alone:
+            alone.enter_context(locks.acquire_repository(layout.locks, exclusive=True, wait=wait, command=command))
             changing.recover(store)
             plan = gc_plan.make(store, policy, estimate=False)
             if snapshot_id not in plan.found:
@@ -316,7 +321,5 @@ def prune(store: Store, snapshot_id: str, policy: Policy) -> Pruned:
                     reasons=plan.marks.sentences(snapshot_id),
                 )
             plan.candidates = [snapshot_id]
-            pending = _begin(store, plan, plan.plan_id())
-            _take_out_all(store, plan, pending)
-        collected = _finish(store, pending)
+            collected = _collect(store, plan, plan.plan_id(), alone)
     return {"snapshot_id": snapshot_id, "collected": collected}

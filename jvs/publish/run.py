@@ -12,7 +12,7 @@ from jvs.fs import durable, listing, paths
 from jvs.publish import payload, steps
 from jvs.publish import record as publish_record
 from jvs.publish.registry import StepContext
-from jvs.store import descriptor, intent, worktree
+from jvs.store import descriptor, intent, worktree, write_ahead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,6 +108,6 @@ def recover(store: Store, pending: SnapshotIntent) -> str:
         # Another snapshot was published on the same parent without the lock: this one stays as a leaf of its own,
         # visible in 'history --all' and protected from collection like every leaf.
         pass
-    steps.append_event(store, pending, record["descriptor_checksum"])
+    write_ahead.append(store, pending, descriptor_checksum=record["descriptor_checksum"])
     intent.clear(layout, snapshot_id)
     return f"completed the snapshot {snapshot_id}"

@@ -18,14 +18,14 @@ from jvs.fs import durable
 from jvs.fs import paths as fs_paths
 from jvs.publish import payload
 from jvs.publish.registry import StepContext, step
-from jvs.store import audit, descriptor, intent, partial, worktree
+from jvs.store import audit, descriptor, intent, partial, worktree, write_ahead
 from jvs.tree import node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.fs.rooted import Below
     from jvs.publish.record import PublishRecord
-    from jvs.store.shapes import Begun, Owner, SnapshotIntent
+    from jvs.store.shapes import Owner
     from jvs.store.store import Store
 
 
@@ -58,7 +58,6 @@ def check_worktree(store: Store, record: PublishRecord, context: StepContext) ->
 @step("write-intent")
 def write_intent(store: Store, record: PublishRecord, context: StepContext, *, owner: Owner) -> None:
     """Step 2: write down what is about to happen. Durable: yes."""
-    seq, _ = store.log().tail()
     event = audit.event(
         "snapshot",
         store.actor,
@@ -66,18 +65,17 @@ def write_intent(store: Store, record: PublishRecord, context: StepContext, *, o
         worktree=record["worktree"],
         details={"parent_id": record["parent_id"]},
     )
-    pending: SnapshotIntent = intent.new(
+    write_ahead.begin(
+        store,
         "snapshot",
         record["worktree"],
+        event,
         operation_id=record["snapshot_id"],
         owner=owner,
-        audit=event,
-        audit_seq=seq,
         snapshot_id=record["snapshot_id"],
         parent_id=record["parent_id"],
         latest_id=record["latest_id"],
     )
-    intent.write(store.layout, pending)
 
 
 @step("clone-tree")
@@ -247,16 +245,8 @@ def update_head(store: Store, record: PublishRecord, context: StepContext) -> No
 def chain_append(store: Store, record: PublishRecord, context: StepContext) -> None:
     """Step 12, first half: append the event of the intent, now with the descriptor's checksum. Durable: yes."""
     pending = intent.load(store.layout, record["snapshot_id"])
-    record["audit_hash"] = append_event(store, pending, record["descriptor_checksum"])["record_hash"]
-
-
-def append_event(store: Store, pending: Begun, checksum: str) -> audit.AuditRecord:
-    """Append the event of a snapshot's intent with the checksum of its descriptor; appended already is success."""
-    event: audit.Event = {
-        **pending["audit"],
-        "details": {**pending["audit"]["details"], "descriptor_checksum": checksum},
-    }
-    return store.log().append(event, after_seq=pending["audit_seq"])
+    appended = write_ahead.append(store, pending, descriptor_checksum=record["descriptor_checksum"])
+    record["audit_hash"] = appended["record_hash"]
 
 
 @step("clear-intent")

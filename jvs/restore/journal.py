@@ -110,7 +110,6 @@ def new(
     operation_id: str,
     *,
     identity: str,
-    seq: int,
     before: Heads,
     after: Heads,
     target: str | None = None,
@@ -120,10 +119,10 @@ def new(
     """Return the journal of an operation.
 
     Shape: `kind` is what was done or undone; `forward` is true for a restore, rename or removal and for taking an undo
-    back; `of` is the operation that this one took back, `root` the first one of that chain; `seq` the number
-    of the last audit record before it, which orders operations; `before` and `after` hold head and latest;
-    `identity` tells the worktree from others of its name (`store.worktree.identity`); `clock` says when it was in
-    a way that no setting of the clock changes.
+    back; `of` is the operation that this one took back, `root` the first one of that chain; `seq` the number of the
+    last audit record before it, which orders operations and is set by `begin`; `before` and `after` hold head and
+    latest; `identity` tells the worktree from others of its name (`store.worktree.identity`); `clock` says when it
+    was in a way that no setting of the clock changes.
     """
     return {
         "version": 1,
@@ -133,7 +132,7 @@ def new(
         "identity": identity,
         "created_at": clock.rfc3339(),
         "clock": {"boot": clock.boot_id(), "boottime_ns": clock.boottime_ns()},
-        "seq": seq,
+        "seq": 0,
         "of": None if undoes is None else undoes["operation_id"],
         "root": operation_id if undoes is None else undoes["root"],
         "forward": True if undoes is None else not undoes["forward"],
@@ -156,11 +155,14 @@ def files(layout: Layout, operation_id: str) -> Below:
     return layout.undo_dir(operation_id) / "files"
 
 
-def begin(layout: Layout, record: Operation, steps: delta.Delta | None = None) -> None:
+def begin(layout: Layout, record: Operation, steps: delta.Delta | None = None, *, seq: int) -> None:
     """Write a journal; from here on the operation is carried out, whatever happens. Durable: yes.
+
+    `seq` is that of the intent: the last record in the log when the operation began.
 
     `op.json` comes last and in one step, so that its presence says that all of the journal is there.
     """
+    record["seq"] = seq
     home = layout.undo_dir(record["operation_id"])
     durable.make_dir(home)
     if steps is not None:
@@ -297,6 +299,16 @@ def consume(store: Store, record: Operation, by: str) -> None:
             left = True
     if not left and not paths.exists(home / "worktree"):
         discard(store, record["operation_id"])
+
+
+def retire_undone(store: Store, undone: str | None, by: str) -> None:
+    """Retire the operation that another one took back, if it took one back. Can be repeated. Durable: yes."""
+    if undone is None:
+        return
+    try:
+        consume(store, load(store.layout, undone), by)
+    except FileNotFoundError:  # a crash came while it was being cleared away: all it kept is in place
+        discard(store, undone)
 
 
 def sweep(store: Store, operation_id: str) -> None:

@@ -12,7 +12,7 @@ from jvs.errors import StaleHead, from_oserror
 from jvs.fs import durable
 from jvs.fs import paths as fs_paths
 from jvs.restore import apply, journal, plan
-from jvs.store import audit, intent, mount_check, node_store, worktree
+from jvs.store import audit, intent, mount_check, node_store, worktree, write_ahead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,13 +81,11 @@ def restore(
     if not planned.delta.steps and not planned.delta.dirs and heads == _heads(before):
         store.log().append(event)
         return Done(None, planned, before)
-    seq, _ = store.log().tail()
     record = journal.new(
         "restore",
         name,
         clock.new_operation_id(),
         identity=worktree.identity(before),
-        seq=seq,
         before=_heads(before),
         after=heads,
         target=snapshot_id,
@@ -114,29 +112,39 @@ def carry_out(store: Store, record: Operation, steps: Delta, event: audit.Event,
     layout, operation_id = store.layout, record["operation_id"]
     event["details"]["operation_id"] = operation_id
     record["bytes"] = sum(step.old[3] for step in steps.steps if step.old is not None)
-    pending: RestoreIntent = intent.new(
+    applier: apply.Applier | None = None
+
+    def roll_back(_: RestoreIntent) -> bool:
+        """Forget an operation that changed nothing, or whose changes were undone; else it goes forward."""
+        if applier is not None and not applier.rolled_back:
+            return False
+        _discard_journal(store, record, keep=applier is not None and applier.kept_aside)
+        return True
+
+    with write_ahead.operation(
+        store,
         operation,
         record["worktree"],
+        event,
         operation_id=operation_id,
-        owner=intent.owner(locked=True),
-        audit=event,
-        audit_seq=record["seq"],
+        roll_back=roll_back,
+        after_audit=lambda _: _retire(store, record),
         phase="apply",
         snapshot_id=record["target"],
         undoes=record["of"],
-    )
-    intent.write(layout, pending)
-    try:
-        journal.begin(layout, record, steps)
-    except BaseException as error:
-        _give_up(store, operation_id)
-        if isinstance(error, OSError):
+    ) as pending:
+        try:
+            journal.begin(layout, record, steps, seq=pending["audit_seq"])
+        except OSError as error:
             raise from_oserror(error, "writing the journal") from error
-        raise
-    return _apply(store, pending, record, steps, resume=False)
+        applier = _applier(store, record, steps)
+        with applier:
+            _apply(applier, record, resume=False)
+        _move_head(store, pending, record)
+    return _done(store, record, applier)
 
 
-def _apply(store: Store, pending: RestoreIntent, record: Operation, steps: Delta, *, resume: bool) -> Done:
+def _applier(store: Store, record: Operation, steps: Delta) -> apply.Applier:
     layout, operation_id = store.layout, record["operation_id"]
     if record["of"] is not None:
         source = journal.files(layout, record["of"])
@@ -152,63 +160,65 @@ def _apply(store: Store, pending: RestoreIntent, record: Operation, steps: Delta
         each=store.settings.get("durability") == "each",
     )
     applier.note_skipped = lambda skipped: journal.note_skipped(layout, record, skipped)
-    with applier:
-        try:
-            applier.resume() if resume else applier.run()
-        except BaseException as error:
-            if applier.rolled_back:
-                _give_up(store, operation_id, record if applier.kept_aside else None)
-            if isinstance(error, OSError):
-                what = "and all was put back" if applier.rolled_back else "and the next command carries on"
-                raise from_oserror(error, f"restoring was stopped {what}") from error
-            raise
+    return applier
+
+
+def _apply(applier: apply.Applier, record: Operation, *, resume: bool) -> None:
+    """Carry out the steps of a delta. Errors: E_IO and E_NO_SPACE, saying whether all was put back."""
+    try:
+        applier.resume() if resume else applier.run()
+    except OSError as error:
+        what = "and all was put back" if applier.rolled_back else "and the next command carries on"
+        raise from_oserror(error, f"restoring was stopped {what}") from error
     for path in applier.skipped:
         shown = path.decode("utf-8", "backslashreplace")
         progress.remark(f"'{shown}' stays as it is: in snapshot '{record['target']}' it is not what was published")
-    done = Done(operation_id, None, _finish(store, pending, record))
+
+
+def _done(store: Store, record: Operation, applier: apply.Applier) -> Done:
+    done = Done(record["operation_id"], None, worktree.load(store.layout, record["worktree"]))
     done.degraded = applier.losses.as_json()
     done.displaced_bytes = record["bytes"]
     done.discarded = bool(record["details"].get("discard"))
     return done
 
 
-def _give_up(store: Store, operation_id: str, kept: Operation | None = None) -> None:
-    """Forget an operation that changed nothing, or whose changes were taken back. The intent goes last."""
-    if kept is None:
-        journal.discard(store, operation_id)
-    else:  # somebody wrote to a file while it was in place: that version stays until it is pruned
-        kept["undone_by"] = operation_id
-        journal.save(store.layout, kept)
-    intent.clear(store.layout, operation_id)
+def _discard_journal(store: Store, record: Operation, *, keep: bool) -> None:
+    """Remove the journal of an operation that was rolled back, unless it holds what somebody wrote meanwhile.
+
+    With `keep` somebody wrote to a file while it was in place: that version stays until it is pruned.
+    """
+    if not keep:
+        journal.discard(store, record["operation_id"])
+        return
+    record["undone_by"] = record["operation_id"]
+    journal.save(store.layout, record)
 
 
-def _finish(store: Store, pending: RestoreIntent, record: Operation) -> WorktreeConfig:
-    """Move the head, append the audit record, retire what was taken back, remove the intent. Can be repeated."""
-    layout, name = store.layout, record["worktree"]
-    if record["after"] != record["before"]:
-        try:
-            worktree.move_head(
-                layout,
-                name,
-                record["after"]["head"],
-                expected=record["before"]["head"],
-                latest=record["after"]["latest"],
-                event_id=pending["audit"]["event_id"],
-                wait=store.settings.wait,
-            )
-        except StaleHead:
-            # Somebody moved it without the lock, by plumbing: the files are restored, and the head is theirs.
-            progress.remark(f"the head of '{name}' was moved meanwhile, and stays where it is")
-    store.log().append(pending["audit"], after_seq=pending["audit_seq"])
-    if record["of"] is not None:
-        try:
-            journal.consume(store, journal.load(layout, record["of"]), record["operation_id"])
-        except FileNotFoundError:  # a crash came while it was being cleared away: all it kept is in place
-            journal.discard(store, record["of"])
+def _move_head(store: Store, pending: RestoreIntent, record: Operation) -> None:
+    """Move the head to where the restored files come from. Can be repeated. Durable: yes."""
+    if record["after"] == record["before"]:
+        return
+    try:
+        worktree.move_head(
+            store.layout,
+            record["worktree"],
+            record["after"]["head"],
+            expected=record["before"]["head"],
+            latest=record["after"]["latest"],
+            event_id=pending["audit"]["event_id"],
+            wait=store.settings.wait,
+        )
+    except StaleHead:
+        # Somebody moved it without the lock, by plumbing: the files are restored, and the head is theirs.
+        progress.remark(f"the head of '{record['worktree']}' was moved meanwhile, and stays where it is")
+
+
+def _retire(store: Store, record: Operation) -> None:
+    """Let go of what nobody can undo any more, now that the record is in the log. Can be repeated. Durable: yes."""
+    journal.retire_undone(store, record["of"], record["operation_id"])
     if record["details"].get("discard"):
         journal.discard(store, record["operation_id"])
-    intent.clear(layout, record["operation_id"])
-    return worktree.load(layout, name)
 
 
 def recover(store: Store, pending: RestoreIntent) -> str:
@@ -218,10 +228,13 @@ def recover(store: Store, pending: RestoreIntent) -> str:
     try:
         record = journal.load(layout, operation_id)
     except FileNotFoundError:
-        _give_up(store, operation_id)  # it had not begun, or was done and about to discard what it displaced
+        journal.discard(store, operation_id)  # it had not begun, or was done and about to discard what it displaced
+        intent.clear(layout, operation_id)
         return f"cleared away a {word} of '{name}' that had not begun or was done"
-    steps = journal.load_steps(layout, record)
-    _apply(store, pending, record, steps, resume=True)
+    with _applier(store, record, journal.load_steps(layout, record)) as applier:
+        _apply(applier, record, resume=True)
+    _move_head(store, pending, record)
+    write_ahead.complete(store, pending, lambda _: _retire(store, record))
     return f"completed the {word} of '{name}'"
 
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 import re
 
-from jvs import clock
 from jvs.errors import Busy, UsageError, from_oserror
 from jvs.fs import durable, locks, paths
-from jvs.store import audit, changing, intent
+from jvs.store import audit, changing, write_ahead
 from jvs.store.settings import MAX_BYTES, check_key, check_value
 
 TYPE_CHECKING = False
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jvs.fs.rooted import Below
-    from jvs.store.audit import Details
     from jvs.store.shapes import ConfigIntent
     from jvs.store.store import Store
 
@@ -64,32 +62,12 @@ def change_repository(store: Store, key: str, value: Any) -> bool:
             after = edit(before, key, value, str(store.layout.config))
             if after == before:
                 return False
-            _carry_out(store, before, after, {"key": key, "value": value})
+            event = audit.event("config", store.actor, target=key, details={"key": key, "value": value})
+            with write_ahead.operation(
+                store, "config", None, event, roll_back=lambda _: read_text(store.layout.config) == before, text=after
+            ):
+                durable.replace_file(store.layout.config, after.encode("utf-8"))
     return True
-
-
-def _carry_out(store: Store, before: str, after: str, details: Details) -> None:
-    """Do it write-ahead; an error before it took effect leaves nothing, a later one what the next command settles."""
-    seq, _ = store.log().tail()
-    event = audit.event("config", store.actor, target=details["key"], details=details)
-    pending: ConfigIntent = intent.new(
-        "config",
-        None,
-        operation_id=clock.new_operation_id(),
-        owner=intent.owner(locked=True),
-        audit=event,
-        audit_seq=seq,
-        text=after,
-    )
-    try:
-        intent.write(store.layout, pending)
-        durable.replace_file(store.layout.config, after.encode("utf-8"))
-    except BaseException:
-        if read_text(store.layout.config) == before:
-            intent.clear(store.layout, pending["operation_id"])
-        raise
-    store.log().append(event, after_seq=seq)
-    intent.clear(store.layout, pending["operation_id"])
 
 
 def recover(store: Store, pending: ConfigIntent) -> str:
@@ -102,8 +80,7 @@ def recover(store: Store, pending: ConfigIntent) -> str:
         if not paths.exists(store.layout.intent(pending["operation_id"])):
             return ""
         durable.replace_file(store.layout.config, str(pending["text"]).encode("utf-8"))
-        store.log().append(pending["audit"], after_seq=pending["audit_seq"])
-        intent.clear(store.layout, pending["operation_id"])
+        write_ahead.complete(store, pending)
     return f"completed the change of setting {pending['audit']['target']}"
 
 

@@ -13,7 +13,7 @@ from jvs.engine import registry, traits
 from jvs.errors import NotFound, PayloadHashMismatch, from_oserror
 from jvs.fs import durable, paths, removal
 from jvs.names import check_snapshot_id
-from jvs.store import audit, intent, lineage, node_store, records, tamper_check, worktree
+from jvs.store import audit, intent, lineage, node_store, records, tamper_check, worktree, write_ahead
 from jvs.worktrees import registration
 
 TYPE_CHECKING = False
@@ -60,21 +60,26 @@ def _make(store: Store, name: str, snapshot_id: str | None, operation: str, *, v
     record = lineage.load_visible(store, snapshot_id) if snapshot_id is not None else None
     if record is not None and (verify or not tamper_check.is_untouched(store, record)):
         node_store.Trees(store).rebuild(record)
-    event = audit.event(operation, store.actor, target=snapshot_id, worktree=name)
     operation_id = clock.new_operation_id()
+    event = audit.event(
+        operation, store.actor, target=snapshot_id, worktree=name, details={"operation_id": operation_id}
+    )
     config = worktree.new_config(name, snapshot_id, event["event_id"])
-    pending: ForkIntent = registration.begin(store, operation, name, event, operation_id, snapshot_id=snapshot_id)
-    try:
-        used, degraded = _stage(store, record, _staged(store, operation_id))
-        _park_config(store, operation_id, config)
-        _publish_staged(store, pending)
-    except BaseException as error:
-        if not _is_published(store, pending):
-            _roll_back(store, pending)
-        if isinstance(error, OSError):
+    with write_ahead.operation(
+        store,
+        operation,
+        name,
+        event,
+        operation_id=operation_id,
+        roll_back=lambda pending: _roll_back(store, pending),
+        snapshot_id=snapshot_id,
+    ) as pending:
+        try:
+            used, degraded = _stage(store, record, _staged(store, operation_id))
+            _park_config(store, operation_id, config)
+            _publish_staged(store, pending)
+        except OSError as error:
             raise from_oserror(error, f"making worktree '{name}'") from error
-        raise
-    registration.end(store, pending)
     return {**config, "path": str(store.layout.worktree_dir(name)), "engine": used, "degraded": degraded}
 
 
@@ -148,21 +153,24 @@ def _is_published(store: Store, pending: ForkIntent) -> bool:
     return known and paths.is_dir(store.layout.worktree_dir(name))
 
 
-def _roll_back(store: Store, pending: ForkIntent) -> None:
+def _roll_back(store: Store, pending: ForkIntent) -> bool:
+    """Remove what was made of a worktree, for good; False when it has its name already."""
+    if _is_published(store, pending):
+        return False
     operation_id = pending["operation_id"]
     registry.remove_any(_staged(store, operation_id), store.settings.engine_options())
     removal.remove_tree(store.layout.undo_dir(operation_id))
     durable.fsync_dir(store.layout.forks)  # a crash behind the intent's end must not bring either of them back
     durable.fsync_dir(store.layout.undo)
-    intent.clear(store.layout, operation_id)
+    return True
 
 
 def recover(store: Store, pending: ForkIntent) -> str:
     """Complete or undo what a dead process left of making a worktree."""
     name = pending["worktree"]
-    if not _is_published(store, pending):
-        _roll_back(store, pending)
+    if _roll_back(store, pending):
+        intent.clear(store.layout, pending["operation_id"])
         return f"rolled back the unfinished worktree '{name}'"
     _publish_staged(store, pending)
-    registration.end(store, pending)
+    write_ahead.complete(store, pending)
     return f"completed the worktree '{name}'"

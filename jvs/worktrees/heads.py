@@ -5,8 +5,7 @@ Source: jvs-protocol(7), Publish, step 11.
 
 from __future__ import annotations
 
-from jvs import clock
-from jvs.store import audit, intent, worktree
+from jvs.store import audit, intent, worktree, write_ahead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,14 +22,16 @@ def set_head(store: Store, name: str, new: str, old: str | None) -> worktree.Wor
     seen = worktree.load(store.layout, name)["head_snapshot_id"]
     expected = seen if old is None else None if old == "-" else old
     event = audit.event("head_update", store.actor, target=new, worktree=name, details={"old": expected, "new": new})
-    seq, _ = store.log().tail()
-    operation_id = clock.new_operation_id()
-    owner = intent.owner(locked=False)
-    pending: HeadIntent = intent.new(
-        "head_update", name, operation_id=operation_id, owner=owner, audit=event, audit_seq=seq, target=new
-    )
-    intent.write(store.layout, pending)
-    try:
+    with write_ahead.operation(
+        store,
+        "head_update",
+        name,
+        event,
+        roll_back=lambda pending: not _is_moved(store, pending),
+        applied=write_ahead.COMPLETE,  # our process may live on, and while it does nobody would recover this
+        locked=False,
+        target=new,
+    ) as pending:
         config = worktree.move_head(
             store.layout,
             name,
@@ -40,16 +41,21 @@ def set_head(store: Store, name: str, new: str, old: str | None) -> worktree.Wor
             event_id=event["event_id"],
             wait=store.settings.wait,
         )
-    finally:
-        recover(store, pending)
+        if not _is_moved(store, pending):  # it was there already
+            raise write_ahead.NothingDone
     return config
+
+
+def _is_moved(store: Store, pending: HeadIntent) -> bool:
+    config = worktree.load(store.layout, pending["worktree"])
+    return config.get("event_id") == pending["audit"]["event_id"]
 
 
 def recover(store: Store, pending: HeadIntent) -> str:
     """Record a head that was moved outside of a publication, or forget the intent when it was not."""
-    name, event = pending["worktree"], pending["audit"]
-    moved = worktree.load(store.layout, name).get("event_id") == event["event_id"]
-    if moved:
-        store.log().append(event, after_seq=pending["audit_seq"])
-    intent.clear(store.layout, pending["operation_id"])
-    return f"{'recorded' if moved else 'forgot'} a move of the head of '{name}'"
+    name = pending["worktree"]
+    if not _is_moved(store, pending):
+        intent.clear(store.layout, pending["operation_id"])
+        return f"forgot a move of the head of '{name}'"
+    write_ahead.complete(store, pending)
+    return f"recorded a move of the head of '{name}'"

@@ -13,7 +13,7 @@ from jvs.errors import JvsError, UsageError, from_oserror
 from jvs.fs import durable, locks, paths
 from jvs.names import check_worktree_name
 from jvs.restore import belonging, journal
-from jvs.store import audit, intent, mount_check, node_store, records, worktree, worktree_scan
+from jvs.store import audit, intent, mount_check, node_store, records, worktree, worktree_scan, write_ahead
 from jvs.store.layout import MAIN
 from jvs.worktrees import registration
 
@@ -53,12 +53,8 @@ def rename(store: Store, old: str, new: str, *, undoes: Operation | None = None)
     )  # before its lock, which is the one that the caller holds when it is the old name
     with locks.acquire(store.layout.lock(f"worktree-{check_worktree_name(new)}"), wait=store.settings.wait):
         new = registration.check_free(store, new)
-        details = {"from": old, "to": new}
-        event = _event(store, "worktree_rename", new, undoes, details)
-        pending, record = _journaled(
-            store, "worktree_rename", old, event, undoes, config, details={"new_name": new}, what="rename"
-        )
-        _guarded(store, pending, record)
+        event = _event(store, "worktree_rename", new, undoes, {"from": old, "to": new})
+        _carry_out(store, "worktree_rename", old, event, undoes, config, details={"new_name": new}, what="rename")
     return worktree.load(store.layout, new)
 
 
@@ -77,7 +73,6 @@ def _forward_rename(store: Store, pending: RenameIntent) -> None:
         records.save(path, named)
         durable.publish(parked, registration.config_dir(store, new))
     _rename_rows(store, old, new)
-    registration.end(store, pending)
 
 
 def _rename_rows(store: Store, old: str, new: str) -> None:
@@ -127,7 +122,7 @@ def remove(store: Store, name: str, *, discard: bool = False, undoes: Operation 
     mount_check.refuse_moving(store, name)
     changes, size = count_changes(store, name)
     event = _event(store, "worktree_remove", name, undoes, {"changes": changes, "bytes": size, "discard": discard})
-    pending, record = _journaled(
+    operation_id = _carry_out(
         store,
         "worktree_remove",
         name,
@@ -138,13 +133,12 @@ def remove(store: Store, name: str, *, discard: bool = False, undoes: Operation 
         what="remove",
         kept_bytes=size,
     )
-    _guarded(store, pending, record)
     return {
         "name": name,
         "changes": changes,
         "bytes": size,
         "discarded": discard,
-        "operation_id": None if discard else pending["operation_id"],
+        "operation_id": None if discard else operation_id,
     }
 
 
@@ -157,10 +151,6 @@ def _forward_remove(store: Store, pending: RemoveIntent) -> None:
     if paths.exists(layout.worktree_dir(name)) and not paths.exists(kept):
         durable.publish(layout.worktree_dir(name), kept)
     store.index().forget(name)
-    if pending["audit"]["details"].get("discard"):
-        store.log().append(pending["audit"], after_seq=pending["audit_seq"])
-        journal.discard(store, operation_id)
-    registration.end(store, pending)
 
 
 def give_back(store: Store, record: Operation) -> worktree.WorktreeConfig:
@@ -170,10 +160,7 @@ def give_back(store: Store, record: Operation) -> worktree.WorktreeConfig:
     parked = registration.parked(store, record["operation_id"]) / "config.json"
     config: worktree.WorktreeConfig = records.load(parked, worktree.FIELDS, JvsError)
     event = _event(store, "worktree_remove", name, record, {"back": True})
-    pending, made = _journaled(
-        store, "worktree_remove", name, event, record, config, details={"gone": False}, what="give_back"
-    )
-    _guarded(store, pending, made)
+    _carry_out(store, "worktree_remove", name, event, record, config, details={"gone": False}, what="give_back")
     return worktree.load(store.layout, name)
 
 
@@ -187,7 +174,6 @@ def _forward_give_back(store: Store, pending: ReturnIntent) -> None:
         durable.fsync_dir(layout.forks)
     if paths.exists(parked) and not paths.exists(registration.config_dir(store, name)):
         durable.publish(parked, registration.config_dir(store, name))
-    registration.end(store, pending)
 
 
 # What they have in common
@@ -214,7 +200,7 @@ def _event(store: Store, operation: str, name: str, undoes: Operation | None, de
     return audit.event(operation, store.actor, worktree=name, details=details)
 
 
-def _journaled(
+def _carry_out(
     store: Store,
     kind: journal.Kind,
     name: str,
@@ -225,20 +211,11 @@ def _journaled(
     details: journal.Details,
     what: Literal["rename", "remove", "give_back"],
     kept_bytes: int = 0,
-) -> tuple[MoveIntent, Operation]:
-    """Write the intent and the journal of an operation that can be undone."""
+) -> str:
+    """Carry out an operation of renames between its journal and its record; return its id."""
     operation_id = clock.new_operation_id()
+    event["details"]["operation_id"] = operation_id
     details["asked_in"] = belonging.Worktrees(store.layout).identity(store.worktree_name())
-    pending: MoveIntent = registration.begin(
-        store,
-        kind,
-        name,
-        event,
-        operation_id,
-        what=what,
-        new_name=details.get("new_name"),
-        undoes=undoes["operation_id"] if undoes else None,
-    )
     heads: journal.Heads = {
         "head": config["head_snapshot_id"],
         "latest": config["latest_snapshot_id"],
@@ -249,48 +226,55 @@ def _journaled(
         name,
         operation_id,
         identity=worktree.identity(config),
-        seq=pending["audit_seq"],
         before=heads,
         after=heads,
         undoes=undoes,
         details=details,
     )
     record["bytes"] = kept_bytes
-    try:
-        journal.begin(store.layout, record)
-    except BaseException:
-        journal.discard(store, operation_id)
-        intent.clear(store.layout, operation_id)
-        raise
-    return pending, record
+    with write_ahead.operation(
+        store,
+        kind,
+        name,
+        event,
+        operation_id=operation_id,
+        roll_back=lambda pending: _roll_back(store, pending),
+        after_audit=lambda pending: _finish(store, pending),
+        what=what,
+        new_name=details.get("new_name"),
+        undoes=undoes["operation_id"] if undoes else None,
+    ) as pending:
+        journal.begin(store.layout, record, seq=pending["audit_seq"])
+        try:
+            _FORWARD[what](store, pending)
+        except OSError as error:
+            raise from_oserror(error, f"moving worktree '{name}'") from error
+    return operation_id
 
 
-def _guarded(store: Store, pending: MoveIntent, record: Operation) -> None:
-    """Carry out an operation of renames; an error leaves the intent, and the next command goes on from there."""
-    try:
-        _FORWARD[pending["what"]](store, pending)
-    except OSError as error:
-        _take_back(store, pending)
-        raise from_oserror(error, f"moving worktree '{record['worktree']}'") from error
+def _finish(store: Store, pending: MoveIntent) -> None:
+    """Let go of what nobody can undo any more, now that the record is in the log. Can be repeated. Durable: yes."""
+    if pending["what"] == "remove" and pending["audit"]["details"].get("discard"):
+        journal.discard(store, pending["operation_id"])
+    registration.retire_undone(store, pending)
 
 
-def _take_back(store: Store, pending: MoveIntent) -> None:
-    """Undo what the first steps of a refused rename or removal did; done steps are left to the next command."""
+def _roll_back(store: Store, pending: MoveIntent) -> bool:
+    """Undo the first half of an operation that was refused; False when its directory has moved: it goes forward."""
     layout, operation_id = store.layout, pending["operation_id"]
     if pending["what"] == "give_back":
         if paths.exists(layout.worktree_dir(pending["worktree"])):
-            return
+            return False
     else:
-        kept = layout.undo_dir(operation_id) / "worktree"
+        parked, home = registration.parked(store, operation_id), registration.config_dir(store, pending["worktree"])
         gone = not paths.exists(layout.worktree_dir(pending["worktree"]))
-        if gone or paths.exists(kept):
-            return
-        if paths.exists(registration.parked(store, operation_id)):
-            durable.publish(
-                registration.parked(store, operation_id), registration.config_dir(store, pending["worktree"])
-            )
+        begun = paths.exists(parked) or not paths.exists(home)
+        if paths.exists(layout.undo_dir(operation_id) / "worktree") or (gone and begun):
+            return False
+        if paths.exists(parked):
+            durable.publish(parked, home)
     journal.discard(store, operation_id)
-    intent.clear(layout, operation_id)
+    return True
 
 
 def recover(store: Store, pending: MoveIntent) -> str:
@@ -300,18 +284,16 @@ def recover(store: Store, pending: MoveIntent) -> str:
     try:
         journal.load(store.layout, operation_id)
     except FileNotFoundError:
-        discarded = pending["audit"]["details"].get("discard")
-        left = paths.exists(registration.config_dir(store, name))
-        if pending["what"] == "remove" and discarded and not left:
-            _forward_remove(store, pending)
-            return f"completed the {verb} of worktree '{name}'"
-        journal.discard(store, operation_id)
-        intent.clear(store.layout, operation_id)
-        return f"rolled back a {verb} of worktree '{name}' that had not begun"
+        discarded = pending["what"] == "remove" and pending["audit"]["details"].get("discard")
+        if not discarded or paths.exists(registration.config_dir(store, name)):
+            journal.discard(store, operation_id)
+            intent.clear(store.layout, operation_id)
+            return f"rolled back a {verb} of worktree '{name}' that had not begun"
     try:
         _FORWARD[pending["what"]](store, pending)
+        write_ahead.complete(store, pending, lambda pending: _finish(store, pending))
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            _take_back(store, pending)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and _roll_back(store, pending):
+            intent.clear(store.layout, operation_id)
         raise from_oserror(error, f"completing the {verb} of worktree '{name}'") from error
     return f"completed the {verb} of worktree '{name}'"

@@ -1,4 +1,4 @@
-"""The register of worktrees: which names are free, where configurations lie, how a change of it begins and ends.
+"""The register of worktrees: which names are free, and where configurations lie.
 
 A worktree is registered (`.jvs/worktrees/NAME/`) only while its directory is there: it is registered last when it is
 made, and first taken off the register when it goes. Configurations that are on their way lie in `undo/OP/config`.
@@ -11,16 +11,12 @@ from jvs.errors import Exists
 from jvs.fs import paths
 from jvs.names import check_worktree_name
 from jvs.restore import journal
-from jvs.store import intent
 from jvs.store.layout import MAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Unpack
-
     from jvs.fs.rooted import Below
-    from jvs.store.audit import Event
-    from jvs.store.shapes import ForkIntent, MoveIntent, Particulars
+    from jvs.store.shapes import MoveIntent
     from jvs.store.store import Store
 
 
@@ -40,23 +36,6 @@ def check_free(store: Store, name: str) -> str:
     return name
 
 
-def begin(store: Store, operation: str, name: str, event: Event, operation_id: str, **more: Unpack[Particulars]) -> Any:
-    """Write the intent of an operation and return it. Durable: yes."""
-    seq, _ = store.log().tail()
-    event["details"]["operation_id"] = operation_id
-    pending: ForkIntent | MoveIntent = intent.new(
-        operation,
-        name,
-        operation_id=operation_id,
-        owner=intent.owner(locked=True),
-        audit=event,
-        audit_seq=seq,
-        **more,
-    )
-    intent.write(store.layout, pending)
-    return pending
-
-
 def config_dir(store: Store, name: str) -> Below:
     """Return where the configuration of a registered worktree lies."""
     return store.layout.worktree_config(name).parent
@@ -67,13 +46,6 @@ def parked(store: Store, operation_id: str) -> Below:
     return store.layout.undo_dir(operation_id) / "config"
 
 
-def end(store: Store, pending: ForkIntent | MoveIntent) -> None:
-    """Append the audit record, retire what was taken back, remove the intent. Can be repeated. Durable: yes."""
-    store.log().append(pending["audit"], after_seq=pending["audit_seq"])
-    undoes = pending.get("undoes")
-    if undoes is not None:
-        try:
-            journal.consume(store, journal.load(store.layout, undoes), pending["operation_id"])
-        except FileNotFoundError:  # a crash came while it was being cleared away: all it kept is in place
-            journal.discard(store, undoes)
-    intent.clear(store.layout, pending["operation_id"])
+def retire_undone(store: Store, pending: MoveIntent) -> None:
+    """Retire the operation that this one took back, once its record is in the log. Can be repeated. Durable: yes."""
+    journal.retire_undone(store, pending.get("undoes"), pending["operation_id"])

@@ -124,13 +124,11 @@ def undo_restore(store: Store, record: Operation, name: str) -> restore.Done:
     before: journal.Heads = {"head": now["head_snapshot_id"], "latest": now["latest_snapshot_id"]}
     details: journal.Details = {**steps.counts()}
     after: journal.Heads = {**record["before"]} if record["before"] != record["after"] else before
-    seq, _ = store.log().tail()
     made = journal.new(
         "restore",
         name,
         clock.new_operation_id(),
         identity=worktree.identity(now),
-        seq=seq,
         before=before,
         after=after,
         target=record["target"],
