@@ -17,12 +17,13 @@ from jvs import clock
 from jvs.engine import base as engine
 from jvs.engine import hardlinks, traits
 from jvs.engine.base import Cloned, Request
+from jvs.engine.content import Contents
 from jvs.engine.hardlinks import Linked
 from jvs.engine.target import Dir, Target
 from jvs.fs import copyfile, durable, listing, metadata, paths
 from jvs.fs.losses import Losses
 from jvs.fs.xattrs import Attributes, read_all
-from jvs.tree import hash_source, node, path_filter, racy, scan
+from jvs.tree import node, path_filter, racy, scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,26 +34,23 @@ if TYPE_CHECKING:
 _NOTHING = bytes(32)
 
 
-class Copier(scan.Worker):
-    """Makes the target while the scanner walks the source."""
+class Copier(scan.Hasher):
+    """Makes the target while the scanner walks the source; `share` and `stamps_hold` are those of `Contents`."""
 
     must_visit = None
 
-    def __init__(self, request: Request, *, share: bool) -> None:
+    def __init__(self, request: Request, *, share: bool, stamps_hold: bool = True) -> None:
         super().__init__(jobs=request.jobs, allow_unreadable=request.allow_unreadable)
         self.request = request
-        self.share = share
         self.losses = Losses()
         self.stale = False
         """Whether a file changed in a way that makes the tree of this walk untrue; it is to be hashed again then."""
-        self.stamps_hold = True
-        """Whether a change of a file always shows in its stat; else what was hashed is what was written."""
         self._hash = request.hash
         self._target = Target(request, self.losses)
         self._failed = self._target.failed
         self._groups = hardlinks.Groups()
         self._base_used: dict[int, tuple[int, int]] = {}
-        self._started_ns = clock.now_ns()
+        self._contents = Contents(self, self.losses, share=share, stamps_hold=stamps_hold)
 
     # Directories
 
@@ -248,10 +246,10 @@ class Copier(scan.Worker):
         try:
             target = metadata.new_file(name, inside.fd)
             try:
-                final, digest, size = self._content(source, target, path)
+                final, digest, size = self._contents.copy(source, target, path, hash=self._hash)
                 kept = metadata.apply_metadata(target, final, read_all(source), path, self.losses)
                 if digest is None and self._hash:
-                    digest, size = self._hash_target(target, final.st_size)
+                    digest, size = self._contents.hash_copy(target, final.st_size)
             finally:
                 os.close(target)
         except OSError as error:
@@ -262,45 +260,6 @@ class Copier(scan.Worker):
         if st.st_nlink > 1:
             self._groups.add(st, Linked(path, final, digest, size, xattrs))
         return digest if digest is not None else _NOTHING, size, xattrs
-
-    def _content(self, source: int, target: int, path: bytes) -> tuple[os.stat_result, Any, int]:
-        """Copy the content; return the stat that belongs to it, its digest when that came for free, and its size."""
-        before = os.fstat(source)
-        if self.share and copyfile.reflink(source, target):
-            after = os.fstat(source)
-            if not copyfile.unchanged(before, after):  # written before the blocks were shared, or behind that
-                return after, None, os.fstat(target).st_size
-            if self._hash and self.stamps_hold and racy.is_settled(before, self._started_ns):
-                os.lseek(source, 0, os.SEEK_SET)
-                both = os.dup(source), os.dup(target)
-                if before.st_size >= scan.BIG_BYTES and self.jobs > 1:
-                    return before, self._run(self.jobs, hash_source.hash_either, *both, before), before.st_size
-                digest, size, _ = hash_source.hash_either(*both, before)
-                return before, digest, size
-            return before, None, os.fstat(target).st_size
-        if not self._hash or before.st_size >= scan.BIG_BYTES:
-            final = copyfile.copy_content(source, target, path, self.losses, share=False)
-            return final, None, os.fstat(target).st_size
-        for attempt in range(1, copyfile.TRIES + 1):
-            content = hashlib.sha256()
-            copyfile.copy_data(source, target, before, content)
-            after = os.fstat(source)
-            if copyfile.unchanged(before, after):
-                break
-            before = after
-            if attempt < copyfile.TRIES:
-                os.ftruncate(target, 0)
-        else:
-            why = f"the file changed during each of {copyfile.TRIES} attempts to copy it"
-            self.losses.add(path, "torn", why)
-        return before, content.digest(), os.fstat(target).st_size
-
-    def _hash_target(self, target: int, size: int) -> tuple[Any, int]:
-        """Hash what was written, in another thread when it is big."""
-        os.lseek(target, 0, os.SEEK_SET)
-        if size >= scan.BIG_BYTES and self.jobs > 1:
-            return self._submit(os.dup(target), attributes=False), size
-        return node.hash_open_file(target)
 
     # Links
 
@@ -386,8 +345,7 @@ def run(request: Request, *, engine_name: str, share: bool) -> Cloned:
     moment = clock.now_ns()
     traits.commit_writes(request.source)
     lasting = racy.writeback(request.source, moment, juicefs=not with_inode) if request.hash else moment
-    copier = Copier(request, share=share)
-    copier.stamps_hold = lasting != racy.NEVER_NS
+    copier = Copier(request, share=share, stamps_hold=lasting != racy.NEVER_NS)
     scanner = scan.Scanner(
         copier,
         rows=request.rows if request.hash else None,

@@ -72,7 +72,7 @@ def hash_clone(store: Store, record: PublishRecord) -> scan.ScanResult:
     own_inodes, btrfs = traits.scan_flags(path)
     comparable = record["partial_paths"] is None and traits.keeps_stamps(record["engine"])
     scanner = scan.Scanner(
-        scan.Worker(jobs=os.cpu_count() or 1, slow_calls=not own_inodes),
+        scan.Hasher(jobs=os.cpu_count() or 1, slow_calls=not own_inodes),
         rows=index.bound_rows(store.tree_key(record["worktree"])) if comparable else None,
         known=index,
         with_inode=record["with_inode"],

@@ -138,7 +138,7 @@ def entry_at(parent: int, name: bytes) -> Entry | None:
     mode = 0 if kind == listing.SYMLINK else st.st_mode & 0o7777
     if kind == listing.DIR:
         fd, shown = paths.open_dir(name, parent), name.decode("utf-8", "backslashreplace")
-        found = scan.Scanner(scan.Worker(jobs=os.cpu_count() or 1)).run_open(fd, shown)
+        found = scan.Scanner(scan.Hasher(jobs=os.cpu_count() or 1)).run_open(fd, shown)
         return name, kind, mode, found.bytes, found.digest, found.root[1]
     if kind != listing.FILE:
         xattrs = None if kind == listing.SYMLINK else covered(metadata.entry_xattrs(name, parent))

@@ -105,9 +105,9 @@ def _walk(
     index = store.index()
     with_inode, btrfs = traits.scan_flags(directory)
     jobs = os.cpu_count() or 1
-    comparing = kept.KeptWorker(against, jobs=jobs, slow_calls=not with_inode) if against is not None else None
+    comparing = kept.KeptHasher(against, jobs=jobs, slow_calls=not with_inode) if against is not None else None
     scanner = scan.Scanner(
-        comparing or scan.Worker(jobs=jobs, allow_unreadable=True, slow_calls=not with_inode),
+        comparing or scan.Hasher(jobs=jobs, allow_unreadable=True, slow_calls=not with_inode),
         rows=index.seen_rows(store.tree_key(name)),
         known=index,
         with_inode=with_inode,

@@ -10,12 +10,14 @@ import errno
 from jvs.errors import from_oserror
 from jvs.fs import listing
 from jvs.tree import node, rows
-from jvs.tree.hasher import NOT_READ, Worker
+from jvs.tree.hasher import NOT_READ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from typing import Any, TypedDict
+
+    from jvs.tree.visitor import Visitor
 
     class Counts(TypedDict):
         """How many entries of each kind a payload holds, and the bytes of its files; the root is not counted."""
@@ -117,9 +119,9 @@ class Directory:
 class TreeBuilder:
     """Makes the nodes of a tree, children first; with `with_rows` also the rows that the index keeps of it."""
 
-    def __init__(self, worker: Worker, *, with_rows: bool) -> None:
+    def __init__(self, visitor: Visitor, *, with_rows: bool) -> None:
         self.tree = ScanResult()
-        self._worker = worker
+        self._visitor = visitor
         self._with_rows = with_rows
         self._unfinished: list[Directory] = []
 
@@ -132,10 +134,15 @@ class TreeBuilder:
         else:
             self._finish(here)
 
-    def finish(self) -> None:
-        """Finish what was waiting, children before the directories above them. Errors: E_IO."""
+    def finish(self, root: Directory) -> ScanResult:
+        """Finish what was waiting, children before the directories above them; return the tree. Errors: E_IO."""
         for here in self._unfinished:
             self._finish(here)
+        assert root.digest is not None
+        self.tree.digest = root.digest
+        self.tree.files, self.tree.dirs, self.tree.symlinks, self.tree.others = root.counts
+        self.tree.bytes = root.size
+        return self.tree
 
     def _finish(self, here: Directory) -> None:
         for position, child in here.subdirs:
@@ -165,13 +172,13 @@ class TreeBuilder:
             gone = isinstance(error, listing.Vanished)
             if gone or listing.may_have_changed(error) or error.errno == errno.EACCES:
                 if not gone:
-                    self._worker.refuse(path, error)
+                    self._visitor.refuse(path, error)
                 here.counts[0] -= 1
                 here.size -= entry[3]
                 return False
             raise from_oserror(error, f"reading '{path.decode('utf-8', 'backslashreplace')}'") from error
         here.size += read - entry[3]
         entry[3] = read
-        if xattrs is not NOT_READ and path not in self._worker.stored:
+        if xattrs is not NOT_READ and path not in self._visitor.stored:
             entry[5] = xattrs
         return True

@@ -14,7 +14,7 @@ import os
 from jvs.fs import copyfile, listing, paths
 from jvs.fs.xattrs import read_covered
 from jvs.tree import node, racy
-from jvs.tree.hasher import BIG_BYTES, NOT_READ, WATCHED_BYTES, Worker
+from jvs.tree.hasher import BIG_BYTES, NOT_READ, WATCHED_BYTES, Hasher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def hash_either(original: int, clone: int, before: os.stat_result, *, attributes
         os.close(clone)
 
 
-class OriginalsWorker(Worker):
+class OriginalsHasher(Hasher):
     """Hashes a frozen clone that keeps inodes and stamps (a btrfs snapshot), big files by their originals."""
 
     def __init__(self, source: Below, *, moment_ns: int, jobs: int, allow_unreadable: bool) -> None:
@@ -69,7 +69,7 @@ class OriginalsWorker(Worker):
                 except BaseException:
                     os.close(original)
                     raise
-                return self._run(self.jobs, _hash_both, original, clone, st), st.st_size, None
+                return self.run_in_thread(self.jobs, _hash_both, original, clone, st), st.st_size, None
         return super().take(inside, fd, path, name, st, old)
 
     def _open_original(self, path: bytes, st: os.stat_result) -> int:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import stat
 
-from jvs.errors import IOFailure
 from jvs.fs import copyfile, listing, paths
 from jvs.fs.xattrs import read_covered
 from jvs.tree import node
+from jvs.tree.attributes import read_special
+from jvs.tree.visitor import Visitor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from jvs.tree.node import Entry
     from jvs.tree.threads import Threads
+    from jvs.tree.visitor import Taken
 
     Hashed = tuple[bytes, int, dict[bytes, bytes] | None]
 
@@ -32,68 +34,29 @@ NOT_READ: dict[bytes, bytes] = {}
 """Stands for attributes that the caller knows better."""
 
 
-class Worker:
+class Hasher(Visitor):
     """Hashes what the index does not know; the base of those who do more.
 
     `jobs` threads hash big files. With `slow_calls` small files are hashed in threads as well, some at a time:
     on FUSE a call waits for another process, and waiting for several at once costs no more than for one.
     """
 
-    must_visit: frozenset[bytes] | None = frozenset()
-    """The directories that it must be told of even where they are as their rows say; None: all of them."""
-
     def __init__(self, *, jobs: int = 1, allow_unreadable: bool = False, slow_calls: bool = False) -> None:
+        super().__init__(allow_unreadable=allow_unreadable)
         self.jobs = jobs
         self.slow_calls = slow_calls
-        self.allow_unreadable = allow_unreadable
         self._pool: Threads | None = None
         self._running: list[Future[Any]] = []
         self._batch: _Batch | None = None
-        self.unreadable: list[tuple[bytes, str]] = []
-        self.stored: dict[bytes, tuple[int, dict[bytes, bytes] | None]] = {}
-        """Mode and covered xattrs of what could not be stored as it was found; its stamp is not kept."""
-        self.busy: set[bytes] = set()
-        """Files that were open for writing when they were read; their stamps are not kept."""
-
-    def enter(self, above: Any, name: bytes, path: bytes, fd: int, st: os.stat_result) -> Any:
-        """Begin a directory; what it returns is passed to the calls for what is inside."""
-        return None
-
-    def leave(self, inside: Any, fd: int, st: os.stat_result) -> None:
-        """End a directory, after everything inside it."""
-
-    def listed(self, path: bytes, names: list[bytes], *, vouched: bool) -> None:
-        """The names in a directory, before anything is done with them.
-
-        `vouched`: its row has the same names, and the row above it the same stamp for the directory itself.
-        """
-
-    def visited(
-        self, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result], stamps: bytes, row: bytes | None
-    ) -> frozenset[bytes]:
-        """A directory that was listed, with the row that is known of it.
-
-        Returns the names whose stamps must not stand for more than their content.
-        """
-        return frozenset()
-
-    def abandon(self, inside: Any) -> None:
-        """A directory that was entered turned out not to be readable; it is left out."""
-
-    def keep(self, inside: Any, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
-        """Entries that are not directories and have not changed since the rows were written."""
 
     def take(
         self, inside: Any, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
-    ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
-        """Look at an entry that is new or changed.
-
-        Returns digest (or a future of it and the size), size, covered xattrs; None leaves the entry out.
-        """
+    ) -> Taken | None:
+        """Hash an entry that is new or changed."""
         kind = listing.kind_of(st.st_mode)
         try:
             if kind != listing.FILE:
-                xattrs = None if kind == listing.SYMLINK else special_xattrs(fd, name)
+                xattrs = None if kind == listing.SYMLINK else read_special(fd, name)
                 size = st.st_size if kind == listing.SYMLINK else 0
                 return node.special_digest(kind, name, st, fd), size, xattrs
             if self.slow_calls and st.st_size < BIG_BYTES:
@@ -110,11 +73,11 @@ class Worker:
         if size >= WATCHED_BYTES and copyfile.is_open_for_writing(file_fd):
             self.busy.add(path)
 
-    def hash_file(self, file_fd: int, size: int) -> tuple[Any, int, dict[bytes, bytes] | None]:
+    def hash_file(self, file_fd: int, size: int) -> Taken:
         """Hash an open file, in another thread when it is big; takes over the descriptor."""
         try:
             if size >= BIG_BYTES and self.jobs > 1:
-                future = self._submit(file_fd)
+                future = self.hash_in_thread(file_fd)
                 file_fd = -1
                 return future, size, None
             digest, read = node.hash_open_file(file_fd)
@@ -123,11 +86,12 @@ class Worker:
             if file_fd >= 0:
                 os.close(file_fd)
 
-    def _submit(self, file_fd: int, *, attributes: bool = True) -> Future[Hashed]:
+    def hash_in_thread(self, file_fd: int, *, attributes: bool = True) -> Future[Hashed]:
         """Hash an open file in a thread, which closes it; `attributes` reads its xattrs as well."""
-        return self._run(self.jobs, _hash_and_close, file_fd, attributes)
+        return self.run_in_thread(self.jobs, _hash_and_close, file_fd, attributes)
 
-    def _run(self, threads: int, work: Any, *args: Any) -> Future[Any]:
+    def run_in_thread(self, threads: int, work: Any, *args: Any) -> Future[Any]:
+        """Do some work in one of the threads; waits while there is too much of it already."""
         if self._pool is None:
             from jvs.tree.threads import Threads
 
@@ -151,20 +115,7 @@ class Worker:
         """Let the batch begin that is being collected."""
         batch, self._batch = self._batch, None
         if batch is not None:
-            batch.future = self._run(LATENCY_THREADS, batch.work)
-
-    def refuse(self, path: bytes, error: OSError) -> None:
-        """An entry that is there and cannot be read: an error, or left out and reported when that was asked for."""
-        if not self.allow_unreadable:
-            shown = path.decode("utf-8", "backslashreplace")
-            ours = isinstance(error, PermissionError)
-            what = "give yourself the right to read it" if ours else "see why its filesystem does not open it"
-            raise IOFailure(
-                f"'{shown}' cannot be read: {error.strerror}",
-                hint=f"{what}, or leave it out with '--allow-unreadable'",
-                path=shown,
-            ) from error
-        self.unreadable.append((path, error.strerror or str(error)))
+            batch.future = self.run_in_thread(LATENCY_THREADS, batch.work)
 
     def close(self) -> None:
         """End the threads."""
@@ -240,30 +191,3 @@ def _hash_and_close(fd: int, attributes: bool = True) -> Hashed:
         return digest, size, read_covered(fd) if attributes else NOT_READ
     finally:
         os.close(fd)
-
-
-def special_xattrs(fd: int, name: bytes) -> dict[bytes, bytes] | None:
-    """Return the covered xattrs (ACLs, in practice) of a fifo, socket or device without opening it."""
-    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-    try:
-        return read_covered(b"/proc/self/fd/%d" % handle)
-    finally:
-        os.close(handle)
-
-
-def has_attributes(fd: int) -> bool:
-    """Answer whether a filesystem keeps extended attributes at all."""
-    try:
-        os.listxattr(fd)
-    except OSError:  # ENOTSUP: JuiceFS does unless it was mounted to keep them
-        return False
-    return True
-
-
-def child_xattrs(fd: int, name: bytes) -> dict[bytes, bytes] | None:
-    """Return the covered xattrs of a subdirectory."""
-    child = paths.open_dir(name, fd)
-    try:
-        return read_covered(child)
-    finally:
-        os.close(child)

@@ -12,9 +12,9 @@ import os
 import stat
 
 from jvs.fs import listing, paths, xattrs
-from jvs.tree import path_filter
+from jvs.tree import attributes, path_filter
 from jvs.tree import rows as tree_rows
-from jvs.tree.hasher import Worker, has_attributes
+from jvs.tree.hasher import Hasher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ class Against:
         self.overlaid = overlaid
 
 
-class KeptWorker(Worker):
-    """Hashes as any worker, and notes in `differs` which entries have not the metadata of the payload.
+class KeptHasher(Hasher):
+    """Hashes as any hasher, and notes in `differs` which entries have not the metadata of the payload.
 
     Shape: `differs` maps a path to words; what is not in the payload, or has another kind there, is in no word.
     """
@@ -103,7 +103,7 @@ class KeptWorker(Worker):
 
     def enter(self, above: Any, name: bytes, path: bytes, fd: int, st: os.stat_result) -> Any:
         """Compare the root itself, which has no stamp in any row."""
-        if not path and self.slow_calls and has_attributes(fd):  # JuiceFS moves no ctime when attributes change
+        if not path and self.slow_calls and attributes.are_kept(fd):  # JuiceFS moves no ctime when attributes change
             self.against.full = self._hidden = True
         if not path:
             for layer, root in zip(self.against.layers, self._roots, strict=True):

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import hashlib
 
+from jvs.fs import listing
+from jvs.tree.node import decode_node
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Protocol
+
+    from jvs.tree.node import Entry
 
     class RowSource(Protocol):
         """Where rows are kept: the index."""
@@ -86,6 +91,16 @@ class Known:
     def total(self, node: bytes) -> Total | None:
         """Return what a directory with this node holds in all, or None."""
         return None
+
+    def recall(self, row: tuple[bytes, bytes] | None) -> tuple[dict[bytes, bytes], dict[bytes, Entry]]:
+        """Return the stamps and entries of a directory by name; nothing when its row or node is missing or damaged."""
+        data = self.node(row[1]) if row is not None else None
+        if row is None or data is None:
+            return {}, {}
+        try:
+            return unpack(row[0], listing.STAMP.size), {entry[0]: entry for entry in decode_node(data)}
+        except ValueError:
+            return {}, {}
 
     def preload(self, nodes: set[bytes], totals: set[bytes]) -> None:
         """Be told which nodes will be asked for, and the totals of which, so that they can be fetched together."""

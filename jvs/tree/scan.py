@@ -1,7 +1,7 @@
 """One walk over a tree that gives its Merkle tree, reading only what the index does not know.
 
-The walk is the same for hashing (`Worker`), for copying (`engine.copier`) and for looking at what changed; what is
-done with an entry is the worker's business. A directory whose names and stamps are those of its row is not
+The walk is the same for hashing (`tree.hasher`), for copying (`engine.copier`) and for finding out what changed; what
+is done with an entry is the business of the `Visitor`. A directory whose names and stamps are those of its row is not
 decoded, read or encoded again.
 Source: jvs-engines(7), Speed; jvs-format(5), Tree hash and Index.
 """
@@ -15,10 +15,10 @@ from jvs import progress
 from jvs.errors import from_oserror
 from jvs.fs import listing, paths
 from jvs.fs.xattrs import read_covered
-from jvs.tree import node, parallel, racy
+from jvs.tree import attributes, node, parallel, racy
 from jvs.tree import rows as tree_rows
 from jvs.tree.builder import Directory, ScanResult, TreeBuilder
-from jvs.tree.hasher import BIG_BYTES, Worker, child_xattrs, has_attributes, special_xattrs
+from jvs.tree.hasher import Hasher
 from jvs.tree.prune import Untouched
 
 TYPE_CHECKING = False
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
     from jvs.fs.rooted import Below
     from jvs.tree.node import Entry
+    from jvs.tree.visitor import Visitor
 
-__all__ = ["BIG_BYTES", "ScanResult", "Scanner", "Worker"]
+__all__ = ["Hasher", "ScanResult", "Scanner"]
 
 
 class Scanner:
@@ -45,7 +46,7 @@ class Scanner:
 
     def __init__(
         self,
-        worker: Worker,
+        visitor: Visitor,
         *,
         rows: tree_rows.Rows | tree_rows.LazyRows | None = None,
         known: tree_rows.Known | None = None,
@@ -57,7 +58,7 @@ class Scanner:
         touched: Set[bytes] | None = None,
         gone: Set[bytes] = frozenset(),
     ) -> None:
-        self.worker = worker
+        self.visitor = visitor
         self.rows: Any = {} if rows is None else rows
         self.known = known or tree_rows.Known()
         self._untouched = Untouched(touched, self.rows, self.known)
@@ -67,7 +68,7 @@ class Scanner:
         self.btrfs = btrfs
         self.skip = skip
         self.only = only
-        self._builder = TreeBuilder(worker, with_rows=bool(moment_ns))
+        self._builder = TreeBuilder(visitor, with_rows=bool(moment_ns))
         self._seen: set[bytes] = set()
         self._vanished: list[bytes] = []
         self._device = 0
@@ -75,7 +76,7 @@ class Scanner:
         """Whether attributes change without moving the ctime, as on JuiceFS: then they are read every time."""
 
     def run(self, directory: Below) -> ScanResult:
-        """Walk the directory. Errors: E_IO, E_CLONE_INCOMPLETE for mounts inside, and what the worker raises."""
+        """Walk the directory. Errors: E_IO, E_CLONE_INCOMPLETE for mounts inside, and what the visitor raises."""
         try:
             fd = paths.open_dir(directory)
         except OSError as error:
@@ -91,29 +92,24 @@ class Scanner:
             raise from_oserror(error, f"reading '{shown}'") from error
         finally:
             os.close(fd)
-            self.worker.close()
+            self.visitor.close()
 
     def _run(self, fd: int) -> ScanResult:
         st = os.fstat(fd)
         self._device = st.st_dev
-        self._hidden = not self.with_inode and has_attributes(fd)
+        self._hidden = not self.with_inode and attributes.are_kept(fd)
         if self._gone is None and not (self.only or self.skip or self._hidden):
             self._sweep(fd)
-        inside = self.worker.enter(None, b"", b"", fd, st)
+        inside = self.visitor.enter(None, b"", b"", fd, st)
         root = self._untouched.whole(b"") or self._visit(fd, b"", inside)
-        self.worker.leave(inside, fd, st)
-        self.worker.flush()
-        self._builder.finish()
-        assert root.digest is not None
-        found = self._builder.tree
-        found.digest = root.digest
-        mode, xattrs = self.worker.stored.get(b"") or (st.st_mode & 0o7777, read_covered(fd))
-        found.root = (mode, xattrs, root.digest)
+        self.visitor.leave(inside, fd, st)
+        self.visitor.flush()
+        found = self._builder.finish(root)
+        mode, xattrs = self.visitor.stored.get(b"") or (st.st_mode & 0o7777, read_covered(fd))
+        found.root = (mode, xattrs, found.digest)
         found.root_hash = node.root_hash(found.root)
-        found.files, found.dirs, found.symlinks, found.others = root.counts
-        found.bytes = root.size
         found.gone = [path for path in self._paths_gone() if path not in self._seen]
-        found.unreadable = self.worker.unreadable
+        found.unreadable = self.visitor.unreadable
         return found
 
     def _paths_gone(self) -> Iterable[bytes]:
@@ -128,7 +124,7 @@ class Scanner:
 
     def _sweep(self, fd: int) -> None:
         """Find out with all processors which directories have to be visited, where that is quicker."""
-        if self.worker.must_visit is None:
+        if self.visitor.must_visit is None:
             return
         if isinstance(self.rows, tree_rows.LazyRows):
             self.rows = self.rows.all()
@@ -137,7 +133,7 @@ class Scanner:
             found = sweeper.run()
             progress.advance("scan", found.entries)
             self._gone = found.gone
-            self._untouched = Untouched(found.touched | self.worker.must_visit, self.rows, self.known)
+            self._untouched = Untouched(found.touched | self.visitor.must_visit, self.rows, self.known)
             self._untouched.preload()
 
     def _visit(self, fd: int, path: bytes, inside: Any, *, moved: bool = False, still: bool = False) -> Directory:
@@ -149,12 +145,10 @@ class Scanner:
                 if not listing.may_have_changed(error) and error.errno != errno.EACCES:
                     raise
         names, stats = listing.list_dir(fd)
-        if self.skip and not path:
-            kept = [i for i, name in enumerate(names) if name not in self.skip]
-            names, stats = [names[i] for i in kept], [stats[i] for i in kept]
         wanted = self.only.get(path) if self.only else None
-        if wanted is not None:
-            kept = [i for i, name in enumerate(names) if name in wanted]
+        if wanted is not None or (self.skip and not path):
+            skip = frozenset() if path else self.skip
+            kept = [i for i, name in enumerate(names) if name not in skip and (wanted is None or name in wanted)]
             names, stats = [names[i] for i in kept], [stats[i] for i in kept]
         self._seen.add(path)
         here = Directory(path)
@@ -162,34 +156,17 @@ class Scanner:
         known = self.rows.get(path)
         same = known is not None and known[0] == tree_rows.pack(names, row_stamps)
         vouched = still and known is not None and (same or tree_rows.has_names(known[0], names, listing.STAMP.size))
-        self.worker.listed(path, names, vouched=vouched)
-        same = same and (not self._hidden or self._attributes_same(known[1], fd, names, stats))
+        self.visitor.listed(path, names, vouched=vouched)
+        if same and self._hidden:
+            data = self.known.node(known[1])
+            same = data is not None and attributes.are_all_same(fd, names, node.decode_node(data))
         here.moved = moved
-        here.marked = self.worker.visited(fd, path, names, stats, row_stamps, None if known is None else known[0])
+        here.marked = self.visitor.visited(fd, path, names, stats, row_stamps, None if known is None else known[0])
         if same and not here.marked and self._visit_same(here, known[1], fd, path, names, stats, inside):
             return here
         here.names, here.row_stamps = names, row_stamps
         self._visit_changed(here, known, fd, names, stats, inside)
         return here
-
-    def _attributes_same(self, digest: bytes, fd: int, names: list[bytes], stats: list[os.stat_result]) -> bool:
-        """Answer whether the entries of a directory have the attributes that its node says, read one by one."""
-        data = self.known.node(digest)
-        if data is None:
-            return False
-        entries = node.decode_node(data)
-        return len(entries) == len(names) and all(map(self._has_still, [fd] * len(names), names, entries))
-
-    def _has_still(self, fd: int, name: bytes, old: Entry) -> bool:
-        """Answer whether an entry whose stamp is the old one has its old attributes as well."""
-        if not self._hidden or old[1] == listing.SYMLINK:
-            return True
-        try:
-            return special_xattrs(fd, name) == old[5]
-        except OSError as error:
-            if listing.may_have_changed(error) or error.errno == errno.EACCES:
-                return False
-            raise
 
     def _visit_same(
         self,
@@ -205,7 +182,7 @@ class Scanner:
         dirs = here.count(stats)
         progress.advance("scan", len(stats))
         if not dirs:
-            self.worker.keep(inside, fd, names, stats)
+            self.visitor.keep(inside, fd, names, stats)
             here.digest, here.changed = digest, False
             return True
         below: list[tuple[int, Directory]] = []
@@ -218,14 +195,14 @@ class Scanner:
                 return self._visit_again(here, names, stats, below)
             below.append((i, child))
         same = all(not child.changed for _, child in below)
-        lost = self.worker.stored and any(listing.relative(path, names[i]) in self.worker.stored for i in dirs)
+        lost = self.visitor.stored and any(listing.relative(path, names[i]) in self.visitor.stored for i in dirs)
         data = None if same or lost else self.known.node(digest)
         if lost or (data is None and not same):  # the node was lost: hash the files of this directory again
             return self._visit_again(here, names, stats, below)
         if len(dirs) < len(names):
             chosen = set(dirs)
             others = [i for i in range(len(names)) if i not in chosen]
-            self.worker.keep(inside, fd, [names[i] for i in others], [stats[i] for i in others])
+            self.visitor.keep(inside, fd, [names[i] for i in others], [stats[i] for i in others])
         if data is None:
             here.gather(below)
             here.digest, here.changed = digest, False
@@ -257,7 +234,7 @@ class Scanner:
         stats: list[os.stat_result],
         inside: Any,
     ) -> None:
-        old_stamps, old_entries = self._old(known)
+        old_stamps, old_entries = self.known.recall(known)
         here_now = set(names)
         self._vanished += [
             listing.relative(here.path, name)
@@ -269,7 +246,7 @@ class Scanner:
         kept_stats: list[os.stat_result] = []
         listed: list[bytes] = []
         pieces: list[bytes] = []
-        stored = self.worker.stored
+        stored, hidden = self.visitor.stored, self._hidden
         for i, (name, st) in enumerate(zip(names, stats, strict=True)):
             mode = st.st_mode
             kind = listing.kind_of(mode)
@@ -277,7 +254,12 @@ class Scanner:
             same = old_stamps.get(name) in (piece, racy.marked(piece))
             piece = racy.marked(piece) if name in here.marked else piece
             old = old_entries.get(name)
-            if kind != listing.DIR and same and old is not None and old[1] == kind and self._has_still(fd, name, old):
+            if (
+                same
+                and kind != listing.DIR
+                and (old is not None and old[1] == kind)
+                and (not hidden or attributes.are_same(fd, name, old))
+            ):
                 kept_names.append(name)
                 kept_stats.append(st)
                 here.entries.append(list(old))
@@ -294,11 +276,11 @@ class Scanner:
             if stored and (instead := stored.get(listing.relative(here.path, name))) is not None:
                 here.entries[-1][2], here.entries[-1][5] = instead
                 piece = racy.NO_STAMP
-            elif self.worker.busy and listing.relative(here.path, name) in self.worker.busy:
+            elif self.visitor.busy and listing.relative(here.path, name) in self.visitor.busy:
                 piece = racy.NO_STAMP
             pieces.append(racy.lasting(piece, st, self.moment_ns, slow_directories=not self.with_inode))
         if kept_names:
-            self.worker.keep(inside, fd, kept_names, kept_stats)
+            self.visitor.keep(inside, fd, kept_names, kept_stats)
         progress.advance("scan", len(listed))
         here.names, here.row_stamps = listed, b"".join(pieces)
         self._builder.settle(here)
@@ -337,7 +319,7 @@ class Scanner:
                 if error.errno == errno.EACCES:
                     break
         assert failure is not None
-        self.worker.refuse(path, failure)
+        self.visitor.refuse(path, failure)
         return None
 
     def _add(
@@ -353,20 +335,20 @@ class Scanner:
         still: bool,
         moved: bool,
     ) -> bool:
-        """Add an entry to its directory; False when the worker leaves it out. Errors: OSError when it is not that."""
+        """Add an entry to its directory; False when the visitor leaves it out. Errors: OSError when it is not that."""
         kind = listing.kind_of(st.st_mode)
         mode = 0 if kind == listing.SYMLINK else st.st_mode & 0o7777
         if kind == listing.DIR:
             # What stands below a directory that came from elsewhere has no rows, but those of what was here before.
             child = here.visited.get(name)
             child = child or self._descend(fd, here.path, name, st, inside, moved=here.moved or moved, still=still)
-            xattrs = old[5] if still and old is not None and not self._hidden else child_xattrs(fd, name)
+            xattrs = old[5] if still and old is not None and not self._hidden else attributes.read_directory(fd, name)
             here.subdirs.append((len(here.entries), child))
             here.entries.append([name, kind, mode, child.size, child.digest, xattrs])
             here.counts[1] += 1
             return True
         self._builder.tree.taken += 1
-        taken = self.worker.take(inside, fd, path, name, st, old)
+        taken = self.visitor.take(inside, fd, path, name, st, old)
         if taken is None:
             return False
         digest, size, xattrs = taken
@@ -396,13 +378,13 @@ class Scanner:
         listing.check_same_device(st, self._device, below, btrfs=self.btrfs)
         child_fd = paths.open_dir(name, fd)
         try:
-            deeper = self.worker.enter(inside, name, below, child_fd, st)
+            deeper = self.visitor.enter(inside, name, below, child_fd, st)
             try:
                 child = self._visit(child_fd, below, deeper, moved=moved, still=still)
             except OSError:
-                self.worker.abandon(deeper)
+                self.visitor.abandon(deeper)
                 raise
-            self.worker.leave(deeper, child_fd, st)
+            self.visitor.leave(deeper, child_fd, st)
             return child
         finally:
             os.close(child_fd)
@@ -414,15 +396,3 @@ class Scanner:
             here.subdirs.append((place, self._descend(fd, here.path, name, st, inside)))
         self._builder.settle(here)
         return here
-
-    def _old(self, known: tuple[bytes, bytes] | None) -> tuple[dict[bytes, bytes], dict[bytes, Entry]]:
-        """Return what the row and its node say about single entries; nothing when either is missing or bad."""
-        if known is None:
-            return {}, {}
-        data = self.known.node(known[1])
-        if data is None:
-            return {}, {}
-        try:
-            return tree_rows.unpack(known[0], listing.STAMP.size), {entry[0]: entry for entry in node.decode_node(data)}
-        except ValueError:
-            return {}, {}

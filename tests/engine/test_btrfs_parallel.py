@@ -43,7 +43,7 @@ class Line:
         self.rows.update({path: (row, node) for path, row, node in found.rows})
         self.known.nodes.update(found.nodes)
         self.known.totals.update(found.totals)
-        fresh = scan.Scanner(scan.Worker(), btrfs=True).run(making.at(target))
+        fresh = scan.Scanner(scan.Hasher(), btrfs=True).run(making.at(target))
         assert found.root_hash == fresh.root_hash
         assert found.payload() == fresh.payload()
         return found
@@ -70,7 +70,7 @@ def meanwhile(line: Line, monkeypatch: pytest.MonkeyPatch, change: Callable[[Pat
 
 def test_only_what_changed_is_listed(line: Line, monkeypatch: pytest.MonkeyPatch):
     listed: list[bytes] = []
-    monkeypatch.setattr(scan.Worker, "listed", lambda self, path, names, *, vouched: listed.append(path))
+    monkeypatch.setattr(scan.Hasher, "listed", lambda self, path, names, *, vouched: listed.append(path))
     (line.worktree / "b/c/f1").write_text("changed")
     target = str(line.root / "store" / "two")
     time.sleep(0.05)

@@ -47,7 +47,7 @@ def take(store: Store) -> dict:  # type: ignore[type-arg]
 
 
 def fresh_hash(store: Store, record: dict) -> tuple[str, dict[str, int]]:  # type: ignore[type-arg]
-    found = scan.Scanner(scan.Worker(), btrfs=True).run(store.layout.payload(record["snapshot_id"]))
+    found = scan.Scanner(scan.Hasher(), btrfs=True).run(store.layout.payload(record["snapshot_id"]))
     return found.root_hash, found.payload()
 
 

@@ -61,7 +61,7 @@ class Store:
 
     def check(self, name: str, cloned: engine.Cloned) -> None:
         assert diff_trees(describe_tree(self.worktree), describe_tree(self.root / name)) == []
-        fresh = scan.Scanner(scan.Worker()).run(making.at(self.root / name))
+        fresh = scan.Scanner(scan.Hasher()).run(making.at(self.root / name))
         if cloned.tree is not None:
             assert cloned.tree.root_hash == fresh.root_hash
 
@@ -223,7 +223,7 @@ def test_torn_file_is_named_and_the_hash_is_that_of_the_copy(store: Store, monke
     monkeypatch.setattr(copyfile, "copy_data", busy)
     cloned = store.clone("one")
     assert [(loss["path"], loss["what"]) for loss in cloned.degraded] == [("dir/file1", "torn")]
-    fresh = scan.Scanner(scan.Worker()).run(making.at(store.root / "one"))
+    fresh = scan.Scanner(scan.Hasher()).run(making.at(store.root / "one"))
     assert cloned.tree.root_hash == fresh.root_hash
     assert cloned.tree.payload() == fresh.payload()
     monkeypatch.undo()
@@ -240,7 +240,7 @@ def test_unreadable_file_is_an_error_or_reported(store: Store, as_other: None):
     cloned = store.clone("two", allow_unreadable=True)
     assert [(loss["path"], loss["what"]) for loss in cloned.degraded] == [("dir/file1", "unreadable")]
     assert sorted(os.listdir(store.root / "two" / "dir")) == ["file0", "file2", "file3", "file4"]
-    fresh = scan.Scanner(scan.Worker()).run(making.at(store.root / "two"))
+    fresh = scan.Scanner(scan.Hasher()).run(making.at(store.root / "two"))
     assert cloned.tree.root_hash == fresh.root_hash
 
 
@@ -254,7 +254,7 @@ def test_unreadable_directory_is_left_out_when_asked(store: Store, as_other: Non
     os.chmod(store.worktree / "closed", 0o700)
     assert [(loss["path"], loss["what"]) for loss in cloned.degraded] == [("closed", "unreadable")]
     assert os.listdir(store.root / "one") == ["dir"]
-    fresh = scan.Scanner(scan.Worker()).run(making.at(store.root / "one"))
+    fresh = scan.Scanner(scan.Hasher()).run(making.at(store.root / "one"))
     assert cloned.tree.root_hash == fresh.root_hash
 
 
@@ -268,9 +268,9 @@ def test_losses_of_one_clone_are_told_again_by_the_next(store: Store, as_other: 
     second = store.clone("two")
     assert {(loss["path"], loss["what"]) for loss in first.degraded} == {("dir/file1", "owner"), ("dir/file1", "mode")}
     assert second.degraded == first.degraded
-    fresh = scan.Scanner(scan.Worker()).run(making.at(store.root / "two"))
+    fresh = scan.Scanner(scan.Hasher()).run(making.at(store.root / "two"))
     assert second.tree.root_hash == fresh.root_hash
-    assert second.tree.root_hash != scan.Scanner(scan.Worker()).run(making.at(store.worktree)).root_hash
+    assert second.tree.root_hash != scan.Scanner(scan.Hasher()).run(making.at(store.worktree)).root_hash
 
 
 def test_mount_inside_is_refused(store: Store):

@@ -66,7 +66,7 @@ class Place:
     def read(self, path: Path) -> scan.ScanResult:
         """Hash a tree without any help."""
         _, btrfs = traits.scan_flags(making.at(path))
-        return scan.Scanner(scan.Worker(), btrfs=btrfs).run(making.at(path))
+        return scan.Scanner(scan.Hasher(), btrfs=btrfs).run(making.at(path))
 
 
 @pytest.fixture(params=PLACES, ids=lambda value: "-on-".join(value))

@@ -67,7 +67,7 @@ class Line:
         """The clone is the worktree, and its hash is that of a walk without any help."""
         assert cloned.degraded == []
         assert diff_trees(describe_tree(self.worktree), describe_tree(self.store / name)) == []
-        assert cloned.tree.root_hash == scan.Scanner(scan.Worker()).run(making.at(target(self, name))).root_hash
+        assert cloned.tree.root_hash == scan.Scanner(scan.Hasher()).run(making.at(target(self, name))).root_hash
 
 
 def target(line: Line, name: str) -> str:

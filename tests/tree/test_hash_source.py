@@ -94,12 +94,11 @@ def test_a_young_stamp_is_not_settled(tmp_path: Path) -> None:
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setattr(hasher, "BIG_BYTES", 1 << 16)
     monkeypatch.setattr(hash_source, "BIG_BYTES", 1 << 16)
-    monkeypatch.setattr(scan, "BIG_BYTES", 1 << 16)
     return making.make_store(request.getfixturevalue(request.param))
 
 
 def fresh(store: Store, record: dict) -> str:  # type: ignore[type-arg]
-    return scan.Scanner(scan.Worker()).run(store.layout.payload(record["snapshot_id"])).root_hash
+    return scan.Scanner(scan.Hasher()).run(store.layout.payload(record["snapshot_id"])).root_hash
 
 
 def take(store: Store) -> dict:  # type: ignore[type-arg]

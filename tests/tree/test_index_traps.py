@@ -30,7 +30,7 @@ def snapshot(store: Store, name: str = "main") -> dict:
     _, btrfs = making_flags(store)
     for directory in (str(store.layout.worktree_dir(name)), str(store.layout.payload(made["snapshot_id"]))):
         assert (
-            scan.Scanner(scan.Worker(), btrfs=btrfs).run(making.at(directory)).root_hash == made["payload_root_hash"]
+            scan.Scanner(scan.Hasher(), btrfs=btrfs).run(making.at(directory)).root_hash == made["payload_root_hash"]
         ), directory
     return made
 

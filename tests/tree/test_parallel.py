@@ -20,7 +20,7 @@ from jvs.tree import parallel, scan
 FUTURE_NS = 10**12
 
 
-class Counting(scan.Worker):
+class Counting(scan.Hasher):
     """Notes what is read, and which directories were listed."""
 
     def __init__(self) -> None:

@@ -219,7 +219,7 @@ def test_the_zoo_snapshots_the_same_with_and_without_the_index(fs_dir):
         check_same(store, second)
 
 
-class Counting(scan.Worker):
+class Counting(scan.Hasher):
     """Counts the files that are read."""
 
     def __init__(self):
@@ -303,7 +303,7 @@ def test_lost_nodes_only_cost_reading(tmp_path):
 def test_what_vanishes_during_the_walk_is_left_out(tmp_path):
     making.write(tmp_path / "t", {"a": "1", "b": "2", "d/x": "3"})
 
-    class Vanishing(scan.Worker):
+    class Vanishing(scan.Hasher):
         def take(self, inside, fd, path, name, st, old):
             (tmp_path / "t/b").unlink(missing_ok=True)
             shutil.rmtree(tmp_path / "t/d", ignore_errors=True)
@@ -317,7 +317,7 @@ def test_what_vanishes_during_the_walk_is_left_out(tmp_path):
 def test_a_mount_below_is_refused(fs_at, tmp_path):
     inside = fs_at("tmpfs")
     with pytest.raises(CloneIncomplete):
-        scan.Scanner(scan.Worker()).run(making.at(inside.parent.parent))
+        scan.Scanner(scan.Hasher()).run(making.at(inside.parent.parent))
 
 
 def test_a_tree_deeper_than_a_path_can_be_named_is_walked(tmp_path):
@@ -342,7 +342,7 @@ def test_what_may_not_be_read_is_an_error_or_left_out_and_told(tmp_path, allowed
         try:
             os.setgid(1234)
             os.setuid(1234)
-            found = scan.Scanner(scan.Worker(allow_unreadable=allowed)).run(making.at("t"))
+            found = scan.Scanner(scan.Hasher(allow_unreadable=allowed)).run(making.at("t"))
             told = sorted(path for path, _ in found.unreadable)
             code = 0 if allowed and told == [b"closed", b"dir"] and found.files == 1 else 2
         except IOFailure as error:

@@ -58,8 +58,8 @@ def test_a_tree_hashes_the_same_without_threads(
 ) -> None:
     monkeypatch.setattr(hasher, "BIG_BYTES", 10)
     making.write(tmp_path, {f"d{i}/f{j}": "x" * (i + j) for i in range(6) for j in range(8)})
-    wanted = scan.Scanner(scan.Worker()).run(making.at(tmp_path)).root_hash
+    wanted = scan.Scanner(scan.Hasher()).run(making.at(tmp_path)).root_hash
     allow(monkeypatch, most)
     before = len(os.listdir("/proc/self/fd"))
-    assert scan.Scanner(scan.Worker(jobs=4, slow_calls=slow_calls)).run(making.at(tmp_path)).root_hash == wanted
+    assert scan.Scanner(scan.Hasher(jobs=4, slow_calls=slow_calls)).run(making.at(tmp_path)).root_hash == wanted
     assert len(os.listdir("/proc/self/fd")) == before

@@ -87,7 +87,7 @@ class BtrfsEngine(Engine):
         """Hash the snapshot: it is frozen and keeps inodes and ctimes, so the rows of the worktree fit it."""
         from jvs.tree import hash_source, scan
 
-        worker = hash_source.OriginalsWorker(
+        worker = hash_source.OriginalsHasher(
             request.source, moment_ns=moment, jobs=request.jobs, allow_unreadable=request.allow_unreadable
         )
         touched, gone = self._touched(request)

@@ -51,7 +51,7 @@ class Attempt:
         _await(self.temporary)
         return printed
 
-    def hash(self, worker: scan.Worker, moment: int) -> scan.ScanResult:
+    def hash(self, worker: scan.Hasher, moment: int) -> scan.ScanResult:
         """Walk the clone, reading what the rows do not know."""
         scanner = scan.Scanner(
             worker,

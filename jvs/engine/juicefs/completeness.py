@@ -25,7 +25,7 @@ class Unproved(Exception):
     """The quick proof did not come about: the clone may be complete or not, or has to be mended."""
 
 
-class Surveyed(hasher.Worker):
+class Surveyed(hasher.Hasher):
     """Hashes a clone and notes in `missing` the paths that the survey has and the clone has not."""
 
     must_visit = None
@@ -40,7 +40,7 @@ class Surveyed(hasher.Worker):
         self.missing.extend(self._before.missing(path, names))
 
 
-class Vouched(hasher.Worker):
+class Vouched(hasher.Hasher):
     """Hashes a clone and looks into the source only where the rows of a proved snapshot do not vouch for the names.
 
     A name is made, removed or renamed by moving the times of its directory, but JuiceFS leaves out what comes within
