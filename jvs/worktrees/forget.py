@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from jvs import clock, progress
 from jvs.errors import JvsError, from_oserror
+from jvs.fs import paths
 from jvs.names import check_snapshot_id
 from jvs.restore import belonging, journal, pruning
-from jvs.store import audit, changing, intent
+from jvs.store import audit, changing, write_ahead
 from jvs.worktrees import undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jvs.restore.journal import Operation
     from jvs.store.shapes import ForgetIntent
     from jvs.store.store import Store
@@ -46,37 +49,43 @@ def _choose(store: Store, name: str, operation_id: str | None, older_ns: int | N
 
 def _carry_out(store: Store, name: str, chosen: list[Operation]) -> None:
     ids = [record["operation_id"] for record in chosen]
-    seq, _ = store.log().tail()
     details = {"operations": ids, "bytes": sum(record["bytes"] for record in chosen)}
     event = audit.event("undo_forget", store.actor, worktree=name, details=details)
-    pending: ForgetIntent = intent.new(
+    with write_ahead.operation(
+        store,
         "undo_forget",
         name,
-        operation_id=clock.new_operation_id(),
-        owner=intent.owner(locked=True),
-        audit=event,
-        audit_seq=seq,
+        event,
+        roll_back=lambda pending: _is_untouched(store, pending),
+        write=_written,
         operations=ids,
-    )
+    ) as pending:
+        _discard_all(store, pending)
+
+
+def _written(write: Callable[[], None]) -> None:
     try:
-        intent.write(store.layout, pending)
+        write()
     except OSError as error:
         raise from_oserror(error, "writing the record of what is to be forgotten") from error
-    _forward(store, pending)
 
 
-def _forward(store: Store, pending: ForgetIntent) -> None:
-    """Remove the operations, append the audit record, remove the intent. Can be repeated."""
+def _is_untouched(store: Store, pending: ForgetIntent) -> bool:
+    """Answer whether all operations are still there, so that nothing has to be completed."""
+    return all(paths.exists(store.layout.undo_dir(i) / "op.json") for i in pending["operations"])
+
+
+def _discard_all(store: Store, pending: ForgetIntent) -> None:
+    """Remove the operations. Can be repeated."""
     for operation_id in pending["operations"]:
         try:
             journal.discard(store, check_snapshot_id(operation_id))
         except (OSError, JvsError) as error:
             progress.remark(f"operation {operation_id} is forgotten, but what it kept could not be removed: {error}")
-    store.log().append(pending["audit"], after_seq=pending["audit_seq"])
-    intent.clear(store.layout, pending["operation_id"])
 
 
 def recover(store: Store, pending: ForgetIntent) -> str:
     """Complete what a dead process began to forget; returns what was done, as a sentence."""
-    _forward(store, pending)
+    _discard_all(store, pending)
+    write_ahead.complete(store, pending)
     return f"completed forgetting {len(pending['operations'])} operations"

@@ -67,6 +67,12 @@ class Strict(visitor.Visitor):
         assert path == inside.path and not inside.listed
         inside.listed, inside.names = True, list(names)
 
+    def visited(self, fd, path, names, stats, stamps, row):
+        self.note("visited")
+        assert self.open[-1].listed and path == self.open[-1].path and names == self.open[-1].names
+        assert len(names) == len(stats)
+        return frozenset()
+
     def keep(self, inside, fd, names, stats):
         self.note("keep")
         self.check_directory(inside, fd)
@@ -119,7 +125,7 @@ class Line:
 
     def walk(self, told):
         found = scan.Scanner(told, rows=self.rows, known=self.known, moment_ns=clock.now_ns() + FUTURE_NS).run(
-            str(self.root)
+            making.at(self.root)
         )
         assert told.calls[-2:] == ["flush", "close"] and not told.open
         self.rows = {path: row for path, row in self.rows.items() if path not in found.gone}
@@ -203,7 +209,8 @@ def test_an_error_of_the_visitor_ends_the_walk_and_close_is_the_last_call(line, 
 def test_those_who_hash_and_copy_implement_the_contract(visits):
     assert issubclass(visits, visitor.Visitor)
     public = {name for name in vars(visitor.Visitor) if not name.startswith("_")}
-    assert {"enter", "listed", "keep", "take", "leave", "abandon", "refuse", "flush", "close", "must_visit"} == public
+    told = {"enter", "listed", "visited", "keep", "take", "leave", "abandon", "refuse", "flush", "close"}
+    assert told | {"must_visit"} == public
     assert visits.take is not visitor.Visitor.take
 
 
