@@ -99,18 +99,9 @@ BY_CAUSE: dict[str, list[str]] = {
     "a directory that cannot be renamed (EXDEV) is not copied, and is not said before": [
         "test_isolation.py::test_a_directory_of_the_lower_layer_is_displaced",
         "test_isolation.py::test_a_repository_in_a_lower_layer",
-        "test_isolation.py::test_main_is_a_mount[bind]",
     ],
     "mounts below what is moved or removed are looked for only at a snapshot": [
-        "test_isolation.py::test_displacing_a_directory_with_a_mount_below_it[bind-command_words0]",
-        "test_isolation.py::test_displacing_a_directory_with_a_mount_below_it[bind-command_words1]",
-        "test_isolation.py::test_displacing_a_directory_with_a_mount_below_it[bind-command_words2]",
-        "test_isolation.py::test_displacing_a_directory_with_a_mount_below_it[file-command_words0]",
-        "test_isolation.py::test_displacing_a_directory_with_a_mount_below_it[file-command_words1]",
-        "test_isolation.py::test_displacing_a_directory_with_a_mount_below_it[file-command_words2]",
-        "test_isolation.py::test_displacing_a_directory_with_a_mount_below_it[tmpfs-command_words1]",
         "test_isolation.py::test_pruning_never_crosses_a_mount",
-        "test_isolation.py::test_removing_a_worktree_with_a_mount_in_it",
     ],
     "one record that cannot be read stops every command, and is not put into quarantine": [
         "test_isolation.py::test_doctor_quarantines_any_single_record[intent-directory]",

@@ -286,11 +286,11 @@ def test_a_directory_of_the_control_plane_is_a_bind_mount(tmp_path, name):
     assert digest("dirty") in everything(lab), said.err
     assert digest("only in x") in everything(lab)
     assert before
-    refused = lab.say("snapshot", "still works")
+    refused = lab.say("snapshot", "works, or says before it acts that it cannot")
+    assert refused.exit == 0 or f"mounted inside the repository: '{lab.jvs_dir / name}'" in refused.err, refused.err
+    assert lab.intents() == []
     command("umount", lab.jvs_dir / name)
     works(lab)
-    assert lab.intents() == []
-    assert refused.exit == 0, refused.err
     lab.check()
 
 
