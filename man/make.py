@@ -61,7 +61,7 @@ CONCEPTS = (
 TARGETS = (
     ("ID", "A full id: 1700000000000-0a1b2c3d."),
     ("LATEST, LATEST~N", "The latest snapshot, or the one N steps before it. HEAD and HEAD~N are the same."),
-    ("@{AGE}", "The newest one that is at least that old: @{90s}, @{30m}, @{2h}, @{7d}, @{1w}."),
+    ("@{AGE}", "The newest one that is at least that old: @{90s}, @{30m}, @{1d12h}, @{1w}."),
     ("PREFIX", "A unique beginning, of 4 characters or more, of an id or of the part behind its dash."),
     ("TAG", "A tag: the newest snapshot that has it."),
     ("NOTE", "A whole note that one snapshot alone has, or the unique beginning of one."),

@@ -15,7 +15,7 @@ from jvs.errors import NAMING, UsageError
 RAISES = NAMING
 SEE_ALSO = ("jvs-cat-descriptor(1)", "jvs-list-snapshots(1)", "jvs-history(1)")
 EXAMPLES = (
-    ("jvs-resolve HEAD~2", "the second before the newest"),
+    ("jvs-resolve LATEST~2", "the second before the latest"),
     ("jvs-resolve --head", "the one that the files were last brought to"),
     ("jvs-resolve --short baseline", "the short id of a tagged one"),
 )
@@ -39,7 +39,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         raise UsageError("--head and a target exclude each other", hint="leave one of them out")
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)
-    target = "HEAD" if args.target is None else args.target
+    target = "LATEST" if args.target is None else args.target
     found = store.head_of(name)[0] if args.head else refs.resolve(store, target, name)
     if found is None:
         raise refs.no_snapshot(name)

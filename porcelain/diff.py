@@ -25,8 +25,8 @@ RAISES = (*NAMING, PayloadHashMismatch)
 SEE_ALSO = ("jvs-status(1)", "jvs-history(1)", "jvs-restore(1)", "jvs-diff-tree(1)")
 EXAMPLES = (
     ("jvs diff", "what the newest snapshot changed"),
-    ("jvs diff HEAD", "what changed in the files since then"),
-    ("jvs diff baseline HEAD --stat", "two snapshots, with bars"),
+    ("jvs diff LATEST", "what changed in the files since then"),
+    ("jvs diff baseline LATEST --stat", "two snapshots, with bars"),
     ("jvs diff HEAD~1 --patch -- src", "line by line, below src"),
 )
 

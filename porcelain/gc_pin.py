@@ -15,7 +15,7 @@ RAISES = (*CHANGING, Ambiguous)
 SEE_ALSO = ("jvs-gc-unpin(1)", "jvs-gc-pins(1)", "jvs-gc-plan(1)")
 EXAMPLES = (
     ("jvs gc pin baseline --reason 'paper, table 2'", "keep it for good"),
-    ("jvs gc pin HEAD --expires 30d", "keep it for a month"),
+    ("jvs gc pin LATEST --expires 30d", "keep it for a month"),
 )
 
 
@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("target", metavar="TARGET", help="the snapshot")
     parser.add_argument("--reason", metavar="TEXT", help="why, for those who find the pin later")
     parser.add_argument("--expires", metavar="WHEN", help="when the pin ends: 30d, or 2030-01-31[T12:00:00Z] (UTC)")
-    parser.add_argument("-w", "--worktree", metavar="NAME", help="HEAD is that of this worktree")
+    parser.add_argument("-w", "--worktree", metavar="NAME", help="LATEST is that of this worktree")
     return parser
 
 

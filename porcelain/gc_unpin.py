@@ -20,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
     parser = cli.make_parser("gc unpin", __doc__)
     parser.add_argument("target", metavar="TARGET", help="the snapshot")
-    parser.add_argument("-w", "--worktree", metavar="NAME", help="HEAD is that of this worktree")
+    parser.add_argument("-w", "--worktree", metavar="NAME", help="LATEST is that of this worktree")
     return parser
 
 

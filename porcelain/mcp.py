@@ -42,7 +42,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     try:
         from mcp.server.lowlevel import Server
     except ImportError as error:
-        raise NotFound("the MCP SDK is not installed", hint="pip install 'jvs[mcp]'") from error
+        raise NotFound(f"the MCP SDK cannot be used: {error}", hint="install it: pip install 'jvs[mcp]'") from error
     import anyio
 
     from jvs.cli import mcp_tools

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 RAISES = (*CHANGING, Ambiguous, Dirty, PayloadHashMismatch)
 SEE_ALSO = ("jvs-undo(1)", "jvs-history(1)", "jvs-diff(1)", "jvs-worktree-fork(1)", "jvs-protocol(7)")
 EXAMPLES = (
-    ("jvs restore HEAD~1", "go back one snapshot"),
-    ("jvs restore HEAD", "return to the latest snapshot"),
+    ("jvs restore LATEST~1", "go back one snapshot"),
+    ("jvs restore LATEST", "return to the latest snapshot"),
     ("jvs restore baseline -- src/model.py '*.toml'", "bring back some paths only"),
-    ("jvs restore --dry-run HEAD", "see what would change"),
+    ("jvs restore --dry-run LATEST", "see what would change"),
 )
 
 

@@ -32,7 +32,7 @@ _jvs_list() {
 }
 _jvs_dynamic() {
     case $1 in
-        targets) printf 'HEAD\nHEAD~1\n'; _jvs_list '{short_id}\n{tags}' | tr ',' '\n' ;;
+        targets) printf 'LATEST\nLATEST~1\nHEAD\nHEAD~1\n'; _jvs_list '{short_id}\n{tags}' | tr ',' '\n' ;;
         tags) _jvs_list '{tags}' | tr ',' '\n' ;;
         worktrees) _jvs_entries worktrees ;;
         plans) _jvs_entries gc/plans ;;

@@ -88,7 +88,7 @@ end
 function __jvs_dynamic
     switch $argv[1]
         case targets
-            printf 'HEAD\nHEAD~1\n'
+            printf 'LATEST\nLATEST~1\nHEAD\nHEAD~1\n'
             jvs-list-snapshots -C (__jvs_dir) --format '{short_id}\t{subject}' 2>/dev/null
             __jvs_dynamic tags
         case tags

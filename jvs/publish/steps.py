@@ -43,7 +43,7 @@ def check_worktree(store: Store, record: PublishRecord, context: StepContext) ->
     if head != latest and store.settings.get("snapshot.when_detached") == "refuse":
         raise Detached(
             f"worktree '{name}' is detached at '{head}', and 'snapshot.when_detached' is 'refuse'",
-            hint="'jvs worktree fork NAME' goes on elsewhere, 'jvs restore HEAD' returns, "
+            hint="'jvs worktree fork NAME' goes on elsewhere, 'jvs restore LATEST' returns, "
             "'-c snapshot.when_detached=branch' goes on here",
             head=head,
             latest=latest,

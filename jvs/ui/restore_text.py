@@ -135,7 +135,7 @@ def restored(store: Store, done: Done, screen: Terminal, *, partial: bool) -> st
         lines += terminal.wrap("to go on from here: 'jvs snapshot'", screen, "  ", "    ")
         short = refs.short_id(store.layout, snapshot_id)
         lines += terminal.wrap(f"to go on elsewhere: 'jvs worktree fork {short} NAME'", screen, "  ", "    ")
-        lines += terminal.wrap("to return to the latest snapshot: 'jvs restore HEAD'", screen, "  ", "    ")
+        lines += terminal.wrap("to return to the latest snapshot: 'jvs restore LATEST'", screen, "  ", "    ")
     return "\n".join(lines) + "\n"
 
 

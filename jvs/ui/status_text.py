@@ -68,7 +68,7 @@ def _where(layout: Layout, found: Status, screen: Terminal) -> list[str]:
         lines.append(f"  {terminal.cut(note, screen.width - 2)}")
     if found.detached and found.latest is not None:
         lines += terminal.wrap(f"The newest snapshot of this line is {short_id(found.latest)}:", screen)
-        words = "'jvs restore HEAD' returns to it, 'jvs fork NAME' goes on elsewhere."
+        words = "'jvs restore LATEST' returns to it, 'jvs fork NAME' goes on elsewhere."
         lines += terminal.wrap(words, screen, "  ", "  ")
     return lines
 

@@ -28,7 +28,7 @@ def test_an_old_snapshot_detaches_and_says_the_ways_on(lab):
     assert said.exit == 0
     assert said.text.startswith(f"Restored snapshot {first}\n")
     assert "Worktree is now in DETACHED state.\n" in said.text
-    assert "jvs worktree fork" in said.text and "jvs restore HEAD" in said.text
+    assert "jvs worktree fork" in said.text and "jvs restore LATEST" in said.text
     assert Path("a").read_text() == "one" and not Path("new").exists()
     assert violations(store.root) == []
 

@@ -71,7 +71,7 @@ def test_detached_says_the_ways_on(store):
     making.snapshot(store)
     making.run("restore", first)
     said = making.run("status")
-    assert "(detached)" in said.text and "'jvs restore HEAD'" in said.text
+    assert "(detached)" in said.text and "'jvs restore LATEST'" in said.text
     assert making.run("status", "--json").json["detached"] is True
 
 
