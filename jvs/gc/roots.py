@@ -153,9 +153,9 @@ def _mark_ancestors(
     while here is not None and here not in walked:
         record = known.get(here)
         if record is None or here in seen:
-            problem = "is missing" if record is None else "is its own ancestor"
+            missing = f"snapshot '{here}' on the line of '{start}' is missing"
             raise LineageBroken(
-                f"snapshot '{here}' on the line of '{start}' {problem}",
+                missing if record is None else f"cycle in the history of '{start}'",
                 hint="nothing is collected while a line is broken: 'jvs doctor' says what is damaged",
                 snapshot_id=here,
             )
