@@ -6,6 +6,11 @@ differ, and no file is read that did not change. A file that vanished in one pla
 same content is shown as renamed. Files of the worktree are compared by owner, mtime, all attributes and hard links as
 well (see jvs-status(1)), two snapshots by what their hash covers. PATHs or patterns (`'*.py'`) after `--` limit it
 to them and what lies below; one that neither side has is an error.
+
+`git apply` makes the tree of TO from that of FROM and a patch: names, content, links, and whether a file may be
+executed. Binaries and texts of more than 512 KiB are literals, which a terminal does not show. Other bits of modes,
+owners, attributes and empty directories have no place in a git patch. With --json it is in `patch`, and where it is
+not UTF-8 also in `patch_b64`.
 """
 
 from __future__ import annotations
@@ -42,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     form.add_argument("--stat", action="store_true", help="sizes, and bars that fit the screen")
     form.add_argument("--name-only", action="store_true", help="paths only, quoted like C text when they are odd")
     form.add_argument("--name-status", action="store_true", help="a letter (A, D, M, R), a TAB, the path")
-    form.add_argument("-p", "--patch", action="store_true", help="unified patches of small text files")
+    form.add_argument("-p", "--patch", action="store_true", help="a patch that 'git apply' takes")
     parser.add_argument("--exit-code", action="store_true", help="exit 3 when something differs")
     parser.add_argument("-w", "--worktree", metavar="NAME", help="the worktree (the one around you, or main)")
     return parser
@@ -60,8 +65,21 @@ def work(args: argparse.Namespace) -> cli.Result:
     found = looking.diff(store, args.source, args.target, args.worktree, paths=paths)
     code = 3 if args.exit_code and found.changes else 0
     if args.json or args.jsonl:
-        return cli.Result(found.as_json() if args.json else None, items=found.items(), exit=code)
+        value = {**found.as_json(), **(_patch_json(found) if args.patch else {})} if args.json else None
+        return cli.Result(value, items=found.items(), exit=code)
     return cli.Result(None, lambda screen: _text(store, found, args, screen), exit=code, pager=not args.zero)
+
+
+def _patch_json(found: Diff) -> dict[str, str]:
+    """Return the patch for `--json`. Shape: `patch`; where it is not UTF-8 also `patch_b64`, the exact bytes."""
+    import base64
+
+    from jvs.ui import patch, terminal
+
+    data = b"".join(patch.patch_chunks(found, terminal.Terminal(color=False, width=80, tty=False)))
+    text = data.decode("utf-8", "backslashreplace")
+    exact = {} if text.encode() == data else {"patch_b64": base64.b64encode(data).decode("ascii")}
+    return {"patch": text, **exact}
 
 
 def _text(store: Store, found: Diff, args: argparse.Namespace, screen: Terminal) -> str | bytes:

@@ -1,135 +1,211 @@
-"""Unified patches of small text files, in the form that patch(1) takes.
+"""Patches in the form of git: `git apply` makes the tree of one side from that of the other.
 
-Source: jvs-diff(1); patch(1).
+Text that is not large goes line by line, everything else as a binary literal. A git tree knows files, programs and
+links; of a mode it keeps whether the owner may execute, and directories only when something is in them.
+Source: jvs-diff(1); git-diff(1), Generating patch text with -p; git-apply(1).
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 
+from jvs import progress
 from jvs.compare.changes import RENAMED
+from jvs.errors import from_oserror
 from jvs.fs import listing, paths
-from jvs.ui import diff_text, terminal
+from jvs.ui import terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from jvs.compare.changes import Change
     from jvs.compare.diff import Diff, Side
     from jvs.tree.node import Entry
     from jvs.ui.terminal import Terminal
 
-PATCH_LIMIT_BYTES = 512 << 10
+TEXT_LIMIT_BYTES = 512 << 10
+"""Larger files are literals: finding the lines that differ takes quadratic time."""
 _LINE_COLORS = {b"+": "green", b"-": "red", b"@": "cyan"}
+_NO_BLOB = b"0" * 40
+_LITERAL_LINE_BYTES = 52
+_ESCAPES = {7: b"\\a", 8: b"\\b", 9: b"\\t", 10: b"\\n", 11: b"\\v", 12: b"\\f", 13: b"\\r", 34: b'\\"', 92: b"\\\\"}
+
+
+class _Version:
+    """One version of a file or link, as git has it: its mode and its content."""
+
+    def __init__(self, mode: bytes, data: bytes) -> None:
+        self.mode = mode
+        self.data = data
+
+    @property
+    def blob(self) -> bytes:
+        """Return the name that git gives the content."""
+        head = b"blob %d\0" % len(self.data)
+        return hashlib.sha1(head + self.data, usedforsecurity=False).hexdigest().encode()
+
+    @property
+    def is_text(self) -> bool:
+        """Answer whether it goes line by line."""
+        return len(self.data) <= TEXT_LIMIT_BYTES and b"\0" not in self.data
 
 
 def patch_chunks(found: Diff, screen: Terminal) -> Iterator[bytes]:
-    """Yield unified patches of the text files, in the form that patch(1) takes with -p1; others are named."""
-    before = _reader_of(found.before, PATCH_LIMIT_BYTES)
-    after = _reader_of(found.after, PATCH_LIMIT_BYTES)
+    """Yield the patch of each change. On a terminal a literal is one line that says so. Errors: E_IO."""
     for change in found.changes:
-        if change.is_dir:
+        old, new = _of_git(change.old, change.old_path), _of_git(change.new, change.path)
+        if old is None and new is None:
             continue
-        a, b = (_label(side, path) for side, path in ((b"a/", change.old_path), (b"b/", change.path)))
-        head = [b"diff " + a + b" " + b]
         if change.what == RENAMED:
-            head += [
-                b"rename from " + terminal.quote_path(change.old_path).encode(),
-                b"rename to " + terminal.quote_path(change.path).encode(),
-            ]
-        if change.old is not None and change.new is not None and change.old[2] != change.new[2]:
-            head += [b"old mode %04o" % change.old[2], b"new mode %04o" % change.new[2]]
-        yield screen.paint_bytes(b"\n".join(head), "bold") + b"\n"
-        if change.old is None or change.new is None or change.old[4] != change.new[4] or change.old[1] != change.new[1]:
-            old = _content(change.old, change.old_path, before)
-            new = _content(change.new, change.path, after)
-            yield from _body(change, a, b, old, new, screen)
+            yield from _renamed(change, screen)
+        elif _mode(old) == _mode(new) and old is not None and new is not None and old[4] == new[4]:
+            continue
+        else:
+            before = _version(found.before, change.old_path, old)
+            after = _version(found.after, change.path, new)
+            if before is not None and after is not None and before.mode[:3] != after.mode[:3]:
+                yield from _changed(change.path, before, None, screen)
+                before = None
+            yield from _changed(change.path, before, after, screen)
 
 
-def _label(prefix: bytes, path: bytes) -> bytes:
-    return terminal.quote_path(prefix + path).encode("utf-8")
+def _of_git(entry: Entry | None, path: bytes) -> Entry | None:
+    """Return an entry that a git tree can hold; a directory is in it by what it holds."""
+    if entry is None or entry[1] == listing.DIR:
+        return None
+    if entry[1] in (listing.FILE, listing.SYMLINK):
+        return entry
+    kind = listing.KIND_NAMES[entry[1]]
+    progress.remark(f"'{terminal.show_path(path)}' is not in the patch: git has no entry of the kind '{kind}'")
+    return None
 
 
-def _content(entry: Entry | None, path: bytes, read: Callable[[bytes], bytes | None]) -> bytes | None:
-    """Return what a patch can show of an entry: nothing for one that is not there, None for what is no small text."""
+def _mode(entry: Entry | None) -> bytes:
     if entry is None:
         return b""
-    if entry[1] != listing.FILE or entry[3] > PATCH_LIMIT_BYTES:
-        return None
-    data = read(path)
-    return None if data is None or b"\0" in data else data
+    if entry[1] == listing.SYMLINK:
+        return b"120000"
+    return b"100755" if entry[2] & 0o100 else b"100644"
 
 
-def _body(
-    change: Change, a: bytes, b: bytes, old: bytes | None, new: bytes | None, screen: Terminal
-) -> Iterator[bytes]:
+def _version(side: Side, path: bytes, entry: Entry | None) -> _Version | None:
+    return None if entry is None else _Version(_mode(entry), _read(side, path, entry[1] == listing.SYMLINK))
+
+
+def _renamed(change: Change, screen: Terminal) -> Iterator[bytes]:
+    """Yield the patch of a file that has another name, maybe another mode, and the same content."""
+    assert change.old is not None
+    assert change.new is not None
+    head = [_first_line(change.old_path, change.path)]
+    if _mode(change.old) != _mode(change.new):
+        head += [b"old mode " + _mode(change.old), b"new mode " + _mode(change.new)]
+    head += [b"similarity index 100%", b"rename from " + _quote(change.old_path), b"rename to " + _quote(change.path)]
+    yield screen.paint_bytes(b"\n".join(head), "bold") + b"\n"
+
+
+def _changed(path: bytes, old: _Version | None, new: _Version | None, screen: Terminal) -> Iterator[bytes]:
+    """Yield the patch of one path: made, removed, or changed in mode or content."""
+    head = [_first_line(path, path)]
+    if old is None and new is not None:
+        head.append(b"new file mode " + new.mode)
+    elif new is None and old is not None:
+        head.append(b"deleted file mode " + old.mode)
+    elif old is not None and new is not None and old.mode != new.mode:
+        head += [b"old mode " + old.mode, b"new mode " + new.mode]
+    names = (old.blob if old else _NO_BLOB, new.blob if new else _NO_BLOB)
+    if names[0] != names[1]:
+        same = old is not None and new is not None and old.mode == new.mode
+        head.append(b"index %s..%s" % names + (b" " + new.mode if same and new is not None else b""))
+    yield screen.paint_bytes(b"\n".join(head), "bold") + b"\n"
+    before, after = old.data if old else b"", new.data if new else b""
+    if before == after:
+        return
+    if all(version is None or version.is_text for version in (old, new)):
+        yield from _lines(path, old, new, screen)
+    elif screen.tty:
+        yield b"Binary or large files differ\n"
+    else:
+        yield b"GIT binary patch\n" + _literal(after) + _literal(before)
+
+
+def _lines(path: bytes, old: _Version | None, new: _Version | None, screen: Terminal) -> Iterator[bytes]:
     import difflib
 
-    if old is None or new is None:
-        yield b"Binary or large files differ: " + diff_text.show_sizes(change).encode("utf-8") + b"\n"
-        return
+    tab = b"\t" if b" " in path else b""
     lines = difflib.diff_bytes(
         difflib.unified_diff,
-        _split(old),
-        _split(new),
-        a if change.old is not None else b"/dev/null",
-        b if change.new is not None else b"/dev/null",
+        _split(old.data if old else b""),
+        _split(new.data if new else b""),
+        _quote(b"a/" + path) + tab if old is not None else b"/dev/null",
+        _quote(b"b/" + path) + tab if new is not None else b"/dev/null",
     )
-    for line in lines:
-        text = line.rstrip(b"\n")
-        color = "bold" if text[:3] in (b"+++", b"---") else _LINE_COLORS.get(text[:1], "")
+    for number, line in enumerate(lines):
+        text = line.removesuffix(b"\n")
+        color = "bold" if number < 2 else _LINE_COLORS.get(text[:1], "")
         yield (screen.paint_bytes(text, color) if color else text) + b"\n"
         if not line.endswith(b"\n"):
             yield b"\\ No newline at end of file\n"
 
 
+def _literal(data: bytes) -> bytes:
+    """Return content as git writes it: its length, then deflated and in base 85, 52 bytes a line."""
+    import base64
+    import zlib
+
+    packed = zlib.compress(data)
+    lines = [b"literal %d\n" % len(data)]
+    for start in range(0, len(packed), _LITERAL_LINE_BYTES):
+        part = packed[start : start + _LITERAL_LINE_BYTES]
+        size = len(part)
+        letter = bytes([ord("A") + size - 1 if size <= 26 else ord("a") + size - 27])
+        lines.append(letter + base64.b85encode(part, pad=True) + b"\n")
+    return b"".join([*lines, b"\n"])
+
+
+def _first_line(old: bytes, new: bytes) -> bytes:
+    return b"diff --git " + _quote(b"a/" + old) + b" " + _quote(b"b/" + new)
+
+
+def _quote(path: bytes) -> bytes:
+    """Return a path as git writes it: in double quotes with escapes when it is not plain ASCII."""
+    if all(32 <= byte < 127 and byte not in _ESCAPES for byte in path):
+        return path
+    return b'"' + b"".join(_ESCAPES.get(b, bytes([b]) if 32 <= b < 127 else b"\\%03o" % b) for b in path) + b'"'
+
+
 def _split(data: bytes) -> list[bytes]:
-    """Split at line feeds only, as patch(1) does; a carriage return is content."""
+    """Split at line feeds only, as git does; a carriage return is content."""
     lines = data.split(b"\n")
     return [line + b"\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
 
 
-def _reader_of(side: Side, limit: int) -> Callable[[bytes], bytes | None]:
-    """Return a function that reads a small file of a side: None when it is larger than the limit or not there.
+def _read(side: Side, path: bytes, is_link: bool) -> bytes:
+    """Return the content of a file, or where a link points. Errors: E_IO.
 
-    A file of a partial snapshot may lie in the payload of an ancestor.
+    An entry of a partial snapshot may lie in the payload of an ancestor.
     """
-
-    def read(path: bytes) -> bytes | None:
-        for directory in side.bases:
+    failure: OSError = FileNotFoundError(2, "No such file or directory")
+    for directory in side.bases:
+        try:
+            fd = paths.open_dir(directory)
             try:
-                fd = paths.open_dir(directory)
-            except OSError:
-                continue
-            try:
-                parts = path.split(b"/")
-                parent = paths.open_parent(fd, parts)
-                try:
-                    return _read_small(parts[-1], parent, limit)
-                finally:
-                    os.close(parent)
-            except FileNotFoundError:
-                continue
+                return _read_below(fd, path.split(b"/"), is_link)
             finally:
                 os.close(fd)
-        return None
+        except OSError as error:
+            failure = error
+    raise from_oserror(failure, f"reading '{terminal.show_path(path)}'") from failure
 
-    return read
 
-
-def _read_small(name: bytes, dir_fd: int, limit: int) -> bytes | None:
-    fd = paths.open_file(name, dir_fd)
+def _read_below(fd: int, parts: list[bytes], is_link: bool) -> bytes:
+    parent = paths.open_parent(fd, parts)
     try:
-        if os.fstat(fd).st_size > limit:
-            return None
-        parts = []
-        size = 0
-        while part := os.read(fd, 1 << 20):
-            parts.append(part)
-            size += len(part)
-            if size > limit:
-                return None
-        return b"".join(parts)
+        if is_link:
+            return os.readlink(parts[-1], dir_fd=parent)
+        file = paths.open_file(parts[-1], parent)
     finally:
-        os.close(fd)
+        os.close(parent)
+    with os.fdopen(file, "rb") as opened:
+        return opened.read()

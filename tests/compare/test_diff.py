@@ -11,7 +11,7 @@ import pytest
 from jvs.compare import changes as compare_changes
 from jvs.compare import diff, status
 from jvs.errors import NotFound
-from jvs.ui import diff_text, patch
+from jvs.ui import diff_text, patch, terminal
 from jvs.ui.terminal import Terminal
 
 PLAIN = Terminal(color=False, width=80, tty=False)
@@ -205,13 +205,15 @@ def test_patches_apply_with_patch(store, main, tmp_path):
     assert not (work / "c").exists()
 
 
-def test_binary_and_large_files_are_named_only(store, main):
+def test_binary_and_large_files_are_named_on_a_terminal(store, main):
     making.write(main, {"bin": b"\0\1", "big": "x\n" * 400_000})
     first = making.snapshot(store)["snapshot_id"]
     making.write(main, {"bin": b"\0\2", "big": "y\n" * 400_000})
-    text = b"".join(patch.patch_chunks(diff.against_files(store, first, "main"), PLAIN))
+    found = diff.against_files(store, first, "main")
+    text = b"".join(patch.patch_chunks(found, terminal.Terminal(color=False, width=80, tty=True)))
     assert text.count(b"Binary or large files differ") == 2
     assert len(text) < 500
+    assert b"".join(patch.patch_chunks(found, PLAIN)).count(b"literal ") == 4
 
 
 def test_patches_never_follow_links_out(store, main, tmp_path):
