@@ -35,7 +35,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     hooks.check_names(args.hook)
     allowed = [
-        {"hook": hook.name, "sha256": hook.digest, "path": hook.path}
+        {"hook": hook.name, "sha256": hook.digest, "path": str(hook.path)}
         for hook in hooks.allow(cli.open_store(args), args.hook)
     ]
     text = "".join(f"Allowed {item['hook']}, SHA-256 {item['sha256']}\n" for item in allowed)
