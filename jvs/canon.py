@@ -151,7 +151,7 @@ def cbor_decode(data: bytes) -> Any:
 
 
 def path_json(path: bytes) -> PathJSON:
-    """Return a path for JSON: `path`, and `path_b64` beside it when the bytes are not UTF-8."""
+    """Return a path for JSON: `path`, and `path_b64` next to it when the bytes are not UTF-8."""
     try:
         return {"path": path.decode("utf-8")}
     except UnicodeDecodeError:

@@ -218,7 +218,7 @@ OPENING = (UsageError, IOFailure, NotARepository, PathEscape, FormatUnsupported)
 READING = (*OPENING, NotFound, NameInvalid, DescriptorCorrupt, LineageBroken, PartialSnapshot)
 """What a command may meet besides that looks at worktrees and snapshots."""
 NAMING = (*READING, Ambiguous)
-"""What a command may meet besides that is told a snapshot by TARGET."""
+"""What a command may meet besides that takes a snapshot as TARGET."""
 CHANGING = (*READING, NoSpace, Busy, AuditChainBroken)
 """What a command may meet that looks at worktrees and snapshots, and changes something in the repository."""
 

@@ -20,7 +20,7 @@ class Observer:
         """A protocol step ended. Units: seconds."""
 
     def remark(self, text: str) -> None:
-        """Something that a person should read happened, for example a dead operation was settled."""
+        """Something that a person should read happened, for example a dead operation was recovered."""
 
     def advance(self, phase: str, amount: int, total: int | None = None, unit: str = "files") -> None:
         """`amount` more units of work are done in this phase; `total` when it is known, else None."""

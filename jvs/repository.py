@@ -45,7 +45,7 @@ Path = str | os.PathLike[str]
 class Repository:
     """An opened repository.
 
-    `worktree` is the one that methods work on when they are not told another: the one around the directory that was
+    `worktree` is the one that methods work on when no other is given: the one around the directory that was
     opened, or main.
     """
 

@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def work(args: argparse.Namespace) -> cli.Result:
-    """Read one descriptor, or the marker beside its payload."""
+    """Read one descriptor, or the marker next to its payload."""
     from jvs import canon
     from jvs.store import descriptor, lineage, refs
 

@@ -2,8 +2,8 @@
 
 Alone it clones SRC to DST, which must not exist, with the best engine that works there or the one that --engine
 names, and prints the engine and what could not be kept. As a filter it clones the worktree of a publish record to
-`snapshots/ID.tmp`, and adds `engine` and `degraded`. DST is there whole or not at all: it is made as `DST.XXXXXXXX.tmp`
-and renamed.
+`snapshots/ID.tmp`, and adds `engine` and `degraded`. DST appears complete or not at all: it is made as
+`DST.XXXXXXXX.tmp` and renamed.
 """
 
 from __future__ import annotations

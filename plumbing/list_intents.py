@@ -1,7 +1,7 @@
 """List the operations in flight
 
 Prints one line for each intent: operation id, operation, worktree (`-` for none), `alive` or `dead`, pid, host, time,
-with TABs between. An operation whose owner is dead is settled by the next command that changes something. Only looks;
+with TABs between. An operation whose owner is dead is recovered by the next command that changes something. Only looks;
 takes no lock for longer than the question takes.
 """
 

@@ -46,7 +46,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     found = lineage.all_records(store.layout, tolerant=True)
     records = [found[snapshot_id] for snapshot_id in sorted(found)]
     if args.format is not None:
-        text = escape.Exact("".join(fields.lines_with_format(store, records, args.format)))
+        text: str = escape.Exact("".join(fields.lines_with_format(store, records, args.format)))
     else:
         text = "".join("\t".join(_fields(record)) + "\n" for record in records)
     return cli.Result(records, text, items=records)

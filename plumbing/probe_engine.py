@@ -2,7 +2,7 @@
 
 Prints one line for each engine, the best first: name, `yes` or `no`, cost, why, with TABs between. A snapshot costs
 O(1), O(entries) or O(bytes). Without DIR it asks for the worktree around the current directory; with DIR for clones
-of that directory beside it. Leaves nothing behind.
+of that directory next to it. Leaves nothing.
 """
 
 from __future__ import annotations

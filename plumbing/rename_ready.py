@@ -2,7 +2,8 @@
 
 As a filter it renames `snapshots/ID.tmp` to `ID` and `descriptors/ID.json.tmp` to `ID.json`, in this order, and makes
 each durable; done already is success. Alone it publishes any directory atomically: `jvs-rename-ready TMP FINAL` makes
-TMP durable, renames it to FINAL, which must be free, and makes the name durable. TMP gone and FINAL there is success.
+TMP durable, renames it to FINAL, which must be free, and makes the name durable. TMP missing and FINAL
+present is success.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Run a command while holding a worktree's lock
 
-Takes the lock of WORKTREE, settles what dead operations left there, runs CMD with its arguments, and lets go when CMD
-has ended: like flock(1), for pipelines of plumbing commands. The exit code is that of CMD, or 128 plus the number of
-the signal that ended it.
+Takes the lock of WORKTREE, recovers what dead operations left there, runs CMD with its arguments, and releases it when
+CMD has ended: like flock(1), for pipelines of plumbing commands. The exit code is that of CMD, or 128 plus the number
+of the signal that ended it.
 """
 
 from __future__ import annotations

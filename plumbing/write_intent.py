@@ -1,7 +1,7 @@
 """Write down what is about to be done (step 2)
 
 Writes `intents/ID.json`, the write-ahead log of one snapshot, and makes it durable. While it is there, nobody sees
-the snapshot; when its owner is dead, the next command settles it. The owner is the process that runs the pipeline,
+the snapshot; when its owner is dead, the next command recovers it. The owner is the process that runs the pipeline,
 which is the parent of this one unless --owner-pid says another.
 """
 

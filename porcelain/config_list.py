@@ -1,6 +1,6 @@
 """List the settings and where they come from
 
-Prints every setting with the value that counts. With --show-origin it also says where that value stands: the default,
+Prints every setting with the value that counts. With --show-origin it also says where that value is set: the default,
 the user's file, the repository's file, the environment, or the command line.
 """
 

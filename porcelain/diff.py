@@ -94,5 +94,5 @@ def _text(store: Store, found: Diff, args: argparse.Namespace, screen: Terminal)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; what stands behind `--` is a path, even where a snapshot could stand."""
+    """Run the command; what comes after `--` is a path, even where a snapshot could be."""
     return cli.run(build_parser(), work, cli.with_paths(argv))

@@ -2,7 +2,7 @@
 
 Looks at every control file, lock and line, at the audit chain, and at whatever the next commands would need, and says
 "Repository is healthy." or what is wrong: severity, class, path, and the repair that applies. Nothing is written
-without a repair option. What a crash left is reported as a warning: the next command settles it by itself. With
+without a repair option. What a crash left is reported as a warning: the next command recovers it by itself. With
 --strict every byte of every snapshot is read as well. Works on repositories that no other command opens. The exit code
 is that of the worst finding that is left.
 """

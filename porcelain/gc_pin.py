@@ -1,6 +1,6 @@
 """Protect a snapshot from collection
 
-Pins the snapshot that TARGET stands for: no collection takes it, whatever the policy says, until the pin is removed
+Pins the snapshot that TARGET names: no collection takes it, whatever the policy says, until the pin is removed
 or expires. Pinning again changes reason and end. The pin is recorded in the audit log.
 """
 

@@ -3,7 +3,7 @@
 Plans again and compares: when the repository changed since the plan was made, nothing is done. With '--allow-newer' it
 may have changed, as it does where others take snapshots all the while, as long as nothing protects any snapshot that
 the plan names; only those go then. The candidates are taken out of sight, each wholly, and their files deleted; that
-last, long part holds no lock that others need. When it returns 0 every candidate is gone and its space free. After a
+last, long part holds no lock that others need. When it returns 0 every candidate is deleted and its space free. After a
 failure or a crash the same command goes on where it stopped. Works on a full disk. The policy options are needed only
 for a plan that could not be stored.
 """

@@ -1,7 +1,7 @@
 """Take a pin away
 
-From now on the snapshot is protected no more than any other. A pin that is damaged, or whose snapshot is gone, is taken
-away by its full id. The removal is recorded in the audit log.
+From now on the snapshot is protected no more than any other. A pin that is damaged, or whose snapshot was deleted, is
+removed by its full id. The removal is recorded in the audit log.
 """
 
 from __future__ import annotations

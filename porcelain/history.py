@@ -1,7 +1,7 @@
 """List the snapshots of a worktree, newest first
 
 Follows the parents from the newest snapshot of the worktree back to the first one. A line shows short id, age, what
-changed (entries added, removed and modified, and the bytes of new content), note and tags; `[HEAD]` stands at the
+changed (entries added, removed and modified, and the bytes of new content), note and tags; `[HEAD]` is shown at the
 newest snapshot, `you are here` at the one whose files the worktree holds. --all and --graph show every snapshot,
 also those of other worktrees and former tips. What a collection took is shown as `(collected)`.
 """

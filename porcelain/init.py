@@ -4,7 +4,7 @@ Makes NAME with three directories: `NAME/main` for your files, `NAME/worktrees` 
 holds the snapshots and is readable by you alone. With --from DIR the content of DIR is cloned into main, and DIR
 stays as it is; a DIR with a '.jvs' in it is refused. Where the filesystem is btrfs, main becomes a subvolume, so that
 a snapshot takes the same time whatever the number of files. When it returns 0 the repository is durable; after a
-crash it is there whole or not at all, and running the command again is all that is needed.
+crash it is there completely or not at all, and running the command again is all that is needed.
 """
 
 from __future__ import annotations

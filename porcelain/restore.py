@@ -97,5 +97,5 @@ def _choose(store: Store, worktree: str | None, target: str | None) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; what stands behind `--` is a path, also when an option stands between it and TARGET."""
+    """Run the command; what comes after `--` is a path, also when an option comes between it and TARGET."""
     return cli.run(build_parser(), work, cli.with_paths(argv))

@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def work(args: argparse.Namespace) -> cli.Result:
-    """Read one descriptor, and what is known about the snapshot beside it."""
+    """Read one descriptor, and what is known about the snapshot next to it."""
     from jvs.compare import history
     from jvs.store import lineage, refs
     from jvs.ui import show_text

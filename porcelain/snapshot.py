@@ -1,8 +1,8 @@
 """Take a snapshot of a worktree
 
 Publishes the files of the worktree around the current directory (main, elsewhere in the repository) as a new
-snapshot, and prints its id. When it returns 0 the snapshot is whole, durable and visible; on any failure, and after a
-crash at any instant, it is not visible at all and the next command cleans up by itself. The files are not touched,
+snapshot, and prints its id. When it returns 0 the snapshot is complete, durable and visible; on any failure, and after
+a crash at any instant, it is not visible at all and the next command cleans up by itself. The files are not touched,
 not even their access times. NOTE is a remark for `jvs history`; `-` reads it from stdin.
 """
 

@@ -2,7 +2,7 @@
 
 Brings back the content, the head and the latest snapshot as they were before the last operation of the worktree
 around you (main, elsewhere). Repeated, it walks further back. An undo is an operation itself: '--redo' takes the last
-undo back, and OPERATION, an id from '--list', takes back any operation. What lies in the way is kept in turn; files
+undo back, and OPERATION, an id from '--list', undoes any operation. What lies in the way is kept in turn; files
 that the operation did not touch stay as they are. An operation belongs to the worktree that it was done in, also after
 a rename, and to no later one of the same name.
 

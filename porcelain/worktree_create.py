@@ -1,7 +1,7 @@
 """Make a worktree, empty or from a snapshot
 
 Makes `worktrees/NAME`, empty or with the files of the snapshot that --from names, and registers it. It is there as a
-whole or not at all.
+completely or not at all.
 """
 
 from __future__ import annotations

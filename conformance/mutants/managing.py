@@ -107,9 +107,9 @@ COLLECTING = (
         (
             Swap(
                 "gc/run.py",
-                "            marked = gc_remove.mark(store, stones)\n",
+                "            marked = gc_remove.mark(store, tombstones)\n",
                 '            gc_remove.take_out(store.layout, pending["candidates"])\n'
-                "            marked = gc_remove.mark(store, stones)\n",
+                "            marked = gc_remove.mark(store, tombstones)\n",
             ),
         ),
         ("kill:gc",),

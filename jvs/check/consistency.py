@@ -34,11 +34,11 @@ def find_in_collection(store: Store) -> list[Finding]:
         i for record in intent.load_all(here) if record["operation"] == "gc_run" for i in record["candidates"]
     }
     try:
-        stones = tombstone.load_all(here)
+        tombstones = tombstone.load_all(here)
     except JvsError as error:
-        stones = {}
+        tombstones = {}
         found.append(Finding(error))
-    for snapshot_id, stone in stones.items():
+    for snapshot_id, stone in tombstones.items():
         path = here.tombstone(snapshot_id)
         if stone["gc_state"] != "committed" and snapshot_id not in collecting and lock_is_free(store, "gc"):
             found.append(

@@ -39,7 +39,7 @@ def is_live(store: Store, record: Intent) -> bool:
 
 
 def find_in_intents(store: Store) -> list[Finding]:
-    """Report dead operations, which the next command settles, and records of operations that cannot be read."""
+    """Report dead operations, which the next command recovers, and records of operations that cannot be read."""
     here, found = store.layout, []
     for name in listing.names(here.intents):
         path = here.intents / name

@@ -231,7 +231,7 @@ def _make_directories(store: Store) -> list[str]:
 
 
 def _clean_intents(store: Store) -> list[str]:
-    """Set aside what cannot be read, then settle what is dead."""
+    """Quarantine what cannot be read, then recover what is dead."""
     here, done = store.layout, []
     for operation_id in intent.list_ids(here):
         try:
@@ -249,7 +249,7 @@ def _clean_intents(store: Store) -> list[str]:
 
 
 def _set_aside(store: Store, path: Below) -> str:
-    """Keep the bytes of a damaged record beside the log, as torn lines of the log are kept, and remove it."""
+    """Keep the bytes of a damaged record next to the log, as torn lines of the log are kept, and remove it."""
     name = f"torn-{clock.now_ms()}-{clock.random_hex(4)}.bin"
     try:
         data = structure.read_bytes(path)
@@ -308,7 +308,7 @@ def _advance_heads(store: Store) -> list[str]:
     here, done = store.layout, []
     chain, problems = verify.check_chain(store)
     if problems:
-        raise problems[0]  # what the log says is only worth something when it is whole
+        raise problems[0]  # what the log says is only worth something when it is complete
     for name, record in consistency.orphans(store, chain).items():
         config = worktree.load(here, name)
         worktree.move_head(

@@ -52,7 +52,7 @@ class Finding:
     """One thing that is wrong.
 
     Shape: `error` carries class, message and hint; `path` is absolute or None; `repair` one of the five actions or
-    None. A warning is unfinished business that the next command, or the repair, settles.
+    None. A warning is unfinished business that the next command, or the repair, recovers.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Finding:
 
 
 def pending(message: str, path: Below, repair: str, hint: str = "") -> Finding:
-    """Return a finding for what a crash left and somebody will settle: never damage, never healthy."""
+    """Return a finding for what a crash left and somebody will recover: never damage, never healthy."""
     hint = hint or f"the next command that changes something recovers it, or 'jvs doctor --repair {repair}'"
     return Finding(PartialSnapshot(message, hint=hint), severity=WARNING, path=path, repair=repair)
 

@@ -1,6 +1,6 @@
 """Verification: descriptor checksum, READY marker, every byte of the payload, lineage, and the audit chain.
 
-Nothing here believes the index; it is only asked, after a mismatch, for what the tree was, to name what differs.
+Nothing here trusts the index; it is only asked, after a mismatch, for what the tree was, to name what differs.
 Source: jvs-verify(1), jvs-protocol(7).
 """
 
@@ -179,7 +179,7 @@ def candidates(layout: Layout) -> list[str]:
 
 
 def _being_collected(intents: list[Intent]) -> set[str]:
-    """Return what a collection in flight names; where the descriptor is gone the rest follows or is settled."""
+    """Return what a collection in flight names; where the descriptor was deleted the rest follows or is recovered."""
     return {i for record in intents if record["operation"] == "gc_run" for i in record["candidates"]}
 
 
@@ -227,7 +227,7 @@ def _follow(layout: Layout, start: str, name: str, whole: set[str]) -> JvsError 
 def check_chain(store: Store) -> tuple[audit_check.ChainReport, list[JvsError]]:
     """Check the audit chain and hold it against descriptors, worktrees and what this user saw before.
 
-    Others may work meanwhile: what must stand in the log is listed before the log is read, and what the log says
+    Others may work meanwhile: what must be in the log is listed before the log is read, and what the log says
     must be there is looked for afterwards.
     """
     seen = Seen(store)
@@ -262,7 +262,7 @@ def hold_against(store: Store, chain: audit_check.ChainReport, seen: Seen | None
     """Cross-check the log with the repository; returns sentences.
 
     Each visible snapshot has exactly one record with its checksum; each record's snapshot is there or was
-    collected; every anchor (`audit_head` of a descriptor, `event_id` of a worktree) stands in the log.
+    collected; every anchor (`audit_head` of a descriptor, `event_id` of a worktree) is in the log.
     """
     seen = seen or Seen(store)
     hashes = {record["record_hash"] for record in chain.records} | {audit.genesis(store.repo_id)}

@@ -1,6 +1,6 @@
-"""Command lines: the parser of every command, and what stands behind `--`.
+"""Command lines: the parser of every command, and what comes after `--`.
 
-Options of every command are added here. Whatever stands behind `--` is an argument, wherever the `--` stands.
+Options of every command are added here. Whatever comes after `--` is an argument, wherever the `--` is.
 Source: jvs(1).
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jvs.store.store import Store
 
 _PLAIN = "\0"
-"""Stands before a word that is no option, whatever it looks like; no word of a command line can hold it."""
+"""Marks a word that is no option, whatever it looks like; no word of a command line can hold it."""
 
 
 def make_parser(
@@ -69,9 +69,9 @@ def _parser_class(argparse: Any) -> Any:
             raise UsageError(message.replace(_PLAIN, ""), hint=f"see '{self.prog} --help'")
 
         def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-            """Let options stand between arguments: argparse alone gives up there when an argument is optional.
+            """Let options come between arguments: argparse alone fails there when an argument is optional.
 
-            What it does not give up on it understands in the same way, and sooner.
+            What does not make it fail it understands in the same way, and sooner.
             """
             rest = next((action for action in self._actions if action.nargs == argparse.REMAINDER), None)
             if rest is None:
@@ -103,7 +103,7 @@ def _formatter_class(argparse: Any) -> Any:
         def __init__(self, prog: str, **more: Any) -> None:
             from jvs.cli import output
 
-            # Told the width, argparse does not import shutil, and with it four compressors, to find it out.
+            # With a given width, argparse does not import shutil, and with it four compressors, to find it out.
             super().__init__(prog, **{"width": output.help_width(), **more})
 
         def _fill_text(self, text: str, width: int, indent: str) -> str:
@@ -131,7 +131,7 @@ def _wrap(text: str, width: int) -> list[str]:
 
 
 def _speak_english(argparse: Any) -> None:
-    """Leave argparse's own words as they are: a translation would stand among ours, and costs a search on each start.
+    """Leave argparse's own words as they are: a translation would appear among ours, and costs a search on each start.
 
     The search reads the environment and asks for a catalogue for every heading, and imports locale to do so.
     """
@@ -139,9 +139,9 @@ def _speak_english(argparse: Any) -> None:
 
 
 def _behind_dashes_plain(words: list[str]) -> list[str]:
-    """Return a command line without its first `--`, with the words behind it marked as no options.
+    """Return a command line without its first `--`, with the words after it marked as no options.
 
-    argparse takes `--` as the end of everything when options and arguments stand in any order.
+    argparse takes `--` as the end of everything when options and arguments come in any order.
     """
     if "--" not in words:
         return words
@@ -168,7 +168,7 @@ def asks_for_json(words: list[str]) -> bool:
 
 
 def with_paths(argv: list[str] | None) -> list[str] | None:
-    """Return arguments in which each word behind `--` is a `--paths`: argparse would take it for a positional."""
+    """Return arguments in which each word after `--` is a `--paths`: argparse would take it for a positional."""
     if argv is None or "--" not in argv:
         return argv
     i = argv.index("--")

@@ -146,7 +146,7 @@ COMMON_OPTIONS = (
     CommonOption("--no-progress", "no_progress", "no progress bars"),
     CommonOption("--debug", "debug", "show each step with its milliseconds on stderr"),
 )
-"""The only list of them: parsers, dispatch (they may stand before the word), completion and man pages read it."""
+"""The only list of them: parsers, dispatch (they may come before the word), completion and man pages read it."""
 VALUE_OPTIONS = tuple(option.name for option in COMMON_OPTIONS if option.metavar is not None)
 FLAG_OPTIONS = tuple(option.name for option in COMMON_OPTIONS if option.metavar is None)
 

@@ -1,4 +1,4 @@
-"""Completion: what can stand behind each command, read from its parser, for the scripts of all shells.
+"""Completion: what can come after each command, read from its parser, for the scripts of all shells.
 
 Source: jvs-completion(1).
 """
@@ -57,7 +57,7 @@ class Option:
 
 
 class Shape:
-    """What can stand behind one command."""
+    """What can come after one command."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -104,7 +104,7 @@ def quoted(words: Iterable[str]) -> str:
 
 
 def second_words() -> dict[str, list[str]]:
-    """Return the words that can stand behind each first word that needs one."""
+    """Return the words that can come after each first word that needs one."""
     found: dict[str, list[str]] = {}
     for name in (*commands.COMMANDS, *commands.ALIASES):
         first, _, second = name.partition(" ")
@@ -114,7 +114,7 @@ def second_words() -> dict[str, list[str]]:
 
 
 def first_words() -> list[str]:
-    """Return the words that can stand behind `jvs`."""
+    """Return the words that can come after `jvs`."""
     words = [n.split(" ")[0] for n, row in commands.COMMANDS.items() if row[0] == commands.PORCELAIN]
     return sorted({*words, *(name.split(" ")[0] for name in commands.ALIASES)})
 

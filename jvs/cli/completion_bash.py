@@ -1,6 +1,6 @@
 """Completion scripts for bash and zsh, which share their tables and the scan of a command line.
 
-What never changes (commands, options, fixed values) stands in the script; worktrees and plans are read from the
+What never changes (commands, options, fixed values) is in the script; worktrees and plans are read from the
 repository's directories, snapshots, tags and settings through `jvs-list-snapshots` and `jvs config list`.
 Source: jvs-completion(1).
 """

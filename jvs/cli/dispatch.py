@@ -1,6 +1,6 @@
 """Dispatch of `jvs WORD ...`: find WORD in the table of commands, import that one module, hand over.
 
-Options of every command may stand before the word. A word that is not in the table is a program `jvs-WORD` on PATH.
+Options of every command may come before the word. A word that is not in the table is a program `jvs-WORD` on PATH.
 Source: jvs(1).
 """
 

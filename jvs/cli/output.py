@@ -1,4 +1,4 @@
-"""What a command says: results on stdout, whole and checked; failures on stderr, as text or JSON.
+"""What a command says: results on stdout, complete and checked; failures on stderr, as text or JSON.
 
 Results go to stdout once, at the end, but for long listings, which begin at once.
 Source: jvs(1), jvs-errors(7).
@@ -51,7 +51,7 @@ class Result:
 
 
 def emit(result: Result, args: argparse.Namespace) -> None:
-    """Write the result once, whole, and make sure that it arrived. Errors: OutputLost."""
+    """Write the result once, complete, and make sure that it arrived. Errors: OutputLost."""
     data = render(result, args)
     if data and result.pager and not args.json and sys.stdout.isatty():
         from jvs.ui import terminal

@@ -1,4 +1,4 @@
-"""Where the black-box suites are: in a checkout beside the package, or installed with the wheel.
+"""Where the black-box suites are: in a checkout next to the package, or installed with the wheel.
 
 Source: jvs-conformance-run(1), jvs-torture(1).
 """
@@ -42,7 +42,7 @@ def programs_beside(program: str) -> str | None:
 
 
 def command(program: str, options: dict[str, object]) -> list[str]:
-    """Return the words that run a suite's program: options without a value are left out, true ones stand alone."""
+    """Return the words that run a suite's program: options without a value are left out, true ones are single words."""
     words = [sys.executable, program]
     for option, value in options.items():
         if value is True:

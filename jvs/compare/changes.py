@@ -67,7 +67,7 @@ class Change:
 
     @property
     def entry(self) -> Entry:
-        """Return the entry as it is now, or as it was when it is gone."""
+        """Return the entry as it is now, or as it was when it was deleted."""
         entry = self.new if self.new is not None else self.old
         assert entry is not None
         return entry
@@ -174,7 +174,7 @@ def _base(path: bytes) -> bytes:
 
 
 class Folded:
-    """A change for a short list: a directory that came or went as a whole stands for everything below it."""
+    """A change for a short list: a directory that came or went as a whole represents everything below it."""
 
     def __init__(self, change: Change) -> None:
         self.change = change

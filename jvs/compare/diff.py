@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jvs.tree.scan import ScanResult
 
     class DiffDocument(TypedDict):
-        """A difference as `--json` prints it; no id stands for the files now, or for nothing."""
+        """A difference as `--json` prints it; no id means the files now, or nothing."""
 
         from_snapshot_id: str | None
         to_snapshot_id: str | None
@@ -72,7 +72,7 @@ class Side:
 
 
 class Diff:
-    """All that differs between two sides. Shape: `changes` is sorted by path; renames stand at the new path."""
+    """All that differs between two sides. Shape: `changes` is sorted by path; renames are listed at the new path."""
 
     def __init__(self, before: Side, after: Side, changes: list[Change], unreadable: list[bytes] | None = None) -> None:
         self.before = before

@@ -57,7 +57,7 @@ def draw(found: dict[str, Descriptor], order: list[str]) -> Iterator[tuple[str, 
     waiting: list[str] = []
     for snapshot_id in order:
         count = sum(1 for other in waiting if other == snapshot_id)
-        for _ in range(count - 1):  # branch by branch means that those who wait for one parent stand at the right
+        for _ in range(count - 1):  # branch by branch means that those who wait for one parent are at the right
             yield "| " * (len(waiting) - 2) + "|/", None
             waiting.pop()
         if count == 0:

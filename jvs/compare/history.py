@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Marks:
-    """Where the worktrees are: what a listing says beside some snapshots."""
+    """Where the worktrees are: what a listing says next to some snapshots."""
 
     def __init__(self, store: Store, name: str) -> None:
         self.name = name
@@ -119,10 +119,10 @@ def everything(store: Store) -> dict[str, Descriptor]:
     while missing:
         parent = missing.pop()
         if parent is not None and parent not in found:
-            stone = lineage.tombstone_of(store.layout, parent)
-            if stone is not None:
-                found[parent] = stone
-                missing.append(stone["parent_id"])
+            tombstone = lineage.tombstone_of(store.layout, parent)
+            if tombstone is not None:
+                found[parent] = tombstone
+                missing.append(tombstone["parent_id"])
     return found
 
 

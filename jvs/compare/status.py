@@ -1,4 +1,4 @@
-"""Where a worktree stands, and what changed in it since its head.
+"""The state of a worktree, and what changed in it since its head.
 
 Source: jvs-status(1).
 """
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class Status:
-    """Where a worktree stands, and what changed in it since its head."""
+    """The state of a worktree, and what changed in it since its head."""
 
     def __init__(self, name: str, head: str | None, latest: str | None, engine: str, found: Diff) -> None:
         self.name = name

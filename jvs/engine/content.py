@@ -38,7 +38,7 @@ class Contents:
         before = os.fstat(source)
         if self._share and copyfile.reflink(source, target):
             after = os.fstat(source)
-            if not copyfile.unchanged(before, after):  # written before the blocks were shared, or behind that
+            if not copyfile.unchanged(before, after):  # written before the blocks were shared, or after that
                 return after, None, os.fstat(target).st_size
             if hash and self._stamps_hold and racy.is_settled(before, self._started_ns):
                 os.lseek(source, 0, os.SEEK_SET)

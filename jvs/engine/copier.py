@@ -69,7 +69,7 @@ class Copier(scan.Hasher):
         self._target.abandon(inside)
 
     def close(self) -> None:
-        """End the threads and let go of directories that an error left open."""
+        """End the threads and release directories that an error left open."""
         super().close()
         self._target.close()
 
@@ -230,7 +230,7 @@ class Copier(scan.Hasher):
                 raise self._failed(error, path) from error
             with contextlib.suppress(FileNotFoundError):
                 durable.unlink(name, dir_fd=inside.fd)
-            raise  # gone from the source meanwhile, or something else: the walk looks again
+            raise  # deleted from the source meanwhile, or something else: the walk looks again
         if kept is None:
             return None
         xattrs = None if kind == listing.SYMLINK else kept.covered()

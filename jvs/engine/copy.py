@@ -93,7 +93,7 @@ def _allocated(fd: int, limit: int) -> int:
             break
         try:
             child = paths.open_dir(name, fd)
-        except OSError:  # unreadable or gone: the copy itself will say
+        except OSError:  # unreadable or deleted: the copy itself will say
             continue
         try:
             total += _allocated(child, limit - total)

@@ -24,7 +24,7 @@ class ReflinkEngine(Engine):
     cost = "O(entries)"
 
     def probe(self, source_dir: Below, store_dir: Below) -> Probe:
-        """Clone one nameless file into another beside the store; nothing is written in the source."""
+        """Clone one nameless file into another next to the store; nothing is written in the source."""
         source, store = engine.nearest(source_dir), engine.nearest(store_dir)
         if not same_filesystem(source, store):
             return self._answer(False, "the worktree and the store are on different filesystems")

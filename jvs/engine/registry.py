@@ -92,7 +92,7 @@ def best_for(parent: Below, requested: str | None, options: EngineOptions) -> En
 
 
 def remove_any(path: Below, options: EngineOptions) -> None:
-    """Remove a payload, a worktree, or anything else that jvs put aside, in the fastest way that fits what it is.
+    """Remove a payload, a worktree, or anything else that jvs displaced, in the fastest way that fits what it is.
 
     Nothing there is success. Errors: E_IO.
     """

@@ -95,7 +95,7 @@ class Target:
             os.close(here.base)
 
     def close(self) -> None:
-        """Let go of directories that an error left open."""
+        """Release directories that an error left open."""
         for here in list(self._open):
             self._shut(here)
 

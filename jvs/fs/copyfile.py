@@ -24,7 +24,7 @@ _NO_CLONE = frozenset(
         errno.EOPNOTSUPP,  # ext4, tmpfs, FUSE
         errno.ENOTTY,  # filesystems that know no such ioctl
         errno.EXDEV,  # two filesystems
-        errno.EINVAL,  # btrfs: a nodatacow file beside an ordinary one
+        errno.EINVAL,  # btrfs: a nodatacow file next to an ordinary one
         errno.ENOSYS,
         errno.EPERM,  # an immutable or append-only source
         errno.ETXTBSY,  # a swap file

@@ -1,6 +1,6 @@
 """Whether a filesystem moves the ctime of a file for each change, a store through a mapping above all.
 
-A stamp stands for a content only where that is so. Some filesystems are known for it; others are tried out with a file
+A stamp proves a content only where that is so. Some filesystems are known for it; others are tried out with a file
 that has no name, each time: what an overlay does depends on its upper layer and its options.
 Source: inode(7); mmap(2), under st_ctime; jvs-engines(7), Speed.
 """
@@ -41,7 +41,7 @@ _PAST_NS = 10**18
 def is_moved(barrier: durable.Barrier) -> bool:
     """Answer whether changes move ctimes from here on: all dirty pages of the filesystem were written back.
 
-    Leaves nothing behind. Where that cannot be found out the answer is no. Errors: OSError when the flush fails.
+    Leaves nothing. Where that cannot be found out the answer is no. Errors: OSError when the flush fails.
     """
     kind = barrier.filesystem_type
     if kind in _NEVER:

@@ -43,7 +43,7 @@ def create_file(path: Below, data: bytes, *, mode: int = 0o600, sync: bool = Tru
     """Make a file that must not exist under its own name.
 
     Durable: the content when `sync`; the name only after the directory is synced.
-    Errors: OSError; EEXIST when the name is taken. A file that could not be written whole is removed again.
+    Errors: OSError; EEXIST when the name is taken. A file that could not be written completely is removed again.
     """
     with inside(path) as (above, name):
         fd = os.open(name, _WRITE_FLAGS, mode, dir_fd=above)
@@ -232,7 +232,7 @@ def _renameat2(source: bytes, target: bytes, source_fd: int, target_fd: int, fla
 def publish(source: Below, target: Below) -> None:
     """Rename a finished thing to its final name, which must be free, and make the name durable.
 
-    Durable: the new name, and that the old one is gone.
+    Durable: the new name, and that the old one is deleted.
     Errors: FileExistsError when the name is taken: rename(2) alone would replace an empty directory or a file.
     """
     with inside(target) as (above, name):
@@ -335,7 +335,7 @@ class Barrier:
             fsync_dir(directory)
 
     def close(self) -> None:
-        """Let go of the descriptor."""
+        """Release the descriptor."""
         os.close(self._fd)
 
     def __enter__(self) -> Barrier:

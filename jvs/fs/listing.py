@@ -27,7 +27,7 @@ _KINDS = {
     stat.S_IFCHR: CHAR,
     stat.S_IFBLK: BLOCK,
 }
-_BTRFS_EMPTY_SUBVOLUME = 2  # inode of the empty directory that stands in a snapshot for a nested subvolume
+_BTRFS_EMPTY_SUBVOLUME = 2  # inode of the empty directory that represents in a snapshot a nested subvolume
 STAMP = struct.Struct("<QIIIQqq")
 """Shape of one entry's stamp: inode, mode, uid, gid, size, mtime_ns, ctime_ns; 44 bytes, little endian."""
 
@@ -141,7 +141,7 @@ def allow_deep_trees() -> None:
 
 
 def check_same_device(st: os.stat_result, device: int, path: bytes, *, btrfs: bool) -> None:
-    """Refuse a directory on another device and, on btrfs, the empty stand-in for a nested subvolume.
+    """Refuse a directory on another device and, on btrfs, the empty placeholder for a nested subvolume.
 
     Errors: E_CLONE_INCOMPLETE: a clone would hold an empty directory there, and say nothing.
     """

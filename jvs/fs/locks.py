@@ -21,7 +21,7 @@ BRIEF_SECONDS = 5.0
 
 
 class Lock:
-    """A held lock; closing it, or dying, lets go of it."""
+    """A held lock; closing it, or dying, releases it."""
 
     def __init__(self, path: Below, fd: int) -> None:
         self.path = path
@@ -32,7 +32,7 @@ class Lock:
         return self._fd
 
     def close(self) -> None:
-        """Let go."""
+        """Release the lock."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -45,7 +45,7 @@ class Lock:
 
 
 def acquire(path: Below, *, exclusive: bool = True, wait: float = DEFAULT_WAIT_SECONDS, command: str = "") -> Lock:
-    """Take a lock, waiting up to `wait` seconds for others to let go.
+    """Take a lock, waiting up to `wait` seconds for others to release it.
 
     Units: seconds; 0 fails at once.
     Errors: E_BUSY with the holder's pid, host and command when it stays held; E_IO when the file cannot be opened.
@@ -71,7 +71,7 @@ def acquire_brief(path: Below, *, wait: float) -> Lock:
 
 
 def acquire_repository(directory: Below, *, exclusive: bool, wait: float, command: str = "") -> Lock:
-    """Take the repository lock behind its gate, so that a stream of sharers cannot starve one who needs it alone.
+    """Take the repository lock after its gate, so that a stream of sharers cannot starve one who needs it alone.
 
     Everyone passes the gate; who wants the lock alone stays in it until the sharers of before are done.
     """

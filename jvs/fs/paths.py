@@ -166,7 +166,7 @@ def lstat_below(root_fd: int, parts: list[bytes]) -> os.stat_result | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        if error.errno == errno.ELOOP:  # a link stands where a directory was
+        if error.errno == errno.ELOOP:  # a link is where a directory was
             return None
         raise
     try:

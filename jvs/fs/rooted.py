@@ -25,7 +25,7 @@ _OPENAT2 = 437  # the same number on every architecture but alpha
 _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 1, 2, 4, 8
 _RESOLVE = _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS
 _TRIES = 64
-"""How often EAGAIN is believed: the kernel answers it when a directory was renamed meanwhile."""
+"""How often EAGAIN is trusted: the kernel answers it when a directory was renamed meanwhile."""
 _WAY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_TMPFILE & ~os.O_DIRECTORY
 
@@ -102,7 +102,7 @@ class Below:
         return Below(self.root, (*self.parts, check_component(name)))
 
     def plus(self, suffix: str) -> Below:
-        """Return the place beside this one whose name has something more at its end."""
+        """Return the place next to this one whose name has something more at its end."""
         return self.parent / (self.parts[-1] + os.fsencode(suffix))
 
     @property
@@ -150,7 +150,7 @@ def check_component(name: str | bytes) -> bytes:
 
 
 def at(path: str) -> Below:
-    """Return the place that a path of a person's own stands for: on the command line, or in their own settings.
+    """Return the place that a path of a person's own names: on the command line, or in their own settings.
 
     The directory that holds it is opened now, through whatever links that person made; the entry itself is not
     followed. Errors: OSError when the directory is not there.

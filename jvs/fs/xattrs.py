@@ -67,7 +67,7 @@ def read_all(target: int | bytes) -> Attributes:
             found[name] = os.getxattr(target, name)
         except OSError as error:
             if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES):
-                raise  # ENODATA: gone meanwhile; the others: a name that lists itself and lets nobody read it
+                raise  # ENODATA: deleted meanwhile; the others: a name that lists itself and lets nobody read it
     return found
 
 

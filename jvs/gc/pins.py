@@ -126,7 +126,7 @@ def remove(store: Store, snapshot_id: str) -> None:
 
 @contextlib.contextmanager
 def _changing(store: Store) -> Iterator[None]:
-    """Share the repository, settle, and hold the lock that orders changes to pins and guards a live one's intent."""
+    """Share the repository, recover, and hold the lock that orders changes to pins and guards a live one's intent."""
     wait, command = store.settings.wait, store.settings.command
     with locks.acquire_repository(store.layout.locks, exclusive=False, wait=wait, command=command):
         changing.recover(store)

@@ -93,7 +93,7 @@ class Plan:
     """What a collection would do.
 
     Shape: `found` maps every published id to its descriptor; `candidates` are sorted ids; `heads` what the worktrees
-    name. Units: `estimate_bytes` in bytes; exact only when `estimate_exact`, else the most that can come free.
+    name. Units: `estimate_bytes` in bytes; exact only when `estimate_exact`, else the most that can be freed.
     """
 
     def __init__(self, policy: Policy, found: dict[str, Descriptor], marks: Marks) -> None:
@@ -160,12 +160,12 @@ def make(store: Store, policy: Policy, *, estimate: bool = True) -> Plan:
     layout = store.layout
     check_places(layout)
     found = published(layout)
-    stones = tombstone.load_all(layout)
+    tombstones = tombstone.load_all(layout)
     plan = Plan(policy, found, Marks())
     configs = _configs(store)
     for name, config in configs.items():
         plan.heads[name] = [config[field] for field in HEAD_FIELDS]
-    known = {**{i: s["descriptor"] for i, s in stones.items()}, **found}
+    known = {**{i: s["descriptor"] for i, s in tombstones.items()}, **found}
     mark_always(store, plan.marks, configs)
     in_order = [i for i in lineage.order(known) if i in found]
     times = line_times.trusted(known, clock.now_ns())
@@ -263,7 +263,7 @@ def path_of(layout: Layout, plan_id: str) -> Below:
 def save(store: Store, plan: Plan) -> PlanDocument:
     """Write the plan's file and return what it holds.
 
-    Durable: no; a plan that is lost is made again. On a full disk room is made by dropping the index, which is
+    Durable: no; a plan that is lost is made again. On a full disk space is made by dropping the index, which is
     rebuilt. Errors: E_IO, E_NO_SPACE.
     """
     value = plan.as_json()
@@ -324,7 +324,7 @@ def make_room(store: Store) -> bool:
 
 
 class Stored:
-    """A plan as its file holds it. `candidates` is None when the id of the plan does not stand for them."""
+    """A plan as its file holds it. `candidates` is None when the id of the plan does not match them."""
 
     def __init__(self, policy: Policy, candidates: list[str] | None) -> None:
         self.policy = policy

@@ -51,7 +51,7 @@ def estimate(store: Store, found: dict[str, Descriptor], candidates: Iterable[st
     """Return the bytes of file contents that only candidates hold, and whether all trees were known.
 
     A candidate whose tree the index does not know counts whole; what an unknown snapshot that stays shares with the
-    candidates cannot be taken off. So an inexact number is the most that can come free, never less.
+    candidates cannot be taken off. So an inexact number is the most that can be freed, never less.
     """
     gone = set(candidates)
     kept, going = Reach(store), Reach(store)

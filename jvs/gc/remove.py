@@ -1,6 +1,6 @@
 """Taking snapshots out: tombstones first, then descriptors, markers and payloads; at last the trash is deleted.
 
-Each step is durable before the next, and each can be done again, so that a crash leaves a snapshot whole or gone.
+Each step is durable before the next, and each can be done again, so that a crash leaves a snapshot complete or deleted.
 Callers hold `gc.lock`; `take_out` needs the repository lock alone as well.
 Source: jvs-protocol(7), Collection; jvs-format(5), Tombstones.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jvs.store.store import Store
 
 
-def stone_of(plan: gc_plan.Plan, plan_id: str, snapshot_id: str) -> Tombstone:
+def make_tombstone(plan: gc_plan.Plan, plan_id: str, snapshot_id: str) -> Tombstone:
     """Return the tombstone of a snapshot that is about to go."""
     return {
         "version": 1,
@@ -38,41 +38,41 @@ def stone_of(plan: gc_plan.Plan, plan_id: str, snapshot_id: str) -> Tombstone:
     }
 
 
-def mark(store: Store, stones: list[Tombstone]) -> list[str]:
+def mark(store: Store, tombstones: list[Tombstone]) -> list[str]:
     """Write the tombstones; return the ids of those that are durable, on a full disk at least one. Errors: OSError."""
     written: list[Tombstone] = []
-    for stone in stones:
+    for stone in tombstones:
         try:
-            _write_stone(store.layout, stone)
+            _write_tombstone(store.layout, stone)
         except OSError as error:
             if not isinstance(from_oserror(error, ""), NoSpace):
                 raise
             if written:
-                break  # what goes first makes room for the others
+                break  # what goes first makes space for the others
             if not gc_plan.make_room(store):
                 raise
-            _write_stone(store.layout, stone)
+            _write_tombstone(store.layout, stone)
         written.append(stone)
-    _publish_stones(store, written)
+    _publish_tombstones(store, written)
     return [stone["snapshot_id"] for stone in written]
 
 
-def _write_stone(layout: Layout, stone: Tombstone) -> None:
+def _write_tombstone(layout: Layout, stone: Tombstone) -> None:
     temporary = layout.tombstone(stone["snapshot_id"]).plus(".tmp")
     durable.unlink(temporary, missing_ok=True)
     durable.create_file(temporary, canon.encode(stone) + b"\n", sync=False)
 
 
-def write_stones(store: Store, stones: list[Tombstone]) -> None:
+def write_tombstones(store: Store, tombstones: list[Tombstone]) -> None:
     """Write tombstones, or put others in their place, with one barrier for all. Durable: yes. Errors: OSError."""
-    for stone in stones:
-        _write_stone(store.layout, stone)
-    _publish_stones(store, stones)
+    for stone in tombstones:
+        _write_tombstone(store.layout, stone)
+    _publish_tombstones(store, tombstones)
 
 
-def _publish_stones(store: Store, stones: list[Tombstone]) -> None:
+def _publish_tombstones(store: Store, tombstones: list[Tombstone]) -> None:
     """Give written tombstones their final names. Durable: content before name, both on return."""
-    final = [store.layout.tombstone(stone["snapshot_id"]) for stone in stones]
+    final = [store.layout.tombstone(stone["snapshot_id"]) for stone in tombstones]
     with durable.Barrier(store.layout.tombstones, each=store.settings.get("durability") == "each") as barrier:
         barrier.sync_trees([], [path.plus(".tmp") for path in final])
     for path in final:
@@ -88,11 +88,11 @@ def is_marked(layout: Layout, snapshot_id: str) -> bool:
 def take_out(layout: Layout, ids: list[str]) -> None:
     """Take marked snapshots out of sight, each wholly or, after a crash, so that doing it again completes it.
 
-    Durable: yes. A descriptor is durably gone before its marker goes, and that before the payload is moved.
+    Durable: yes. A descriptor is durably deleted before its marker goes, and that before the payload is moved.
     """
     for snapshot_id in ids:
         durable.unlink(layout.descriptor(snapshot_id), missing_ok=True)
-    durable.fsync_dir(layout.descriptors)  # or a crash could bring a descriptor back whose payload has gone
+    durable.fsync_dir(layout.descriptors)  # or a crash could bring a descriptor back whose payload was deleted
     for snapshot_id in ids:
         durable.unlink(layout.ready(snapshot_id), missing_ok=True)
     durable.fsync_dir(layout.snapshots)
@@ -141,11 +141,11 @@ def note_failure(store: Store, snapshot_id: str, error: JvsError) -> None:
     """Let a tombstone say why the trash of its snapshot could not be deleted."""
     stone = tombstone.load(store.layout, snapshot_id)
     stone.update({"gc_state": "failed", "reason": f"{error.name}: {error.message}"})
-    write_stones(store, [stone])
+    write_tombstones(store, [stone])
 
 
-def settle_stones(store: Store, candidates: list[str]) -> None:
-    """Commit the tombstones of what is out and clean; take away those of what is whole and stays."""
+def commit_tombstones(store: Store, candidates: list[str]) -> None:
+    """Commit the tombstones of what is out and clean; remove those of what is complete and stays."""
     layout = store.layout
     commit: list[Tombstone] = []
     stay: list[str] = []
@@ -162,7 +162,7 @@ def settle_stones(store: Store, candidates: list[str]) -> None:
     for snapshot_id in stay:
         durable.unlink(layout.tombstone(snapshot_id), missing_ok=True)
     if commit:
-        write_stones(store, [stone for stone in commit if _differs(layout, stone)])
+        write_tombstones(store, [stone for stone in commit if _differs(layout, stone)])
     elif stay:
         durable.fsync_dir(layout.tombstones)
 
@@ -171,7 +171,7 @@ def _differs(layout: Layout, stone: Tombstone) -> bool:
     return tombstone.load(layout, stone["snapshot_id"])["gc_state"] != stone["gc_state"]
 
 
-def sweep_stones(layout: Layout) -> None:
+def sweep_tombstones(layout: Layout) -> None:
     """Remove tombstones that were not given their final names; the caller holds `gc.lock` and syncs the directory."""
     for name in listing.names(layout.tombstones):
         if name.endswith(".json.tmp") and is_snapshot_id(name[:-9]):

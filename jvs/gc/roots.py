@@ -126,7 +126,7 @@ def mark_bases(marks: Marks, found: dict[str, Descriptor]) -> None:
 def mark_lines(
     marks: Marks, found: dict[str, Descriptor], configs: dict[str, WorktreeConfig], known: dict[str, Descriptor]
 ) -> None:
-    """Mark what keeps lines whole where no policy says otherwise.
+    """Mark what keeps lines complete where no policy says otherwise.
 
     Ancestors of what the worktrees name, and all leaves of worktrees that exist with their ancestors.
     """

@@ -1,9 +1,9 @@
-"""Collecting: two phases with tombstones, so that a snapshot is there whole or gone whole, after a crash too.
+"""Collecting: two phases with tombstones, so that a snapshot is there completely or not at all, after a crash too.
 
 Under the repository lock, taken alone, the plan is checked again, a tombstone with the whole descriptor is written for
 each candidate, and the snapshots are taken out: descriptors first, then markers, then payloads (to `gc/trash/`). The
-long work, deleting the trash, holds only `gc.lock`. Settling an interrupted run finishes what is half out and lets
-everything stay that is still whole; running the same plan again continues.
+long work, deleting the trash, holds only `gc.lock`. Recovering an interrupted run finishes what is half out and lets
+everything stay that is still complete; running the same plan again continues.
 Source: jvs-gc-run(1), jvs-protocol(7), Collection.
 """
 
@@ -45,22 +45,22 @@ if TYPE_CHECKING:
 
 
 CHEAP_ENTRIES = 2000
-"""Settling deletes trash of up to so many files at once; more is left to `gc run` and `doctor`."""
+"""Recovery deletes trash of up to so many files at once; more is left to `gc run` and `doctor`."""
 
 
 def run(store: Store, plan_id: str, policy: Policy | None = None, *, allow_newer: bool = False) -> Collected:
     """Collect the candidates of a plan, or continue a run of it that was interrupted.
 
-    `policy` stands in for the plan's file when there is none. `allow_newer` accepts that the repository changed since,
+    `policy` replaces the plan's file when there is none. `allow_newer` accepts that the repository changed since,
     as long as nothing protects any candidate. Shape: `plan_id`, `collected` (ids), `collected_count`.
-    Durable: yes; on return every candidate is gone, bytes and all.
+    Durable: yes; on return every candidate is deleted, bytes and all.
     Errors: E_NOT_FOUND for an unknown plan, E_GC_PLAN_MISMATCH when the repository changed since, E_BUSY; E_IO,
     E_NO_SPACE when something could not be removed: run it again.
     """
     layout, wait, command = store.layout, store.settings.wait, store.settings.command
     gc_plan.path_of(layout, plan_id)
     with locks.acquire(layout.lock("gc"), wait=wait, command=command):
-        _settle_own(store)
+        _recover_own(store)
         sweep(store)
         collected: list[str] = []
         left = True
@@ -87,8 +87,8 @@ def _check(store: Store, plan_id: str, policy: Policy | None, *, allow_newer: bo
     chosen = policy if stored is None else stored.policy
     assert chosen is not None
     plan = gc_plan.make(store, chosen, estimate=False)
-    stones = tombstone.load_all(store.layout)
-    done = {i for i, stone in stones.items() if stone["plan_id"] == plan_id and i not in plan.found}
+    tombstones = tombstone.load_all(store.layout)
+    done = {i for i, stone in tombstones.items() if stone["plan_id"] == plan_id and i not in plan.found}
     now = plan.plan_id(done)
     if now == plan_id:
         return plan, done
@@ -105,7 +105,7 @@ def _check(store: Store, plan_id: str, policy: Policy | None, *, allow_newer: bo
             plan_id=plan_id,
             now=now,
         )
-    left = [i for i in stored.candidates if i in plan.found or i not in stones]  # others may have collected some
+    left = [i for i in stored.candidates if i in plan.found or i not in tombstones]  # others may have collected some
     kept = {i: plan.marks.sentences(i) or ["it is not there"] for i in left if i not in plan.candidates}
     if kept:
         first, more = next(iter(kept)), f", and {len(kept) - 1} more" if len(kept) > 1 else ""
@@ -168,10 +168,10 @@ def _collect(store: Store, plan: gc_plan.Plan, plan_id: str, alone: contextlib.E
 
 def _take_out_all(store: Store, plan: gc_plan.Plan, pending: CollectionIntent) -> None:
     """Mark and take out the candidates; on a full disk as many as could be marked, the rest in the next round."""
-    stones = [gc_remove.stone_of(plan, pending["plan_id"], i) for i in pending["candidates"]]
+    tombstones = [gc_remove.make_tombstone(plan, pending["plan_id"], i) for i in pending["candidates"]]
     try:
         with progress.step("gc mark"):
-            marked = gc_remove.mark(store, stones)
+            marked = gc_remove.mark(store, tombstones)
         with progress.step("gc take out"):
             gc_remove.take_out(store.layout, marked)
     except OSError as error:
@@ -191,17 +191,17 @@ def _delete_all(store: Store, pending: CollectionIntent) -> tuple[list[str], Jvs
                 failure = failure or error
                 gc_remove.note_failure(store, snapshot_id, error)
             progress.advance("gc", 1, len(out), "snapshots")
-        durable.fsync_dir(layout.trash)  # or a crash could bring trash back that a tombstone calls gone
+        durable.fsync_dir(layout.trash)  # or a crash could bring trash back that a tombstone calls deleted
         if out:
             btrfs_cleaner.wait_for_space(layout.trash)
-    gc_remove.settle_stones(store, pending["candidates"])
+    gc_remove.commit_tombstones(store, pending["candidates"])
     return out, failure
 
 
 def recover(store: Store, pending: CollectionIntent) -> str:
-    """Settle a run whose process died: what is half out goes, what is whole stays. Cheap, whatever the trash weighs.
+    """Recover a run whose process died: what is half out goes, what is complete stays. The cost is bounded.
 
-    Returns what was done; nothing when the run lives, or somebody else is settling it.
+    Returns what was done; nothing when the run lives, or somebody else is recovering it.
     """
     try:
         lock = locks.acquire(store.layout.lock("gc"), wait=0, command="settle")
@@ -210,10 +210,10 @@ def recover(store: Store, pending: CollectionIntent) -> str:
     with lock:
         if not paths.exists(store.layout.intent(pending["operation_id"])):
             return ""
-        return _settle_locked(store, pending)
+        return _recover_locked(store, pending)
 
 
-def _settle_locked(store: Store, pending: CollectionIntent) -> str:
+def _recover_locked(store: Store, pending: CollectionIntent) -> str:
     half = _finish_half(store, pending)
     intent.clear(store.layout, pending["operation_id"])
     whole = len(pending["candidates"]) - half
@@ -225,15 +225,15 @@ def _finish_half(store: Store, pending: CollectionIntent) -> int:
     layout = store.layout
     gc_plan.check_places(layout)
     candidates = [check_snapshot_id(i) for i in pending["candidates"]]
-    gc_remove.sweep_stones(layout)
+    gc_remove.sweep_tombstones(layout)
     # Nobody can be reading these: a marked snapshot without a descriptor has not been visible since the run died.
     half = [i for i in candidates if not paths.exists(layout.descriptor(i)) and gc_remove.is_marked(layout, i)]
     gc_remove.take_out(layout, half)
-    gc_remove.settle_stones(store, candidates)
+    gc_remove.commit_tombstones(store, candidates)
     if half:
         write_ahead.append(store, pending, collected=sorted(half))
         _delete_cheap_trash(store, half)
-    durable.fsync_dir(layout.trash)  # a crash behind the intent's end must bring neither trash nor a tombstone back
+    durable.fsync_dir(layout.trash)  # a crash after the intent's end must bring neither trash nor a tombstone back
     durable.fsync_dir(layout.tombstones)
     return len(half)
 
@@ -252,30 +252,30 @@ def _delete_cheap_trash(store: Store, ids: list[str]) -> None:
             return
 
 
-def _settle_own(store: Store) -> None:
-    """Settle dead runs ourselves, because we hold the lock that their handler would ask for."""
+def _recover_own(store: Store) -> None:
+    """Recover dead runs ourselves, because we hold the lock that their handler would ask for."""
     for pending in intent.load_all(store.layout):
         if pending["operation"] == "gc_run":
-            progress.remark(_settle_locked(store, pending))
+            progress.remark(_recover_locked(store, pending))
 
 
 def sweep(store: Store) -> list[Below]:
-    """Delete all trash and what dead runs left beside tombstones; the caller holds `gc.lock`. Returns what went.
+    """Delete all trash and what dead runs left next to tombstones; the caller holds `gc.lock`. Returns what went.
 
     A snapshot whose trash could not be deleted before is committed now. Errors: E_IO.
     """
     layout = store.layout
     gc_plan.check_places(layout)
-    gc_remove.sweep_stones(layout)
+    gc_remove.sweep_tombstones(layout)
     removed = []
     for name in listing.names(layout.trash):
         gc_remove.remove(store, layout.trash / name)
         removed.append(layout.trash / name)
     if removed:
-        durable.fsync_dir(layout.trash)  # before a tombstone says that they are gone
+        durable.fsync_dir(layout.trash)  # before a tombstone says that they are deleted
         btrfs_cleaner.wait_for_space(layout.trash)
     failed = [i for i, stone in tombstone.load_all(layout).items() if stone["gc_state"] == "failed"]
-    gc_remove.settle_stones(store, failed)
+    gc_remove.commit_tombstones(store, failed)
     return removed
 
 
@@ -307,7 +307,7 @@ def prune(store: Store, snapshot_id: str, policy: Policy) -> Pruned:
     """Collect one snapshot that nothing protects. Errors: E_NOT_FOUND, E_GC_PLAN_MISMATCH naming what protects it."""
     layout, wait, command = store.layout, store.settings.wait, store.settings.command
     with locks.acquire(layout.lock("gc"), wait=wait, command=command):
-        _settle_own(store)
+        _recover_own(store)
         with contextlib.ExitStack() as alone:
             alone.enter_context(locks.acquire_repository(layout.locks, exclusive=True, wait=wait, command=command))
             changing.recover(store)

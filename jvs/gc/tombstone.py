@@ -42,20 +42,20 @@ FIELDS = {
 def load(layout: Layout, snapshot_id: str) -> Tombstone:
     """Read one tombstone. Errors: FileNotFoundError; E_LINEAGE_BROKEN when damaged; E_IO."""
     path = layout.tombstone(snapshot_id)
-    stone: Tombstone = records.load(path, FIELDS, LineageBroken)
-    record: Mapping[str, object] = stone["descriptor"]
+    tombstone: Tombstone = records.load(path, FIELDS, LineageBroken)
+    record: Mapping[str, object] = tombstone["descriptor"]
     shaped = all(key in record and fits(record[key]) for key, fits in descriptor.FIELDS.items())
     try:
-        if stone["snapshot_id"] != snapshot_id or not shaped:
+        if tombstone["snapshot_id"] != snapshot_id or not shaped:
             raise LineageBroken("it is that of another snapshot", hint="")
-        descriptor.check(stone["descriptor"], snapshot_id)
+        descriptor.check(tombstone["descriptor"], snapshot_id)
     except JvsError as error:
         raise LineageBroken(
             f"tombstone '{snapshot_id}' is damaged: {error.message}",
             hint=f"restore '{path}' from a copy of the repository: the line leads through it",
             path=str(path),
         ) from error
-    return stone
+    return tombstone
 
 
 def load_all(layout: Layout) -> dict[str, Tombstone]:

@@ -53,7 +53,7 @@ def plan(store: Store, policy: Policy | Mapping[str, object] | None = None) -> P
 def run(
     store: Store, plan_id: str, policy: Policy | Mapping[str, object] | None = None, *, allow_newer: bool = False
 ) -> Collected:
-    """Collect what a plan names; `policy` stands in for a plan that was not stored.
+    """Collect what a plan names; `policy` replaces a plan that was not stored.
 
     Shape: `plan_id`, `collected`, `collected_count`.
     Durable: yes. Errors: E_NOT_FOUND, E_GC_PLAN_MISMATCH when the repository changed since, E_BUSY, E_IO.

@@ -1,7 +1,7 @@
 """Turning a directory into another in place: steps that can be repeated, and that keep whatever they displace.
 
 Steps are journaled before the first of them: after a crash `Applier.resume` finds out what was done, and does the
-rest; after an error all is taken back.
+rest; after an error all is rolled back.
 Source: jvs-protocol(7), Restore.
 """
 
@@ -28,7 +28,7 @@ class Applier:
     """Carries out one delta in a worktree, below the locks and the intent of its operation.
 
     `source` is a payload (COPY) or the `files` of another operation (MOVE); `keep` is the operation's own directory
-    below `undo/`. After `run` or `resume`, `displaced_bytes` says how much was put aside.
+    below `undo/`. After `run` or `resume`, `displaced_bytes` says how much was displaced.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class Applier:
 
     @property
     def displaced_bytes(self) -> int:
-        """How much was put aside."""
+        """How much was displaced."""
         return self.work.displaced_bytes
 
     @property
     def kept_aside(self) -> bool:
-        """Whether taking back found something that nobody else holds; it is in the operation's directory."""
+        """Whether rolling back found something that nobody else holds; it is in the operation's directory."""
         return self.work.kept_aside
 
     def close(self) -> None:
@@ -66,7 +66,7 @@ class Applier:
     def run(self) -> None:
         """Carry out all steps. Durable: yes.
 
-        Errors: OSError and E_NO_SPACE, E_IO; everything was taken back then, unless that failed as well
+        Errors: OSError and E_NO_SPACE, E_IO; everything was rolled back then, unless that failed as well
         (`rolled_back` is False): then the intent is to stay.
         """
         self._carry_out(range(len(self.delta.steps)), resumed=False)
@@ -115,8 +115,8 @@ class Applier:
             with progress.step("durable"):
                 self._finish()
         except BaseException:
-            # What a dead process began is carried on, never taken back: which of the contents came later, by hand,
-            # cannot be told any more.
+            # What a dead process began is carried on, never rolled back: which of the contents came later, by hand,
+            # cannot be known any more.
             if not self._no_way_back and not resumed:
                 try:
                     self._roll_back()

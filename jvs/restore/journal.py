@@ -285,9 +285,9 @@ def _discard(store: Store, operation_id: str) -> list[tuple[bytes, OSError]]:
 
 
 def consume(store: Store, record: Operation, by: str) -> None:
-    """Retire an operation that was taken back: everything it kept is in place again.
+    """Retire an operation that was undone: everything it kept is in place again.
 
-    What is left all the same (somebody changed an entry between a crash and its settling) stays until it is pruned.
+    What is left all the same (somebody changed an entry between a crash and its recovery) stays until it is pruned.
     """
     layout = store.layout
     home = layout.undo_dir(record["operation_id"])

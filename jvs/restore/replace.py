@@ -1,4 +1,4 @@
-"""One step of a delta: the new entry is made beside the old one, then the two trade places in one system call.
+"""One step of a delta: the new entry is made next to the old one, then the two trade places in one system call.
 
 So a name is never absent, and nothing that was written meanwhile is overwritten; what was displaced goes to the
 operation's directory below `undo/`.
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class Switcher:
-    """Carries out single steps of a delta, and notes what it did, so that it can be taken back.
+    """Carries out single steps of a delta, and notes what it did, so that it can be rolled back.
 
     `source` is a payload (COPY) or the `files` of another operation (MOVE); `keep` is the operation's own directory
-    below `undo/`. `displaced_bytes` says how much was put aside so far.
+    below `undo/`. `displaced_bytes` says how much was displaced so far.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Switcher:
         self.losses = Losses()
         self.displaced_bytes = 0
         self.kept_aside = False
-        """Whether taking back found something that nobody else holds; it is in the operation's directory."""
+        """Whether rolling back found something that nobody else holds; it is in the operation's directory."""
         self.groups = Groups()
         self._links = {
             COPY: Links(self.target, delta, self.losses, self.groups),
@@ -79,7 +79,7 @@ class Switcher:
         return above + slash + self.prefix + b"%d" % i
 
     def build(self, i: int) -> None:
-        """Make the new entry of a step beside the old one. Nothing that was there is touched."""
+        """Make the new entry of a step next to the old one. Nothing that was there is touched."""
         step = self.delta.steps[i]
         parent, _ = self.target.parent(step.path, writable=True)
         label = self.temporary(i).rpartition(b"/")[2]

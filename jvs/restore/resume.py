@@ -26,7 +26,7 @@ def was_done(work: Switcher, i: int) -> bool:
     try:
         parent, name = work.target.parent(step.path, writable=True)
     except OSError as error:
-        if listing.is_absent(error):  # the directory around it comes with another step, or is gone by now
+        if listing.is_absent(error):  # the directory around it comes with another step, or was deleted by now
             return step.how == DROP
         raise
     label = work.temporary(i).rpartition(b"/")[2]
@@ -42,7 +42,7 @@ def was_done(work: Switcher, i: int) -> bool:
         elif now is None or now.st_ino == step.old_ino or not step.old_ino:
             removal.remove_tree(label, dir_fd=parent)  # the new entry, maybe half made: the source still has it
         else:
-            work.stow(i, work.temporary(i))  # whose it is cannot be told: kept
+            work.stow(i, work.temporary(i))  # whose it is cannot be known: kept
     if step.how == DROP:
         return now is None
     if step.how == MAKE:

@@ -215,7 +215,7 @@ def _move_head(store: Store, pending: RestoreIntent, record: Operation) -> None:
 
 
 def _retire(store: Store, record: Operation) -> None:
-    """Let go of what nobody can undo any more, now that the record is in the log. Can be repeated. Durable: yes."""
+    """Release what nobody can undo any more, now that the record is in the log. Can be repeated. Durable: yes."""
     journal.retire_undone(store, record["of"], record["operation_id"])
     if record["details"].get("discard"):
         journal.discard(store, record["operation_id"])

@@ -2,7 +2,7 @@
 
 A repository that was rewritten as a whole, log and all, agrees with itself; only something outside of it can tell.
 With `audit.remember` the file `$XDG_STATE_HOME/jvs/REPO_ID-PLACE` holds seq and hash of the last record seen; PLACE
-stands for where the repository is, so that a copy of it has a memory of its own. It is off unless asked for, because
+identifies where the repository is, so that a copy of it has a memory of its own. It is off unless asked for, because
 whoever puts an older copy back in the same place on purpose would be told that the log was cut. It is a help, never a
 need: what cannot be read or written is left out.
 Source: jvs-audit(5), jvs-threats(7).

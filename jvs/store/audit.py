@@ -119,8 +119,8 @@ class Log:
     def append(self, event: Event, *, after_seq: int | None = None, actor: str = "") -> AuditRecord:
         """Append an event and return its record.
 
-        With `after_seq`, a record of the same `event_id` behind that one means that it was appended already: then
-        that record is returned and nothing is written. A torn last line is set aside first.
+        With `after_seq`, a record of the same `event_id` after that one means that it was appended already: then
+        that record is returned and nothing is written. A torn last line is moved to a file of its own first.
         Durable: yes. Errors: E_BUSY, E_AUDIT_CHAIN_BROKEN, OSError; after an error the log is as it was.
         """
         with locks.acquire_brief(self.lock, wait=self.wait):
@@ -156,7 +156,7 @@ class Log:
         return self._write(event_of_repair(actor, details), last)
 
     def _last(self) -> tuple[AuditRecord | None, bytes]:
-        """Return the last whole record, and the torn bytes behind it."""
+        """Return the last whole record, and the torn bytes after it."""
         try:
             fd = paths.open_file(self.path)
         except FileNotFoundError as error:
@@ -196,7 +196,7 @@ class Log:
         return record
 
     def _find(self, event_id: str, after_seq: int) -> AuditRecord | None:
-        """Look for an event among the records behind `after_seq`, reading from the end."""
+        """Look for an event among the records after `after_seq`, reading from the end."""
         for path in reversed(segments(self.path)):
             for line in _lines_backwards(path):
                 record = self._parse_tail(line)
@@ -217,18 +217,18 @@ class Log:
             return
         else:
             durable.publish(self.path, self._next_name())
-        durable.create_file(self.path, b"")  # a crash before this is told by the full file: see _was_just_rotated
+        durable.create_file(self.path, b"")  # a crash before this is recognised by the full file: see _was_just_rotated
         durable.fsync_dir(self.path.parent)
 
     def _next_name(self) -> Below:
-        """Return the name to rotate to: the time, but behind all before it even when the clock was set back."""
+        """Return the name to rotate to: the time, but after all before it even when the clock was set back."""
         stem = os.path.splitext(self.path.name)[0]
         newest = max((int(path.name[-19:-6]) for path in segments(self.path)[:-1]), default=0)
         return self.path.parent / f"{stem}-{max(clock.now_ms(), newest + 1):013d}.jsonl"
 
 
 def event_of_repair(actor: str, details: Details) -> Event:
-    """Return the event that says that a torn line was set aside."""
+    """Return the event that says that a torn line was moved out of the log."""
     return event("audit_repair", actor, reason="a crash left a torn last line", details=details)
 
 
@@ -258,7 +258,7 @@ def was_just_rotated(path: Below) -> bool:
 
 
 def _last_line(fd: int) -> tuple[bytes | None, bytes]:
-    """Return the last line that ends with a newline, and what stands behind it."""
+    """Return the last line that ends with a newline, and what comes after it."""
     size = os.fstat(fd).st_size
     window = _TAIL_BYTES
     while True:
@@ -288,7 +288,7 @@ def _lines_backwards(path: Below) -> Iterator[bytes]:
             lines = data.split(b"\n")
             rest = lines[0]
             for line in reversed(lines[1:]):
-                if first:  # behind the last newline: nothing, or a torn line
+                if first:  # after the last newline: nothing, or a torn line
                     first = False
                     continue
                 yield line

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ChainReport:
-    """What reading a whole chain found. Shape: `problems` are sentences; `torn` the bytes behind the last newline."""
+    """What reading a whole chain found. Shape: `problems` are sentences; `torn` the bytes after the last newline."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -1,7 +1,7 @@
-"""Making a repository, so that a crash at any instant leaves none, or a whole one.
+"""Making a repository, so that a crash at any instant leaves none, or a complete one.
 
-The control directory is built as `.jvs.init-XXXXXXXX` beside its final place, made durable, and renamed last. What
-an earlier, dead attempt left under such a name is finished when it was whole, and removed when it was not.
+The control directory is built as `.jvs.init-XXXXXXXX` next to its final place, made durable, and renamed last. What
+an earlier, dead attempt left under such a name is finished when it was complete, and removed when it was not.
 Source: jvs-init(1), jvs-protocol(7), Init.
 """
 
@@ -169,7 +169,7 @@ def _finish_or_sweep(root: Below, options: EngineOptions) -> Below | None:
 
 
 def _is_whole(root: Below, staged: Below) -> bool:
-    """A staged control directory is whole once its main worktree has been moved out, which comes last."""
+    """A staged control directory is complete once its main worktree has been moved out, which comes last."""
     there = all(paths.is_dir(paths.below(staged, name.encode())) for name in layout.DIRECTORIES)
     moved = not paths.exists(staged / _STAGED_MAIN)
     return there and moved and paths.is_dir(root / layout.MAIN)

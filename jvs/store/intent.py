@@ -1,7 +1,7 @@
 """Intents: the write-ahead log of operations, one file each, and who owns them.
 
 An operation writes its intent before it changes anything and removes it last: removal is the commit point. What a
-dead owner left is settled by the next command (`jvs.store.recovery`).
+dead owner left is recovered by the next command (`jvs.store.recovery`).
 Source: jvs-protocol(7), Intents.
 """
 
@@ -43,7 +43,7 @@ MORE_FIELDS = {
     "worktree_rename": {"what": records.is_text, "new_name": records.is_text_or_null},
     "worktree_remove": {"what": records.is_text},
 }
-"""What settling needs to know of each kind of operation, besides `FIELDS`."""
+"""What a recovery needs to know of each kind of operation, besides `FIELDS`."""
 _ORPHAN_HOURS = 24
 
 
@@ -157,7 +157,7 @@ def sweep(layout: Layout) -> None:
 def clear(layout: Layout, operation_id: str) -> None:
     """Remove an intent: the operation is done or undone. Durable: yes. Not there is success."""
     durable.unlink(layout.intent(operation_id), missing_ok=True)
-    durable.fsync_dir(layout.intents)  # a crash before this brings the intent back: settling it again is harmless
+    durable.fsync_dir(layout.intents)  # a crash before this brings the intent back: recovering it again is harmless
 
 
 def load(layout: Layout, operation_id: str) -> Intent:

@@ -93,7 +93,7 @@ class Layout:
         return self.payload(snapshot_id).plus(".tmp")
 
     def ready(self, snapshot_id: str) -> Below:
-        """Return the READY marker, beside the payload."""
+        """Return the READY marker, next to the payload."""
         return self.payload(snapshot_id).plus(".READY")
 
     def descriptor(self, snapshot_id: str) -> Below:

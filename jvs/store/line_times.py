@@ -47,7 +47,7 @@ def _new_part(known: dict[str, Descriptor], tip: str, found: dict[str, int]) -> 
 def _in_order(oldest_first: list[int], floor: int) -> list[int]:
     """Keep the most times that can be right together, and draw the others between them.
 
-    Where either of two could be wrong, the later snapshot is believed.
+    Where either of two could be wrong, the later snapshot is trusted.
     """
     believed = set(_longest_rising(oldest_first))
     ceiling, result = max(oldest_first), list(oldest_first)

@@ -1,7 +1,7 @@
 """Who is whose parent: visible snapshots, history, leaves, and lines that are broken.
 
 Order comes from `parent_id`, never from clocks. A collected snapshot leaves a tombstone with its descriptor, so
-that a line stays whole.
+that a line stays complete.
 Source: jvs-protocol(7), Lineage.
 """
 
@@ -64,10 +64,10 @@ def tombstone_of(layout: Layout, snapshot_id: str) -> Descriptor | None:
     """
     path = layout.tombstone(snapshot_id)
     try:
-        stone = canon.decode_object(records.read(path))
+        tombstone = canon.decode_object(records.read(path))
     except (OSError, canon.BadJSON):
         return None
-    record = stone.get("descriptor")
+    record = tombstone.get("descriptor")
     if not isinstance(record, dict):
         return None
     try:
@@ -83,14 +83,14 @@ def load_any(layout: Layout, snapshot_id: str) -> Descriptor:
     try:
         return descriptor.load(layout, snapshot_id)
     except NotFound as error:
-        stone = tombstone_of(layout, snapshot_id)
-        if stone is None:
+        tombstone = tombstone_of(layout, snapshot_id)
+        if tombstone is None:
             raise LineageBroken(
                 f"snapshot '{snapshot_id}' is missing from the line",
                 hint="restore its descriptor and payload from a copy of the repository",
                 snapshot_id=snapshot_id,
             ) from error
-        return stone
+        return tombstone
 
 
 def line(layout: Layout, start: str | None) -> Iterator[Descriptor]:

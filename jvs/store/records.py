@@ -1,6 +1,6 @@
 """Reading and writing the JSON records of the control plane; each kind states its fields once.
 
-A record that is damaged raises the error class of the file it stands in, never a traceback. Unknown fields are
+A record that is damaged raises the error class of the file it is in, never a traceback. Unknown fields are
 kept. Source: jvs-format(5).
 """
 

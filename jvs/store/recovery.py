@@ -1,6 +1,6 @@
-"""Settling: what dead operations left is completed or undone by the next command that changes something.
+"""Recovery: what dead operations left is completed or undone by the next command that changes something.
 
-Each kind of operation knows how to settle itself; here is only who may: an intent whose worktree lock we hold, or
+Each kind of operation knows how to recover itself; here is only who may: an intent whose worktree lock we hold, or
 can take at once, and whose owner is not alive.
 Source: jvs-protocol(7), Recovery.
 """
@@ -39,7 +39,7 @@ HANDLERS = {
 
 
 def recover_all(store: Store, held: str | None) -> list[str]:
-    """Settle every dead operation that we can lock; `held` is the worktree whose lock the caller holds.
+    """Recover every dead operation that we can lock; `held` is the worktree whose lock the caller holds.
 
     One that can be neither completed nor undone stops only what has its worktree: others say so and go on.
     Errors: E_PARTIAL_SNAPSHOT when an intent is damaged; what the handlers raise.
@@ -47,7 +47,7 @@ def recover_all(store: Store, held: str | None) -> list[str]:
     done = []
     for record in intent.load_all(store.layout):
         try:
-            sentence = _settle_one(store, record, held)
+            sentence = _recover_one(store, record, held)
         except NoSpace:
             if record["worktree"] == held:
                 raise
@@ -63,21 +63,21 @@ def recover_all(store: Store, held: str | None) -> list[str]:
     return done
 
 
-def _settle_one(store: Store, record: Intent, held: str | None) -> str | None:
+def _recover_one(store: Store, record: Intent, held: str | None) -> str | None:
     name = record["worktree"]
     if name is None or name == held:
         return _run(store, record)
     try:
         lock = locks.acquire(store.layout.lock(f"worktree-{check_worktree_name(name)}"), wait=0, command="settle")
     except Busy:
-        return None  # somebody is at work there, and will settle it or is its owner
+        return None  # somebody is at work there, and will recover it or is its owner
     with lock:
         return _run(store, record)
 
 
 def _run(store: Store, record: Intent) -> str | None:
     if not paths.exists(store.layout.intent(record["operation_id"])):
-        return None  # settled by somebody else before we had the lock
+        return None  # recovered by somebody else before we had the lock
     if intent.is_alive(record, lock_held=True):
         return None
     if record["operation"] not in HANDLERS:
@@ -92,7 +92,7 @@ def _run(store: Store, record: Intent) -> str | None:
 
 
 def _make_durable(store: Store) -> None:
-    """Sync what a dead process did: settling does not do again what it finds done, and then the intent goes.
+    """Sync what a dead process did: a recovery does not repeat what it finds done, and then the intent goes.
 
     Where syncfs(2) flushes nothing (JuiceFS), each change of a name is durable by itself. Errors: E_NO_SPACE, E_IO.
     """

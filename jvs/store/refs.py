@@ -27,7 +27,7 @@ _NAME_LENGTH = len("1700000000000-0a1b2c3d.json")
 
 
 def resolve(store: Store, target: str, name: str | None = None, *, suggest: bool = True) -> str:
-    """Return the id of the visible snapshot that a target stands for, seen from a worktree.
+    """Return the id of the visible snapshot that a target names, seen from a worktree.
 
     Without `suggest` no near ones are looked for.
     Errors: E_NOT_FOUND with near ones, E_AMBIGUOUS with the candidates, E_LINEAGE_BROKEN, E_DESCRIPTOR_CORRUPT.

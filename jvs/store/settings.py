@@ -81,7 +81,7 @@ class Settings:
     ) -> Settings:
         """Collect the layers that do not depend on a repository.
 
-        Errors: E_USAGE for unknown keys, wrong types, and values outside the allowed ones, naming where they stand.
+        Errors: E_USAGE for unknown keys, wrong types, and values outside the allowed ones, naming where they are set.
         """
         self = cls()
         base = _base(environment, "XDG_CONFIG_HOME", ".config")
@@ -266,7 +266,7 @@ def check_value(key: str, value: Any, where: str) -> Any:
 
 
 def parse_value(key: str, text: str, where: str) -> Any:
-    """Return the value that a text on the command line or in the environment stands for. Errors: E_USAGE."""
+    """Return the value that a text on the command line or in the environment means. Errors: E_USAGE."""
     check_key(key, where)
     kind = KEYS[key][0]
     value: Any = text

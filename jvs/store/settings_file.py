@@ -1,4 +1,4 @@
-"""Writing settings: one key in a TOML file is changed, and everything else stays as it stands.
+"""Writing settings: one key in a TOML file is changed, and everything else stays as it is.
 
 The line of the key is edited where that gives exactly the document that is wanted, so that comments and order stay;
 otherwise the whole document is written anew, unknown tables included.
@@ -168,7 +168,7 @@ def _candidates(text: str, key: str, value: Any) -> list[str]:
 
 
 def _find(lines: list[str], key: str) -> tuple[int | None, int | None]:
-    """Return the line where a key stands, and the line of the header of its table."""
+    """Return the line where a key is, and the line of the header of its table."""
     table, header = "", None
     prefix = key.rpartition(".")[0]
     for number, line in enumerate(lines):
@@ -189,7 +189,7 @@ def _plain(dotted: str) -> str:
 
 
 def _without_empty_table(lines: list[str], at: int) -> list[str]:
-    """Take away the header above a line when nothing stands below it any more."""
+    """Take away the header above a line when nothing is below it any more."""
     start = at - 1
     while start >= 0 and not lines[start].strip():
         start -= 1

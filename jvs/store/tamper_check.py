@@ -1,8 +1,8 @@
-"""Signs that somebody touched a published payload, found without reading its files.
+"""Evidence that somebody touched a published payload, found without reading its files.
 
 A fork that shares data with its snapshot reads nothing, so it would carry damage along. Before one is made, the payload
 is looked at: on btrfs the filesystem itself says whether a read-only snapshot was ever changed; elsewhere names, kinds,
-modes and sizes are compared with the tree, and times with that of the READY marker. Any sign makes the whole
+modes and sizes are compared with the tree, and times with that of the READY marker. Any evidence makes the whole
 payload be read and checked. Whoever covers the tracks (same size, times put back) is found by `jvs verify` only.
 Source: jvs-threats(7).
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def is_untouched(store: Store, record: Descriptor) -> bool:
-    """Answer whether a payload shows no sign of having been changed; False when there is no telling."""
+    """Answer whether a payload shows no evidence of having been changed; False when there is no telling."""
     payload = store.layout.payload(record["snapshot_id"])
     if record["engine"] == engine.BTRFS and ioctl.is_btrfs(payload):
         from jvs.engine.btrfs import search as btrfs_search

@@ -89,7 +89,7 @@ class Directory:
                 self.counts[i] += child.counts[i]
 
     def count(self, stats: list[os.stat_result]) -> list[int]:
-        """Count all entries; return where the subdirectories stand."""
+        """Count all entries; return where the subdirectories are."""
         dirs = []
         files = 0
         size = 0
@@ -164,7 +164,7 @@ class TreeBuilder:
         here.row_stamps = b""
 
     def _resolve(self, here: Directory, entry: list[Any]) -> bool:
-        """Wait for the hash of an entry; False when the file is gone or is to be left out."""
+        """Wait for the hash of an entry; False when the file was deleted or is to be left out."""
         path = listing.relative(here.path, entry[0])
         try:
             entry[4], read, xattrs = entry[4].result()

@@ -31,7 +31,7 @@ WATCHED_BYTES = 256 << 10
 BATCH_FILES = 32
 LATENCY_THREADS = 8
 NOT_READ: dict[bytes, bytes] = {}
-"""Stands for attributes that the caller knows better."""
+"""Represents attributes that the caller knows better."""
 
 
 class Hasher(Visitor):
@@ -163,7 +163,7 @@ class _Batch:
         return failure
 
     def drop(self) -> None:
-        """Let go of a batch that never began."""
+        """Release a batch that never began."""
         os.close(self.fd)
 
 

@@ -161,7 +161,7 @@ class Index(tree_rows.Known):
         return {}
 
     def bound_rows(self, name: str) -> tree_rows.Rows:
-        """Return the rows of one worktree if its base vouches for all of them, else none.
+        """Return the rows of one worktree if its base proves all of them, else none.
 
         A row alone is true of the stamps in it, but its node also says what is below: the row above a directory must
         not be older than that of the directory.
@@ -186,7 +186,7 @@ class Index(tree_rows.Known):
         return seen[2] if seen is not None and seen[0].partition(" ")[0] == self.base_id(name) else None
 
     def compared_with(self, name: str) -> str:
-        """Return the snapshot whose metadata the stamps stand for that `seen_rows` returns; empty when unknown."""
+        """Return the snapshot whose metadata the stamps prove that `seen_rows` returns; empty when unknown."""
         base, seen = self.base_id(name), self.base(tree_rows.seen(name))
         if seen is not None and seen[0].partition(" ")[0] == base:
             return seen[0].partition(" ")[2]
@@ -228,7 +228,7 @@ class Index(tree_rows.Known):
         """Return the base of a worktree, the checksums of the rows that it was bound to, and whether it is plain.
 
         Files are linked from that payload unread, so a base that a crash, which may keep some pages of a
-        transaction and lose others, left beside the rows of another snapshot must not be believed. The checksums
+        transaction and lose others, left next to the rows of another snapshot must not be trusted. The checksums
         come from an index of their own, which is small: the rows hold the stamps of every file.
         """
         self._read.pop(name, None)
@@ -251,7 +251,7 @@ class Index(tree_rows.Known):
         return None
 
     def _is_as_read(self, name: str) -> bool:
-        """Answer whether the rows of a worktree are those that its base vouched for when it was asked for last."""
+        """Answer whether the rows of a worktree are those that its base proved when it was asked for last."""
         now = self._bound_now(name)
         return now is not None and self._read.get(name) == now[1]
 
@@ -269,7 +269,7 @@ class Index(tree_rows.Known):
         return data
 
     def root(self, root_hash: str) -> tree_node.Root | None:
-        """Return the root that a root hash stands for, proved by it, or None."""
+        """Return the root that a root hash names, proved by it, or None."""
         found = self._fetch(_NODE, bytes.fromhex(root_hash))
         if found is None or not _are_bytes(found) or tree_node.hash_of_root(found[0]) != root_hash:
             return None
@@ -361,7 +361,7 @@ class Index(tree_rows.Known):
 class _Asking:
     """Wraps what is done with the file: no answer while it is busy, and the end of a file that is damaged.
 
-    What is half done is taken back. No error of the file or of what stands in it ever reaches the user.
+    What is half done is rolled back. No error of the file or of what is in it ever reaches the user.
     """
 
     def __init__(self, owner: Index) -> None:

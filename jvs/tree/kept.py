@@ -195,7 +195,7 @@ class KeptHasher(Hasher):
         try:
             if _uncovered(fd, name, lost) != _uncovered(payload, name, lost):
                 words.append(ATTRIBUTES)
-        except OSError as error:  # gone meanwhile, or ours no more: the walk itself says so
+        except OSError as error:  # deleted meanwhile, or ours no more: the walk itself says so
             if not listing.may_have_changed(error) and not isinstance(error, PermissionError):
                 raise
         return words

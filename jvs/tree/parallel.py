@@ -29,7 +29,7 @@ class Swept:
     """What a sweep found.
 
     Shape: `touched` are the directories whose names or stamps are not those of their rows, the subdirectories of
-    these whose own stamps are not, and what could not be told; `gone` are those of them that are not there any more.
+    these whose own stamps are not, and what could not be found out; `gone` are those of them that no longer exist.
     """
 
     def __init__(self, touched: Iterable[bytes] = (), gone: Iterable[bytes] = (), entries: int = 0) -> None:
@@ -108,7 +108,7 @@ class Sweeper:
                     above = path.rpartition(b"/")[0]
                     if listing.is_absent(error):
                         found.gone.add(path)
-                        found.touched.add(above)  # the walk must not be led through it to what is gone
+                        found.touched.add(above)  # the walk must not be led through it to what was deleted
                     found.touched.add(path)
         finally:
             way.close()

@@ -21,7 +21,7 @@ COARSE_RACY_NS = 2_020_000_000
 goes within a tenth of a second of the last time it did (the mount option `--skip-dir-mtime`; see `engine.control`)."""
 NEVER_NS = 1
 NO_STAMP = bytes(listing.STAMP.size)
-"""Stands for a stamp that was not kept; no entry has it."""
+"""Represents a stamp that was not kept; no entry has it."""
 
 
 _MARK_BYTE, _MARK = 11, 0x80

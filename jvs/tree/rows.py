@@ -63,12 +63,12 @@ def unpack(row: bytes, width: int) -> dict[bytes, bytes]:
 
 
 def seen(name: str) -> str:
-    """Return under which name the rows stand that looks at a worktree left; no worktree can be called so."""
+    """Return the name under which the rows of later scans are kept; no worktree can be called so."""
     return name + "/seen"
 
 
 def check_of(name: str, path: bytes, row: bytes, node: bytes) -> bytes:
-    """Return the check that stands beside a row. Shape: 16 bytes."""
+    """Return the check next to a row. Shape: 16 bytes."""
     digest = hashlib.sha256(name.encode() + b"\0" + path + b"\0" + node)
     digest.update(row)
     return digest.digest()[:16]
@@ -103,7 +103,7 @@ class Known:
             return {}, {}
 
     def preload(self, nodes: set[bytes], totals: set[bytes]) -> None:
-        """Be told which nodes will be asked for, and the totals of which, so that they can be fetched together."""
+        """Learn which nodes will be asked for, and the totals of which, so that they can be fetched together."""
 
 
 class LazyRows:

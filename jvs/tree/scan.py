@@ -155,8 +155,8 @@ class Scanner:
         row_stamps = listing.stamps(stats, with_inode=self.with_inode)
         known = self.rows.get(path)
         same = known is not None and known[0] == tree_rows.pack(names, row_stamps)
-        vouched = still and known is not None and (same or tree_rows.has_names(known[0], names, listing.STAMP.size))
-        self.visitor.listed(path, names, vouched=vouched)
+        proved = still and known is not None and (same or tree_rows.has_names(known[0], names, listing.STAMP.size))
+        self.visitor.listed(path, names, proved=proved)
         if same and self._hidden:
             data = self.known.node(known[1])
             same = data is not None and attributes.are_all_same(fd, names, node.decode_node(data))
@@ -220,7 +220,7 @@ class Scanner:
         stats: list[os.stat_result],
         below: list[tuple[int, Directory]],
     ) -> bool:
-        """Give up on the row, keeping the subdirectories that were walked already."""
+        """Abandon the row, keeping the subdirectories that were walked already."""
         here.counts, here.size = [0, 0, 0, 0], 0
         here.visited = {names[i]: child for i, child in below}
         return False
@@ -339,7 +339,7 @@ class Scanner:
         kind = listing.kind_of(st.st_mode)
         mode = 0 if kind == listing.SYMLINK else st.st_mode & 0o7777
         if kind == listing.DIR:
-            # What stands below a directory that came from elsewhere has no rows, but those of what was here before.
+            # What is below a directory that came from elsewhere has no rows, but those of what was here before.
             child = here.visited.get(name)
             child = child or self._descend(fd, here.path, name, st, inside, moved=here.moved or moved, still=still)
             xattrs = old[5] if still and old is not None and not self._hidden else attributes.read_directory(fd, name)

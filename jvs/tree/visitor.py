@@ -43,7 +43,7 @@ class Visitor:
     """
 
     must_visit: frozenset[bytes] | None = frozenset()
-    """The directories that it must be told of even where they are as their rows say; None: all of them."""
+    """The directories that it must learn of even where they are as their rows say; None: all of them."""
 
     def __init__(self, *, allow_unreadable: bool = False) -> None:
         self.allow_unreadable = allow_unreadable
@@ -58,10 +58,10 @@ class Visitor:
         """Begin a directory. `above` is what `enter` returned for the one that holds it, None for the root."""
         return None
 
-    def listed(self, path: bytes, names: list[bytes], *, vouched: bool) -> None:
+    def listed(self, path: bytes, names: list[bytes], *, proved: bool) -> None:
         """The names in a directory, before anything is done with them.
 
-        `vouched`: its row has the same names, and the row above it the same stamp for the directory itself.
+        `proved`: its row has the same names, and the row above it the same stamp for the directory itself.
         """
 
     def visited(
@@ -69,7 +69,7 @@ class Visitor:
     ) -> frozenset[bytes]:
         """A directory that was listed, with the row that is known of it.
 
-        Returns the names whose stamps must not stand for more than their content.
+        Returns the names whose stamps must not prove more than their content.
         """
         return frozenset()
 

@@ -71,7 +71,7 @@ def _row(change: Change, screen: Terminal) -> str:
 
 
 def names(changes: list[Change], *, zero: bool, letters: bool) -> bytes:
-    """Names for scripts: quoted lines, or raw names with NUL behind each; a rename gives both, the old one first."""
+    """Names for scripts: quoted lines, or raw names with NUL after each; a rename gives both, the old one first."""
     end = b"\0" if zero else b"\n"
     between = b"\0" if zero else b"\t"
     parts = []

@@ -224,7 +224,7 @@ def undo_facts(store: Store, record: Operation, done: Done | None) -> UndoDocume
 
 
 def operations(items: list[OperationItem], screen: Terminal) -> str:
-    """Return the table of what can be taken back; the first column is what `jvs undo` takes."""
+    """Return the table of what can be undone; the first column is what `jvs undo` takes."""
     lines = []
     for item in items:
         label = item["operation_id"][14:]

@@ -35,7 +35,7 @@ def short(found: Status, screen: Terminal, *, zero: bool, plain: bool) -> bytes:
 
 
 def long(layout: Layout, found: Status, screen: Terminal) -> str:
-    """Return where the worktree stands and what changed in it, fit to the screen."""
+    """Return the state of the worktree and what changed in it, fit to the screen."""
     lines = [*_where(layout, found, screen), f"Engine: {found.engine}"]
     folded = changes.fold(found.diff.changes)
     if found.head is None:

@@ -94,7 +94,7 @@ def columns(text: str) -> int:
 
 
 def pad(text: str, width: int, *, right: bool = False) -> str:
-    """Return text filled with blanks to a width, at its end, or before it when it is to stand at the right."""
+    """Return text filled with blanks to a width, at its end, or before it when it is to be at the right."""
     blanks = " " * max(width - columns(text), 0)
     return blanks + text if right else text + blanks
 
@@ -140,7 +140,7 @@ def flow(parts: list[str], width: int, indent: int) -> list[str]:
 
 
 def wrap(text: str, screen: Terminal, first: str = "", indent: str = "", *, always: bool = False) -> list[str]:
-    """Return text on as many lines as a terminal needs, the first behind `first`, others behind `indent`.
+    """Return text on as many lines as a terminal needs, the first after `first`, others after `indent`.
 
     Elsewhere than on a terminal it stays on one line unless `always`. Only a word that is wider than a line is broken.
     """

@@ -48,7 +48,7 @@ def create(store: Store, name: str, snapshot_id: str | None = None) -> Made:
 def fork(store: Store, snapshot_id: str, name: str, *, verify: bool = False) -> Made:
     """Make a worktree from a snapshot with the best engine; the caller holds the lock of its name.
 
-    A payload that shows any sign of having been touched is read and checked first; `verify` does so always.
+    A payload that shows any evidence of having been touched is read and checked first; `verify` does so always.
     Durable: yes. Returns the new configuration with `path`, `engine` and `degraded`.
     Errors: E_EXISTS, E_NAME_INVALID, E_NOT_FOUND, E_PAYLOAD_HASH_MISMATCH, E_NO_SPACE, E_IO.
     """
@@ -160,7 +160,7 @@ def _roll_back(store: Store, pending: ForkIntent) -> bool:
     operation_id = pending["operation_id"]
     registry.remove_any(_staged(store, operation_id), store.settings.engine_options())
     removal.remove_tree(store.layout.undo_dir(operation_id))
-    durable.fsync_dir(store.layout.forks)  # a crash behind the intent's end must not bring either of them back
+    durable.fsync_dir(store.layout.forks)  # a crash after the intent's end must not bring either of them back
     durable.fsync_dir(store.layout.undo)
     return True
 

@@ -253,7 +253,7 @@ def _carry_out(
 
 
 def _finish(store: Store, pending: MoveIntent) -> None:
-    """Let go of what nobody can undo any more, now that the record is in the log. Can be repeated. Durable: yes."""
+    """Release what nobody can undo any more, now that the record is in the log. Can be repeated. Durable: yes."""
     if pending["what"] == "remove" and pending["audit"]["details"].get("discard"):
         journal.discard(store, pending["operation_id"])
     registration.retire_undone(store, pending)

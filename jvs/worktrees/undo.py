@@ -1,8 +1,8 @@
-"""Taking back the last restore, undo, rename or removal: what it displaced goes back, what it brought is kept.
+"""Undoing the last restore, undo, rename or removal: what it displaced goes back, what it brought is kept.
 
 Every operation has its journal in `undo/`. Undoing one moves its files back where they were and makes a journal of
-its own out of what lay there, so that it can be taken back in turn. `undo` walks back from the newest operation that
-stands; `redo` takes the last undo back, as long as nothing new was done since.
+its own out of what lay there, so that it can be undone in turn. `undo` walks back from the newest operation that
+was not undone; `redo` reverses the last undo, as long as nothing new was done since.
 Source: jvs-undo(1), jvs-protocol(7), Undo.
 """
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 
 def operations(store: Store, name: str) -> list[Operation]:
-    """Return the operations that concern a worktree and were not taken back, newest first."""
+    """Return the operations that concern a worktree and were not undone, newest first."""
     worktrees = belonging.Worktrees(store.layout)
     found = [record for record in journal.load_all(store.layout) if record["undone_by"] is None]
     return [record for record in found if worktrees.concerns(name, record)]
 
 
 def choose(store: Store, name: str, *, redo: bool = False, operation_id: str | None = None) -> Operation:
-    """Return the operation that an undo takes back.
+    """Return the operation that an undo reverses.
 
-    Without an id: the newest that stands; with `redo`: the newest undo, unless something new was done after it.
+    Without an id: the newest that was not undone; with `redo`: the newest undo, unless something new was done after it.
     Errors: E_NOT_FOUND when there is none.
     """
     found = operations(store, name)
@@ -76,7 +76,7 @@ def by_id(found: list[Operation], operation_id: str, name: str) -> Operation:
 def undo(
     store: Store, name: str, *, redo: bool = False, operation_id: str | None = None
 ) -> tuple[Operation, restore.Done | None]:
-    """Take back one operation; return its journal, and what was done when files were moved.
+    """Undo one operation; return its journal, and what was done when files were moved.
 
     Takes the locks itself, since the operation says which worktree it is about.
     Durable: yes. Errors: E_NOT_FOUND, E_EXISTS (a name is taken), E_BUSY, E_NO_SPACE, E_IO.
@@ -89,7 +89,7 @@ def undo(
             if again["operation_id"] == chosen["operation_id"]:
                 done = _undo(store, again, place)
                 break
-            chosen = again  # settling completed another operation, or somebody was faster
+            chosen = again  # the recovery completed another operation, or somebody was faster
     else:
         raise Busy(f"others keep undoing in worktree '{name}'", hint="wait for them and run the command again")
     return chosen, done
@@ -116,7 +116,7 @@ def _undo(store: Store, record: Operation, name: str) -> restore.Done | None:
 
 
 def undo_restore(store: Store, record: Operation, name: str) -> restore.Done:
-    """Take back a restore, or an undo of one, in a worktree whose lock the caller holds."""
+    """Undo a restore, or an undo of one, in a worktree whose lock the caller holds."""
     store.require_worktree(name)
     mount_check.refuse_moving(store, name)
     now = worktree.load(store.layout, name)

@@ -70,7 +70,7 @@ def meanwhile(line: Line, monkeypatch: pytest.MonkeyPatch, change: Callable[[Pat
 
 def test_only_what_changed_is_listed(line: Line, monkeypatch: pytest.MonkeyPatch):
     listed: list[bytes] = []
-    monkeypatch.setattr(scan.Hasher, "listed", lambda self, path, names, *, vouched: listed.append(path))
+    monkeypatch.setattr(scan.Hasher, "listed", lambda self, path, names, *, proved: listed.append(path))
     (line.worktree / "b/c/f1").write_text("changed")
     target = str(line.root / "store" / "two")
     time.sleep(0.05)

@@ -17,7 +17,7 @@ from jvs import clock
 from jvs.engine import base as engine
 from jvs.engine.juicefs import control
 from jvs.engine.juicefs import engine as juicefs
-from jvs.engine.juicefs.completeness import Vouched
+from jvs.engine.juicefs.completeness import Proved
 from jvs.engine.juicefs.survey import Survey
 from jvs.errors import CloneIncomplete
 from jvs.tree import racy, scan
@@ -93,18 +93,18 @@ def line(fs_at: FsAt, monkeypatch: pytest.MonkeyPatch) -> Line:
 
 
 def watch(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    take, look = Survey.take, Vouched._list_source
+    take, look = Survey.take, Proved._list_source
 
     def counted(self: Survey, directory: str) -> Survey:
         line.surveys += directory == str(line.worktree)
         return take(self, directory)
 
-    def noted(self: Vouched, path: bytes) -> object:
+    def noted(self: Proved, path: bytes) -> object:
         line.looks.append(path)
         return look(self, path)
 
     monkeypatch.setattr(Survey, "take", counted)
-    monkeypatch.setattr(Vouched, "_list_source", noted)
+    monkeypatch.setattr(Proved, "_list_source", noted)
 
 
 def loses(line: Line, monkeypatch: pytest.MonkeyPatch, *paths: str) -> None:
@@ -162,9 +162,7 @@ def test_a_replaced_file_that_is_absent_is_found(line: Line, monkeypatch: pytest
     assert line.surveys == 1
 
 
-def test_a_name_that_came_within_the_time_that_juicefs_skips_is_not_vouched_for(
-    line: Line, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_name_that_came_within_the_time_that_juicefs_skips_is_not_proved(line: Line, monkeypatch: pytest.MonkeyPatch):
     """The second file moves no time stamp of its directory, so nothing but a look can tell that it was there."""
     (line.worktree / "a" / "one").write_bytes(b"1")
     line.clone("two")

@@ -745,7 +745,7 @@ def test_every_removal_is_durable_before_the_intent_goes(tmp_path, monkeypatch):
     assert seen.found == [set()] * 4
 
 
-@pytest.mark.parametrize("state", ["stone half made", "stones made", "taken out", "trash deleted"])
+@pytest.mark.parametrize("state", ["stone half made", "tombstones made", "taken out", "trash deleted"])
 def test_every_removal_of_settling_is_durable_before_the_intent_goes(tmp_path, monkeypatch, state):
     store, ids = make(tmp_path)
     plan = plan_of(store, KEEP_ONE)
@@ -755,7 +755,7 @@ def test_every_removal_of_settling_is_durable_before_the_intent_goes(tmp_path, m
     if state == "stone half made":
         half_made.write_bytes(b"{")
     else:
-        gc_remove.write_stones(store, [gc_remove.stone_of(plan, plan_id, i) for i in ids[:3]])
+        gc_remove.write_tombstones(store, [gc_remove.make_tombstone(plan, plan_id, i) for i in ids[:3]])
     if state in ("taken out", "trash deleted"):
         gc_remove.take_out(store.layout, ids[:3])
     if state == "trash deleted":
@@ -816,7 +816,7 @@ def test_settling_leaves_heavy_trash_to_the_next_run(tmp_path, monkeypatch):
     plan_id = saved(store, KEEP_ONE)
     monkeypatch.setattr(gc, "CHEAP_ENTRIES", 0)
     pending = begun(store, plan_of(store, KEEP_ONE), plan_id)
-    gc_remove.write_stones(store, [gc_remove.stone_of(plan_of(store, KEEP_ONE), plan_id, i) for i in ids[:3]])
+    gc_remove.write_tombstones(store, [gc_remove.make_tombstone(plan_of(store, KEEP_ONE), plan_id, i) for i in ids[:3]])
     gc_remove.take_out(store.layout, ids[:3])
     del pending
     snapshot(store, "settles")
@@ -845,7 +845,7 @@ def test_full_disk_is_relieved_by_dropping_the_index(tmp_path, monkeypatch):
 def test_erased_snapshot_is_not_taken_for_a_collected_one(tmp_path):
     store, ids = make(tmp_path)
     plan = plan_of(store, KEEP_ONE)
-    gc_remove.write_stones(store, [{**gc_remove.stone_of(plan, "0" * 32, ids[0]), "gc_state": "committed"}])
+    gc_remove.write_tombstones(store, [{**gc_remove.make_tombstone(plan, "0" * 32, ids[0]), "gc_state": "committed"}])
     gc_remove.take_out(store.layout, [ids[0]])
     shutil.rmtree(os.path.join(str(store.layout.trash), ids[0]))
     _, problems = verify.check_chain(store)

@@ -256,7 +256,7 @@ def test_forged_intents_are_refused_and_remove_nothing(store, fields):
 
 def test_forged_tombstone_removes_nothing_and_hides_nothing(store):
     one, two = ids_of(store)
-    stone = {
+    tombstone = {
         "version": 1,
         "snapshot_id": one,
         "descriptor": descriptor.load(store.layout, two),
@@ -266,7 +266,7 @@ def test_forged_tombstone_removes_nothing_and_hides_nothing(store):
         "marked_at": "2026-01-01T00:00:00.000000Z",
     }
     os.unlink(str(store.layout.descriptor(one)))
-    Path(str(store.layout.tombstones), one + ".json").write_bytes(canon.encode(stone))
+    Path(str(store.layout.tombstones), one + ".json").write_bytes(canon.encode(tombstone))
     assert lineage.tombstone_of(store.layout, one) is None
     assert not doctor.examine(store).healthy
     assert run("-C", store.root, "verify", "--all").exit != 0

@@ -32,7 +32,7 @@ class Counting(scan.Hasher):
         self.read.append(path)
         return super().take(inside, fd, path, name, st, old)
 
-    def listed(self, path, names, *, vouched):
+    def listed(self, path, names, *, proved):
         self.listings.append(path)
 
 

@@ -61,7 +61,7 @@ class Strict(visitor.Visitor):
         self.open.append(Inside(above, path, None))
         return self.open[-1]
 
-    def listed(self, path, names, *, vouched):
+    def listed(self, path, names, *, proved):
         self.note("listed")
         inside = self.open[-1]
         assert path == inside.path and not inside.listed

@@ -1,4 +1,4 @@
-"""Space on btrfs: a deleted subvolume is gone at once, and its blocks only when a kernel thread comes to it.
+"""Space on btrfs: a deleted subvolume disappears at once, and its blocks only when a kernel thread comes to it.
 
 Left to itself that takes half a minute or more, and a full filesystem stays full meanwhile.
 Source: linux/btrfs.h, BTRFS_IOC_SYNC and BTRFS_IOC_SUBVOL_SYNC_WAIT; btrfs-subvolume(8), sync.
@@ -40,7 +40,7 @@ def wait_for_space(directory: Below) -> None:
         while _waiting(fd) and clock.monotonic() < deadline:
             clock.sleep(_PAUSE_SECONDS)
             fcntl.ioctl(fd, SYNC)
-        fcntl.ioctl(fd, SYNC)  # what the thread has let go of is free behind the next commit
+        fcntl.ioctl(fd, SYNC)  # what the thread has released is free after the next commit
     finally:
         os.close(fd)
 

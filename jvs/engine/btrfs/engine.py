@@ -108,7 +108,7 @@ class BtrfsEngine(Engine):
         Where the filesystem does not tell, the worktree is swept, whose inodes are at hand: those of a new snapshot
         are all read anew. It comes after the snapshot, and a ctime never goes back: what has its old stamps by now had
         them in the snapshot. What came and went meanwhile has moved the times of its directory; those of the root
-        stand in no row, so that its names are compared.
+        are in no row, so that its names are compared.
         """
         if request.known is None or not request.rows:
             return None, frozenset()

@@ -1,4 +1,4 @@
-"""One attempt to clone a tree on JuiceFS: cloned, proved complete, and mended where a clone is not what it should be.
+"""One attempt to clone a tree on JuiceFS: cloned, proved complete, and repaired where a clone is not what it should be.
 
 Source: jvs-engines(7), juicefs-clone.
 """
@@ -11,7 +11,7 @@ from jvs import clock
 from jvs.engine.base import Cloned, Request
 from jvs.engine.juicefs import control, repair
 from jvs.engine.juicefs.client import Incomplete
-from jvs.engine.juicefs.completeness import Surveyed, Unproved, Vouched
+from jvs.engine.juicefs.completeness import Proved, Surveyed, Unproved
 from jvs.engine.juicefs.survey import Survey
 from jvs.errors import CloneIncomplete, IOFailure, from_oserror
 from jvs.fs import listing, paths
@@ -37,7 +37,7 @@ _APPEAR_SECONDS = 10.0
 
 
 class Attempt:
-    """One clone under a fresh name beside the target."""
+    """One clone under a fresh name next to the target."""
 
     def __init__(self, owner: Cloner, request: Request) -> None:
         self.owner = owner
@@ -69,20 +69,20 @@ class Attempt:
         return Cloned(self.owner.name, self.losses.as_json(), tree, moment, with_inode=False)
 
 
-class VouchedAttempt(Attempt):
+class ProvedAttempt(Attempt):
     """A clone that is proved by its count and by the snapshot before. Errors: Unproved, when it takes a survey."""
 
     def run(self) -> Cloned:
         moment = clock.now_ns()
         if not control.is_whole(self.start()):
             raise Unproved
-        tree = self.hash(Vouched(self.request), moment)
+        tree = self.hash(Proved(self.request), moment)
         tree.plain = True
         return self.cloned(tree, moment)
 
 
 class SurveyedAttempt(Attempt):
-    """A clone that is compared with a survey of the source, and mended."""
+    """A clone that is compared with a survey of the source, and repaired."""
 
     def __init__(self, owner: Cloner, request: Request) -> None:
         super().__init__(owner, request)

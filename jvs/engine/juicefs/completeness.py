@@ -1,7 +1,7 @@
 """Proving that a clone holds every name that its source had, while its tree is hashed.
 
-JuiceFS reports success for clones that lost names, so none is believed. Two proofs give the same answer. `Surveyed`
-compares every directory with a survey of the source that was taken before. `Vouched` takes none: a directory whose
+JuiceFS reports success for clones that lost names, so no report is trusted. Two proofs give the same answer. `Surveyed`
+compares every directory with a survey of the source that was taken before. `Proved` takes none: a directory whose
 names and whose own stamp are those of the snapshot before holds what that one held, which was proved complete; only
 the others are looked at in the source. What it cannot prove it leaves to the first.
 Source: jvs-protocol(7), Completeness; jvs-engines(7), juicefs-clone.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Unproved(Exception):
-    """The quick proof did not come about: the clone may be complete or not, or has to be mended."""
+    """The quick proof did not come about: the clone may be complete or not, or has to be repaired."""
 
 
 class Surveyed(hasher.Hasher):
@@ -35,13 +35,13 @@ class Surveyed(hasher.Hasher):
         self.missing: list[bytes] = []
         self._before = before
 
-    def listed(self, path: bytes, names: list[bytes], *, vouched: bool) -> None:
+    def listed(self, path: bytes, names: list[bytes], *, proved: bool) -> None:
         """Note what the source had in this directory and the clone has not."""
         self.missing.extend(self._before.missing(path, names))
 
 
-class Vouched(hasher.Hasher):
-    """Hashes a clone and looks into the source only where the rows of a proved snapshot do not vouch for the names.
+class Proved(hasher.Hasher):
+    """Hashes a clone and looks into the source only where the rows of a proved snapshot do not prove the names.
 
     A name is made, removed or renamed by moving the times of its directory, but JuiceFS leaves out what comes within
     a moment of the last such move: so stamps of directories that were young when their row was written never match
@@ -55,9 +55,9 @@ class Vouched(hasher.Hasher):
         super().__init__(jobs=request.jobs, allow_unreadable=request.allow_unreadable, slow_calls=True)
         self._source = paths.open_dir(request.source)
 
-    def listed(self, path: bytes, names: list[bytes], *, vouched: bool) -> None:
-        """Compare with the source as it is now, unless the rows vouch. Errors: Unproved."""
-        if vouched:
+    def listed(self, path: bytes, names: list[bytes], *, proved: bool) -> None:
+        """Compare with the source as it is now, unless the rows prove it. Errors: Unproved."""
+        if proved:
             return
         try:
             now, stats = self._list_source(path)

@@ -69,7 +69,7 @@ def parse_version(text: str) -> tuple[int, int] | None:
 
 
 def mount_config(directory: Below) -> dict[str, Any] | None:
-    """Return what `.config` at the root of the mount says, also when we stand in a bind mount of a part of it."""
+    """Return what `.config` at the root of the mount says, also when we are in a bind mount of a part of it."""
     import json
 
     from jvs.engine.juicefs import mount as juicefs_mount
@@ -115,7 +115,7 @@ def clone_message(source: int, source_parent: int, target_parent: int, name: byt
     """Return the message for a clone that preserves everything.
 
     Shape: big-endian; u32 command, u32 length of the rest; u64 source, its parent, the target's parent; u8 length
-    and the name; u16 umask; u8 mode bits. Errors: ValueError; the inode 1 stands for another directory than it
+    and the name; u16 umask; u8 mode bits. Errors: ValueError; the inode 1 is another directory than it
     seems to on a mount of a subdirectory, so it is no source.
     """
     check_name(name)
@@ -210,15 +210,15 @@ def run(words: list[str]) -> Reply:
 def is_whole(printed: bytes) -> bool:
     """Answer whether the helper counted as many entries cloned as the mount had announced.
 
-    Shape: `done total`. One that lost entries has fewer. The announcement counts what stands in the metadata engine's
-    own statistics, so that a tree which is being written may show a difference and still be whole.
+    Shape: `done total`. One that lost entries has fewer. The announcement counts what is in the metadata engine's
+    own statistics, so that a tree which is being written may show a difference and still be complete.
     """
     words = printed.split()
     return len(words) == 2 and words[0] == words[1] and int(words[0]) > 0
 
 
 def main(words: list[str]) -> int:
-    """Be the helper; failures are told in the words of the client, so that one reader understands both."""
+    """Be the helper; failures are reported in the words of the client, so that one reader understands both."""
     try:
         reply = run(words)
     except OSError as error:

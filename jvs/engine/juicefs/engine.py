@@ -3,7 +3,7 @@
 JuiceFS reports success for clones that are not complete: on SQL metadata whole directories come out empty while
 files are created and removed in them, on Redis special files are dropped, and hard links become files of their own.
 So each clone is proved complete (`engine.completeness`): against the rows of the snapshot before, without a look at
-the source, where they vouch for it; else against the names of the source, taken before the clone. What is missing
+the source, where they prove it; else against the names of the source, taken before the clone. What is missing
 without having been deleted means: throw the clone away and try again.
 Source: jvs-engines(7), juicefs-clone; juicefs(1) 1.1 to 1.4.
 """
@@ -17,7 +17,7 @@ from jvs.engine import base as engine
 from jvs.engine.base import Cloned, Engine, Probe, Request
 from jvs.engine.juicefs import mount as juicefs_mount
 from jvs.engine.juicefs import writers
-from jvs.engine.juicefs.attempt import SurveyedAttempt, VouchedAttempt
+from jvs.engine.juicefs.attempt import ProvedAttempt, SurveyedAttempt
 from jvs.engine.juicefs.client import Incomplete, Running
 from jvs.engine.juicefs.completeness import Unproved
 from jvs.errors import IOFailure, JvsError, from_oserror
@@ -37,7 +37,7 @@ class JuiceFSEngine(Engine):
     name = engine.JUICEFS
     cost = "O(entries)"
     vouch = True
-    """Let the snapshot before vouch for names where it can; off: survey the source. The answer is the same."""
+    """Let the snapshot before prove names where it can; off: survey the source. The answer is the same."""
 
     def probe(self, source_dir: Below, store_dir: Below) -> Probe:
         """Source and store must be on one JuiceFS mount, and there must be a way to talk to it."""
@@ -87,7 +87,7 @@ class JuiceFSEngine(Engine):
         return ""
 
     def find_binary(self) -> str | None:
-        """Return the client: the one of the settings, or on the search path, or beside this Python."""
+        """Return the client: the one of the settings, or on the search path, or next to this Python."""
         import shutil
         import sys
 
@@ -100,7 +100,7 @@ class JuiceFSEngine(Engine):
         return found or (beside if os.access(beside, os.X_OK) else None)
 
     def clone(self, request: Request) -> Cloned:
-        """Clone, prove it complete, mend what JuiceFS does not keep, and hash what changed.
+        """Clone, prove it complete, repair what JuiceFS does not keep, and hash what changed.
 
         Errors: E_CLONE_INCOMPLETE after three attempts; E_NO_SPACE; E_IO; E_EXISTS.
         """
@@ -113,9 +113,9 @@ class JuiceFSEngine(Engine):
         juicefs_mount.refuse_mounts(request.source)
         writers.flush_open_files(request.source)
         problem: JvsError | None = None
-        kinds: list[type[VouchedAttempt | SurveyedAttempt]] = [SurveyedAttempt] * TRIES
+        kinds: list[type[ProvedAttempt | SurveyedAttempt]] = [SurveyedAttempt] * TRIES
         if self._can_vouch(request):
-            kinds.insert(0, VouchedAttempt)
+            kinds.insert(0, ProvedAttempt)
         for kind in kinds:
             attempt = kind(self, request)
             try:
@@ -136,7 +136,7 @@ class JuiceFSEngine(Engine):
     def _can_vouch(self, request: Request) -> bool:
         """Answer whether the quick proof may be tried.
 
-        It wants the count that the control file gives, a base in which nothing had to be mended, and times of
+        It wants the count that the control file gives, a base in which nothing had to be repaired, and times of
         directories that the mount moves soon enough.
         """
         if not (self.vouch and request.hash and request.base_payload is not None and request.base_is_plain):
@@ -202,7 +202,7 @@ def _empty_attribute(source: Below) -> JvsError | None:
                         return _cannot_clone_empty(here, empty[0])
                     if stat.S_ISDIR(st.st_mode):
                         stack.append((paths.open_dir(name, fd), here))
-            except OSError:  # gone meanwhile, or not ours to read
+            except OSError:  # deleted meanwhile, or not ours to read
                 pass
             finally:
                 os.close(fd)

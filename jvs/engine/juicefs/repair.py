@@ -1,6 +1,6 @@
-"""Mending what a clone made by the filesystem does not keep: special files, and hard links.
+"""Repairing what a clone made by the filesystem does not keep: special files, and hard links.
 
-What is mended is still under its temporary name and ours alone, and no directory's times show that it was.
+What is repaired is still under its temporary name and ours alone, and no directory's times show that it was.
 Source: jvs-engines(7), juicefs-clone.
 """
 
@@ -29,7 +29,7 @@ def specials(source: Below, clone: Below, before: Survey, losses: Losses) -> set
     origin, target = fs_paths.open_dir(source), fs_paths.open_dir(clone)
     try:
         for path, st in before.specials:
-            if not _mend_special(origin, target, path, st, losses):
+            if not _repair_special(origin, target, path, st, losses):
                 refused.add(path)
     finally:
         os.close(origin)
@@ -37,7 +37,7 @@ def specials(source: Below, clone: Below, before: Survey, losses: Losses) -> set
     return refused
 
 
-def _mend_special(source: int, target: int, path: bytes, st: os.stat_result, losses: Losses) -> bool:
+def _repair_special(source: int, target: int, path: bytes, st: os.stat_result, losses: Losses) -> bool:
     """Make one special file when the clone lacks it; False when the system does not let us."""
     parts = fs_paths.split_relative(path)
     if fs_paths.lstat_below(target, parts) is not None or fs_paths.lstat_below(source, parts) is None:
@@ -65,12 +65,12 @@ def links(clone: Below, before: Survey, losses: Losses) -> None:
             first = fs_paths.lstat_below(target, paths[0].split(b"/"))
             if first is not None:  # else it was deleted meanwhile, or the check would have said
                 for path in paths[1:]:
-                    _mend_link(target, paths[0].split(b"/"), first, path, losses)
+                    _repair_link(target, paths[0].split(b"/"), first, path, losses)
     finally:
         os.close(target)
 
 
-def _mend_link(target: int, first: list[bytes], wanted: os.stat_result, path: bytes, losses: Losses) -> None:
+def _repair_link(target: int, first: list[bytes], wanted: os.stat_result, path: bytes, losses: Losses) -> None:
     """Replace a name by a link to the first one. Both were hashed already, and are equal when the stats are."""
     parts = path.split(b"/")
     other = fs_paths.lstat_below(target, parts)
