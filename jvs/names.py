@@ -32,9 +32,21 @@ def check_worktree_name(name: str) -> str:
     return _check(name, "worktree name")
 
 
+def is_worktree_name(text: str) -> bool:
+    """Answer whether text is a name that a worktree can have."""
+    return 1 <= len(text) <= 64 and text not in (".", "..") and not text.startswith("-") and _ALLOWED.issuperset(text)
+
+
 def check_new_worktree_name(name: str) -> str:
-    """Return the name that a worktree is to get, in NFC. Errors: as above; E_NAME_INVALID for what names the latest."""
-    return _check_not_latest(check_worktree_name(name), "worktree name")
+    """Return the name that a worktree is to get, in NFC.
+
+    Errors: as above; E_NAME_INVALID for what names the latest, and for a leading dot: such directories are taken for
+    hidden files. Worktrees that have such a name already can be worked in, renamed and removed.
+    """
+    name = _check_not_latest(check_worktree_name(name), "worktree name")
+    if name.startswith("."):
+        raise NameInvalid(f"worktree name '{name}' begins with a dot", hint="choose another name", name=name)
+    return name
 
 
 def check_tag(tag: str) -> str:
@@ -50,8 +62,7 @@ def _check_not_latest(name: str, what: str) -> str:
 
 def _check(name: str, what: str) -> str:
     name = unicodedata.normalize("NFC", name)
-    bad = not 1 <= len(name) <= 64 or name in (".", "..") or name.startswith("-") or not _ALLOWED.issuperset(name)
-    if bad:
+    if not is_worktree_name(name):
         shown = readable(name if len(name) <= 80 else name[:77] + "...")
         shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown)
         raise NameInvalid(f"{what} '{shown}' is not allowed", hint=_RULE, name=shown)

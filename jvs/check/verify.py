@@ -11,7 +11,7 @@ import os
 from jvs import canon, names, progress
 from jvs.errors import AuditChainBroken, JvsError, LineageBroken, NotFound, PartialSnapshot, PayloadHashMismatch
 from jvs.fs import listing
-from jvs.store import anchor, audit, audit_check, descriptor, intent, lineage, node_store, worktree
+from jvs.store import anchor, audit, audit_check, descriptor, intent, lineage, node_store, records, worktree
 from jvs.tree import node, scan
 
 TYPE_CHECKING = False
@@ -280,7 +280,7 @@ def hold_against(store: Store, chain: audit_check.ChainReport, seen: Seen | None
     pending = pending + intent.load_all(store.layout)
     in_flight = {record.get("snapshot_id") for record in pending} | _being_collected(pending)
     runs = [record["details"].get("collected", []) for record in chain.records if record["operation"] == "gc_run"]
-    collected = {i for ids in runs for i in ids}
+    collected = {i for ids in runs if records.are_ids(ids) for i in ids}
     problems += [
         f"the log knows snapshot '{i}', which is missing and was not collected"
         for i in sorted(told.keys() - published - in_flight - collected)

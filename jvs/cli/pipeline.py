@@ -38,7 +38,7 @@ def read_record() -> Any:
             f"stdin does not hold a publish record: {error}", hint="feed it from the step before"
         ) from error
     for key in ("repo", "worktree", "snapshot_id"):
-        if not isinstance(record.get(key), str):
+        if not isinstance(record.get(key), str) or "\0" in record[key]:
             raise UsageError(
                 f"stdin does not hold a publish record: '{key}' is missing", hint="begin with 'jvs-check-worktree'"
             )

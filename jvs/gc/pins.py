@@ -22,23 +22,14 @@ if TYPE_CHECKING:
     from jvs.store.shapes import Pin, PinIntent
     from jvs.store.store import Store
 
-FIELDS = {
-    "snapshot_id": records.is_id,
-    "created_at": records.is_time,
-    "actor": records.is_text,
-    "reason": records.is_text_or_null,
-    "expires_at": records.is_text_or_null,
-}
-
 
 def load(layout: Layout, snapshot_id: str) -> Pin:
     """Read one pin. Errors: FileNotFoundError; E_PARTIAL_SNAPSHOT when damaged; E_IO."""
     path = layout.pin(snapshot_id)
-    pin: Pin = records.load(path, FIELDS, PartialSnapshot)
-    expires = pin["expires_at"]
-    if pin["snapshot_id"] != snapshot_id or not (expires is None or records.is_time(expires)):
+    pin: Pin = records.load(path, records.PIN_FIELDS, PartialSnapshot)
+    if pin["snapshot_id"] != snapshot_id:
         raise PartialSnapshot(
-            f"pin '{snapshot_id}' is damaged: it is that of '{pin['snapshot_id']}', or its end is not a time",
+            f"pin '{snapshot_id}' is damaged: it is that of '{pin['snapshot_id']}'",
             hint=f"pin the snapshot again ('jvs gc pin {snapshot_id}'), or take the pin away ('jvs gc unpin')",
             path=str(path),
         )

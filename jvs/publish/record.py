@@ -5,11 +5,14 @@ Source: jvs-protocol(7), Publish.
 
 from __future__ import annotations
 
-from jvs import canon, clock, names
+from jvs import canon, clock
+from jvs.engine import base as engine
 from jvs.errors import UsageError
+from jvs.store import descriptor, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TypedDict
 
     from jvs.fs.losses import Loss
@@ -61,14 +64,36 @@ STEPS = (
 )
 SYNC = "sync-tree"
 """The one step whose place may change: one barrier after `write-ready` serves payload, descriptor and marker."""
-LEARNED: dict[str, tuple[str, ...]] = {
-    "check-worktree": ("repo", "worktree", "snapshot_id", "parent_id", "latest_id", "created_at", "partial_paths"),
-    "clone-tree": ("engine", "degraded", "moment_ns", "with_inode"),
-    "hash-tree": ("payload_root_hash", "payload", "changes"),
-    "write-descriptor": ("descriptor", "descriptor_checksum"),
-    "chain-append": ("audit_hash",),
+LEARNED: dict[str, records.Fields] = {
+    "check-worktree": {
+        "repo": records.is_text,
+        "worktree": records.is_name,
+        "snapshot_id": records.is_id,
+        "parent_id": records.is_id_or_null,
+        "latest_id": records.is_id_or_null,
+        "created_at": records.is_time,
+        "partial_paths": records.nullable(records.each(records.is_path)),
+    },
+    "clone-tree": {
+        "engine": records.one_of(*engine.NAMES),
+        "degraded": descriptor.are_losses,
+        "moment_ns": records.is_count,
+        "with_inode": records.is_bool,
+    },
+    "hash-tree": {
+        "payload_root_hash": records.is_hash,
+        "payload": descriptor.are_counts,
+        "changes": descriptor.OPTIONAL["changes"],
+    },
+    "write-descriptor": {
+        "descriptor": records.shaped(descriptor.FIELDS, descriptor.OPTIONAL),
+        "descriptor_checksum": records.is_hash,
+    },
+    "chain-append": {"audit_hash": records.is_hash},
 }
-"""Step -> what it adds to the record."""
+"""Step -> what it adds to the record, each with its check."""
+GIVEN: records.Fields = {"note": records.is_text, "tags": records.each(records.is_text)}
+"""What whoever begins a record may put into it."""
 
 
 def new(repo: str, worktree: str, paths: list[bytes] | None = None) -> PublishRecord:
@@ -94,24 +119,24 @@ def new(repo: str, worktree: str, paths: list[bytes] | None = None) -> PublishRe
 def require(record: PublishRecord, step: str, *, sync_follows: bool = False) -> None:
     """Refuse a record whose earlier steps are missing, or what they learned.
 
-    `sync_follows` says that `sync-tree` has yet to come: see `SYNC`. Errors: E_USAGE, E_NAME_INVALID.
+    `sync_follows` says that `sync-tree` has yet to come: see `SYNC`. Errors: E_USAGE.
     """
-    if record.get("version") != 1 or not isinstance(record.get("done"), list):
+    if record.get("version") != 1 or not records.each(records.is_text)(record.get("done")):
         raise UsageError("stdin does not hold a publish record", hint="begin with 'jvs-check-worktree --record NAME'")
     for earlier in STEPS[: STEPS.index(step)]:
         if earlier not in record["done"] and not (sync_follows and earlier == SYNC):
             raise UsageError(
                 f"step '{earlier}' is missing from the record", hint=f"run 'jvs-{earlier} --record' before this step"
             )
-        for key in LEARNED.get(earlier, ()):
-            if key not in record:
-                raise UsageError(
-                    f"the record lacks '{key}', which step '{earlier}' adds", hint="begin again with the first step"
-                )
-    names.check_snapshot_id(record["snapshot_id"])
-    names.check_worktree_name(record["worktree"])
-    if record["parent_id"] is not None:
-        names.check_snapshot_id(record["parent_id"])
+    values: Mapping[str, object] = record
+    learned = [(key, fits) for name in STEPS[: STEPS.index(step)] for key, fits in LEARNED.get(name, {}).items()]
+    for key, fits in [*learned, *((key, fits) for key, fits in GIVEN.items() if key in values)]:
+        if key not in values or not fits(values[key]):
+            problem = "is missing" if key not in values else "is not valid"
+            raise UsageError(f"'{key}' {problem} in the publish record", hint="begin again with the first step")
+    written = record.get("descriptor")
+    if written is not None and written["snapshot_id"] != record["snapshot_id"]:
+        raise UsageError("the publish record holds the descriptor of another snapshot", hint="begin again")
 
 
 def mark_done(record: PublishRecord, step: str) -> None:

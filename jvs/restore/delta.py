@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from jvs import canon
 from jvs.errors import PartialSnapshot
+from jvs.fs import listing
+from jvs.store import records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +54,9 @@ class Step:
     def decode(cls, value: Any) -> Step:
         """Return a step of a journal. Errors: ValueError."""
         path, how, old_ino, source_ino, old, new = value
+        _check(is_step_path(path) and records.one_of(COPY, MOVE, MAKE, DROP)(how))
+        _check(records.is_count(old_ino) and records.is_count(source_ino))
+        _check(all(entry is None or _is_entry(entry) for entry in (old, new)))
         return cls(
             path,
             how,
@@ -60,6 +65,56 @@ class Step:
             old_ino=old_ino,
             source_ino=source_ino,
         )
+
+
+def _check(fits: bool) -> None:
+    if not fits:
+        raise ValueError("a step is not valid")
+
+
+def is_step_path(path: Any) -> bool:
+    """Answer whether a value is a relative path in the one way it is written: no empty component, `.` or `..`."""
+    return (
+        isinstance(path, bytes)
+        and b"\0" not in path
+        and all(part not in (b"", b".", b"..") for part in path.split(b"/"))
+    )
+
+
+def _is_entry(value: Any) -> bool:
+    """Answer whether a value is an entry of a tree: name, kind, mode, size, digest, covered attributes."""
+    return (
+        isinstance(value, list)
+        and len(value) == 6
+        and isinstance(value[0], bytes)
+        and b"/" not in value[0]
+        and value[1] in range(len(listing.KIND_NAMES))
+        and records.is_count(value[2])
+        and value[2] <= 0o7777
+        and records.is_count(value[3])
+        and isinstance(value[4], bytes)
+        and (value[5] is None or _are_attributes(value[5]))
+    )
+
+
+def _is_meta(value: Any) -> bool:
+    """Answer whether a value is the metadata of an entry (`entries.Meta`)."""
+    return (
+        isinstance(value, list)
+        and len(value) in (6, 7)
+        and all(isinstance(item, int) and not isinstance(item, bool) and abs(item) < 1 << 63 for item in value[:5])
+        and 0 <= value[0] <= 0o7777
+        and 0 <= value[1] < 1 << 32
+        and 0 <= value[2] < 1 << 32
+        and (value[5] is None or _are_attributes(value[5]))
+        and (len(value) == 6 or value[6] in range(len(listing.KIND_NAMES)))
+    )
+
+
+def _are_attributes(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(name, bytes) and b"\0" not in name and isinstance(item, bytes) for name, item in value.items()
+    )
 
 
 def fold(name: bytes) -> bytes:
@@ -98,6 +153,8 @@ class Delta:
             steps, dirs = canon.cbor_decode(data)
             made.steps = [Step.decode(step) for step in steps]
             made.dirs = [(path, before, after) for path, before, after in dirs]
+            _check(all(path == b"" or is_step_path(path) for path, _, _ in made.dirs))
+            _check(all(_is_meta(before) and (after is None or _is_meta(after)) for _, before, after in made.dirs))
         except (ValueError, TypeError) as error:
             raise PartialSnapshot(
                 "the journal of an operation is damaged", hint="'jvs doctor' says which, and what can be done"

@@ -12,7 +12,7 @@ import hashlib
 
 from jvs import canon, clock, progress
 from jvs.engine import registry
-from jvs.errors import JvsError, PartialSnapshot
+from jvs.errors import JvsError, PartialSnapshot, from_oserror
 from jvs.fs import durable, listing, paths, removal
 from jvs.names import is_operation_id
 from jvs.restore import delta
@@ -80,28 +80,47 @@ if TYPE_CHECKING:
         details: Details
 
 
+KINDS = ("restore", "worktree_rename", "worktree_remove")
+_HEAD: records.Fields = {"head": records.is_id_or_null, "latest": records.is_id_or_null}
+_HEADS = records.shaped(_HEAD, {"base": records.is_id_or_null})
 FIELDS = {
     "version": records.is_count,
     "operation_id": records.is_id,
-    "kind": records.is_text,
-    "worktree": records.is_text,
+    "kind": records.one_of(*KINDS),
+    "worktree": records.is_name,
     "created_at": records.is_time,
     "seq": records.is_count,
     "of": records.is_id_or_null,
     "root": records.is_id,
-    "forward": lambda value: isinstance(value, bool),
+    "forward": records.is_bool,
     "undone_by": records.is_id_or_null,
     "target": records.is_id_or_null,
-    "before": records.is_object,
-    "after": records.is_object,
+    "before": _HEADS,
+    "after": _HEADS,
     "bytes": records.is_count,
-    "details": records.is_object,
+    "details": records.shaped(
+        {},
+        {
+            "paths": records.nullable(records.each(records.is_path)),
+            "delta_sha256": records.is_hash,
+            "discard": records.is_bool,
+            "asked_in": records.is_text_or_null,
+            "new_name": records.is_name,
+            "gone": records.is_bool,
+            "changes": records.nullable(records.is_count),
+            "skipped": records.each(records.is_path),
+        },
+    ),
 }
-_SINCE = {"identity": records.is_text_or_null, "clock": records.is_object}
+_SINCE = {
+    "identity": records.is_text_or_null,
+    "clock": records.shaped({}, {"boot": records.is_text, "boottime_ns": records.is_count}),
+}
 """What journals of the first version do not have."""
+MAX_DELTA_BYTES = 512 << 20
+"""Of `delta.cbor`: the steps of some million entries."""
 NAMED = 5
 """So many entries that could not be removed are named."""
-KINDS = ("restore", "worktree_rename", "worktree_remove")
 
 
 def new(
@@ -185,7 +204,11 @@ def load(layout: Layout, operation_id: str) -> Operation:
     path = layout.undo_dir(operation_id) / "op.json"
     found = {"identity": None, "clock": {}, **records.load(path, FIELDS, PartialSnapshot)}
     record: Operation = records.check(found, path, _SINCE, PartialSnapshot)
-    if record["operation_id"] != operation_id or record["kind"] not in KINDS:
+    fits = {
+        "restore": record["of"] is not None or record["target"] is not None,
+        "worktree_rename": "new_name" in record["details"],
+    }
+    if record["operation_id"] != operation_id or not fits.get(record["kind"], True):
         raise PartialSnapshot(
             f"'undo/{operation_id}/op.json' is not the journal of that operation",
             hint="what it kept is still below that directory; move it away to go on without",
@@ -197,9 +220,11 @@ def load_steps(layout: Layout, record: Operation) -> delta.Delta:
     """Read the steps of an operation that are to be done, or were. Errors: E_PARTIAL_SNAPSHOT when damaged."""
     path = layout.undo_dir(record["operation_id"]) / "delta.cbor"
     try:
-        data = paths.read_file(path)
+        data = paths.read_file(path, MAX_DELTA_BYTES)
     except FileNotFoundError:
         data = b""
+    except OSError as error:
+        raise from_oserror(error, f"reading '{path}'") from error
     if hashlib.sha256(data).hexdigest() != record["details"].get("delta_sha256"):
         raise PartialSnapshot(
             f"'undo/{record['operation_id']}/delta.cbor' is damaged",

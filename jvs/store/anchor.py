@@ -15,6 +15,7 @@ import os
 
 from jvs import canon
 from jvs.fs import durable, paths
+from jvs.store import records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,9 +62,10 @@ def remember(store: Store, seq: int, record_hash: str) -> None:
 def _load(path: Below) -> tuple[int, str] | None:
     try:
         value: Anchor = canon.decode_object(paths.read_file(path, 4096))
-        return int(value["seq"]), str(value["hash"])
-    except (OSError, canon.BadJSON, KeyError, ValueError, TypeError):
+    except (OSError, canon.BadJSON):
         return None
+    fits = records.shaped({"seq": records.is_count, "hash": records.is_hash})(value)
+    return (value["seq"], value["hash"]) if fits else None
 
 
 def check(store: Store, chain: ChainReport) -> list[str]:

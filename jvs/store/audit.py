@@ -11,6 +11,7 @@ import os
 from jvs import canon, clock, progress
 from jvs.errors import AuditChainBroken, from_oserror
 from jvs.fs import durable, listing, locks, paths
+from jvs.store import records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -258,7 +259,7 @@ def was_just_rotated(path: Below) -> bool:
 
 
 def _last_line(fd: int) -> tuple[bytes | None, bytes]:
-    """Return the last line that ends with a newline, and what comes after it."""
+    """Return the last line that ends with a newline, and what comes after it. Errors: E_AUDIT_CHAIN_BROKEN."""
     size = os.fstat(fd).st_size
     window = _TAIL_BYTES
     while True:
@@ -271,11 +272,19 @@ def _last_line(fd: int) -> tuple[bytes | None, bytes]:
                 return data[begin + 1 : end], data[end + 1 :]
         elif start == 0:
             return None, data
+        if window > records.MAX_BYTES:
+            raise _too_long()
         window *= 4
 
 
+def _too_long() -> AuditChainBroken:
+    return AuditChainBroken(
+        "the audit log holds a line that is longer than any record", hint="restore it from a copy of the repository"
+    )
+
+
 def _lines_backwards(path: Below) -> Iterator[bytes]:
-    """Yield the whole lines of a file, last first."""
+    """Yield the whole lines of a file, last first. Errors: OSError; E_AUDIT_CHAIN_BROKEN."""
     fd = paths.open_file(path)
     try:
         position = os.fstat(fd).st_size
@@ -287,6 +296,8 @@ def _lines_backwards(path: Below) -> Iterator[bytes]:
             position = start
             lines = data.split(b"\n")
             rest = lines[0]
+            if len(rest) > records.MAX_BYTES:
+                raise _too_long()
             for line in reversed(lines[1:]):
                 if first:  # after the last newline: nothing, or a torn line
                     first = False
@@ -309,6 +320,9 @@ def check_shape(record: Mapping[str, Any]) -> None:
     for key in ("event_id", "timestamp", "operation", "actor", "prev_hash", "record_hash"):
         if not isinstance(record[key], str):
             raise canon.BadJSON(f"'{key}' is not text")
+    for key in ("target", "worktree", "reason"):
+        if record[key] is not None and not isinstance(record[key], str):
+            raise canon.BadJSON(f"'{key}' is neither text nor null")
 
 
 def log_of(layout: Layout, repo_id: str, wait: float = locks.DEFAULT_WAIT_SECONDS) -> Log:

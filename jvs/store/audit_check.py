@@ -8,7 +8,7 @@ from __future__ import annotations
 from jvs import canon
 from jvs.errors import AuditChainBroken, from_oserror
 from jvs.fs import paths
-from jvs.store import audit
+from jvs.store import audit, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,15 +54,16 @@ def check(path: Below, first_hash: str | None, *, keep: bool = False) -> ChainRe
 
 def _read_segment(file: Below) -> bytes:
     try:
-        return paths.read_file(file)
+        return paths.read_file(file, audit.ROTATE_BYTES + records.MAX_BYTES)
     except FileNotFoundError as error:
         raise AuditChainBroken(
             f"the log '{file}' is missing", hint="restore it from a copy: it is never begun anew in silence"
         ) from error
     except OSError as error:
-        if error.errno in (21, 22, 40):
+        if error.errno in (21, 22, 27, 40):
+            problem = "larger than a log can be" if error.errno == 27 else "not a regular file"
             raise AuditChainBroken(
-                f"the log '{file}' is not a regular file", hint="restore it from a copy of the repository"
+                f"the log '{file}' is {problem}", hint="restore it from a copy of the repository"
             ) from error
         raise from_oserror(error, f"reading '{file}'") from error
 

@@ -62,15 +62,9 @@ if TYPE_CHECKING:
         payload_root_hash: str
 
 
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
 def _is_path(value: Any) -> bool:
-    """Answer whether a value is a path as `canon.path_json` writes it, or text."""
-    if isinstance(value, str):
-        return True
-    if not isinstance(value, dict) or not isinstance(value.get("path"), str):
+    """Answer whether a value is a path as `canon.path_json` writes it."""
+    if not isinstance(value, dict) or not records.is_text(value.get("path")):
         return False
     try:
         return bool(canon.path_from_json(value)) or value["path"] == ""
@@ -78,18 +72,16 @@ def _is_path(value: Any) -> bool:
         return False
 
 
-def _are_paths_or_null(value: Any) -> bool:
-    return value is None or (isinstance(value, list) and all(_is_path(item) for item in value))
-
-
-def _are_losses(value: Any) -> bool:
+def are_losses(value: Any) -> bool:
+    """Answer whether a value is a list of what a clone could not keep."""
     return isinstance(value, list) and all(
-        isinstance(item, dict) and _is_path(item) and all(isinstance(item.get(key), str) for key in ("what", "why"))
+        isinstance(item, dict) and _is_path(item) and all(records.is_text(item.get(key)) for key in ("what", "why"))
         for item in value
     )
 
 
-def _are_counts(value: Any) -> bool:
+def are_counts(value: Any) -> bool:
+    """Answer whether a value is what a payload counts."""
     return isinstance(value, dict) and all(
         records.is_count(value.get(key)) for key in ("files", "dirs", "symlinks", "others", "bytes")
     )
@@ -99,21 +91,22 @@ FIELDS = {
     "format": records.is_count,
     "snapshot_id": records.is_id,
     "parent_id": records.is_id_or_null,
-    "worktree_name": records.is_text,
+    "worktree_name": records.is_name,
     "created_at": records.is_time,
     "note": records.is_text,
-    "tags": _are_texts,
+    "tags": records.each(records.is_text),
     "engine": records.is_text,
     "hash_algorithm": records.is_text,
     "payload_root_hash": records.is_hash,
-    "payload": _are_counts,
-    "degraded": _are_losses,
-    "partial_paths": _are_paths_or_null,
+    "payload": are_counts,
+    "degraded": are_losses,
+    "partial_paths": records.nullable(records.each(records.is_path)),
     "actor": records.is_text,
     "audit_head": records.is_hash,
     "descriptor_checksum": records.is_hash,
     "integrity_state": records.is_text,
 }
+OPTIONAL = {"changes": records.nullable(records.is_object)}
 READY_FIELDS = {
     "snapshot_id": records.is_id,
     "created_at": records.is_time,
@@ -155,7 +148,7 @@ def load(layout: Layout, snapshot_id: str) -> Descriptor:
     """
     path = layout.descriptor(snapshot_id)
     try:
-        record = records.load(path, FIELDS, DescriptorCorrupt)
+        record = records.load(path, FIELDS, DescriptorCorrupt, OPTIONAL)
     except FileNotFoundError as error:
         raise NotFound(
             f"there is no snapshot '{snapshot_id}'", hint="'jvs history --all' lists the snapshots"

@@ -27,21 +27,37 @@ FIELDS = {
     "version": records.is_count,
     "operation_id": records.is_id,
     "operation": records.is_text,
-    "worktree": records.is_text_or_null,
+    "worktree": records.is_name_or_null,
     "created_at": records.is_time,
-    "owner": records.is_object,
+    "owner": records.shaped(
+        {"pid": records.is_count, "locked": records.is_bool},
+        dict.fromkeys(("started", "boot", "namespace", "host"), records.is_text),
+    ),
     "audit": records.is_event,
     "audit_seq": records.is_count,
 }
-_ids = {"snapshot_id": records.is_id}
-MORE_FIELDS = {
-    "snapshot": {**_ids, "parent_id": records.is_id_or_null},
-    "gc_run": {"plan_id": records.is_text, "candidates": records.are_ids},
-    "pin": {**_ids, "pin": records.is_object},
-    "unpin": {**_ids, "pin": records.is_null},
-    "undo_forget": {"operations": records.are_ids},
-    "worktree_rename": {"what": records.is_text, "new_name": records.is_text_or_null},
-    "worktree_remove": {"what": records.is_text},
+_IN_WORKTREE: records.Fields = {"worktree": records.is_name}
+_IN_REPOSITORY: records.Fields = {"worktree": records.is_null}
+_UNDOES: records.Fields = {"undoes": records.is_id_or_null}
+PARTICULARS: dict[str, records.Fields] = {
+    "snapshot": {**_IN_WORKTREE, "snapshot_id": records.is_id, "parent_id": records.is_id_or_null},
+    "head_update": {**_IN_WORKTREE, "target": records.is_id},
+    "restore": {**_IN_WORKTREE, **_UNDOES, "snapshot_id": records.is_id_or_null},
+    "undo": {**_IN_WORKTREE, **_UNDOES, "snapshot_id": records.is_id_or_null},
+    "undo_forget": {**_IN_WORKTREE, "operations": records.are_ids},
+    "worktree_create": {**_IN_WORKTREE, "snapshot_id": records.is_id_or_null},
+    "worktree_fork": {**_IN_WORKTREE, "snapshot_id": records.is_id_or_null},
+    "worktree_rename": {
+        **_IN_WORKTREE,
+        **_UNDOES,
+        "what": records.one_of("rename"),
+        "new_name": records.is_name,
+    },
+    "worktree_remove": {**_IN_WORKTREE, **_UNDOES, "what": records.one_of("remove", "give_back")},
+    "gc_run": {**_IN_REPOSITORY, "plan_id": records.is_text, "candidates": records.are_ids},
+    "pin": {**_IN_REPOSITORY, "snapshot_id": records.is_id, "pin": records.is_pin},
+    "unpin": {**_IN_REPOSITORY, "snapshot_id": records.is_id, "pin": records.is_null},
+    "config": {**_IN_REPOSITORY, "text": records.is_text},
 }
 """What a recovery needs to know of each kind of operation, besides `FIELDS`."""
 _ORPHAN_HOURS = 24
@@ -163,14 +179,22 @@ def clear(layout: Layout, operation_id: str) -> None:
 def load(layout: Layout, operation_id: str) -> Intent:
     """Read one intent. Errors: FileNotFoundError; E_PARTIAL_SNAPSHOT when damaged."""
     record: Intent = records.load(layout.intent(operation_id), FIELDS, PartialSnapshot)
-    more = MORE_FIELDS.get(record["operation"], {})
+    more = PARTICULARS.get(record["operation"], {})
     records.check(record, layout.intent(operation_id), more, PartialSnapshot)
     if record["operation_id"] != operation_id:
-        raise PartialSnapshot(
-            f"intent '{operation_id}' is that of '{record['operation_id']}'",
-            hint="'jvs doctor --repair clean_intents' sets it aside",
-        )
+        raise _damaged(operation_id, f"is that of '{record['operation_id']}'")
+    if record["operation"] == "snapshot" and record["snapshot_id"] != operation_id:
+        raise _damaged(operation_id, f"is of the snapshot '{record['snapshot_id']}'")
+    if record["operation"] == "pin" and record["pin"] and record["pin"]["snapshot_id"] != record["snapshot_id"]:
+        raise _damaged(operation_id, "holds the pin of another snapshot")
+    if record["operation"] == "worktree_remove" and record["what"] == "give_back" and record["undoes"] is None:
+        raise _damaged(operation_id, "does not say which removal it undoes")
     return record
+
+
+def _damaged(operation_id: str, problem: str) -> PartialSnapshot:
+    hint = "'jvs doctor --repair clean_intents' sets it aside"
+    return PartialSnapshot(f"intent '{operation_id}' {problem}", hint=hint)
 
 
 def list_ids(layout: Layout) -> list[str]:

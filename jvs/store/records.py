@@ -6,8 +6,8 @@ kept. Source: jvs-format(5).
 
 from __future__ import annotations
 
-from jvs import canon
-from jvs.errors import JvsError, from_oserror
+from jvs import canon, names
+from jvs.errors import JvsError, PathEscape, from_oserror
 from jvs.fs import durable, listing, paths
 
 TYPE_CHECKING = False
@@ -25,20 +25,83 @@ DAMAGED_HINT = "'jvs doctor' says what can be repaired; a copy of the repository
 
 
 def is_text(value: Any) -> bool:
-    """Answer whether a value is text."""
-    return isinstance(value, str)
+    """Answer whether a value is text that UTF-8 can hold."""
+    try:
+        return isinstance(value, str) and value.encode("utf-8") is not None
+    except UnicodeEncodeError:
+        return False
 
 
 def is_text_or_null(value: Any) -> bool:
     """Answer whether a value is text or null."""
-    return value is None or isinstance(value, str)
+    return value is None or is_text(value)
+
+
+def is_bool(value: Any) -> bool:
+    """Answer whether a value is true or false."""
+    return isinstance(value, bool)
+
+
+def is_name(value: Any) -> bool:
+    """Answer whether a value is the name of a worktree: nothing else may become part of a path."""
+    return isinstance(value, str) and names.is_worktree_name(value)
+
+
+def is_name_or_null(value: Any) -> bool:
+    """Answer whether a value is the name of a worktree or null."""
+    return value is None or is_name(value)
+
+
+def is_uuid(value: Any) -> bool:
+    """Answer whether a value is a UUID in lowercase hex digits."""
+    return (
+        isinstance(value, str)
+        and [len(part) for part in value.split("-")] == [8, 4, 4, 4, 12]
+        and set(value) <= set("0123456789abcdef-")
+    )
+
+
+def is_path(value: Any) -> bool:
+    """Answer whether a value is a path below a directory, as text or as `canon.path_json` writes it."""
+    try:
+        path = value.encode("utf-8") if isinstance(value, str) else canon.path_from_json(value)
+        paths.split_relative(path)
+        return isinstance(value, str) or is_text(value.get("path"))
+    except (ValueError, TypeError, KeyError, AttributeError, PathEscape):
+        return False
+
+
+def nullable(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Return a check that lets null pass as well."""
+    return lambda value: value is None or fits(value)
+
+
+def each(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Return a check for lists of which each item passes a check."""
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+def shaped(required: Fields, optional: Fields | None = None) -> Callable[[Any], bool]:
+    """Return a check for objects that have some fields, and may have others; what is not named may be anything."""
+
+    def fits(value: Any) -> bool:
+        return (
+            isinstance(value, dict)
+            and all(key in value and check(value[key]) for key, check in required.items())
+            and all(check(value[key]) for key, check in (optional or {}).items() if key in value)
+        )
+
+    return fits
+
+
+def one_of(*values: object) -> Callable[[Any], bool]:
+    """Return a check for a few values."""
+    return lambda value: any(type(value) is type(known) and value == known for known in values)
 
 
 def is_id(value: Any) -> bool:
     """Answer whether a value is a snapshot id."""
-    from jvs.names import is_snapshot_id
-
-    return isinstance(value, str) and is_snapshot_id(value)
+    return isinstance(value, str) and names.is_snapshot_id(value)
 
 
 def is_id_or_null(value: Any) -> bool:
@@ -76,11 +139,16 @@ def are_ids(value: Any) -> bool:
     return isinstance(value, list) and all(is_id(item) for item in value)
 
 
+def is_pin(value: Any) -> bool:
+    """Answer whether a value is a pin."""
+    return _PIN(value)
+
+
 def is_event(value: Any) -> bool:
     """Answer whether a value is an audit event, complete but for its place in the chain."""
     return isinstance(value, dict) and (
-        all(isinstance(value.get(key), str) for key in ("event_id", "timestamp", "operation", "actor"))
-        and all(key in value for key in ("target", "worktree", "reason"))
+        all(is_text(value.get(key)) for key in ("event_id", "timestamp", "operation", "actor"))
+        and all(key in value and is_text_or_null(value[key]) for key in ("target", "worktree", "reason"))
         and isinstance(value.get("details"), dict)
     )
 
@@ -98,6 +166,16 @@ def is_time(value: Any) -> bool:
         return isinstance(value, str) and clock.parse_rfc3339(value) is not None
     except ValueError:
         return False
+
+
+PIN_FIELDS: Fields = {
+    "snapshot_id": is_id,
+    "created_at": is_time,
+    "actor": is_text,
+    "reason": is_text_or_null,
+    "expires_at": nullable(is_time),
+}
+_PIN = shaped(PIN_FIELDS)
 
 
 def read(path: Below) -> bytes:
@@ -118,7 +196,7 @@ def read(path: Below) -> bytes:
         return paths.read_file(path, MAX_BYTES)
 
 
-def parse(data: bytes, path: Below, fields: Fields, error: type[JvsError]) -> Any:
+def parse(data: bytes, path: Below, fields: Fields, error: type[JvsError], optional: Fields | None = None) -> Any:
     """Return the object in a record's bytes when every field is there and of its type; errors: `error`.
 
     Shape: the caller names the kind of record, whose `FIELDS` were checked.
@@ -127,11 +205,18 @@ def parse(data: bytes, path: Below, fields: Fields, error: type[JvsError]) -> An
         value = canon.decode_object(data)
     except canon.BadJSON as bad:
         raise error(f"'{_short(path)}' is damaged: {bad}", hint=DAMAGED_HINT, path=str(path)) from bad
-    return check(value, path, fields, error)
+    return check(value, path, fields, error, optional)
 
 
-def check(value: Mapping[str, object], path: Below, fields: Fields, error: type[JvsError]) -> Any:
-    """Return a record when every field is there and of its type; errors: `error`."""
+def check(
+    value: Mapping[str, object],
+    path: Below,
+    fields: Fields,
+    error: type[JvsError],
+    optional: Fields | None = None,
+) -> Any:
+    """Return a record when every field is there and of its type, and those that may be missing; errors: `error`."""
+    fields = {**fields, **{key: fits for key, fits in (optional or {}).items() if key in value}}
     for key, fits in fields.items():
         if key not in value or not fits(value[key]):
             problem = "is missing" if key not in value else "is not valid"
@@ -144,7 +229,7 @@ def _short(path: Below) -> str:
     return "/".join(str(path).split("/")[-2:])
 
 
-def load(path: Below, fields: Fields, error: type[JvsError]) -> Any:
+def load(path: Below, fields: Fields, error: type[JvsError], optional: Fields | None = None) -> Any:
     """Read and check one record. Shape: as for `parse`. Errors: FileNotFoundError; `error` when damaged; E_IO."""
     try:
         data = read(path)
@@ -158,7 +243,7 @@ def load(path: Below, fields: Fields, error: type[JvsError]) -> Any:
                 f"'{path}' is not a regular file", hint="'jvs doctor' says what can be repaired", path=str(path)
             ) from bad
         raise from_oserror(bad, f"reading '{path}'") from bad
-    return parse(data, path, fields, error)
+    return parse(data, path, fields, error, optional)
 
 
 def save(path: Below, record: Mapping[str, object]) -> None:

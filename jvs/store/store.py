@@ -10,7 +10,7 @@ import os
 
 from jvs.errors import FormatUnsupported, NotFound, from_oserror
 from jvs.fs import locks, paths
-from jvs.store import audit, intent, layout, worktree
+from jvs.store import audit, intent, layout, records, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Store:
                     f"'{self.layout.repo_id}' cannot be read: {error.strerror}",
                     hint="restore it from a copy of the repository; the audit chain begins with it",
                 ) from error
-            if len(text) != 37 or not text.endswith("\n") or text.count("-") != 4:
+            if not text.endswith("\n") or not records.is_uuid(text[:-1]):
                 raise FormatUnsupported(
                     f"'{self.layout.repo_id}' does not hold a repository id",
                     hint="restore it from a copy of the repository; the audit chain begins with it",

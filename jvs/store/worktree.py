@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
     HeadField = Literal["head_snapshot_id", "latest_snapshot_id", "base_snapshot_id"]
 
+OPTIONAL = {"made_as": records.is_name, "event_id": records.is_text_or_null}
 FIELDS = {
-    "name": records.is_text,
+    "name": records.is_name,
     "created_at": records.is_time,
     "base_snapshot_id": records.is_id_or_null,
     "head_snapshot_id": records.is_id_or_null,
@@ -68,7 +69,7 @@ def load(layout: Layout, name: str) -> WorktreeConfig:
     Errors: E_NOT_FOUND; E_LINEAGE_BROKEN when it is damaged.
     """
     try:
-        config: WorktreeConfig = records.load(layout.worktree_config(name), FIELDS, LineageBroken)
+        config: WorktreeConfig = records.load(layout.worktree_config(name), FIELDS, LineageBroken, OPTIONAL)
     except (FileNotFoundError, NotADirectoryError) as error:
         if name == MAIN or paths.is_dir(layout.worktree_dir(name)):
             raise LineageBroken(

@@ -18,10 +18,10 @@ from jvs import errors
 from jvs.cli import commands
 from jvs.engine.options import NAMES
 from jvs.fs import metadata
-from jvs.gc import pins, tombstone
+from jvs.gc import tombstone
 from jvs.publish import record
 from jvs.restore import journal
-from jvs.store import audit, descriptor, hooks, intent, layout, recovery, settings, worktree
+from jvs.store import audit, descriptor, hooks, intent, layout, records, recovery, settings, worktree
 
 MAN = Path(__file__).resolve().parents[2] / "man"
 PAGES = sorted(path for section in (1, 5, 7) for path in (MAN / f"man{section}").glob(f"*.{section}"))
@@ -269,7 +269,7 @@ RECORDS = {
     "descriptor": descriptor.FIELDS,
     "READY marker": descriptor.READY_FIELDS,
     "intent": intent.FIELDS,
-    "pin": pins.FIELDS,
+    "pin": records.PIN_FIELDS,
     "tombstone": tombstone.FIELDS,
     "journal of an operation": journal.FIELDS,
 }

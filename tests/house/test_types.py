@@ -43,7 +43,7 @@ CHECKED = {
     ("jvs.store.descriptor", "READY_FIELDS", "Ready"): set(),
     ("jvs.store.worktree", "FIELDS", "WorktreeConfig"): {"event_id", "made_as"},
     ("jvs.restore.journal", "FIELDS", "Operation"): {"identity", "clock"},
-    ("jvs.gc.pins", "FIELDS", "Pin"): set(),
+    ("jvs.store.records", "PIN_FIELDS", "Pin"): set(),
     ("jvs.gc.tombstone", "FIELDS", "Tombstone"): {"version"},
 }
 """(module, table of what is checked when a record is read, its shape) -> keys that need not be there."""
@@ -55,6 +55,12 @@ INTENTS = {
     "worktree_rename": ("RenameIntent",),
     "worktree_remove": ("RemoveIntent", "ReturnIntent"),
     "undo_forget": ("ForgetIntent",),
+    "head_update": ("HeadIntent",),
+    "restore": ("RestoreIntent",),
+    "undo": ("RestoreIntent",),
+    "worktree_create": ("ForkIntent",),
+    "worktree_fork": ("ForkIntent",),
+    "config": ("ConfigIntent",),
 }
 OTHER_KEYS = {"Version", "Meta", "SkipDirMtime", "threading", "jvs.progress"}
 """What `get()` is given that is no key of ours: the configuration of a JuiceFS mount, and `sys.modules`."""
@@ -184,10 +190,10 @@ def test_what_is_checked_of_an_intent_is_its_shape():
 
     known = all_shapes()
     assert set(keys("Begun", known) | keys("InWorktree", known)) | {"operation"} == set(intent.FIELDS)
-    assert intent.MORE_FIELDS.keys() == INTENTS.keys()
+    assert intent.PARTICULARS.keys() == INTENTS.keys()
     for operation, names in INTENTS.items():
         for name in names:
-            assert intent.MORE_FIELDS[operation].keys() <= keys(name, known).keys(), name
+            assert intent.PARTICULARS[operation].keys() <= keys(name, known).keys(), name
     told = [set(re.findall(r"'(\w+)'", keys(name, known).get("operation", ""))) for name in known]
     assert set().union(*told) == recovery.HANDLERS.keys(), "each operation has an intent of its own"
     particulars = set().union(*(keys(name, known) for name in known if name.endswith("Intent")))
