@@ -22,7 +22,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
-    from typing import Any
 
 VERSION = 5
 BUSY_SECONDS = 2.0
@@ -191,12 +190,12 @@ def _make(db: sqlite3.Connection) -> None:
 def _check_schema(db: sqlite3.Connection) -> None:
     """Raise `Odd` unless the schema is exactly ours. Nothing of it is run by reading it."""
     most = len(_SCHEMA) + len(_IMPLIED)
-    found: dict[Any, Any] = dict(_rows_of_schema(db, most + 1))
+    found: dict[object, object] = dict(_rows_of_schema(db, most + 1))
     if found != {**_SCHEMA, **_IMPLIED}:
         raise Odd("it has another schema")
 
 
-def _rows_of_schema(db: sqlite3.Connection, most: int) -> Iterator[tuple[Any, Any]]:
+def _rows_of_schema(db: sqlite3.Connection, most: int) -> Iterator[tuple[object, object]]:
     for number, row in enumerate(db.execute(f"SELECT name, sql FROM sqlite_master LIMIT {most}")):
         if number == most - 1:
             raise Odd("it has another schema")
