@@ -37,7 +37,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     from jvs.engine.base import check_target
     from jvs.fs import removal, rooted
     from jvs.restore import run as restore
-    from jvs.restore.plan import Plan, Target
+    from jvs.restore.plan import RestorePlan, RestoreTarget
     from jvs.ui.terminal import show_path
 
     for path in (args.source, args.target):
@@ -51,7 +51,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         removal.remove_tree(keep)
         if size:
             progress.remark(f"discarded {size} bytes")
-    changes = Plan(Target("", (0, None, b""), None), made, "").changes()
+    changes = RestorePlan(RestoreTarget("", (0, None, b""), None), made, "").changes()
     lines = []
     for step, change in zip(made.steps, changes, strict=True):
         if args.zero:

@@ -56,7 +56,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)
     choice = history.Choice(limit=args.limit, tags=args.tag, pattern=args.grep)
-    marks = history.Marks(store, name)
+    marks = history.Decorations(store, name)
     if args.format is not None and args.graph:
         raise UsageError("--format and --graph exclude each other", hint="leave one of them out")
     if args.graph and not (args.json or args.jsonl):

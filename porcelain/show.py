@@ -39,7 +39,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     store = cli.open_store(args)
     name = store.worktree_name(args.worktree)
-    marks = history.Marks(store, name)
+    marks = history.Decorations(store, name)
     if args.target is not None:
         target = refs.resolve(store, args.target, name)
     elif marks.head is not None:

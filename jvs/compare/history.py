@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         head_of: list[str]
 
 
-class Marks:
+class Decorations:
     """Where the worktrees are: what a listing says next to some snapshots."""
 
     def __init__(self, store: Store, name: str) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from jvs.canon import PathJSON
     from jvs.restore.journal import Operation
-    from jvs.restore.plan import Plan
+    from jvs.restore.plan import RestorePlan
     from jvs.restore.run import Done
     from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
@@ -98,7 +98,9 @@ def restore(
     return done
 
 
-def plan_restore(store: Store, target: str, worktree: str | None = None, *, paths: list[bytes] | None = None) -> Plan:
+def plan_restore(
+    store: Store, target: str, worktree: str | None = None, *, paths: list[bytes] | None = None
+) -> RestorePlan:
     """Return what a restore would do. Writes nothing, and runs no hooks. Errors: as `restore`."""
     from jvs.restore import plan
     from jvs.store import node_store, refs

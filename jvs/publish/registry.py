@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
 
-    class Step(Protocol[P]):
+    class StepFunction(Protocol[P]):
         """A step as its callers see it: it works on the record, and returns it marked."""
 
         def __call__(
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         ) -> PublishRecord: ...
 
 
-FUNCTIONS: dict[str, Step[...]] = {}
+FUNCTIONS: dict[str, StepFunction[...]] = {}
 """Step -> the function that does it, filled by `step`."""
 
 
@@ -72,7 +72,7 @@ class StepContext:
 
 def step(
     name: str,
-) -> Callable[[Callable[Concatenate[Store, PublishRecord, StepContext, P], None]], Step[P]]:
+) -> Callable[[Callable[Concatenate[Store, PublishRecord, StepContext, P], None]], StepFunction[P]]:
     """Make a function the step of this name.
 
     What calls it gets a function that refuses a record in which an earlier step is missing, reports how long the
@@ -80,7 +80,7 @@ def step(
     Errors: E_USAGE, E_NAME_INVALID for a bad record; those of the function.
     """
 
-    def register(function: Callable[Concatenate[Store, PublishRecord, StepContext, P], None]) -> Step[P]:
+    def register(function: Callable[Concatenate[Store, PublishRecord, StepContext, P], None]) -> StepFunction[P]:
         @functools.wraps(function)
         def do(
             store: Store,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _OPEN_DIRECTORIES = 16
 
 
-class Place:
+class RootedDir:
     """A root below which entries are reached by relative paths, one component at a time, following no link."""
 
     def __init__(self, root: Below) -> None:
@@ -85,7 +85,7 @@ class Place:
         self.forget()
         os.close(self.fd)
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> RootedDir:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,7 +104,7 @@ def kind_of_meta(meta: Meta) -> int:
     return meta[6] if len(meta) > 6 else listing.DIR
 
 
-def meta_at(root: Place, path: bytes, kind: int = listing.DIR) -> Meta | None:
+def meta_at(root: RootedDir, path: bytes, kind: int = listing.DIR) -> Meta | None:
     """Return the metadata of an entry, or None when there is none of that name and kind."""
     if not path:
         return meta_of(root.fd)

@@ -19,16 +19,16 @@ from jvs.tree import node
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.restore.delta import Delta
-    from jvs.restore.entries import Place
+    from jvs.restore.entries import RootedDir
 
 
-class Groups:
+class PayloadGroups:
     """Hard-link groups of a payload, as far as the steps of a delta touch them."""
 
     def __init__(self) -> None:
         self.paths: dict[int, list[bytes]] = {}
 
-    def find(self, source: Place, delta: Delta) -> None:
+    def find(self, source: RootedDir, delta: Delta) -> None:
         """Find the other names of every file of the delta that has any. Lists the payload's names when one does."""
         wanted = set()
         for step in delta.steps:
@@ -60,7 +60,7 @@ class Groups:
                 os.close(child)
 
 
-def _linked_inodes(source: Place, path: bytes) -> set[int]:
+def _linked_inodes(source: RootedDir, path: bytes) -> set[int]:
     found: set[int] = set()
     stack = [path]
     while stack:
@@ -80,7 +80,7 @@ def _linked_inodes(source: Place, path: bytes) -> set[int]:
 class Links:
     """Copies entries to a place, and knows which inode of the source has which name there already."""
 
-    def __init__(self, place: Place, delta: Delta, losses: Losses, groups: Groups | None = None) -> None:
+    def __init__(self, place: RootedDir, delta: Delta, losses: Losses, groups: PayloadGroups | None = None) -> None:
         self.place = place
         self.delta = delta
         self.losses = losses

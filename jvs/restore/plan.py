@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         size: int
 
 
-class Target:
+class RestoreTarget:
     """What to restore: a snapshot's record, its tree, and which of its paths count (None: all)."""
 
     def __init__(self, snapshot_id: str, root: node.Root, paths: list[bytes] | None, *, forced: bool = False) -> None:
@@ -44,10 +44,10 @@ class Target:
         self.forced = forced
 
 
-class Plan:
+class RestorePlan:
     """A delta that is ready to be carried out. `before` is the root hash of the worktree as it was found."""
 
-    def __init__(self, target: Target, steps: delta.Delta, before: str) -> None:
+    def __init__(self, target: RestoreTarget, steps: delta.Delta, before: str) -> None:
         self.target = target
         self.delta = steps
         self.before = before
@@ -69,7 +69,7 @@ class Plan:
 
 def find_target(
     store: Store, snapshot_id: str, known: node_store.Trees, *, paths: list[bytes] | None = None, forced: bool = False
-) -> Target:
+) -> RestoreTarget:
     """Check a snapshot and find its tree.
 
     `forced` takes the files as they are, whatever the checks say. `paths` may hold patterns (`*.py`), which are
@@ -87,17 +87,17 @@ def find_target(
             raise
         found = node_store.hash_payload(payload, jobs=os.cpu_count() or 1)
         known.add(found)
-        return Target(snapshot_id, found.root, paths, forced=True)
+        return RestoreTarget(snapshot_id, found.root, paths, forced=True)
     assert root is not None
     if forced:
         found = node_store.hash_payload(store.layout.payload(snapshot_id), jobs=os.cpu_count() or 1)
         if found.root_hash != record["payload_root_hash"]:
             known.add(found)
-            return Target(snapshot_id, found.root, paths, forced=True)
+            return RestoreTarget(snapshot_id, found.root, paths, forced=True)
     if record["partial_paths"] is not None:
         own = [path_filter.stored_path(path) for path in record["partial_paths"]]
         paths = own if paths is None else path_filter.within(paths, own)
-    return Target(snapshot_id, root, paths)
+    return RestoreTarget(snapshot_id, root, paths)
 
 
 class _Planner:
@@ -133,7 +133,7 @@ class _Planner:
         if direct or (count == len(self.steps) and path in self.dirs):
             self.dirs[path] = here
 
-    def add_twins(self, made: delta.Delta, here: entries.Place, before: bytes) -> None:
+    def add_twins(self, made: delta.Delta, here: entries.RootedDir, before: bytes) -> None:
         """Add what has to make way where case is folded: an entry whose name is another spelling of one that comes.
 
         It is a step of its own, so that an undo gives it back its name.
@@ -223,7 +223,7 @@ class _Planner:
         return False
 
 
-def make(store: Store, name: str, target: Target, known: node_store.Trees) -> Plan:
+def make(store: Store, name: str, target: RestoreTarget, known: node_store.Trees) -> RestorePlan:
     """Find out what has to change, and check in the payload all that will be copied. Changes nothing.
 
     Errors: E_PAYLOAD_HASH_MISMATCH when the snapshot's files are not what was published; E_NOT_FOUND for paths.
@@ -248,7 +248,10 @@ def make(store: Store, name: str, target: Target, known: node_store.Trees) -> Pl
     made.metadata = planner.metadata
     directory = store.layout.worktree_dir(name)
     try:
-        with entries.Place(directory) as here, entries.Place(store.layout.payload(target.snapshot_id)) as payload:
+        with (
+            entries.RootedDir(directory) as here,
+            entries.RootedDir(store.layout.payload(target.snapshot_id)) as payload,
+        ):
             with progress.step("check the snapshot"):
                 _check_sources(made, payload, target.snapshot_id)
             planner.add_twins(made, here, found.digest)
@@ -258,10 +261,10 @@ def make(store: Store, name: str, target: Target, known: node_store.Trees) -> Pl
                 step.old_ino = st.st_ino if st is not None else 0
     except OSError as error:
         raise from_oserror(error, f"planning the restore of '{name}'") from error
-    return Plan(target, made, found.root_hash)
+    return RestorePlan(target, made, found.root_hash)
 
 
-def _check_sources(made: delta.Delta, payload: entries.Place, snapshot_id: str) -> None:
+def _check_sources(made: delta.Delta, payload: entries.RootedDir, snapshot_id: str) -> None:
     """Read everything that will be copied, and hold it against the tree. Errors: E_PAYLOAD_HASH_MISMATCH."""
     for step in made.steps:
         if step.how != delta.COPY:
@@ -288,7 +291,11 @@ def _mismatch(snapshot_id: str, path: bytes) -> PayloadHashMismatch:
 
 
 def _add_directories(
-    made: delta.Delta, dirs: dict[bytes, Entry | None], here: entries.Place, payload: entries.Place, target: Target
+    made: delta.Delta,
+    dirs: dict[bytes, Entry | None],
+    here: entries.RootedDir,
+    payload: entries.RootedDir,
+    target: RestoreTarget,
 ) -> None:
     """Write down the metadata of directories before and, where they become like the target's, after."""
     for path, entry in sorted(dirs.items()):
@@ -315,7 +322,7 @@ def between(source: Below, target: Below) -> delta.Delta:
     jobs = os.cpu_count() or 1
     here, wanted = node_store.hash_payload(target, jobs=jobs), node_store.hash_payload(source, jobs=jobs)
     known = {**here.nodes, **wanted.nodes}
-    goal = Target("", wanted.root, None)
+    goal = RestoreTarget("", wanted.root, None)
     planner = _Planner(lambda digest: decode_node(known[digest]), None)
     root_entry: Entry = (b"", listing.DIR, wanted.root[0], 0, wanted.digest, wanted.root[1])
     if here.digest != wanted.digest:
@@ -324,7 +331,7 @@ def between(source: Below, target: Below) -> delta.Delta:
         planner.dirs[b""] = root_entry
     made = delta.Delta()
     made.steps = sorted(planner.steps, key=lambda step: step.path)
-    with entries.Place(target) as have, entries.Place(source) as payload:
+    with entries.RootedDir(target) as have, entries.RootedDir(source) as payload:
         _add_directories(made, planner.dirs, have, payload, goal)
         for step in made.steps:
             st = have.lstat(step.path)

@@ -15,8 +15,8 @@ from jvs.fs import durable, listing, metadata, removal
 from jvs.fs import paths as fs_paths
 from jvs.fs.losses import Losses
 from jvs.restore.delta import COPY, DROP, MAKE, MOVE
-from jvs.restore.entries import Movable, Place, is_spelled, kind_of_meta, lstat_at
-from jvs.restore.hardlinks import Groups, Links
+from jvs.restore.entries import Movable, RootedDir, is_spelled, kind_of_meta, lstat_at
+from jvs.restore.hardlinks import Links, PayloadGroups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ class Switcher:
         self.delta = delta
         self.prefix = b".jvs-tmp-%s-" % operation_id.encode()
         self.barrier = durable.Barrier(target, each=each)
-        self.target = Place(target)
-        self.keep = Place(keep)
-        self.source = Place(source) if source is not None else None
+        self.target = RootedDir(target)
+        self.keep = RootedDir(keep)
+        self.source = RootedDir(source) if source is not None else None
         self.losses = Losses()
         self.displaced_bytes = 0
         self.kept_aside = False
         """Whether rolling back found something that nobody else holds; it is in the operation's directory."""
-        self.groups = Groups()
+        self.groups = PayloadGroups()
         self._links = {
             COPY: Links(self.target, delta, self.losses, self.groups),
             MOVE: Links(self.target, delta, self.losses),
@@ -60,7 +60,7 @@ class Switcher:
         self.before: dict[int, int] = {}
         self.slots: dict[int, bytes] = {}
         self.switched: dict[int, bytes | None] = {}
-        self.leftovers: list[tuple[Place, bytes]] = []
+        self.leftovers: list[tuple[RootedDir, bytes]] = []
         self.crosses = os.fstat(self.target.fd).st_dev != os.fstat(self.keep.fd).st_dev
 
     def close(self) -> None:
@@ -328,7 +328,7 @@ class Switcher:
         self._sync_names(self.target, self.touched)
         self._sync_names(self.keep, self.kept)
 
-    def _sync_names(self, place: Place, paths: set[bytes]) -> None:
+    def _sync_names(self, place: RootedDir, paths: set[bytes]) -> None:
         for path in sorted(paths, key=len, reverse=True):
             parts = fs_paths.split_relative(path)
             for depth in range(len(parts), -1, -1) if place is self.keep else (len(parts),):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jvs.fs.rooted import Below
     from jvs.restore.delta import Delta
     from jvs.restore.journal import Operation
-    from jvs.restore.plan import Plan
+    from jvs.restore.plan import RestorePlan
     from jvs.store.shapes import RestoreIntent
     from jvs.store.store import Store
     from jvs.store.worktree import WorktreeConfig
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Done:
     """What a restore or an undo did."""
 
-    def __init__(self, operation_id: str | None, planned: Plan | None, config: WorktreeConfig) -> None:
+    def __init__(self, operation_id: str | None, planned: RestorePlan | None, config: WorktreeConfig) -> None:
         self.operation_id = operation_id
         self.plan = planned
         self.config = config

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import TypeGuard
 
-    from jvs.compare.history import Choice, Marks
+    from jvs.compare.history import Choice, Decorations
     from jvs.fs.losses import Loss
     from jvs.store.descriptor import Changes, Descriptor
     from jvs.store.store import Store
@@ -93,7 +93,7 @@ class Writer:
     """
 
     def __init__(
-        self, marks: Marks, short: Callable[[str], str], screen: Terminal, *, oneline: bool, all: bool
+        self, marks: Decorations, short: Callable[[str], str], screen: Terminal, *, oneline: bool, all: bool
     ) -> None:
         self.marks = marks
         self.short = short
@@ -168,7 +168,7 @@ def lines(
     store: Store,
     records: Iterable[Descriptor],
     choice: Choice,
-    marks: Marks,
+    marks: Decorations,
     screen: Terminal,
     *,
     oneline: bool = False,
@@ -185,7 +185,7 @@ def lines(
 
 
 def graph_lines(
-    store: Store, choice: Choice, marks: Marks, screen: Terminal, *, oneline: bool = False
+    store: Store, choice: Choice, marks: Decorations, screen: Terminal, *, oneline: bool = False
 ) -> Iterator[str]:
     """Yield the rows of the graph of every snapshot."""
     found = graph.choose(history.everything(store), choice)
@@ -200,7 +200,7 @@ def graph_lines(
     yield from _last_words(len(found), True, choice, marks, writer)
 
 
-def _last_words(count: int, here: bool, choice: Choice, marks: Marks, writer: Writer) -> Iterator[str]:
+def _last_words(count: int, here: bool, choice: Choice, marks: Decorations, writer: Writer) -> Iterator[str]:
     words = ""
     if count == 0 and choice.limit != 0:
         words = "No snapshot yet: take one with 'jvs snapshot NOTE'."

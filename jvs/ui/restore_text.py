@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jvs.fs.losses import Loss
     from jvs.restore.delta import StepCounts
     from jvs.restore.journal import Kind, Operation
-    from jvs.restore.plan import PathChange, Plan
+    from jvs.restore.plan import PathChange, RestorePlan
     from jvs.restore.run import Done
     from jvs.store.store import Store
     from jvs.ui.terminal import Terminal
@@ -84,7 +84,7 @@ _LOSSES = 10
 _SIGNS = {"added": ("+", "green"), "modified": ("~", "yellow"), "removed": ("-", "red")}
 
 
-def plan_facts(name: str, planned: Plan) -> RestorePlanDocument:
+def plan_facts(name: str, planned: RestorePlan) -> RestorePlanDocument:
     """Return the document for `--dry-run --json`."""
     return {
         "snapshot_id": planned.target.snapshot_id,
@@ -153,12 +153,12 @@ def _state(detached: bool) -> list[str]:
     return [f"Worktree is {'now in DETACHED' if detached else 'at HEAD'} state."]
 
 
-def planned(plan: Plan, screen: Terminal) -> str:
+def planned(plan: RestorePlan, screen: Terminal) -> str:
     """Return what a restore would change."""
     return "".join(line + "\n" for line in [*_changes(plan, screen, None), *_sum(plan, "Would restore", screen)])
 
 
-def _changes(plan: Plan, screen: Terminal, most: int | None) -> list[str]:
+def _changes(plan: RestorePlan, screen: Terminal, most: int | None) -> list[str]:
     lines = []
     changes = plan.changes()
     for change in changes[:most]:
@@ -171,7 +171,7 @@ def _changes(plan: Plan, screen: Terminal, most: int | None) -> list[str]:
     return lines
 
 
-def _sum(plan: Plan, verb: str, screen: Terminal, more: str = "") -> list[str]:
+def _sum(plan: RestorePlan, verb: str, screen: Terminal, more: str = "") -> list[str]:
     counts = plan.delta.counts()
     words = f"{verb}: {counts['added']} added, {counts['modified']} modified, {counts['removed']} removed{more}"
     return terminal.wrap(words, screen, "", "  ")

@@ -15,7 +15,7 @@ from jvs.errors import Busy, NotFound, from_oserror
 from jvs.fs import listing
 from jvs.restore import belonging, delta, entries, journal
 from jvs.restore import run as restore
-from jvs.restore.plan import Plan, Target
+from jvs.restore.plan import RestorePlan, RestoreTarget
 from jvs.store import audit, changing, mount_check, worktree
 
 TYPE_CHECKING = False
@@ -143,7 +143,7 @@ def undo_restore(store: Store, record: Operation, name: str) -> restore.Done:
         details={"undoes": record["operation_id"], "before": before, "after": after, **steps.counts()},
     )
     done = restore.carry_out(store, made, steps, event, operation="undo")
-    done.plan = Plan(Target("", (0, None, b""), None), steps, "")
+    done.plan = RestorePlan(RestoreTarget("", (0, None, b""), None), steps, "")
     return done
 
 
@@ -157,7 +157,7 @@ def plan(store: Store, record: Operation, name: str) -> delta.Delta:
     files = journal.files(store.layout, record["operation_id"])
     made = delta.Delta()
     try:
-        with entries.Place(store.layout.worktree_dir(name)) as here, entries.Place(files) as kept:
+        with entries.RootedDir(store.layout.worktree_dir(name)) as here, entries.RootedDir(files) as kept:
             replaced: list[bytes] = []
             for i, step in enumerate(was.steps):
                 if not any(step.path.startswith(path + b"/") for path in replaced):
@@ -178,7 +178,7 @@ def plan(store: Store, record: Operation, name: str) -> delta.Delta:
     return made
 
 
-def _turn(made: delta.Delta, step: delta.Step, here: entries.Place, kept: entries.Place, *, twin: bool) -> None:
+def _turn(made: delta.Delta, step: delta.Step, here: entries.RootedDir, kept: entries.RootedDir, *, twin: bool) -> None:
     """Add the step that turns another one round; of a `twin` only what is spelled just so counts."""
     if twin:
         now, back = here.lstat_spelled(step.path), kept.lstat_spelled(step.path)
@@ -203,7 +203,7 @@ def _turn(made: delta.Delta, step: delta.Step, here: entries.Place, kept: entrie
     )
 
 
-def _make_way(made: delta.Delta, path: bytes, here: entries.Place) -> None:
+def _make_way(made: delta.Delta, path: bytes, here: entries.RootedDir) -> None:
     """Add steps for directories on the way that somebody removed or replaced since."""
     parts = path.split(b"/")
     for depth in range(1, len(parts)):

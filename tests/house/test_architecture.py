@@ -15,6 +15,7 @@ GROUND = "ground"
 TOP = {"operations", "repository"}
 """Modules at the top of the library that stand on everything; all others there are the ground floor."""
 MOST_MODULES_AT_THE_TOP = 12
+MOST_LINES, MOST_FUNCTION_LINES = 400, 60
 
 
 def table() -> dict[str, set[str]]:
@@ -269,6 +270,30 @@ def test_no_star_imports_no_relative_imports_no_asserts_on_input():
 def test_no_module_is_called_a_drawer():
     drawers = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "lib"}
     assert not {name.split(".")[-1] for name in modules()} & drawers
+
+
+def test_no_module_and_no_function_is_too_long_to_be_read_at_once():
+    long = []
+    for name, path in {**modules(), **commands()}.items():
+        lines = len(path.read_text(encoding="utf-8").split("\n")) - 1
+        if lines > MOST_LINES:
+            long.append(f"{name}: {lines} lines")
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                if lines > MOST_FUNCTION_LINES:
+                    long.append(f"{name}:{node.lineno} {node.name}: {lines} lines")
+    assert long == []
+
+
+def test_no_two_classes_have_the_same_name():
+    """A name that stands for two things has to be looked up at each use."""
+    found: dict[str, list[str]] = {}
+    for name, path in modules().items():
+        for node in parsed(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(name)
+    assert {name: where for name, where in found.items() if len(where) > 1} == {}
 
 
 def test_every_module_has_a_docstring_and_postponed_annotations():
