@@ -166,3 +166,21 @@ def oracle_module(name: str) -> Any:
     """Return one of the modules of conformance/lib/: `canonical`, `reader`, `records`, `treehash`, `oracle`."""
     _oracle()
     return importlib.import_module("lib." + name)
+
+
+def begun(store, plan, plan_id):
+    """Write the intent of a collection, as a run does first, and return it."""
+    from jvs import clock
+    from jvs.store import audit, intent, write_ahead
+
+    event = audit.event("gc_run", store.actor, target=plan_id, reason="collection", details={"plan_id": plan_id})
+    return write_ahead.begin(
+        store,
+        "gc_run",
+        None,
+        event,
+        operation_id=clock.new_operation_id(),
+        owner=intent.owner(locked=True),
+        plan_id=plan_id,
+        candidates=plan.candidates,
+    )

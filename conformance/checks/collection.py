@@ -23,7 +23,7 @@ def _collectable(env: Env) -> tuple[str, list[str], str, list[str]]:
         env.jvs("worktree", "remove", name, "--discard", cwd=root)
     plan = env.jvs("gc", "plan", "--json", cwd=root).json()
     if plan["candidate_count"] == 0:
-        plan = env.jvs("gc", "plan", "--keep-last", "1", "--json", cwd=root).json()
+        plan = env.jvs("gc", "plan", "--keep-last", "1", "--drop-tagged", "--json", cwd=root).json()
     env.check(plan["candidate_count"] > 0, f"nothing to collect in {plan}")
     candidates = [c["snapshot_id"] if isinstance(c, dict) else c for c in plan["candidates"]]
     env.equal(plan["candidate_count"], len(candidates), "candidate_count")
@@ -87,7 +87,7 @@ def check_44_gc_frees_what_nothing_protects(env: Env) -> None:
     ids = env.history(root, 5)
     env.jvs("gc", "pin", ids[1], "--reason", "keep", cwd=root)
     before = env.frozen(f"{root}/.jvs/snapshots")
-    plan = env.jvs("gc", "plan", "--keep-last", "2", "--json", cwd=root).json()
+    plan = env.jvs("gc", "plan", "--keep-last", "2", "--drop-tagged", "--json", cwd=root).json()
     env.unchanged(f"{root}/.jvs/snapshots", before, "gc plan")
     candidates = [c["snapshot_id"] if isinstance(c, dict) else c for c in plan["candidates"]]
     env.equal(sorted(candidates), sorted([ids[0], ids[2]]), "candidates")

@@ -81,7 +81,7 @@ class Interleaver(Bench):
         env = Env(self.bin, self.base)
         next(s for s in SCENARIOS if s.name == "snapshot").build(env)
         root = os.path.join(env.work, "repo")
-        plan = env.jvs("gc", "plan", "--keep-last", "1", "--json", cwd=root).json()
+        plan = env.jvs("gc", "plan", "--keep-last", "1", "--drop-tagged", "--json", cwd=root).json()
         self.plan = plan["plan_id"]
         state = oracle.state(root)
         self.ids = sorted(state["snapshots"])

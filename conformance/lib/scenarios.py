@@ -215,7 +215,7 @@ def _discard(env: Env) -> Words:
 
 def _gc(env: Env) -> Words:
     root, _ = _base(env)
-    plan = env.jvs("gc", "plan", "--keep-last", "1", "--json", cwd=root).json()
+    plan = env.jvs("gc", "plan", "--keep-last", "1", "--drop-tagged", "--json", cwd=root).json()
     env.check(plan["candidate_count"] > 0, f"nothing to collect: {plan}")
     return ("gc", "run", "--plan-id", plan["plan_id"])
 
@@ -229,12 +229,12 @@ def _gc_settles(env: Env) -> Words:
 
 def _gc_plan(env: Env) -> Words:
     _base(env)
-    return ("gc", "plan", "--keep-last", "1")
+    return ("gc", "plan", "--keep-last", "1", "--drop-tagged")
 
 
 def _prune(env: Env) -> Words:
     _, ids = _base(env)
-    return (ids[0], "--keep-last", "1")
+    return (ids[0], "--keep-last", "1", "--drop-tagged")
 
 
 def _update_head(env: Env) -> Words:
@@ -247,7 +247,8 @@ def _gc_after_gc(env: Env) -> Words:
     root = env.repository()
     env.history(root, 5)
     first, second = (
-        env.jvs("gc", "plan", "--keep-last", keep, "--json", cwd=root).json()["plan_id"] for keep in ("3", "1")
+        env.jvs("gc", "plan", "--keep-last", keep, "--drop-tagged", "--json", cwd=root).json()["plan_id"]
+        for keep in ("3", "1")
     )
     _die_halfway(env, root, "gc", "run", "--plan-id", first)
     return ("gc", "run", "--plan-id", second, "--allow-newer")

@@ -64,7 +64,7 @@ def entries(root: str | Path) -> dict[str, str]:
 
 def portable(root: str | Path) -> dict[str, str]:
     """Return all of a repository but what belongs to one machine."""
-    runtime = (*(f".jvs/{name}/" for name in RUNTIME), ".jvs/index.sqlite")
+    runtime = (*(f".jvs/{name}/" for name in RUNTIME), ".jvs/index.sqlite", ".jvs/synced.json")
     return {name: value for name, value in entries(root).items() if not name.startswith(runtime)}
 
 
@@ -171,7 +171,7 @@ def test_a_source_that_is_no_repository_is_refused(store, tmp_path, target):
 
 def test_an_operation_that_died_has_to_be_settled_first(store, target):
     policy = retention.Policy({"keep_last": 1})
-    gc._begin(store, gc_plan.make(store, policy), "0" * 32)
+    making.begun(store, gc_plan.make(store, policy), "0" * 32)
     done = sync(store.root, target)
     assert done.returncode == 1
     assert "doctor --repair-runtime" in done.stderr

@@ -167,7 +167,7 @@ def test_switched_off_it_gives_the_same(store: Store, monkeypatch: pytest.Monkey
 def test_a_replaced_worktree_is_not_taken_for_the_old_one(store: Store) -> None:
     main = Path(store.root) / "main"
     take(store)
-    ioctl.snapshot(str(main), str(main.with_name("older")), 0)
+    ioctl.snapshot(making.at(main), making.at(main.with_name("older")), 0)
     (main / "d2" / "inner" / "f2").write_text("changed")
     take(store)
     registry.remove_any(making.at(main), making.engine_options())

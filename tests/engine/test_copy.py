@@ -44,7 +44,7 @@ class Store:
         import time
 
         time.sleep(0.05)  # until no stamp is young
-        options.setdefault("base_payload", self.base)
+        options.setdefault("base_payload", making.at(self.base))
         target = str(self.root / name)
         request = engine.Request(
             making.at(self.worktree), making.at(target), rows=self.rows, known=making.Known(self.nodes), **options

@@ -52,7 +52,7 @@ class Place:
         """Clone the worktree the way a snapshot does: with what the index knows."""
         target = str(self.store / name)
         options.setdefault("rows", self.rows)
-        options.setdefault("base_payload", self.base)
+        options.setdefault("base_payload", making.at(self.base))
         request = engine.Request(making.at(self.worktree), making.at(target), known=making.Known(self.nodes), **options)
         cloned = self.engine.clone(request)
         if cloned.tree is not None and request.paths is None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import making
 import pytest
 from making import main_of, make_store, open_store, run, settings, snapshot, violations, write
 
@@ -27,7 +28,7 @@ from jvs.gc import plan as gc_plan
 from jvs.gc import remove as gc_remove
 from jvs.gc import run as gc
 from jvs.restore import run as restore
-from jvs.store import audit, changing, intent, lineage, records, worktree, write_ahead
+from jvs.store import audit, changing, intent, lineage, records, worktree
 from jvs.store import store as store_module
 
 Policy = retention.Policy
@@ -500,21 +501,6 @@ def test_deleting_holds_no_lock_that_a_snapshot_needs(tmp_path, monkeypatch):
     assert violations(store.root) == []
 
 
-def begun(store, plan, plan_id):
-    """Write the intent of a run, as a run does first, and return it."""
-    event = audit.event("gc_run", store.actor, target=plan_id, reason="collection", details={"plan_id": plan_id})
-    return write_ahead.begin(
-        store,
-        "gc_run",
-        None,
-        event,
-        operation_id=clock.new_operation_id(),
-        owner=intent.owner(locked=True),
-        plan_id=plan_id,
-        candidates=plan.candidates,
-    )
-
-
 def test_failed_deletion_is_told_and_the_next_run_goes_on(tmp_path, monkeypatch):
     store, ids = make(tmp_path)
     plan_id = saved(store, KEEP_ONE)
@@ -750,7 +736,7 @@ def test_every_removal_of_settling_is_durable_before_the_intent_goes(tmp_path, m
     store, ids = make(tmp_path)
     plan = plan_of(store, KEEP_ONE)
     plan_id = saved(store, KEEP_ONE)
-    begun(store, plan, plan_id)
+    making.begun(store, plan, plan_id)
     half_made = Path(str(store.layout.tombstones)) / f"{ids[0]}.json.tmp"
     if state == "stone half made":
         half_made.write_bytes(b"{")
@@ -790,7 +776,7 @@ def test_pin_that_could_not_be_written_is_durably_gone_before_its_intent(tmp_pat
 
 def test_what_a_dead_process_did_is_made_durable_before_it_is_settled(tmp_path, monkeypatch):
     store, _ = make(tmp_path)
-    begun(store, plan_of(store, KEEP_ONE), saved(store, KEEP_ONE))
+    making.begun(store, plan_of(store, KEEP_ONE), saved(store, KEEP_ONE))
     order: list[str] = []
     flush, handler = durable.Barrier.flush, gc.recover
     monkeypatch.setattr(durable.Barrier, "flush", lambda barrier: (order.append("flush"), flush(barrier)))
@@ -804,7 +790,7 @@ def test_settling_while_a_run_is_alive_does_nothing(tmp_path):
     store, _ = make(tmp_path)
     saved(store, KEEP_ONE)
     with locks.acquire(store.layout.lock("gc")):
-        pending = begun(store, plan_of(store, KEEP_ONE), "0" * 32)
+        pending = making.begun(store, plan_of(store, KEEP_ONE), "0" * 32)
         assert gc.recover(store, pending) == ""
         snapshot(store, "meanwhile")
         assert doctor.examine(store).healthy
@@ -815,7 +801,7 @@ def test_settling_leaves_heavy_trash_to_the_next_run(tmp_path, monkeypatch):
     store, ids = make(tmp_path)
     plan_id = saved(store, KEEP_ONE)
     monkeypatch.setattr(gc, "CHEAP_ENTRIES", 0)
-    pending = begun(store, plan_of(store, KEEP_ONE), plan_id)
+    pending = making.begun(store, plan_of(store, KEEP_ONE), plan_id)
     gc_remove.write_tombstones(store, [gc_remove.make_tombstone(plan_of(store, KEEP_ONE), plan_id, i) for i in ids[:3]])
     gc_remove.take_out(store.layout, ids[:3])
     del pending
