@@ -45,7 +45,7 @@ RESTORING = (
     Mutant(
         "restore-not-synced",
         "a restore reports success before the files are durable",
-        (Swap("restore/apply.py", "apply_dirs(after=True)\n        self.work.sync()\n", "apply_dirs(after=True)\n"),),
+        (Swap("restore/apply.py", "after=True)\n        self.places.sync()\n", "after=True)\n"),),
         ("model:restore",),
     ),
     Mutant(
@@ -54,7 +54,7 @@ RESTORING = (
         (
             Swap(
                 "restore/apply.py",
-                'step("durable"):\n                self.work.sync_new()\n',
+                'step("durable"):\n                self.places.sync_new()\n',
                 'step("durable"):\n                pass\n',
             ),
         ),
@@ -100,7 +100,7 @@ RESTORING = (
     Mutant(
         "restore-does-all-again",
         "recovery of a restore does not check what was done already",
-        (Swap("restore/apply.py", "if not restore_resume.was_done(self.work, i)]", "if True]"),),
+        (Swap("restore/apply.py", "if not restore_resume.finish_half(self.work, i)]", "if True]"),),
         ("kill:restore", "kill:undo"),
     ),
     Mutant(

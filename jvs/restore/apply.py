@@ -11,9 +11,10 @@ import errno
 
 from jvs import progress
 from jvs.fs import listing
+from jvs.restore import finish
 from jvs.restore import resume as restore_resume
 from jvs.restore.delta import COPY, MAKE, MOVE
-from jvs.restore.entries import meta_at
+from jvs.restore.places import Places
 from jvs.restore.replace import Switcher
 
 TYPE_CHECKING = False
@@ -36,7 +37,8 @@ class Applier:
     ) -> None:
         listing.allow_deep_trees()
         self.delta = delta
-        self.work = Switcher(delta, operation_id, target, keep, source, each=each)
+        self.places = Places(operation_id, target, keep, source, each=each)
+        self.work = Switcher(delta, self.places)
         self.losses = self.work.losses
         self.rolled_back = False
         self.skipped: list[bytes] = []
@@ -51,11 +53,11 @@ class Applier:
     @property
     def kept_aside(self) -> bool:
         """Whether rolling back found something that nobody else holds; it is in the operation's directory."""
-        return self.work.kept_aside
+        return self.work.log.kept_aside
 
     def close(self) -> None:
         """Close everything."""
-        self.work.close()
+        self.places.close()
 
     def __enter__(self) -> Applier:
         return self
@@ -77,9 +79,9 @@ class Applier:
         What would be copied is read again first. Steps whose source was damaged since are in `skipped`, and what they
         would have displaced stays where it is.
         """
-        left = [i for i in range(len(self.delta.steps)) if not restore_resume.was_done(self.work, i)]
+        left = [i for i in range(len(self.delta.steps)) if not restore_resume.finish_half(self.work, i)]
         with progress.step("check the snapshot"):
-            rotten = {i for i in left if restore_resume.is_rotten(self.work, i)}
+            rotten = {i for i in left if self.work.log.is_rotten(i)}
         self.skipped = [self.delta.steps[i].path for i in sorted(rotten)]
         if rotten:
             self.note_skipped(self.skipped)
@@ -87,13 +89,13 @@ class Applier:
 
     def _carry_out(self, left: Sequence[int], *, resumed: bool) -> None:
         try:
-            if self.work.source is not None and any(self.delta.steps[i].how == COPY for i in left):
+            if self.places.source is not None and any(self.delta.steps[i].how == COPY for i in left):
                 with progress.step("hard links"):
-                    self.work.groups.find(self.work.source, self.delta)
+                    self.work.groups.find(self.places.source, self.delta)
             with progress.step("make new entries"):
                 self.work.make_room(left, resumed=resumed)
                 if any(self.delta.steps[i].how == MAKE or self.delta.goes_first(i) for i in left):
-                    self.work.sync_new()
+                    self.places.sync_new()
                 first = [i for i in left if self.delta.goes_first(i)]
                 for i in first:
                     self.work.switch(i)
@@ -107,7 +109,7 @@ class Applier:
                         self.work.build(i)
                         progress.advance("restore", 1, len(self.delta.steps))
             with progress.step("durable"):
-                self.work.sync_new()
+                self.places.sync_new()
             with progress.step("switch"):
                 for i in left:
                     if self.delta.steps[i].how != MAKE:
@@ -121,44 +123,31 @@ class Applier:
                 try:
                     self._roll_back()
                 except OSError as error:
-                    if error.errno != errno.EROFS or not self._is_untouched():
+                    if error.errno != errno.EROFS or not self.work.log.is_untouched():
                         raise
-                work = self.work
-                work.kept_aside = work.kept_aside or (not work.crosses and restore_resume.keeps_anything(work))
+                log = self.work.log
+                log.kept_aside = log.kept_aside or (not self.places.crosses and log.keeps_anything())
                 self.rolled_back = True
             raise
 
     def _finish(self) -> None:
         if self.work.leftovers:  # copies that crossed subvolumes must be durable before the originals go
-            self.work.sync()
+            self.places.sync()
             self._no_way_back = True
             self.work.drop_leftovers()
-        self.work.apply_dirs(after=True)
-        self.work.sync()
-
-    def _is_untouched(self) -> bool:
-        """Answer whether the worktree, which cannot be written, is as it was before the first step."""
-        target = self.work.target
-        for i, step in enumerate(self.delta.steps):
-            now = target.lstat(step.path)
-            moved = self.work.before.get(i, 0 if now is None else now.st_ino) != (0 if now is None else now.st_ino)
-            if moved or self.work.switched.get(i) is not None or target.lstat(self.work.temporary(i)) is not None:
-                return False
-        return all(before is None or meta_at(target, path) == before for path, before, _ in self.delta.dirs)
+        finish.apply_metadata(self.delta, self.places, self.losses, after=True)
+        self.places.sync()
 
     def _roll_back(self) -> None:
         """Put everything back as it was: renames, and removals of what the source still holds."""
-        self.work.target.forget()
-        self.work.keep.forget()
-        if self.work.source is not None:
-            self.work.source.forget()
+        self.places.forget()
         for i in sorted(range(len(self.delta.steps)), key=lambda i: (self.delta.goes_first(i), -i)):
             try:
-                parent, name = self.work.target.parent(self.delta.steps[i].path, writable=True)
+                parent, name = self.places.target.parent(self.delta.steps[i].path, writable=True)
             except OSError as error:
                 if listing.is_absent(error):
                     continue
                 raise
-            restore_resume.take_back(self.work, i, parent, name)
-        self.work.apply_dirs(after=False)
-        self.work.sync()
+            restore_resume.undo_step(self.work, i, parent, name)
+        finish.apply_metadata(self.delta, self.places, self.losses, after=False)
+        self.places.sync()

@@ -140,7 +140,7 @@ def test_full_restore_moves_the_head_and_says_where_one_is(pair):
     said = run("restore", first)
     assert said.text.startswith("Restored ")
     assert "Worktree is now in DETACHED state." in said.text
-    assert "jvs restore HEAD" in said.text
+    assert "jvs restore LATEST" in said.text
     assert store.head_of("main") == (first, second)
     said = run("restore", "HEAD")
     assert "Worktree is at HEAD state." in said.text
