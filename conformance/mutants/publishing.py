@@ -37,7 +37,7 @@ def _unsynced(line: str, directory: str) -> Swap:
 
 
 _MOVE_PAYLOAD = (
-    "    if not os.path.isdir(layout.payload(snapshot_id)):\n"
+    "    if not fs_paths.is_dir(layout.payload(snapshot_id)):\n"
     "        durable.publish(layout.payload_tmp(snapshot_id), layout.payload(snapshot_id))\n"
 )
 _MOVE_DESCRIPTOR = (

@@ -11,7 +11,7 @@ RECOVERING = (
     Mutant(
         "no-settling",
         "nothing recovers what died",
-        (Swap("store/changing.py", "if not os.listdir(store.layout.intents):", "if True:"),),
+        (Swap("store/changing.py", "if not listing.names(store.layout.intents):", "if True:"),),
         _KILL,
     ),
     Mutant(
@@ -53,7 +53,7 @@ RECOVERING = (
     Mutant(
         "settling-keeps-payload",
         "a roll-back leaves the half-made payload",
-        (Drop("publish/run.py", "registry.remove_any(os.path.join(layout.snapshots, entry)"),),
+        (Drop("publish/run.py", "registry.remove_any(layout.snapshots / entry"),),
         _KILL,
     ),
     Mutant(

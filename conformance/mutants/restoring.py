@@ -27,7 +27,8 @@ RESTORING = (
             Swap(
                 "restore/run.py",
                 "        applier = _applier(store, record, steps)\n",
-                "        os.makedirs(journal.files(layout, operation_id))\n"
+                "        durable.make_dir(layout.undo_dir(operation_id))\n"
+                "        durable.make_dir(journal.files(layout, operation_id))\n"
                 "        applier = _applier(store, record, steps)\n",
             ),
         ),
@@ -38,7 +39,7 @@ RESTORING = (
         "the journal of a restore is not durable before files move",
         (
             Drop("restore/journal.py", "durable.fsync_dir(layout.undo)  # or op.json could be there"),
-            Swap("restore/journal.py", '"delta.cbor"), data)', '"delta.cbor"), data, sync=False)'),
+            Swap("restore/journal.py", '"delta.cbor", data)', '"delta.cbor", data, sync=False)'),
         ),
         ("model:restore",),
     ),
@@ -66,8 +67,8 @@ RESTORING = (
         (
             Swap(
                 "restore/apply.py",
-                "if any(self.delta.steps[i].how == MAKE for i in left):\n                    self.work.sync_new()\n",
-                "if any(self.delta.steps[i].how == MAKE for i in left):\n                    pass\n",
+                "self.delta.goes_first(i) for i in left):\n                    self.places.sync_new()\n",
+                "self.delta.goes_first(i) for i in left):\n                    pass\n",
             ),
         ),
         ("model:restore-directory",),
@@ -78,8 +79,8 @@ RESTORING = (
         (
             Swap(
                 "restore/replace.py",
-                "durable.rename(name, last, source_fd=parent, target_fd=there)\n            self.switched",
-                "removal.remove_tree(name, dir_fd=parent)\n            self.switched",
+                "durable.rename(name, last, source_fd=parent, target_fd=there)\n            self.log.note_in_place",
+                "removal.remove_tree(name, dir_fd=parent)\n            self.log.note_in_place",
             ),
         ),
         ("kill:restore",),
