@@ -1,6 +1,6 @@
 """Copying the content of files, and hashing what was written on the way where that costs no second read.
 
-Source: ioctl_ficlone(2); jvs-engines(7), reflink-copy and copy.
+Source: ioctl_ficlone(2); jvs-engines(7).
 """
 
 from __future__ import annotations
