@@ -57,7 +57,7 @@ WORKTREES = (
     Mutant(
         "names-not-synced",
         "what gets its final name is not durable there",
-        (Drop("fs/durable.py", "fsync_dir(os.path.dirname(target))  # a crash before this may undo the rename", 3),),
+        (Drop("fs/durable.py", "fsync_dir(target.parent)  # a crash before this may undo the rename", 3),),
         ("model:snapshot", "model:remove", "model:rename"),
     ),
     Mutant(
@@ -72,10 +72,10 @@ WORKTREES = (
         (
             Swap(
                 "store/init.py",
-                "        durable.fsync_dir(os.path.dirname(root))\n        return True\n",
+                "        durable.fsync_dir(root.parent)\n        return True\n",
                 "        return True\n",
             ),
-            Swap("store/init.py", "    durable.fsync_dir(os.path.dirname(root))\n    return {", "    return {"),
+            Swap("store/init.py", "    durable.fsync_dir(_find_place(str(root)).parent)\n", ""),
         ),
         ("model:init",),
     ),
@@ -118,7 +118,7 @@ COLLECTING = (
         "gc-tombstones-not-synced",
         "snapshots are taken out before their tombstones are durable",
         (
-            Drop("gc/remove.py", 'barrier.sync_trees([], [path + ".tmp" for path in paths])'),
+            Drop("gc/remove.py", 'barrier.sync_trees([], [path.plus(".tmp") for path in final])'),
             Swap(
                 "gc/remove.py",
                 "the old or the new one\n    durable.fsync_dir(store.layout.tombstones)\n",

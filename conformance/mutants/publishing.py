@@ -166,8 +166,8 @@ PUBLISHING = (
         "replace-without-rename",
         "a record is written in place of the old one, under its name",
         (
-            Swap("fs/durable.py", '    temporary = path + ".tmp"\n', "    temporary = path\n"),
-            Drop("fs/durable.py", "os.rename(temporary, path)"),
+            Swap("fs/durable.py", '    temporary = path.plus(".tmp")\n', "    temporary = path\n"),
+            Drop("fs/durable.py", "_rename(temporary, path)"),
         ),
         _KILL,
     ),
