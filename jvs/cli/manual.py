@@ -101,7 +101,7 @@ def page_of(name: str, manpath: str) -> tuple[str, str] | None:
 
     `manpath` is the value of MANPATH; the manual that belongs to this installation goes before it.
     """
-    package = os.path.dirname(os.path.abspath(commands.__file__))
+    package = os.path.dirname(os.path.dirname(os.path.abspath(commands.__file__)))
     places = [os.path.join(sys.prefix, "share", "man"), os.path.join(os.path.dirname(package), "man")]
     places += [place for place in manpath.split(os.pathsep) if place]
     for place in places:

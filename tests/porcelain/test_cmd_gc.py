@@ -20,18 +20,18 @@ def ids(tmp_path, monkeypatch):
 
 
 def test_plan_has_the_promised_json(ids):
-    plan = making.run("gc", "plan", "--keep-last", "1", "--json").json
+    plan = making.run("gc", "plan", "--keep-last", "1", "--drop-tagged", "--json").json
     assert plan["candidate_count"] == 2
     assert plan["candidates"] == ids[:2]
     assert plan["protected_set"] == ids[2:]
     assert (plan["protected_by_pin"], plan["protected_by_lineage"], plan["protected_by_retention"]) == (0, 1, 1)
     assert plan["deletable_bytes_estimate"] == 200
-    assert plan["retention_policy"] == {"keep_last": 1}
+    assert plan["retention_policy"] == {"drop_tagged": True, "keep_last": 1}
     assert [row["snapshot_id"] for row in plan["snapshots"]] == ids[::-1]
 
 
 def test_plan_says_what_goes_what_stays_and_why(ids):
-    text = making.run("gc", "plan", "--keep-last", "1", "--keep-tag", "t*").text
+    text = making.run("gc", "plan", "--keep-last", "1", "--drop-tagged", "--keep-tag", "t*").text
     lines = text.splitlines()
     assert lines[0].startswith("GC Plan: ")
     assert f"keep  {ids[2]}" in lines[1]
@@ -49,13 +49,13 @@ def test_every_line_fits_the_terminal(ids, monkeypatch, width):
     assert making.run("gc", "pin", ids[0], "--reason", "a reason of many words " * 9, "--expires", "30d").exit == 0
     making.snapshot(making.open_store(".."), "wide \u4e2d\u6587 " + "note " * 30)
     monkeypatch.setenv("COLUMNS", str(width))
-    for words in (("plan",), ("plan", "--keep-last", "1"), ("pins",)):
+    for words in (("plan",), ("plan", "--keep-last", "1", "--drop-tagged"), ("pins",)):
         said = making.run("gc", *words)
         lines = said.text.splitlines()
         assert [line for line in lines if terminal.columns(line) > width] == []
         assert all(any(snapshot_id in line for line in lines) for snapshot_id in ids[:1])
-    plan_id = making.run("gc", "plan", "--keep-last", "1", "--json").json["plan_id"]
-    text = making.run("gc", "plan", "--keep-last", "1").text
+    plan_id = making.run("gc", "plan", "--keep-last", "1", "--drop-tagged", "--json").json["plan_id"]
+    text = making.run("gc", "plan", "--keep-last", "1", "--drop-tagged").text
     assert f"jvs gc run --plan-id {plan_id}" in text.replace("\\\n    ", "")
     assert text.count(plan_id) == 2
     said = making.run("gc", "run", "--plan-id", plan_id)
@@ -74,7 +74,7 @@ def test_bad_policy_is_a_usage_error(ids, option):
 
 
 def test_run_collects_the_plan(ids):
-    plan_id = making.run("gc", "plan", "--keep-last", "1", "--json").json["plan_id"]
+    plan_id = making.run("gc", "plan", "--keep-last", "1", "--drop-tagged", "--json").json["plan_id"]
     said = making.run("gc", "run", "--plan-id", plan_id, "--json")
     assert said.json == {"plan_id": plan_id, "collected": ids[:2], "collected_count": 2}
     assert making.run("gc", "run", "--plan-id", plan_id).text == "Collected 2 snapshots\n"
@@ -84,7 +84,7 @@ def test_run_collects_the_plan(ids):
 def test_run_needs_a_plan_that_still_fits(ids):
     assert making.run("gc", "run").exit == 2
     assert making.run("gc", "run", "--plan-id", "0" * 32).exit == 5
-    plan_id = making.run("gc", "plan", "--keep-last", "1", "--json").json["plan_id"]
+    plan_id = making.run("gc", "plan", "--keep-last", "1", "--drop-tagged", "--json").json["plan_id"]
     assert making.run("gc", "pin", ids[0]).exit == 0
     said = making.run("gc", "run", "--plan-id", plan_id, "--json")
     assert (said.exit, said.error["class"]) == (30, "E_GC_PLAN_MISMATCH")
@@ -93,7 +93,7 @@ def test_run_needs_a_plan_that_still_fits(ids):
 
 
 def test_run_can_allow_that_others_went_on(ids):
-    plan_id = making.run("gc", "plan", "--keep-last", "1", "--json").json["plan_id"]
+    plan_id = making.run("gc", "plan", "--keep-last", "1", "--drop-tagged", "--json").json["plan_id"]
     making.write(".", {"a": "more"})
     assert making.run("snapshot", "newer").exit == 0
     said = making.run("gc", "run", "--plan-id", plan_id, "--json")
@@ -105,14 +105,14 @@ def test_run_can_allow_that_others_went_on(ids):
 
 
 def test_configured_policy_is_used_without_options(ids):
-    assert making.run("config", "set", "retention.keep_last", "2").exit == 0
-    assert making.run("gc", "plan", "--json").json["candidates"] == ids[:1]
+    assert making.run("config", "set", "retention.keep_last", "1").exit == 0
+    assert making.run("gc", "plan", "--json").json["candidates"] == ids[1:2]  # the first has a tag
 
 
 def test_pins_are_made_listed_and_taken_away(ids):
     assert making.run("gc", "pin", "t0", "--reason", "why").text == f"Pinned {ids[0]}\n"
     (pin,) = making.run("gc", "pins", "--json").json["pins"]
     assert (pin["snapshot_id"], pin["reason"], pin["expires_at"], pin["expired"]) == (ids[0], "why", None, False)
-    assert making.run("gc", "plan", "--keep-last", "1", "--json").json["protected_by_pin"] == 1
+    assert making.run("gc", "plan", "--keep-last", "1", "--drop-tagged", "--json").json["protected_by_pin"] == 1
     assert making.run("gc", "unpin", "t0").text == f"Unpinned {ids[0]}\n"
     assert making.run("gc", "pins").text == ""

@@ -172,7 +172,13 @@ def too_wide(text: str, width: int) -> list[str]:
 
 def test_every_command_of_the_table_is_tried():
     tried = {" ".join(line.split()[:count]) for line in LINES for count in (1, 2)} | {"worktree fork"}
-    elsewhere = {"torture", "conformance run", "conformance list", "gc plan"}  # programs of their own; test_cmd_gc
+    elsewhere = {
+        "torture",
+        "conformance run",
+        "conformance list",
+        "gc plan",
+        "mcp",
+    }  # programs of their own; test_cmd_gc
     missing = [
         name
         for name, row in commands.COMMANDS.items()
