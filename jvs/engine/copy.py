@@ -6,6 +6,7 @@ Source: jvs-engines(7).
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from jvs.engine import base as engine
@@ -81,7 +82,7 @@ def allocated_bytes(directory: Below, limit: int) -> int:
 def _allocated(fd: int, limit: int) -> int:
     total = 0
     below = []
-    with os.scandir(fd) as entries:
+    with contextlib.suppress(OSError), os.scandir(fd) as entries:  # unreadable or deleted: the copy itself will say
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 below.append(os.fsencode(entry.name))

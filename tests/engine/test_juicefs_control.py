@@ -95,7 +95,7 @@ def test_clone_and_removal_without_the_client(place: Path):
     cloned = way.clone(request)
     assert cloned.degraded == []
     assert diff_trees(describe_tree(place / "main"), describe_tree(place / "store" / "one")) == []
-    way.remove(str(place / "store" / "one"))
+    way.remove(making.at(place / "store" / "one"))
     assert os.listdir(place / "store") == []
 
 

@@ -96,7 +96,7 @@ def watch(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     take, look = Survey.take, Proved._list_source
 
     def counted(self: Survey, directory: str) -> Survey:
-        line.surveys += directory == str(line.worktree)
+        line.surveys += str(directory) == str(line.worktree)
         return take(self, directory)
 
     def noted(self: Proved, path: bytes) -> object:
@@ -122,7 +122,7 @@ def loses(line: Line, monkeypatch: pytest.MonkeyPatch, *paths: str) -> None:
             return printed
 
     monkeypatch.setattr(
-        line.engine, "run_clone", lambda source, clone: Losing(real(source, clone), Path(clone)), raising=True
+        line.engine, "run_clone", lambda source, clone: Losing(real(source, clone), Path(str(clone))), raising=True
     )
 
 

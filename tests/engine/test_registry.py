@@ -50,9 +50,8 @@ def test_probe_all_answers_for_each_and_leaves_nothing(fs_dir: Path):
 
 
 def test_probe_works_for_a_worktree_that_is_not_there_yet(fs_dir: Path):
-    answers = registry.probe_all(
-        making.at(fs_dir / "repo" / "main"), making.at(fs_dir / "repo" / ".jvs" / "snapshots"), making.engine_options()
-    )
+    repo = making.at(fs_dir) / "repo"
+    answers = registry.probe_all(repo / "main", repo / ".jvs" / "snapshots", making.engine_options())
     assert answers[-1].works
 
 

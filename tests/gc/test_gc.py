@@ -136,6 +136,7 @@ def test_snapshots_that_a_pending_operation_names_stay(tmp_path):
         owner=intent.owner(locked=False),
         audit=audit.event("worktree_fork", "me"),
         audit_seq=0,
+        snapshot_id=None,
         deep=[{"target": ids[1]}],
     )
     intent.write(store.layout, record)

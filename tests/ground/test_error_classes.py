@@ -88,7 +88,7 @@ def detached(store):
     making.write(making.main_of(store), {"a": "2"})
     making.snapshot(store, "second")
     making.run("restore", "baseline")
-    return Case("-c", "snapshot.when_detached=refuse", "snapshot", hint="jvs restore HEAD")
+    return Case("-c", "snapshot.when_detached=refuse", "snapshot", hint="jvs restore LATEST")
 
 
 def dirty(store):
@@ -160,7 +160,7 @@ def clone_incomplete(store):
 
 def gc_plan_mismatch(store):
     making.snapshot(store, "second")
-    plan = making.run("gc", "plan", "--keep-last", "1", "--json").json["plan_id"]
+    plan = making.run("gc", "plan", "--keep-last", "1", "--drop-tagged", "--json").json["plan_id"]
     making.run("gc", "pin", "HEAD~1")
     return Case("gc", "run", "--plan-id", plan, hint="jvs gc plan")
 

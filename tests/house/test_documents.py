@@ -49,6 +49,7 @@ cd ../.. && jvs worktree remove --discard gone
 # What must be there before a line can work: shell that runs just before it.
 SETUP: tuple[tuple[str, str], ...] = (
     (r"^jvs gc unpin |^jvs pin remove ", "jvs gc pin baseline"),
+    (r"^jvs mcp --repo ~/lab", "jvs init ~/lab"),
     (r"^jvs undo", "jvs restore baseline && jvs undo && jvs restore baseline"),
     (r"^jvs undo --redo", "jvs restore baseline && jvs undo"),
     (r"^jvs config unset ", "jvs config set snapshot.when_detached refuse"),
@@ -57,7 +58,7 @@ SETUP: tuple[tuple[str, str], ...] = (
     (r"^jvs-chain-check deploys", "jvs-chain-append --log deploys.jsonl deploy"),
     (r"^jvs-sync-tree dataset-copy", "jvs-clone-tree dataset dataset-copy"),
     (r"^jvs-prune-snapshot ", GONE),
-    (r"^jvs-mark-live --candidates --keep-last 5", "for n in 1 2 3 4; do echo $n > main/new; jvs snapshot; done"),
+    (r"^jvs-mark-live --candidates --keep-last 5", "for n in 1 2 3 4 5 6 7; do echo $n > main/new; jvs snapshot; done"),
     (r"^jvs-apply-tree ", "mkdir app"),
     (r"^jvs hooks allow", "mkdir .jvs/hooks && cp /bin/true .jvs/hooks/pre-snapshot"),
     (r"> ~/.config/fish/completions", "mkdir -p ~/.config/fish/completions"),

@@ -58,7 +58,7 @@ def test_any_note_is_kept_as_given(store, note):
 def test_a_note_with_nul_is_refused_with_a_class(store):
     said = making.run("snapshot", "--json", "-F", "-", stdin=b"a\0b")
     assert (said.exit, said.error["class"]) == (2, "E_USAGE")
-    assert os.listdir(store.layout.snapshots) == []
+    assert os.listdir(str(store.layout.snapshots)) == []
 
 
 def test_a_note_comes_from_stdin_or_a_file(store, tmp_path):
@@ -169,7 +169,7 @@ def test_a_detached_worktree_branches_or_refuses(store):
     worktree.move_head(store.layout, "main", first, expected=second, latest=second, event_id=None)
     said = making.run("snapshot", "-c", "snapshot.when_detached=refuse")
     assert said.exit == 7
-    for way in ("jvs worktree fork", "jvs restore HEAD", "when_detached=branch"):
+    for way in ("jvs worktree fork", "jvs restore LATEST", "when_detached=branch"):
         assert way in said.err
     made = making.run("snapshot", "--json").json
     assert made["parent_id"] == first

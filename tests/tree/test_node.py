@@ -22,7 +22,7 @@ D = hashlib.sha256(b"x").digest()
 
 
 def root_hash(path) -> str:
-    return verify.hash_directory(str(path)).root_hash
+    return verify.hash_directory(making.at(path)).root_hash
 
 
 def test_the_empty_directory_has_the_known_digest():
@@ -38,7 +38,7 @@ def test_the_root_hash_covers_mode_xattrs_and_the_directory(tmp_path):
 def test_the_independent_reader_gives_the_zoo_the_same_hash(fs_dir):
     zoo.make_zoo(fs_dir / "zoo", many=20)
     theirs = making.oracle_module("treehash").hash_tree(os.fsencode(fs_dir / "zoo"))
-    ours = verify.hash_directory(str(fs_dir / "zoo"))
+    ours = verify.hash_directory(making.at(fs_dir / "zoo"))
     assert ours.root_hash == theirs.root_hash
     assert ours.payload() == theirs.counts()
 
@@ -120,14 +120,14 @@ def test_names_that_differ_only_in_unicode_form_are_two_names(tmp_path):
     (tmp_path / "a").mkdir()
     for name in ("caf\u00e9", "cafe\u0301"):
         (tmp_path / "a" / name).touch()
-    assert verify.hash_directory(str(tmp_path / "a")).files == 2
+    assert verify.hash_directory(making.at(tmp_path / "a")).files == 2
 
 
 def test_big_files_hash_the_same_in_threads(tmp_path):
     for i in range(5):
         (tmp_path / f"big{i}").write_bytes(bytes([i]) * (5 << 20))
-    one = verify.hash_directory(str(tmp_path), jobs=1)
-    many = verify.hash_directory(str(tmp_path), jobs=4)
+    one = verify.hash_directory(making.at(tmp_path), jobs=1)
+    many = verify.hash_directory(making.at(tmp_path), jobs=4)
     assert one.root_hash == many.root_hash
     assert one.bytes == many.bytes == 5 * (5 << 20)
 
