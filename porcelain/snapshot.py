@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Publish, or say that nothing changed."""
     from jvs.operations import snapshots
-    from jvs.ui import show_text
+    from jvs.ui import created_text
 
     if args.path:
         raise UsageError(
@@ -65,7 +65,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     if not created:
         same = made["snapshot_id"]
         return cli.Result({"snapshot_id": same, "changed": False}, f"No changes since {same}\n")
-    return cli.Result(made, lambda screen: show_text.created(made, screen))
+    return cli.Result(made, lambda screen: created_text.created(made, screen))
 
 
 def _note_of(args: argparse.Namespace) -> str:

@@ -59,10 +59,10 @@ def _text(made: Forked, screen: Terminal) -> str:
     lines.append(made["path"])
     if not made["degraded"]:
         return "\n".join(lines) + "\n"
-    from jvs.ui import history_text, terminal
+    from jvs.ui import created_text, terminal
 
     for loss in made["degraded"][:10]:
-        lines += terminal.wrap(history_text.show_loss(loss), screen, "not kept: ", "  ")
+        lines += terminal.wrap(created_text.show_loss(loss), screen, "not kept: ", "  ")
     if len(made["degraded"]) > 10:
         lines.append(f"  ... and {len(made['degraded']) - 10} more; '--json' lists them")
     return "\n".join(lines) + "\n"

@@ -57,6 +57,8 @@ def pick(requested: str | None, source_dir: Below, store_dir: Below, options: En
         assert name is not None
         if name == JUICEFS and len(names) > 1 and not juicefs_mount.is_juicefs(nearest(source_dir)):
             continue
+        if name == BTRFS and len(names) > 1 and not is_btrfs(nearest(source_dir)):
+            continue
         engine = get(name, options)
         answer = engine.probe(source_dir, store_dir)
         if answer.works:

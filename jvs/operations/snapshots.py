@@ -56,17 +56,24 @@ def snapshot(
     Durable: yes. Errors: E_USAGE, E_NAME_INVALID, E_NOT_FOUND, E_DIRTY, E_BUSY, and those of publishing.
     """
     from jvs.publish import run as publishing
-    from jvs.store import descriptor, worktree_scan
 
     note, tags = names.check_note(note), [names.check_tag(tag) for tag in names.check_listed(tags, "tags")]
     name = context.worktree(store, worktree)
     with context.hooked(store, "snapshot", name, environment, note=note) as facts, changing.worktree(store, name):
-        same = worktree_scan.unchanged_since(store, name, paths) if if_changed else None
+        same = _unchanged(store, name, paths) if if_changed else None
         if same is not None:
-            return descriptor.load(store.layout, same), False
+            return same, False
         made = publishing.publish(store, name, note=note, tags=tags, paths=paths, allow_unreadable=allow_unreadable)
         facts["snapshot_id"] = made["snapshot_id"]
     return made, True
+
+
+def _unchanged(store: Store, worktree: str, paths: list[bytes] | None) -> Descriptor | None:
+    """Return the head's descriptor when the worktree, or those paths of it, still have its content."""
+    from jvs.store import descriptor, worktree_scan
+
+    same = worktree_scan.unchanged_since(store, worktree, paths)
+    return descriptor.load(store.layout, same) if same is not None else None
 
 
 def restore(

@@ -18,7 +18,7 @@ from jvs.fs import durable
 from jvs.fs import paths as fs_paths
 from jvs.publish import payload
 from jvs.publish.registry import StepContext, step
-from jvs.store import audit, descriptor, intent, partial, worktree, write_ahead
+from jvs.store import audit, descriptor, intent, worktree, write_ahead
 from jvs.tree import node
 
 TYPE_CHECKING = False
@@ -48,11 +48,17 @@ def check_worktree(store: Store, record: PublishRecord, context: StepContext) ->
             head=head,
             latest=latest,
         )
-    layers = partial.layers(store, descriptor.load(store.layout, head)) if head is not None else []
     paths = [canon.path_from_json(path) for path in record["partial_paths"] or []]
-    before = [store.layout.payload(layer["snapshot_id"]) for layer in layers] if paths else []
-    payload.check_paths(directory, before, paths)
+    payload.check_paths(directory, _payloads_before(store, head) if paths else [], paths)
     record["parent_id"], record["latest_id"] = head, latest
+
+
+def _payloads_before(store: Store, head: str | None) -> list[Below]:
+    """Return the payloads that together hold all paths that a partial snapshot may name."""
+    from jvs.store import partial
+
+    layers = partial.layers(store, descriptor.load(store.layout, head)) if head is not None else []
+    return [store.layout.payload(layer["snapshot_id"]) for layer in layers]
 
 
 @step("write-intent")

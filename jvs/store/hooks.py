@@ -16,7 +16,6 @@ import stat
 from jvs import progress
 from jvs.errors import Dirty, JvsError, NotFound, PathEscape, UsageError
 from jvs.fs import durable, paths
-from jvs.store import hook_permissions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,6 +85,8 @@ def of_repository(store: Store, name: str) -> Hook | None:
         directory_fd = paths.open_dir(store.layout.hooks)
     except OSError:  # none there, or a link in its place
         return None
+    from jvs.store import hook_permissions
+
     try:
         info = os.lstat(entry, dir_fd=directory_fd)
         if not stat.S_ISREG(info.st_mode) or not os.access(entry, os.X_OK, dir_fd=directory_fd):
@@ -121,6 +122,8 @@ def _digest(fd: int) -> str | None:
 
 
 def _state(store: Store, hook: Hook) -> str:
+    from jvs.store import hook_permissions
+
     known = hook_permissions.allowed_digest(store, hook.name)
     if known is None:
         return NOT_ALLOWED
@@ -212,6 +215,8 @@ def allow(store: Store, names: list[str]) -> list[Hook]:
     Durable: yes. Errors: E_NOT_FOUND when there is none, E_PATH_ESCAPE when others can change it, and then nothing
     is allowed; E_USAGE when the user has no state directory; E_IO, E_NO_SPACE.
     """
+    from jvs.store import hook_permissions
+
     found = _of_repository(store, names or list(NAMES), missing_ok=not names)
     for hook in found:
         if hook.state == UNSAFE:
@@ -250,4 +255,6 @@ def _none(store: Store, what: str) -> JvsError:
 
 def deny(store: Store, names: list[str]) -> list[str]:
     """Forget the permissions of hooks of the repository, and return those that had one; without names, of all."""
+    from jvs.store import hook_permissions
+
     return [name for name in dict.fromkeys(names or NAMES) if hook_permissions.deny(store, name)]

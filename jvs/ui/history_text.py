@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from typing import TypeGuard
 
     from jvs.compare.history import Choice, Decorations
-    from jvs.fs.losses import Loss
     from jvs.store.descriptor import Changes, Descriptor
     from jvs.store.store import Store
     from jvs.tree.builder import Counts
@@ -67,11 +66,6 @@ def show_content(payload: Counts) -> str:
     )
     parts = [units.plural(count, one, many) for count, one, many in kinds if count]
     return f"{', '.join(parts) or 'nothing'}; {units.size(payload.get('bytes', 0))}"
-
-
-def show_loss(loss: Loss) -> str:
-    """Return what of one entry could not be kept, and why."""
-    return f"{terminal.show_text(str(loss.get('path', '')))}: {loss.get('what')} ({loss.get('why')})"
 
 
 def first_line(note: str) -> str:

@@ -9,7 +9,7 @@ from jvs import clock, units
 from jvs.errors import Ambiguous
 from jvs.restore import journal
 from jvs.store import lineage, refs, worktree
-from jvs.ui import history_text, terminal
+from jvs.ui import created_text, history_text, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def restored(store: Store, done: Done, screen: Terminal, *, partial: bool) -> st
         lines += _sum(done.plan, "Changed", screen)
     lines += _displaced(done, screen)
     for loss in done.degraded[:_LOSSES]:
-        lines += terminal.wrap(history_text.show_loss(loss), screen, "not kept: ", "  ")
+        lines += terminal.wrap(created_text.show_loss(loss), screen, "not kept: ", "  ")
     if len(done.degraded) > _LOSSES:
         lines.append(f"  ... and {len(done.degraded) - _LOSSES} more; '--json' lists them")
     if not partial:

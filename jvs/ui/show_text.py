@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jvs import units
 from jvs.store import descriptor
-from jvs.ui import history_text, terminal
+from jvs.ui import created_text, history_text, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,22 +47,7 @@ _LABELS = (
     ("format", "Format"),
 )
 _SHOWN_LOSSES = 20
-_SHOWN_AT_ONCE = 10
 _INDENT = " " * 12
-
-
-def created(made: Descriptor, screen: Terminal) -> str:
-    """Return what is said of a new snapshot: its id, and what could not be kept."""
-    lines = [f"Created snapshot {made['snapshot_id']}"]
-    lost = made["degraded"]
-    if lost:
-        lines.append(f"not kept ({len(lost)}):")
-        for loss in lost[:_SHOWN_AT_ONCE]:
-            lines += terminal.wrap(history_text.show_loss(loss), screen, "  ", "    ")
-        if len(lost) > _SHOWN_AT_ONCE:
-            more = f"... and {len(lost) - _SHOWN_AT_ONCE} more: 'jvs show {made['snapshot_id']}'"
-            lines += terminal.wrap(more, screen, "  ", "    ")
-    return "\n".join(lines) + "\n"
 
 
 def page(value: SnapshotDocument, screen: Terminal) -> str:
@@ -136,7 +121,7 @@ def _changes(changes: Changes | None) -> str:
 
 def _losses(lost: list[Loss], screen: Terminal) -> list[str]:
     shown = lost[:_SHOWN_LOSSES]
-    lines = [line for loss in shown for line in terminal.wrap(history_text.show_loss(loss), screen, "  ", "    ")]
+    lines = [line for loss in shown for line in terminal.wrap(created_text.show_loss(loss), screen, "  ", "    ")]
     if len(lost) > len(shown):
         lines.append(f"  ... and {len(lost) - len(shown)} more; '--json' lists them")
     return lines
