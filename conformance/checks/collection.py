@@ -9,6 +9,7 @@ import shutil
 from lib import oracle
 from lib.harness import Env, copy_repository, write
 from lib.reader import payload_hash
+from lib.violations import Expect
 from supervisor import supervise
 
 
@@ -67,7 +68,7 @@ def check_07_gc_failures_keep_the_repository_consistent(env: Env) -> None:
             env.check(
                 done.returncode in (0, 4) or action.kind == "kill", f"{what}: exit {done.returncode}: {done.stderr!r}"
             )
-            expect = oracle.Expect(snapshots=hashes)
+            expect = Expect(snapshots=hashes)
             found = oracle.check_repository(root, expect=expect)
             env.check(not found, f"{what}: {[str(v) for v in found]}")
             again = env.jvs("gc", "run", "--plan-id", plan_id, cwd=root, code=None)

@@ -7,8 +7,8 @@ import os
 import subprocess
 import time
 
-from lib import oracle
 from lib.harness import Env, write
+from lib.violations import Expect
 
 
 def check_37_concurrent_snapshots_stand_in_one_line(env: Env) -> None:
@@ -33,7 +33,7 @@ def check_37_concurrent_snapshots_stand_in_one_line(env: Env) -> None:
     line = [d["snapshot_id"] for d in env.jvs("history", "--json", cwd=root).json()]
     env.equal(len(line), 9, "snapshots in the line")
     env.check(set(ids) < set(line), "an acknowledged snapshot is not in the line")
-    env.sound(root, expect=oracle.Expect(linear=True))
+    env.sound(root, expect=Expect(linear=True))
     env.healthy(root)
 
 

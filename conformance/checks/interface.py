@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from lib.harness import Env, write
 
@@ -121,8 +120,8 @@ def check_36_json_documents(env: Env) -> None:
 
 
 def _noted(env: Env, root: str, note: str) -> str:
-    made: dict[str, Any] = env.jvs("snapshot", "-", "--json", cwd=root, stdin=note).json()
-    return made["snapshot_id"]
+    snapshot_id: str = env.jvs("snapshot", "-", "--json", cwd=root, stdin=note).json()["snapshot_id"]
+    return snapshot_id
 
 
 def check_45_notes_are_kept_as_given(env: Env) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 
 from lib.canonical import json_encode, json_object
 from lib.harness import Env, copy_repository, mode_of, write
@@ -57,23 +58,37 @@ def check_03_payload_tampering_is_seen(env: Env) -> None:
         shutil.rmtree(payload)
         copy_repository(new, payload)
 
+    target = f"{payload}/a.txt"
+
+    def relink() -> None:
+        os.unlink(f"{payload}/link")
+        os.symlink("b.txt", f"{payload}/link")
+
+    def change_kind() -> None:
+        os.unlink(target)
+        os.mkfifo(target)
+
+    def empty() -> None:
+        shutil.rmtree(payload)
+        os.mkdir(payload)
+
     def damage(what: str) -> None:
         swap(kept)
-        target = f"{payload}/a.txt"
-        {
+        ways: dict[str, Callable[[], None]] = {
             "content": lambda: write(target, "ALPHA\n"),
             "mode": lambda: os.chmod(target, 0o777),
             "removed": lambda: os.unlink(target),
             "added": lambda: write(f"{payload}/extra", ""),
             "renamed": lambda: os.rename(target, f"{payload}/b.txt"),
-            "link": lambda: (os.unlink(f"{payload}/link"), os.symlink("b.txt", f"{payload}/link")),
-            "kind": lambda: (os.unlink(target), os.mkfifo(target)),
+            "link": lambda: relink(),
+            "kind": lambda: change_kind(),
             "directory mode": lambda: os.chmod(
                 f"{payload}/empty", 0o700 if mode_of(f"{payload}/empty") != 0o700 else 0o755
             ),
             "root mode": lambda: os.chmod(payload, 0o711),
-            "emptied": lambda: (shutil.rmtree(payload), os.mkdir(payload)),
-        }[what]()
+            "emptied": lambda: empty(),
+        }
+        ways[what]()
 
     whats = ("content", "mode", "removed", "added", "renamed", "link", "kind", "directory mode", "root mode", "emptied")
     for what in whats:

@@ -265,7 +265,8 @@ def _masked(pid: int, mode: int) -> int:
 
 
 def _offset(pid: int, address: int) -> int:
-    return struct.unpack("=q", process.memory(pid, address, 8))[0]
+    offset: int = struct.unpack("=q", process.memory(pid, address, 8))[0]
+    return offset
 
 
 def _short(value: object) -> str:

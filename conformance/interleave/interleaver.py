@@ -17,6 +17,7 @@ from typing import Any
 from lib import oracle
 from lib.harness import Env, Failure, Result
 from lib.scenarios import SCENARIOS
+from lib.violations import Expect
 from supervisor import supervise
 from supervisor.standby import PerProcess
 from torture.bench import Bench
@@ -190,7 +191,7 @@ class Interleaver(Bench):
             found.append(f"neither order leads here: {apart(ending, orders)}")
             found += [str(said) for said in (first, came[0]) if said.code]
         collects = point.pair.first in _COLLECTS or point.pair.second in _COLLECTS
-        expect = oracle.Expect(snapshots=self.snapshots, gone={self.ids[0]} if collects else set())
+        expect = Expect(snapshots=self.snapshots, gone={self.ids[0]} if collects else set())
         found += [str(violation) for violation in oracle.check_repository(root, expect=expect, recovered=True)]
         try:
             env.jvs("snapshot", "after", cwd=f"{root}/main")

@@ -14,6 +14,7 @@ from lib import oracle
 from lib.reader import Repo, read_repository
 from lib.records import ID
 from lib.treehash import DIR, hash_tree
+from lib.violations import Expect
 
 if TYPE_CHECKING:
     import argparse
@@ -75,7 +76,8 @@ class Result:
             except ValueError:
                 continue
             if isinstance(value, dict) and isinstance(value.get("error"), dict):
-                return value["error"]
+                found: dict[str, Any] = value["error"]
+                return found
         raise Failure(f"{self}: stderr holds no error object")
 
     def __str__(self) -> str:
@@ -200,8 +202,9 @@ class Env:
         """Take a snapshot and return its id."""
         cwd = worktree_dir(root, worktree or "main")
         made = self.jvs("snapshot", *words, "--json", cwd=cwd).json()
-        self.check(bool(ID.match(made["snapshot_id"])), f"not a snapshot id: {made['snapshot_id']!r}")
-        return made["snapshot_id"]
+        snapshot_id: str = made["snapshot_id"]
+        self.check(bool(ID.match(snapshot_id)), f"not a snapshot id: {snapshot_id!r}")
+        return snapshot_id
 
     def history(self, root: str, count: int = 3) -> list[str]:
         """Take some snapshots, each with a change, and return their ids, oldest first."""
@@ -224,7 +227,7 @@ class Env:
         if got != wanted:
             raise Failure(f"{what}: got {got!r}, wanted {wanted!r}")
 
-    def sound(self, root: str, *, expect: oracle.Expect | None = None, recovered: bool = True) -> None:
+    def sound(self, root: str, *, expect: Expect | None = None, recovered: bool = True) -> None:
         """Fail when the oracle finds a violation."""
         found = oracle.check_repository(root, expect=expect, recovered=recovered)
         if found:

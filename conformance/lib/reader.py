@@ -103,8 +103,8 @@ class Repo:
         pending = self.pending()
         seen: set[str] = set()
         while snapshot_id in pending and snapshot_id not in seen:
-            seen.add(snapshot_id)  # type: ignore[arg-type]
-            snapshot_id = pending[snapshot_id]  # type: ignore[index]
+            seen.add(snapshot_id)
+            snapshot_id = pending[snapshot_id]
         return snapshot_id
 
 
@@ -328,7 +328,7 @@ def _audit(repo: Repo) -> None:
 
 def _audit_record(repo: Repo, where: str, line: bytes) -> dict[str, Any] | None:
     try:
-        record = json_decode(line)
+        record: dict[str, Any] = json_decode(line)
     except Malformed as error:
         _break(repo, where, f"is damaged: {error}")
         return None

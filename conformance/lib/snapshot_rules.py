@@ -91,6 +91,6 @@ def ancestors(visible: dict[str, dict[str, Any]], snapshot_id: str | None) -> li
     """Return a snapshot and its visible ancestors, newest first."""
     line: list[str] = []
     while snapshot_id in visible and snapshot_id not in line:
-        line.append(snapshot_id)  # type: ignore[arg-type]
-        snapshot_id = visible[snapshot_id]["parent_id"]  # type: ignore[index]
+        line.append(snapshot_id)
+        snapshot_id = visible[snapshot_id]["parent_id"]
     return line

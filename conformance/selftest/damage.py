@@ -9,6 +9,7 @@ from typing import Any
 from lib import canonical, oracle, reader
 from lib.harness import write
 from lib.treehash import hash_tree
+from lib.violations import Expect
 
 from selftest.fixture import (
     IDS,
@@ -57,7 +58,7 @@ def test_config_damage() -> None:
     expect_violation("I11", lambda r: save_config(r, head_snapshot_id=gone, latest_snapshot_id=gone))
     expect_violation("I11", lambda r: write(f"{r}/.jvs/worktrees/main/config.json", ""))
     expect_violation("I3", lambda r: shutil.rmtree(f"{r}/main"))
-    linear = oracle.Expect(linear=True)
+    linear = Expect(linear=True)
     head = {"head_snapshot_id": IDS[0], "latest_snapshot_id": IDS[0]}
     expect_violation("I6", lambda r: save_config(r, **head), expect=linear)
 
@@ -163,7 +164,7 @@ def test_expectations() -> None:
     with repository() as root:
         main = hash_tree(f"{root}/main")
         hashes = {i: s["payload_root_hash"] for i, s in oracle.state(root)["snapshots"].items()}
-        expect = oracle.Expect(
+        expect = Expect(
             snapshots=hashes, worktrees={"main": [main]}, contents=main.contents(), outside=oracle.outside_of(root)
         )
         assert oracle.check_repository(root, expect=expect, recovered=True) == []

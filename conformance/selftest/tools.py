@@ -86,16 +86,16 @@ def test_standby_is_supervised_like_a_new_process() -> None:
     with program() as directory:
         server = standby.Standby(f"{directory}/bin/prog")
         try:
-            options = {"root": f"{directory}/work", "cwd": f"{directory}/work"}
+            root = cwd = f"{directory}/work"
             argv = [server.program, "write"]
-            cold = supervise.run(argv, **options)
-            warm = supervise.run(argv, **options, standby=server)
+            cold = supervise.run(argv, root=root, cwd=cwd)
+            warm = supervise.run(argv, root=root, cwd=cwd, standby=server)
             assert [(e.name, e.paths, e.detail) for e in warm.events] == [
                 (e.name, e.paths, e.detail) for e in cold.events
             ]
             assert len(warm.events) == 3 and warm.returncode == cold.returncode == 1, warm
             os.unlink(f"{directory}/work/g")
-            killed = supervise.run(argv, **options, standby=server, action=supervise.Action("kill", 3))
+            killed = supervise.run(argv, root=root, cwd=cwd, standby=server, action=supervise.Action("kill", 3))
             assert killed.returncode == -signal.SIGKILL and os.listdir(f"{directory}/work") == ["f"]
         finally:
             server.close()

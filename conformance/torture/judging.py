@@ -7,6 +7,7 @@ from typing import Any
 
 from lib import oracle
 from lib.harness import Env, Failure
+from lib.violations import Expect
 
 from torture import likeness
 from torture.prepared import Prepared
@@ -65,7 +66,7 @@ def judge(
     after recovery is taken from there when an equivalent disk was judged before.
     """
     root, scenario = os.path.join(env.work, "repo"), prepared.scenario
-    expect = oracle.Expect(
+    expect = Expect(
         snapshots={} if scenario.gone else prepared.snapshots,
         worktrees=prepared.trees,
         contents=set() if scenario.loses else prepared.contents,
@@ -84,7 +85,7 @@ def judge(
     return found + later
 
 
-def _as_it_is(prepared: Prepared, root: str, code: int, expect: oracle.Expect) -> list[str]:
+def _as_it_is(prepared: Prepared, root: str, code: int, expect: Expect) -> list[str]:
     """Return the violations in what is on the disk; after exit 0 everything must be done."""
     found = [f"before recovery: {violation}" for violation in oracle.check_repository(root, expect=expect)]
     waits = prepared.scenario.gone and prepared.words[0] == "snapshot" and bool(oracle.state(root)["intents"])
@@ -93,7 +94,7 @@ def _as_it_is(prepared: Prepared, root: str, code: int, expect: oracle.Expect) -
     return found
 
 
-def _after_recovery(prepared: Prepared, env: Env, expect: oracle.Expect, *, report: bool, repair: bool) -> list[str]:
+def _after_recovery(prepared: Prepared, env: Env, expect: Expect, *, report: bool, repair: bool) -> list[str]:
     """Let the next command recover the repository, and return every violation that is left."""
     root, found = os.path.join(env.work, "repo"), []
     try:
