@@ -44,6 +44,36 @@ def check_02_descriptor_tampering_is_seen(env: Env) -> None:
     env.noticed(root, "descriptor, checksum and marker rewritten together", codes={20, 24})
 
 
+def _damages(payload: str) -> dict[str, Callable[[], None]]:
+    """Return ways to change a payload, by name: each changes something that the hash covers."""
+    target, link, empty = f"{payload}/a.txt", f"{payload}/link", f"{payload}/empty"
+
+    def relink() -> None:
+        os.unlink(link)
+        os.symlink("b.txt", link)
+
+    def change_kind() -> None:
+        os.unlink(target)
+        os.mkfifo(target)
+
+    def make_empty() -> None:
+        shutil.rmtree(payload)
+        os.mkdir(payload)
+
+    return {
+        "content": lambda: write(target, "ALPHA\n"),
+        "mode": lambda: os.chmod(target, 0o777),
+        "removed": lambda: os.unlink(target),
+        "added": lambda: write(f"{payload}/extra", ""),
+        "renamed": lambda: os.rename(target, f"{payload}/b.txt"),
+        "link": relink,
+        "kind": change_kind,
+        "directory mode": lambda: os.chmod(empty, 0o700 if mode_of(empty) != 0o700 else 0o755),
+        "root mode": lambda: os.chmod(payload, 0o711),
+        "emptied": make_empty,
+    }
+
+
 def check_03_payload_tampering_is_seen(env: Env) -> None:
     """Any change below `snapshots/ID` is found by verify with E_PAYLOAD_HASH_MISMATCH, and restore refuses it."""
     root = env.repository()
@@ -54,45 +84,14 @@ def check_03_payload_tampering_is_seen(env: Env) -> None:
     kept = os.path.join(env.directory, "kept")
     copy_repository(payload, kept)
 
-    def swap(new: str) -> None:
+    def restored() -> None:
         shutil.rmtree(payload)
-        copy_repository(new, payload)
+        copy_repository(kept, payload)
 
-    target = f"{payload}/a.txt"
-
-    def relink() -> None:
-        os.unlink(f"{payload}/link")
-        os.symlink("b.txt", f"{payload}/link")
-
-    def change_kind() -> None:
-        os.unlink(target)
-        os.mkfifo(target)
-
-    def empty() -> None:
-        shutil.rmtree(payload)
-        os.mkdir(payload)
-
-    def damage(what: str) -> None:
-        swap(kept)
-        ways: dict[str, Callable[[], None]] = {
-            "content": lambda: write(target, "ALPHA\n"),
-            "mode": lambda: os.chmod(target, 0o777),
-            "removed": lambda: os.unlink(target),
-            "added": lambda: write(f"{payload}/extra", ""),
-            "renamed": lambda: os.rename(target, f"{payload}/b.txt"),
-            "link": lambda: relink(),
-            "kind": lambda: change_kind(),
-            "directory mode": lambda: os.chmod(
-                f"{payload}/empty", 0o700 if mode_of(f"{payload}/empty") != 0o700 else 0o755
-            ),
-            "root mode": lambda: os.chmod(payload, 0o711),
-            "emptied": lambda: empty(),
-        }
-        ways[what]()
-
-    whats = ("content", "mode", "removed", "added", "renamed", "link", "kind", "directory mode", "root mode", "emptied")
-    for what in whats:
-        damage(what)
+    ways = _damages(payload)
+    for what, damage in ways.items():
+        restored()
+        damage()
         said = env.jvs("verify", snapshot_id, cwd=root, code=21)
         env.check("TAMPERED" in said.text and "E_PAYLOAD_HASH_MISMATCH" in said.text, f"{what}: {said}")
         env.check("Payload hash: false" in said.text, f"{what}: {said}")
@@ -101,11 +100,12 @@ def check_03_payload_tampering_is_seen(env: Env) -> None:
         env.step("verify-snapshot", snapshot_id, cwd=root, code=21)
     env.jvs("verify", "--all", cwd=root, code=21)
     env.jvs("doctor", "--strict", cwd=root, code=21)
-    damage("content")
+    restored()
+    ways["content"]()
     for words in (("restore", snapshot_id), ("worktree", "fork", snapshot_id, "w")):
         said = env.jvs(*words, cwd=f"{root}/main", code=None)
         env.check(said.code == 21, f"tampered payload was used: {said}")
-    swap(kept)
+    restored()
     env.healthy(root)
 
 
