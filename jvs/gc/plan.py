@@ -24,7 +24,6 @@ from jvs.gc.roots import (
     PIN,
     RETENTION,
     TAG,
-    UNDO,
     Marks,
     mark_always,
     mark_bases,
@@ -130,7 +129,7 @@ class Plan:
             "protected_by_lineage": self.marks.count(HEAD, LINEAGE),
             "protected_by_retention": self.marks.count(RETENTION),
             "protected_by_tag": self.marks.count(TAG),
-            "protected_by_operation": self.marks.count(INTENT, UNDO),
+            "protected_by_operation": self.marks.count(INTENT),
             "deletable_bytes_estimate": self.estimate_bytes,
             "estimate_exact": self.estimate_exact,
             "snapshots": [

@@ -179,7 +179,7 @@ def sweep_tombstones(layout: Layout) -> None:
 
 
 def delete_trash(store: Store, snapshot_id: str) -> None:
-    """Delete what the trash holds of one snapshot. Errors: E_IO."""
+    """Delete what the trash holds of one snapshot; what an undo needs of it was moved away. Errors: E_IO."""
     for name in listing.names(store.layout.trash):
         if name.startswith(snapshot_id):
             remove(store, store.layout.trash / name)

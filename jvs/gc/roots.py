@@ -7,23 +7,21 @@ Source: jvs-mark-live(1), jvs-protocol(7), Collection.
 from __future__ import annotations
 
 from jvs import clock
-from jvs.errors import LineageBroken, PartialSnapshot, from_oserror
-from jvs.fs import listing
+from jvs.errors import LineageBroken
 from jvs.gc import pins
-from jvs.names import is_operation_id, is_snapshot_id
-from jvs.store import intent, lineage, records, refs
+from jvs.names import is_snapshot_id
+from jvs.store import intent, lineage, refs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jvs.store.descriptor import Descriptor
-    from jvs.store.layout import Layout
     from jvs.store.store import Store
     from jvs.store.worktree import HeadField, WorktreeConfig
 
 
-HEAD, LINEAGE, PIN, INTENT, UNDO, RETENTION, TAG = "head", "lineage", "pin", "intent", "undo", "retention", "tag"
+HEAD, LINEAGE, PIN, INTENT, RETENTION, TAG = "head", "lineage", "pin", "intent", "retention", "tag"
 HEAD_FIELDS: tuple[HeadField, ...] = ("head_snapshot_id", "latest_snapshot_id", "base_snapshot_id")
 
 
@@ -48,7 +46,7 @@ class Marks:
 
 
 def mark_always(store: Store, marks: Marks, configs: dict[str, WorktreeConfig]) -> None:
-    """Mark what no policy thins: heads, latests, bases, pins, and what operations or `undo/` name."""
+    """Mark what no policy thins: heads, latests, bases, pins, and what operations in flight name."""
     for name, config in configs.items():
         for field in HEAD_FIELDS:
             marks.add(config[field], HEAD, f"{field.split('_')[0]} of '{name}'")
@@ -62,8 +60,6 @@ def mark_always(store: Store, marks: Marks, configs: dict[str, WorktreeConfig]) 
         if record["operation"] != "gc_run":  # it names what is to go
             for snapshot_id in _ids_in(record):
                 marks.add(snapshot_id, INTENT, f"operation {record['operation_id']} needs it")
-    for operation_id, snapshot_id in undo_references(store.layout):
-        marks.add(snapshot_id, UNDO, f"'jvs undo' of operation {operation_id} needs it")
 
 
 def _ids_in(value: object) -> Iterator[str]:
@@ -82,28 +78,6 @@ def texts_in(value: object) -> Iterator[str]:
             stack.extend([*item.keys(), *item.values()])
         elif isinstance(item, list):
             stack.extend(item)
-
-
-def undo_references(layout: Layout) -> Iterator[tuple[str, str]]:
-    """Yield (operation, snapshot) for every snapshot that a kept operation names.
-
-    Errors: E_PARTIAL_SNAPSHOT for a record that is damaged. An operation without a record cannot be undone.
-    """
-    try:
-        names = listing.names(layout.undo)
-    except OSError as error:
-        raise from_oserror(error, "listing the operations that can be undone") from error
-    for operation_id in names:
-        if not is_operation_id(operation_id):
-            continue
-        directory = layout.undo_dir(operation_id)
-        for path in (directory / "op.json", directory / "config.json"):
-            try:
-                record = records.load(path, {}, PartialSnapshot)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            for snapshot_id in _ids_in(record):
-                yield operation_id, snapshot_id
 
 
 def mark_tagged(marks: Marks, visible: dict[str, Descriptor], in_order: list[str], times: dict[str, int]) -> None:

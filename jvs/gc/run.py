@@ -19,8 +19,8 @@ from jvs.gc import plan as gc_plan
 from jvs.gc import reach, tombstone
 from jvs.gc import remove as gc_remove
 from jvs.gc.retention import Policy
-from jvs.names import check_snapshot_id
-from jvs.store import audit, changing, intent, lineage, write_ahead
+from jvs.names import check_snapshot_id, is_snapshot_id
+from jvs.store import audit, changing, held, intent, lineage, write_ahead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -174,8 +174,15 @@ def _take_out_all(store: Store, plan: gc_plan.Plan, pending: CollectionIntent) -
             marked = gc_remove.mark(store, tombstones)
         with progress.step("gc take out"):
             gc_remove.take_out(store.layout, marked)
+            _rescue(store, marked)
     except OSError as error:
         raise from_oserror(error, "taking snapshots out") from error
+
+
+def _rescue(store: Store, ids: list[str]) -> None:
+    """Move what an undo needs out of the trash while nobody is at work; what fails is tried again before deleting."""
+    with contextlib.suppress(JvsError):
+        held.rescue(store, ids)
 
 
 def _delete_all(store: Store, pending: CollectionIntent) -> tuple[list[str], JvsError | None]:
@@ -183,9 +190,12 @@ def _delete_all(store: Store, pending: CollectionIntent) -> tuple[list[str], Jvs
     layout = store.layout
     out = sorted(i for i in pending["candidates"] if gc_remove.is_out(layout, i))
     failure: JvsError | None = None
+    needed = held.needed(layout, set(out))
     with progress.step("gc delete"):
         for snapshot_id in out:
             try:
+                if snapshot_id in needed:
+                    held.rescue(store, [snapshot_id])
                 gc_remove.delete_trash(store, snapshot_id)
             except JvsError as error:
                 failure = failure or error
@@ -229,6 +239,7 @@ def _finish_half(store: Store, pending: CollectionIntent) -> int:
     # Nobody can be reading these: a marked snapshot without a descriptor has not been visible since the run died.
     half = [i for i in candidates if not paths.exists(layout.descriptor(i)) and gc_remove.is_marked(layout, i)]
     gc_remove.take_out(layout, half)
+    _rescue(store, half)
     gc_remove.commit_tombstones(store, candidates)
     if half:
         write_ahead.append(store, pending, collected=sorted(half))
@@ -247,6 +258,7 @@ def _delete_cheap_trash(store: Store, ids: list[str]) -> None:
         if left < 0:
             return
         try:
+            held.rescue(store, [snapshot_id])
             gc_remove.delete_trash(store, snapshot_id)
         except JvsError:
             return
@@ -268,7 +280,9 @@ def sweep(store: Store) -> list[Below]:
     gc_plan.check_places(layout)
     gc_remove.sweep_tombstones(layout)
     removed = []
-    for name in listing.names(layout.trash):
+    trash = listing.names(layout.trash)
+    held.rescue(store, sorted({name[:22] for name in trash if is_snapshot_id(name[:22])}))
+    for name in trash:
         gc_remove.remove(store, layout.trash / name)
         removed.append(layout.trash / name)
     if removed:

@@ -44,6 +44,14 @@ def hooked(
         hooks.run(store, f"post-{what}", name, environment, **facts)
 
 
+def thin(store: Store, name: str, operation_id: str | None) -> None:
+    """Keep nothing twice of what an operation displaced; what fails stays."""
+    from jvs.restore import thinning
+
+    if operation_id is not None:
+        thinning.thin(store, name, operation_id)
+
+
 def prune(store: Store, name: str) -> None:
     """Delete what is kept for operations that can be undone no longer; what fails is left for the next time."""
     from jvs.restore import pruning

@@ -101,6 +101,7 @@ def restore(
         snapshot_id = target if as_it_is else refs.resolve(store, target, name)
         done = restoring.restore(store, name, snapshot_id, paths=paths, forced=forced, discard=discard)
         facts["snapshot_id"] = snapshot_id
+    context.thin(store, name, done.operation_id)
     context.prune(store, name)
     return done
 
@@ -183,7 +184,9 @@ def undo(
         raise UsageError("--redo takes no OPERATION", hint="an operation is named alone: 'jvs undo OPERATION'")
     name = names.check_worktree_name(store.worktree_name(worktree))
     record, done = undoing.undo(store, name, redo=redo, operation_id=operation_id)
-    context.prune(store, undoing.worktree_of(store, record))
+    place = undoing.worktree_of(store, record)
+    context.thin(store, place, done.operation_id if done is not None else None)
+    context.prune(store, place)
     return record, done
 
 

@@ -42,7 +42,7 @@ def apply_metadata(delta: Delta, places: Places, losses: Losses, *, after: bool)
                     os.fchmod(fd, before[0])
                 continue
             xattrs = {os.fsdecode(name): value for name, value in (meta[5] or {}).items()}
-            metadata.apply_metadata(fd, _Stat(meta), xattrs, path, losses)  # type: ignore[arg-type]
+            metadata.apply_metadata(fd, StatOf(meta), xattrs, path, losses)  # type: ignore[arg-type]
             places.note_changed(path)
         finally:
             os.close(fd)
@@ -62,7 +62,7 @@ def _apply_entry(places: Places, path: bytes, meta: Meta, losses: Losses) -> Non
     xattrs = {os.fsdecode(key): value for key, value in meta[5].items()}
     fd = metadata.handle(name, parent)
     try:
-        metadata.apply_metadata(metadata.handle_path(fd), _Stat(meta), xattrs, path, losses)  # type: ignore[arg-type]
+        metadata.apply_metadata(metadata.handle_path(fd), StatOf(meta), xattrs, path, losses)  # type: ignore[arg-type]
     finally:
         os.close(fd)
     places.sync_entry(name, parent, is_dir=False)
@@ -75,7 +75,7 @@ _FORMATS = (
 """By kind: see `listing.FILE` and those after it."""
 
 
-class _Stat:
+class StatOf:
     """A stat made from a journal's metadata."""
 
     def __init__(self, meta: Meta) -> None:

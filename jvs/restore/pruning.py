@@ -12,6 +12,7 @@ from jvs import clock, progress, units
 from jvs.errors import Busy, JvsError
 from jvs.fs import locks, paths
 from jvs.restore import belonging, journal
+from jvs.store import held
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ def prune(store: Store, name: str) -> int:
     where somebody is at work are left alone.
     """
     try:
-        with locks.acquire(store.layout.lock(f"worktree-{name}"), wait=0, command="prune"):
+        with (
+            locks.acquire_repository(store.layout.locks, exclusive=False, wait=0, command="prune"),
+            locks.acquire(store.layout.lock(f"worktree-{name}"), wait=0, command="prune"),
+        ):
             gone = [record for record in expired(store, name) if _discard(store, record)]
             _sweep(store)
     except (OSError, Busy, JvsError):
@@ -112,3 +116,4 @@ def _sweep(store: Store) -> None:
             continue
         if not paths.exists(layout.intent(operation_id)):
             journal.sweep(store, operation_id)
+    held.sweep(layout)

@@ -112,6 +112,10 @@ class Layout:
         """Return where an operation keeps what it displaced."""
         return self.undo / check_snapshot_id(operation_id)
 
+    def held(self, snapshot_id: str) -> Below:
+        """Return where that lies what an undo needs of a snapshot that was collected."""
+        return self.undo / "held" / check_snapshot_id(snapshot_id)
+
     def pin(self, snapshot_id: str) -> Below:
         """Return the pin of a snapshot."""
         return self.pins / (check_snapshot_id(snapshot_id) + ".json")

@@ -13,7 +13,7 @@ from jvs.errors import JvsError, UsageError, from_oserror
 from jvs.fs import durable, locks, paths
 from jvs.names import check_worktree_name
 from jvs.restore import belonging, journal
-from jvs.store import audit, intent, mount_check, node_store, records, worktree, worktree_scan, write_ahead
+from jvs.store import audit, intent, lineage, mount_check, node_store, records, worktree, worktree_scan, write_ahead
 from jvs.store.layout import MAIN
 from jvs.worktrees import registration
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal, TypedDict
 
+    from jvs.fs.rooted import Below
     from jvs.restore.journal import Operation
     from jvs.store.shapes import MoveIntent, RemoveIntent, RenameIntent, ReturnIntent
     from jvs.store.store import Store
@@ -159,9 +160,24 @@ def give_back(store: Store, record: Operation) -> worktree.WorktreeConfig:
     registration.check_free(store, name)
     parked = registration.parked(store, record["operation_id"]) / "config.json"
     config: worktree.WorktreeConfig = records.load(parked, worktree.FIELDS, JvsError)
+    _follow_collections(store, config, parked)
     event = _event(store, "worktree_remove", name, record, {"back": True})
     _carry_out(store, "worktree_remove", name, event, record, config, details={"gone": False}, what="give_back")
     return worktree.load(store.layout, name)
+
+
+def _follow_collections(store: Store, config: worktree.WorktreeConfig, path: Below) -> None:
+    """Let the heads of a removed worktree be snapshots that are there: what a collection took has an ancestor."""
+    there = set(lineage.visible_ids(store.layout))
+    fields: tuple[worktree.HeadField, ...] = ("head_snapshot_id", "latest_snapshot_id", "base_snapshot_id")
+    changed = False
+    for field in fields:
+        if config[field] is not None and config[field] not in there:
+            line = lineage.line(store.layout, config[field])
+            config[field] = next((r["snapshot_id"] for r in line if r["snapshot_id"] in there), None)
+            changed = True
+    if changed:
+        records.save(path, config)
 
 
 def _forward_give_back(store: Store, pending: ReturnIntent) -> None:

@@ -13,10 +13,10 @@ import os
 from jvs import clock
 from jvs.errors import Busy, NotFound, from_oserror
 from jvs.fs import listing
-from jvs.restore import belonging, delta, entries, journal
+from jvs.restore import belonging, bringing, delta, entries, journal
 from jvs.restore import run as restore
 from jvs.restore.plan import RestorePlan, RestoreTarget
-from jvs.store import audit, changing, mount_check, worktree
+from jvs.store import audit, changing, lineage, mount_check, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,10 +120,11 @@ def undo_restore(store: Store, record: Operation, name: str) -> restore.Done:
     store.require_worktree(name)
     mount_check.refuse_moving(store, name)
     now = worktree.load(store.layout, name)
+    bringing.bring_back(store, record["operation_id"])
     steps = plan(store, record, name)
     before: journal.Heads = {"head": now["head_snapshot_id"], "latest": now["latest_snapshot_id"]}
     details: journal.Details = {**steps.counts()}
-    after: journal.Heads = {**record["before"]} if record["before"] != record["after"] else before
+    after = _heads_before(store, record, before)
     made = journal.new(
         "restore",
         name,
@@ -145,6 +146,18 @@ def undo_restore(store: Store, record: Operation, name: str) -> restore.Done:
     done = restore.carry_out(store, made, steps, event, operation="undo")
     done.plan = RestorePlan(RestoreTarget("", (0, None, b""), None), steps, "")
     return done
+
+
+def _heads_before(store: Store, record: Operation, now: journal.Heads) -> journal.Heads:
+    """Return what head and latest were before an operation, as far as a collection has left those snapshots."""
+    if record["before"] == record["after"]:
+        return now
+    there = set(lineage.visible_ids(store.layout))
+    was = record["before"]
+    return {
+        "head": was["head"] if was["head"] is None or was["head"] in there else now["head"],
+        "latest": was["latest"] if was["latest"] is None or was["latest"] in there else now["latest"],
+    }
 
 
 def plan(store: Store, record: Operation, name: str) -> delta.Delta:

@@ -25,11 +25,6 @@ BY_CAUSE: dict[str, list[str]] = {
         "test_undo_kept.py::test_a_copy_of_a_repository_with_a_pending_redo_recovers",
         "test_undo_kept.py::test_a_copy_of_a_repository_with_a_pending_undo_recovers",
     ],
-    "undo keeps all that was displaced, and pins the snapshots that it needs": [
-        "test_undo_kept.py::test_a_thousand_restores_between_snapshots_leave_next_to_nothing",
-        "test_undo_kept.py::test_undo_works_after_a_collection_took_the_snapshot_that_held_it",
-        "test_undo_kept.py::test_what_a_visible_snapshot_holds_is_not_kept_twice",
-    ],
 }
 
 KNOWN_FAULTS = {key: cause for cause, keys in BY_CAUSE.items() for key in keys}
