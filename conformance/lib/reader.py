@@ -127,7 +127,9 @@ def read_repository(root: str) -> Repo:
     _tombstones(repo)
     repo.undo = [n for n in _names(repo, "undo") if ID.match(n)]
     _journals(repo)
-    repo.debris += [f"undo/{n}" for n in _names(repo, "undo") if not ID.match(n)]
+    held = os.path.isdir(os.path.join(repo.jvs, "undo", "held"))  # what operations need of collected snapshots
+    repo.debris += [f"undo/{n}" for n in _names(repo, "undo") if not ID.match(n) and n != "held"]
+    repo.debris += [f"undo/held/{n}" for n in (_names(repo, "undo/held") if held else []) if not ID.match(n)]
     repo.debris += [n for n in os.listdir(repo.jvs) if n not in _TOP]
     repo.debris += [f"gc/trash/{n}" for n in _names(repo, "gc/trash")]
     forks = os.path.join(repo.root, "worktrees")

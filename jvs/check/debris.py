@@ -12,7 +12,7 @@ from jvs.errors import Busy, JvsError, PartialSnapshot
 from jvs.fs import listing, locks, paths
 from jvs.gc import run as gc
 from jvs.restore import journal
-from jvs.store import intent, layout, worktree
+from jvs.store import held, intent, layout, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,6 +126,10 @@ def find_in_undo(store: Store) -> list[Finding]:
                 found.append(pending(f"'undo/{operation_id}' was left by a crash", path, CLEAN_TMP))
         except JvsError as error:
             found.append(Finding(error, path=path))
+        try:
+            held.load(here, operation_id)
+        except JvsError as error:
+            found.append(Finding(error, path=path / held.NAME, repair=CLEAN_INTENTS))
     return found
 
 

@@ -13,13 +13,13 @@ import functools
 from jvs import clock, names
 from jvs.check import consistency, debris, findings, structure, verify
 from jvs.check.findings import Finding
-from jvs.errors import AuditChainBroken, Busy, IOFailure, JvsError, UsageError, from_oserror
+from jvs.errors import AuditChainBroken, Busy, IOFailure, JvsError, PartialSnapshot, UsageError, from_oserror
 from jvs.fs import durable, listing, locks, paths, removal
 from jvs.gc import plan as gc_plan
 from jvs.gc import remove as gc_remove
 from jvs.gc import run as gc
 from jvs.restore import journal
-from jvs.store import audit, audit_check, intent, layout, mount_check, recovery, worktree
+from jvs.store import audit, audit_check, held, intent, layout, mount_check, recovery, worktree
 from jvs.store.store import Store
 
 TYPE_CHECKING = False
@@ -238,10 +238,13 @@ def _clean_intents(store: Store) -> list[str]:
             intent.load(here, operation_id)
         except FileNotFoundError:
             continue
-        except JvsError as error:
-            if error.name == "E_IO":
-                raise
+        except JvsError:
             done.append(_set_aside(store, here.intent(operation_id)))
+    for operation_id in journal.ids(here):
+        try:
+            held.load(here, operation_id)
+        except PartialSnapshot:
+            done.append(_set_aside(store, journal.directory(here, operation_id) / held.NAME))
     intent.sweep(here)
     mount_check.refuse_pending(store)
     done += recovery.recover_all(store, None)
@@ -249,22 +252,12 @@ def _clean_intents(store: Store) -> list[str]:
 
 
 def _set_aside(store: Store, path: Below) -> str:
-    """Keep the bytes of a damaged record next to the log, as torn lines of the log are kept, and remove it."""
+    """Keep a damaged record next to the log, as torn lines of the log are kept; it may be of any kind."""
     name = f"torn-{clock.now_ms()}-{clock.random_hex(4)}.bin"
-    try:
-        data = structure.read_bytes(path)
-    except OSError:  # a link or a directory: there are no bytes to keep
-        data = b""
-    if data:
-        durable.create_file(store.layout.audit / name, data)
-        durable.fsync_dir(store.layout.audit)  # the copy before the original goes
-    if paths.is_dir(path):
-        durable.rmdir(path)  # an empty one; another is not ours to delete
-    else:
-        durable.unlink(path, missing_ok=True)
+    durable.rename(path, store.layout.audit / name)
+    durable.fsync_dir(store.layout.audit)
     durable.fsync_dir(path.parent)
-    shown = path.relative_to(store.layout.jvs)
-    return f"set '{shown}' aside" + (f" as 'audit/{name}'" if data else "")
+    return f"set '{path.relative_to(store.layout.jvs)}' aside as 'audit/{name}'"
 
 
 def _clean_tmp(store: Store) -> list[str]:

@@ -145,8 +145,3 @@ def _is_database(path: Below) -> bool:
     page_bytes = 65536 if page_bytes == 1 else page_bytes
     pages = int.from_bytes(header[28:32], "big")
     return len(header) == 100 and header.startswith(b"SQLite format 3\0") and size >= pages * page_bytes
-
-
-def read_bytes(path: Below) -> bytes:
-    """Return what a damaged control file holds, to be kept aside. Errors: OSError."""
-    return paths.read_file(path)

@@ -32,7 +32,7 @@ from jvs.gc.roots import (
     texts_in,
 )
 from jvs.names import is_snapshot_id
-from jvs.store import descriptor, intent, line_times, lineage, records, worktree
+from jvs.store import descriptor, held, intent, line_times, lineage, records, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -166,6 +166,7 @@ def make(store: Store, policy: Policy, *, estimate: bool = True) -> Plan:
         plan.heads[name] = [config[field] for field in HEAD_FIELDS]
     known = {**{i: s["descriptor"] for i, s in tombstones.items()}, **found}
     mark_always(store, plan.marks, configs)
+    held.needed(layout)  # what an undo needs of a candidate is moved to `undo/`: it has to be known
     in_order = [i for i in lineage.order(known) if i in found]
     times = line_times.trusted(known, clock.now_ns())
     visible = set(lineage.visible_ids(layout))

@@ -29,16 +29,25 @@ class Applier:
     """Carries out one delta in a worktree, below the locks and the intent of its operation.
 
     `source` is a payload (COPY) or the `files` of another operation (MOVE); `keep` is the operation's own directory
-    below `undo/`. After `run` or `resume`, `displaced_bytes` says how much was displaced.
+    below `undo/`. `same_inodes` says that the inode numbers in the delta are those of the files, and not of files that
+    these are copies of. After `run` or `resume`, `displaced_bytes` says how much was displaced.
     """
 
     def __init__(
-        self, delta: Delta, operation_id: str, target: Below, keep: Below, source: Below | None, *, each: bool = False
+        self,
+        delta: Delta,
+        operation_id: str,
+        target: Below,
+        keep: Below,
+        source: Below | None,
+        *,
+        each: bool = False,
+        same_inodes: bool = True,
     ) -> None:
         listing.allow_deep_trees()
         self.delta = delta
         self.places = Places(operation_id, target, keep, source, each=each)
-        self.work = Switcher(delta, self.places)
+        self.work = Switcher(delta, self.places, same_inodes=same_inodes)
         self.losses = self.work.losses
         self.rolled_back = False
         self.skipped: list[bytes] = []

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypedDict
 
-    from jvs.restore.entries import Meta
+    from jvs.restore.entries import Meta, Seen
     from jvs.tree.node import Entry
 
     class StepCounts(TypedDict):
@@ -30,12 +30,25 @@ COPY, MOVE, MAKE, DROP = range(4)
 
 
 class Step:
-    """One entry that changes. `old_ino` is 0 when nothing was there, `source_ino` that of what MOVE moves."""
+    """One entry that changes. `old_ino` is 0 when nothing was there, `source_ino` that of what MOVE moves.
 
-    __slots__ = ("how", "new", "old", "old_ino", "path", "source_ino")
+    `old_seen` and `source_seen` tell the two apart by themselves, in a copy of the repository as well, where inode
+    numbers are others.
+    """
+
+    __slots__ = ("how", "new", "old", "old_ino", "old_seen", "path", "source_ino", "source_seen")
 
     def __init__(
-        self, path: bytes, how: int, old: Entry | None, new: Entry | None, *, old_ino: int = 0, source_ino: int = 0
+        self,
+        path: bytes,
+        how: int,
+        old: Entry | None,
+        new: Entry | None,
+        *,
+        old_ino: int = 0,
+        source_ino: int = 0,
+        old_seen: Seen | None = None,
+        source_seen: Seen | None = None,
     ) -> None:
         self.path = path
         self.how = how
@@ -43,17 +56,22 @@ class Step:
         self.new = new
         self.old_ino = old_ino
         self.source_ino = source_ino
+        self.old_seen = old_seen
+        self.source_seen = source_seen
 
     def encode(self) -> list[Any]:
         """Return the step for the journal."""
         old = None if self.old is None else list(self.old)
         new = None if self.new is None else list(self.new)
-        return [self.path, self.how, self.old_ino, self.source_ino, old, new]
+        value: list[Any] = [self.path, self.how, self.old_ino, self.source_ino, old, new]
+        return [*value, self.old_seen, self.source_seen] if self.source_seen is not None else value
 
     @classmethod
     def decode(cls, value: Any) -> Step:
         """Return a step of a journal. Errors: ValueError."""
-        path, how, old_ino, source_ino, old, new = value
+        path, how, old_ino, source_ino, old, new = value[:6]
+        old_seen, source_seen = value[6:] or (None, None)
+        _check(all(seen is None or _is_seen(seen) for seen in (old_seen, source_seen)))
         _check(is_step_path(path) and records.one_of(COPY, MOVE, MAKE, DROP)(how))
         _check(records.is_count(old_ino) and records.is_count(source_ino))
         _check(all(entry is None or _is_entry(entry) for entry in (old, new)))
@@ -64,6 +82,8 @@ class Step:
             None if new is None else tuple(new),
             old_ino=old_ino,
             source_ino=source_ino,
+            old_seen=old_seen,
+            source_seen=source_seen,
         )
 
 
@@ -94,6 +114,16 @@ def _is_entry(value: Any) -> bool:
         and records.is_count(value[3])
         and isinstance(value[4], bytes)
         and (value[5] is None or _are_attributes(value[5]))
+    )
+
+
+def _is_seen(value: Any) -> bool:
+    """Answer whether a value is what was seen of an entry (`entries.Seen`)."""
+    return (
+        isinstance(value, list)
+        and len(value) == 7
+        and all(isinstance(item, int) and not isinstance(item, bool) for item in value[:6])
+        and isinstance(value[6], bytes)
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 
+from jvs import canon
 from jvs.fs import listing, metadata, paths
 from jvs.fs.xattrs import covered, read_all, read_at, read_covered
 from jvs.tree import node, scan
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     Meta = list[Any]
     """Shape: permission bits, uid, gid, atime_ns, mtime_ns, all xattrs that can be carried over (bytes -> bytes); then
     the kind, unless it is a directory."""
+
+    Seen = list[Any]
+    """Shape: kind, permission bits, uid, gid, size (of a directory 0), mtime_ns; then the digest of all that a tree
+    holds of the entry, or nothing where the others tell it from what it trades places with."""
 
 _OPEN_DIRECTORIES = 16
 
@@ -150,6 +156,31 @@ def entry_at(parent: int, name: bytes) -> Entry | None:
         return name, kind, mode, size, digest, read_covered(fd)
     finally:
         os.close(fd)
+
+
+def seen(st: os.stat_result) -> Seen:
+    """Return what a stat tells of an entry that a copy of it has as well."""
+    kind = listing.kind_of(st.st_mode)
+    size = 0 if kind == listing.DIR else st.st_size
+    return [kind, stat.S_IMODE(st.st_mode), st.st_uid, st.st_gid, size, st.st_mtime_ns, b""]
+
+
+def seen_apart(
+    a: tuple[int, bytes], a_st: os.stat_result | None, b: tuple[int, bytes], b_st: os.stat_result
+) -> tuple[Seen | None, Seen]:
+    """Return what tells two entries apart; where their stats do not, their contents are read. Errors: OSError."""
+    one, other = None if a_st is None else seen(a_st), seen(b_st)
+    if one == other and one is not None:
+        one[6], other[6] = fingerprint(*a), fingerprint(*b)
+    return one, other
+
+
+def fingerprint(parent: int, name: bytes) -> bytes:
+    """Return a digest of all that a tree holds of an entry but its name. Errors: OSError."""
+    entry = entry_at(parent, name)
+    if entry is None:
+        return b""
+    return hashlib.sha256(canon.cbor_encode([entry[1], entry[2], entry[4], entry[5] or None])).digest()
 
 
 def same_entry(a: Entry | None, b: Entry | None) -> bool:

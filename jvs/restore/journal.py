@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         gone: bool
         changes: int | None
         skipped: list[PathJSON]
+        mark: list[int]
 
     class Clock(TypedDict, total=False):
         """When something was written, in a way that no setting of the clock changes."""
@@ -109,6 +110,7 @@ FIELDS = {
             "gone": records.is_bool,
             "changes": records.nullable(records.is_count),
             "skipped": records.each(records.is_path),
+            "mark": records.each(records.is_count),
         },
     ),
 }
@@ -188,10 +190,23 @@ def begin(layout: Layout, record: Operation, steps: delta.Delta | None = None, *
         data = steps.encode()
         record["details"]["delta_sha256"] = hashlib.sha256(data).hexdigest()
         durable.create_file(home / "delta.cbor", data)
+        record["details"]["mark"] = _mark(home / "delta.cbor")
     durable.make_dir(home / "files")
     durable.fsync_dir(home)  # op.json says that these two are there: a crash must not keep it and lose one of them
     save(layout, record)
     durable.fsync_dir(layout.undo)  # or op.json could be there after a crash, in a directory that is not
+
+
+def _mark(path: Below) -> list[int]:
+    """Return what no copy of a file has: its inode number together with the time of its last change."""
+    st = paths.lstat(path)
+    return [st.st_ino, st.st_ctime_ns]
+
+
+def is_original(layout: Layout, record: Operation) -> bool:
+    """Answer whether a journal is where it was written, so that the inode numbers in it are those of its files."""
+    mark = record["details"].get("mark")
+    return mark is None or mark == _mark(layout.undo_dir(record["operation_id"]) / "delta.cbor")
 
 
 def save(layout: Layout, record: Operation) -> None:

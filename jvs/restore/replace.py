@@ -33,10 +33,10 @@ class Switcher:
     `displaced_bytes` says how much was displaced so far.
     """
 
-    def __init__(self, delta: Delta, places: Places) -> None:
+    def __init__(self, delta: Delta, places: Places, *, same_inodes: bool = True) -> None:
         self.delta = delta
         self.places = places
-        self.log = StepLog(delta, places)
+        self.log = StepLog(delta, places, same_inodes=same_inodes)
         self.losses = Losses()
         self.displaced_bytes = 0
         self.groups = PayloadGroups()

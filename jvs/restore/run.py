@@ -158,6 +158,7 @@ def _applier(store: Store, record: Operation, steps: Delta) -> apply.Applier:
         layout.undo_dir(operation_id),
         source if fs_paths.is_dir(source) else None,
         each=store.settings.get("durability") == "each",
+        same_inodes=journal.is_original(layout, record),
     )
     applier.note_skipped = lambda skipped: journal.note_skipped(layout, record, skipped)
     return applier

@@ -13,7 +13,8 @@ import stat
 
 from jvs.fs import listing, paths
 from jvs.restore.delta import COPY, DROP, MAKE, MOVE
-from jvs.restore.entries import entry_at, is_spelled, lstat_at, meta_at, same_entry
+from jvs.restore.entries import entry_at, fingerprint, is_spelled, lstat_at, meta_at, same_entry, seen
+from jvs.tree import node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Left:
 class StepLog:
     """The notes on all steps of one operation, by their place in the delta, and what follows from them."""
 
-    def __init__(self, delta: Delta, places: Places) -> None:
+    def __init__(self, delta: Delta, places: Places, *, same_inodes: bool = True) -> None:
+        self._same_inodes = same_inodes
         self._delta = delta
         self._places = places
         self._found: dict[int, int] = {}
@@ -129,11 +131,11 @@ class StepLog:
         now = lstat_at(name, parent)
         if now is not None and i in self._delta.twins and not is_spelled(name, parent):
             now = None
-        half = NOTHING if temporary is None else _whose(step, temporary.st_ino, now)
+        half = NOTHING if temporary is None else self._whose(i, temporary.st_ino, parent, name, now)
         if step.how == DROP:
             return Left(half, done=now is None)
         if step.how == MAKE:
-            return Left(half, done=now is not None and stat.S_ISDIR(now.st_mode) and now.st_ino != step.old_ino)
+            return Left(half, done=now is not None and stat.S_ISDIR(now.st_mode))
         wanted, source = step.new, self._places.source
         if step.how == MOVE:
             if source is None or source.lstat(step.path) is None:
@@ -147,9 +149,39 @@ class StepLog:
         there = None if source is None else source.lstat(step.path)
         if there is None:  # all of it was moved out, and maybe the place tidied up
             return Left(NOTHING, done=True)
-        if there.st_ino == step.source_ino:
+        if there.st_ino == step.source_ino if self._same_inodes else self._is_untraded(step, there):
             return Left(NOTHING, done=False)
         return Left(TRADED, done=True)
+
+    def _is_untraded(self, step: Step, there: os.stat_result) -> bool:
+        """Answer whether what a step moves is still where it was displaced to, in a copy with other inode numbers."""
+        assert self._places.source is not None
+        now, mine, other = seen(there), step.source_seen, step.old_seen
+        is_mine = mine is not None and now[:6] == mine[:6]
+        is_other = other is not None and now[:6] == other[:6]
+        if is_mine != is_other:
+            return bool(is_mine)
+        where = self._places.source.parent(step.path)
+        if is_mine and mine is not None:
+            return bool(fingerprint(*where) == mine[6])
+        return same_entry(entry_at(*where), step.new)
+
+    def _whose(self, i: int, temporary_ino: int, parent: int, name: bytes, now: os.stat_result | None) -> int:
+        """Tell what is under the temporary name of a step from what is under its own; in doubt it is kept."""
+        step = self._delta.steps[i]
+        if step.how == DROP:
+            return OLD
+        if self._same_inodes and step.old_ino:
+            return _whose(step, temporary_ino, now)
+        label = self._places.temporary(i, step).rpartition(b"/")[2]
+        temporary = entry_at(parent, label)
+        if step.old is not None and same_entry(step.old, step.new):
+            return NEW if now is None else OLD
+        if same_entry(temporary, step.new) or (now is None and not same_entry(temporary, step.old)):
+            return NEW
+        if step.how == MAKE and temporary is not None and temporary[4] == node.EMPTY_DIGEST:
+            return NEW
+        return NEW if step.old is not None and same_entry(entry_at(parent, name), step.old) else OLD
 
     def is_rotten(self, i: int) -> bool:
         """Answer whether what a step would copy is not what was planned: the payload was damaged since."""
@@ -166,9 +198,8 @@ class StepLog:
 
 
 def _whose(step: Step, temporary_ino: int, now: os.stat_result | None) -> int:
-    """Tell what is under the temporary name of a step from what is under its own."""
-    if step.old_ino and temporary_ino == step.old_ino:
+    if temporary_ino == step.old_ino:
         return OLD
-    if now is None or now.st_ino == step.old_ino or not step.old_ino:
+    if now is None or now.st_ino == step.old_ino:
         return NEW  # maybe half made: the source still has it
     return OLD  # whose it is cannot be told: kept

@@ -58,10 +58,11 @@ def _thin(store: Store, name: str, operation_id: str) -> int:
         return 0
     if record["kind"] != "restore" or held.load(layout, operation_id) is not None:
         return 0
-    steps = journal.load_steps(layout, record).steps
+    steps = journal.load_steps(layout, record)
     with contextlib.ExitStack() as stack:
         kept = stack.enter_context(RootedDir(journal.files(layout, operation_id)))
-        there = [step.path for step in steps if kept.lstat(step.path) is not None]
+        paths = [step.path for i, step in enumerate(steps.steps) if i not in steps.twins]
+        there = [path for path in paths if kept.lstat(path) is not None]
         if not there:
             return 0
         sources = [(i, stack.enter_context(RootedDir(layout.payload(i)))) for i in _candidates(store, name, record)]

@@ -118,7 +118,11 @@ def needed(layout: Layout, snapshot_ids: set[str] | None = None) -> dict[str, li
     Errors: E_PARTIAL_SNAPSHOT when one says so in a way that cannot be read; E_IO.
     """
     found: dict[str, set[bytes]] = {}
-    for name in listing.names(layout.undo):
+    try:
+        names = listing.names(layout.undo)
+    except OSError as error:
+        raise from_oserror(error, "listing the operations that can be undone") from error
+    for name in names:
         held = load(layout, name) if is_operation_id(name) else None
         for entry in held.entries if held is not None else ():
             if snapshot_ids is None or entry.snapshot_id in snapshot_ids:

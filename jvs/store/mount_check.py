@@ -11,7 +11,7 @@ import os
 
 from jvs.errors import JvsError, PathEscape
 from jvs.fs import mounts
-from jvs.names import check_worktree_name
+from jvs.names import check_worktree_name, is_operation_id
 from jvs.store import intent
 
 TYPE_CHECKING = False
@@ -24,12 +24,21 @@ _MOST_NAMED = 5
 def refuse(store: Store, name: str | None = None) -> None:
     """Refuse to change anything while something is mounted inside `.jvs` or inside a worktree.
 
-    `.jvs` or the worktree itself may be a mount. Errors: E_PATH_ESCAPE naming the mounts.
+    `.jvs` or the worktree itself may be a mount, and what is mounted in the directory of one operation that can be
+    undone stops only that one: see `refuse_undoing`. Errors: E_PATH_ESCAPE naming the mounts.
     """
     places = [str(store.layout.jvs)]
     if name is not None:
         places.append(str(store.layout.worktree_dir(name)))
-    _refuse([point for point in _points() if any(point.startswith(place + "/") for place in places)])
+    kept = str(store.layout.undo) + "/"
+    found = [point for point in _points() if any(point.startswith(place + "/") for place in places)]
+    _refuse([p for p in found if not (p.startswith(kept) and is_operation_id(p[len(kept) :].partition("/")[0]))])
+
+
+def refuse_undoing(store: Store, operation_id: str) -> None:
+    """Refuse to move what an operation displaced while something is mounted in it. Errors: E_PATH_ESCAPE."""
+    place = str(store.layout.undo_dir(operation_id))
+    _refuse([point for point in _points() if point == place or point.startswith(place + "/")])
 
 
 def refuse_pending(store: Store) -> None:

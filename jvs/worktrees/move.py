@@ -37,6 +37,13 @@ if TYPE_CHECKING:
         operation_id: str | None
 
 
+_HEADS: dict[str, worktree.HeadField] = {
+    "head": "head_snapshot_id",
+    "latest": "latest_snapshot_id",
+    "base": "base_snapshot_id",
+}
+
+
 # Renaming
 
 
@@ -160,29 +167,46 @@ def give_back(store: Store, record: Operation) -> worktree.WorktreeConfig:
     registration.check_free(store, name)
     parked = registration.parked(store, record["operation_id"]) / "config.json"
     config: worktree.WorktreeConfig = records.load(parked, worktree.FIELDS, JvsError)
-    _follow_collections(store, config, parked)
-    event = _event(store, "worktree_remove", name, record, {"back": True})
+    details: dict[str, Any] = {"back": True}
+    left = _heads_left(store, config)
+    if left:
+        details.update(base=left.pop("base"), after=left)
+    event = _event(store, "worktree_remove", name, record, details)
     _carry_out(store, "worktree_remove", name, event, record, config, details={"gone": False}, what="give_back")
     return worktree.load(store.layout, name)
 
 
-def _follow_collections(store: Store, config: worktree.WorktreeConfig, path: Below) -> None:
-    """Let the heads of a removed worktree be snapshots that are there: what a collection took has an ancestor."""
+def _heads_left(store: Store, config: worktree.WorktreeConfig) -> dict[str, str | None]:
+    """Return what the heads of a removed worktree are to be now; none when all those snapshots are still there.
+
+    Where a collection took one, the nearest ancestor that is there takes its place.
+    """
     there = set(lineage.visible_ids(store.layout))
-    fields: tuple[worktree.HeadField, ...] = ("head_snapshot_id", "latest_snapshot_id", "base_snapshot_id")
-    changed = False
-    for field in fields:
-        if config[field] is not None and config[field] not in there:
-            line = lineage.line(store.layout, config[field])
-            config[field] = next((r["snapshot_id"] for r in line if r["snapshot_id"] in there), None)
-            changed = True
-    if changed:
-        records.save(path, config)
+    heads = {key: config[field] for key, field in _HEADS.items()}
+    left = {key: _nearest(store, head, there) for key, head in heads.items()}
+    return left if left != heads else {}
+
+
+def _nearest(store: Store, head: str | None, there: set[str]) -> str | None:
+    return next((r["snapshot_id"] for r in lineage.line(store.layout, head) if r["snapshot_id"] in there), None)
+
+
+def _move_heads(pending: ReturnIntent, path: Below) -> None:
+    """Write down where the heads of a worktree that comes back are now, and which record says so."""
+    after = pending["audit"]["details"].get("after")
+    if after is None or not paths.exists(path):
+        return
+    config: worktree.WorktreeConfig = records.load(path, worktree.FIELDS, JvsError)
+    for key, field in _HEADS.items():
+        config[field] = after[key] if key in after else pending["audit"]["details"].get(key)
+    config["event_id"] = pending["audit"]["event_id"]
+    records.save(path, config)
 
 
 def _forward_give_back(store: Store, pending: ReturnIntent) -> None:
     layout, name, source = store.layout, pending["worktree"], pending["undoes"]
     parked, kept = registration.parked(store, source), layout.undo_dir(source) / "worktree"
+    _move_heads(pending, parked / "config.json")
     if paths.exists(kept) and not paths.exists(layout.worktree_dir(name)):
         durable.publish(kept, layout.worktree_dir(name))
     if not paths.exists(layout.worktree_dir(name)):  # its directory was missing when it was removed

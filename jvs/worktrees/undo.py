@@ -103,6 +103,7 @@ def worktree_of(store: Store, record: Operation) -> str:
 def _undo(store: Store, record: Operation, name: str) -> restore.Done | None:
     from jvs.worktrees import move
 
+    mount_check.refuse_undoing(store, record["operation_id"])
     if record["kind"] == "worktree_rename":
         move.rename(store, name, record["worktree"], undoes=record)
         return None
@@ -204,6 +205,8 @@ def _turn(made: delta.Delta, step: delta.Step, here: entries.RootedDir, kept: en
         made.steps.append(delta.Step(step.path, delta.DROP, entry, None, old_ino=now.st_ino if now else 0))
         return
     _make_way(made, step.path, here)
+    place = (0, b"") if now is None else here.parent(step.path)
+    old_seen, source_seen = entries.seen_apart(place, now, kept.parent(step.path), back)
     made.steps.append(
         delta.Step(
             step.path,
@@ -212,6 +215,8 @@ def _turn(made: delta.Delta, step: delta.Step, here: entries.RootedDir, kept: en
             step.old or _rough(step.path, back),
             old_ino=now.st_ino if now else 0,
             source_ino=back.st_ino,
+            old_seen=old_seen,
+            source_seen=source_seen,
         )
     )
 

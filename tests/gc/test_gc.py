@@ -116,14 +116,13 @@ def test_pin_protects_until_it_expires(tmp_path, monkeypatch):
     assert ids[0] in plan_of(store, KEEP_ONE).candidates
 
 
-def test_what_undo_needs_stays(tmp_path):
+def test_undo_keeps_no_snapshot(tmp_path):
     store, ids = make(tmp_path)
     with changing.worktree(store, "main"):
         restore.restore(store, "main", ids[1])
         restore.restore(store, "main", ids[3])
     plan = plan_of(store, KEEP_ONE)
-    assert plan.candidates == [ids[0], ids[2]]
-    assert any("undo" in sentence for sentence in plan.marks.sentences(ids[1]))
+    assert plan.candidates == ids[:3]
 
 
 def test_snapshots_that_a_pending_operation_names_stay(tmp_path):
@@ -230,7 +229,7 @@ def test_estimate_without_index_is_said_to_be_the_most(tmp_path):
         "gc/pins/{0}.json",
         "gc/pins/notes.txt",
         "intents/1700000000000-0a1b2c3d.json",
-        "undo/1700000000000-0a1b2c3d/op.json",
+        "undo/1700000000000-0a1b2c3d/held.cbor",
         "gc/tombstones/1700000000000-0a1b2c3d.json",
         "worktrees/lost/config.json",
         "worktrees/no such name/config.json",

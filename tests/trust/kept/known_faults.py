@@ -15,16 +15,6 @@ BY_CAUSE: dict[str, list[str]] = {
         "test_isolation.py::test_a_directory_of_the_lower_layer_is_displaced",
         "test_isolation.py::test_a_repository_in_a_lower_layer",
     ],
-    "mounts below what is moved or removed are looked for only at a snapshot": [
-        "test_isolation.py::test_pruning_never_crosses_a_mount",
-    ],
-    "one record that cannot be read stops every command, and is not put into quarantine": [
-        "test_isolation.py::test_doctor_quarantines_any_single_record[intent-directory]",
-    ],
-    "inode numbers decide what a dead undo did; a copy has others": [
-        "test_undo_kept.py::test_a_copy_of_a_repository_with_a_pending_redo_recovers",
-        "test_undo_kept.py::test_a_copy_of_a_repository_with_a_pending_undo_recovers",
-    ],
 }
 
 KNOWN_FAULTS = {key: cause for cause, keys in BY_CAUSE.items() for key in keys}

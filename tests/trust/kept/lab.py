@@ -12,7 +12,7 @@ from typing import Any
 from making import Said, run, violations, write
 from treefacts import Facts, describe_tree, diff_trees
 
-RECORDS = ("op.json", "delta.cbor")
+RECORDS = ("op.json", "delta.cbor", "held.cbor")
 
 
 class Lab:
@@ -99,8 +99,11 @@ def everything(lab: Lab) -> set[str]:
     places = [lab.main, lab.root / "worktrees", lab.jvs_dir / "undo"]
     places += [lab.jvs_dir / "snapshots" / name for name in lab.visible()]
     found = set()
+    undo = lab.jvs_dir / "undo"
     for place in places:
         for path in below(place):
+            if path.name in RECORDS and path.parent.parent == undo:
+                continue
             if not path.is_symlink() and path.is_file():
                 found.add(hashlib.sha256(path.read_bytes()).hexdigest())
     return found
