@@ -167,7 +167,7 @@ def give_back(store: Store, record: Operation) -> worktree.WorktreeConfig:
     registration.check_free(store, name)
     parked = registration.parked(store, record["operation_id"]) / "config.json"
     config: worktree.WorktreeConfig = records.load(parked, worktree.FIELDS, JvsError)
-    details: dict[str, Any] = {"back": True}
+    details: audit.Details = {"back": True}
     left = _heads_left(store, config)
     if left:
         details.update(base=left.pop("base"), after=left)
