@@ -66,7 +66,11 @@ def _parser_class(argparse: Any) -> Any:
 
     class Parser(argparse.ArgumentParser):  # type: ignore[misc]  # the module is a parameter
         def error(self, message: str) -> NoReturn:
-            raise UsageError(message.replace(_PLAIN, ""), hint=f"see '{self.prog} --help'")
+            from jvs.cli import other_words
+
+            message = message.replace(_PLAIN, "")
+            meant = other_words.option(self.prog.removeprefix("jvs "), message)
+            raise UsageError(message, hint=meant or f"see '{self.prog} --help'")
 
         def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
             """Let options come between arguments: argparse alone fails there when an argument is optional.

@@ -88,6 +88,7 @@ ALIASES: dict[str, str] = {
     "wt rename": "worktree rename",
     "wt remove": "worktree remove",
     "fork": "worktree fork",
+    "config show": "config list",
     "pin add": "gc pin",
     "pin list": "gc pins",
     "pin remove": "gc unpin",

@@ -91,7 +91,6 @@ def _main_of(name: str) -> Callable[[list[str]], int]:
 
 def _external(word: str, before: list[str], rest: list[str]) -> int:
     """Hand an unknown word to `jvs-WORD` on PATH, as git does."""
-    from jvs.cli import commands
 
     program = f"jvs-{word}"
     if "/" not in word:
@@ -99,10 +98,17 @@ def _external(word: str, before: list[str], rest: list[str]) -> int:
             path = os.path.join(directory, program)
             if directory and os.access(path, os.X_OK) and os.path.isfile(path):
                 _become(path, [path, *before, *rest])
-    known = [name.split(" ")[0] for name in (*commands.COMMANDS, *commands.ALIASES)]
-    near = nearest(word, known)
-    hint = f"did you mean '{near[0]}'? " if near else ""
-    raise UsageError(f"unknown command '{word}'", hint=f"{hint}'jvs help' lists the commands")
+    raise UsageError(f"unknown command '{word}'", hint=_instead_of(word))
+
+
+def _instead_of(word: str) -> str:
+    from jvs.cli import commands, other_words
+
+    meant = other_words.command(word)
+    if meant is not None:
+        return meant
+    near = nearest(word, [name.split(" ")[0] for name in (*commands.COMMANDS, *commands.ALIASES)])
+    return (f"did you mean '{near[0]}'? " if near else "") + "'jvs help' lists the commands"
 
 
 def _become(path: str, words: list[str]) -> None:
