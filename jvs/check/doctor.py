@@ -99,6 +99,9 @@ def examine(store: Store, *, strict: bool = False, actions: list[str] | None = N
     for action in actions or []:
         if action not in ACTIONS:
             raise UsageError(f"there is no repair '{action}'", hint=f"one of: {', '.join(ACTIONS)}")
+    foreign = layout.other_format(store.layout)
+    if foreign is not None:  # another version's rules hold there: what looks like damage by ours may be none
+        return Diagnosis([Finding(foreign, path=store.layout.format_version)], [])
     repaired: list[str] = []
     failed: list[Finding] = []
     if actions:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
-from jvs.errors import FormatUnsupported, NotARepository, PathEscape, from_oserror
+from jvs.errors import FormatUnsupported, JvsError, NotARepository, PathEscape, from_oserror
 from jvs.fs import paths, rooted
 from jvs.fs.rooted import Root
 from jvs.names import check_snapshot_id, check_worktree_name
@@ -242,6 +242,17 @@ def _check_directory(place: Below) -> None:
         raise PathEscape(f"'{place}' is {kind}", hint="put the directory back; jvs follows no links there")
 
 
+def other_format(layout: Layout) -> FormatUnsupported | None:
+    """Return what is to be said of a repository that another version made; None when it is ours, or says no number."""
+    try:
+        check_format(layout)
+    except FormatUnsupported as error:
+        return error if "format_version" in error.facts else None
+    except JvsError:
+        return None
+    return None
+
+
 def check_format(layout: Layout) -> None:
     """Raise E_FORMAT_UNSUPPORTED unless the repository says that it has format 2."""
     try:
@@ -256,12 +267,14 @@ def check_format(layout: Layout) -> None:
     if data.strip() == b"1":
         raise FormatUnsupported(
             "the repository has format 1, made by the Go implementation of jvs",
-            hint="make a new repository and take the files over with 'jvs init NAME --from DIR'",
+            hint="take it over, with its history, into a new one: 'jvs-import SOURCE TARGET'",
             format_version=1,
         )
     if data != b"%d\n" % FORMAT_VERSION:
         shown = data[:20].decode("utf-8", "backslashreplace").strip()
+        number = {"format_version": int(shown)} if shown.isascii() and shown.isdecimal() else {}
         raise FormatUnsupported(
             f"the repository has format '{shown}', this version reads and writes format {FORMAT_VERSION}",
             hint="use the version of jvs that made it, or a newer one",
+            **number,
         )
