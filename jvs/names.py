@@ -11,7 +11,7 @@ from jvs.errors import NameInvalid, UsageError, readable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import TypeVar
 
     Word = TypeVar("Word")
@@ -20,6 +20,7 @@ _ALLOWED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 _HEX = frozenset("0123456789abcdef")
 _RULE = "use 1 to 64 of A-Z a-z 0-9 . _ - and do not start with '-'"
 MAX_NOTE_BYTES = 1 << 20
+MAX_META_BYTES = 4 << 10
 LATEST = ("HEAD", "LATEST")
 """What a target calls the latest snapshot of a worktree."""
 
@@ -52,6 +53,49 @@ def check_new_worktree_name(name: str) -> str:
 def check_tag(tag: str) -> str:
     """Return the tag in NFC, or raise E_NAME_INVALID; the same rule as for a new worktree."""
     return _check_not_latest(_check(tag, "tag"), "tag")
+
+
+def is_meta_key(text: object) -> bool:
+    """Answer whether a value is a key that a fact of a snapshot can have."""
+    return isinstance(text, str) and is_worktree_name(text)
+
+
+def check_meta(values: Mapping[str, object]) -> dict[str, str]:
+    """Return facts of a snapshot as texts by key; numbers are written as Python writes them.
+
+    Errors: E_NAME_INVALID for a key, by the rule of worktree names; E_USAGE for a value that is no text or number, is
+    not valid UTF-8, holds NUL or is longer than 4 KiB.
+    """
+    return {_check(str(key), "key"): _check_meta_value(key, value) for key, value in values.items()}
+
+
+def _check_meta_value(key: str, value: object) -> str:
+    if not isinstance(value, str | int | float):
+        raise UsageError(f"the value of '{key}' is neither text nor number", hint="write it as text")
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    try:
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the value of '{key}' is not valid UTF-8", hint="write it as UTF-8 text") from error
+    if "\0" in text:
+        raise UsageError(f"the value of '{key}' holds a NUL character", hint="write it as text")
+    if size > MAX_META_BYTES:
+        raise UsageError(
+            f"the value of '{key}' is {size} bytes long, more than {MAX_META_BYTES}",
+            hint="put long texts into the note or into a file in the worktree",
+        )
+    return text
+
+
+def split_meta(words: Iterable[str]) -> dict[str, str]:
+    """Return `KEY=VALUE` words as values by key. Errors: E_USAGE for a word without '='; as `check_meta`."""
+    found = {}
+    for word in words:
+        key, separator, value = word.partition("=")
+        if not separator:
+            raise UsageError(f"'{readable(word)}' is not KEY=VALUE", hint="write a key, '=' and its value: loss=0.12")
+        found[key] = value
+    return check_meta(found)
 
 
 def _check_not_latest(name: str, what: str) -> str:

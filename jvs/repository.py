@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jvs.check.doctor import Diagnosis
     from jvs.check.verify import SnapshotReport
     from jvs.compare.diff import Diff
+    from jvs.compare.listing import EntryDocument
     from jvs.compare.status import Status
     from jvs.gc.plan import Plan
     from jvs.gc.retention import Policy
@@ -129,6 +130,7 @@ class Repository:
         note: str = "",
         *,
         tags: Iterable[str] = (),
+        meta: Mapping[str, object] | None = None,
         worktree: str | None = None,
         paths: Iterable[Path | bytes] | None = None,
         if_changed: bool = False,
@@ -136,7 +138,7 @@ class Repository:
     ) -> Descriptor:
         """Take a snapshot and return its descriptor; with `if_changed` maybe that of the head, which has it all.
 
-        `paths` are relative to the worktree. Durable: yes.
+        `paths` are relative to the worktree; `meta` are facts such as metrics. Durable: yes.
         Errors: E_USAGE, E_BUSY, E_DETACHED, E_DIRTY, E_NAME_INVALID, E_CLONE_INCOMPLETE, E_NO_SPACE, E_IO.
         """
         from jvs.operations import snapshots
@@ -146,6 +148,7 @@ class Repository:
             worktree,
             note=note,
             tags=tags,
+            meta=meta,
             paths=_relative(paths),
             if_changed=if_changed,
             allow_unreadable=allow_unreadable,
@@ -218,11 +221,84 @@ class Repository:
 
         return worktrees.remove(self._store, name, discard=discard)
 
-    def history(self, worktree: str | None = None, *, limit: int | None = None) -> list[Descriptor]:
-        """Return the descriptors of a worktree's line, newest first; collected ones have `collected` set."""
+    def history(
+        self,
+        worktree: str | None = None,
+        *,
+        limit: int | None = None,
+        start: str | None = None,
+        paths: Iterable[Path | bytes] | None = None,
+        tags: Iterable[str] = (),
+        meta: Mapping[str, str | None] | None = None,
+        sort: str | None = None,
+    ) -> list[Descriptor]:
+        """Return the descriptors of a worktree's line, newest first; collected ones have `collected` set.
+
+        The line begins at the latest snapshot or at the target `start`. With `paths` (or patterns) only those that
+        changed the content of one, with `path_changes`. `meta` are facts that they must have (None: any value), `sort`
+        is a fact that they are sorted by, numbers as numbers; `-KEY`: the largest first.
+        Errors: E_USAGE, E_NOT_FOUND for a path that none of them held, E_LINEAGE_BROKEN.
+        """
         from jvs.operations import looking
 
-        return list(looking.history(self._store, worktree, limit=limit))
+        return list(
+            looking.history(
+                self._store, worktree, limit=limit, start=start, paths=_relative(paths), tags=tags, meta=meta, sort=sort
+            )
+        )
+
+    def show(self, target: str, worktree: str | None = None) -> Descriptor:
+        """Return the descriptor of a snapshot with the tags, note and facts that count now. Errors: E_NOT_FOUND."""
+        from jvs.operations import annotating
+
+        return annotating.told(self._store, target, worktree)
+
+    def tag(self, target: str, *tags: str, delete: bool = False, worktree: str | None = None) -> Descriptor:
+        """Give a snapshot tags, or take them away; return its descriptor as it is told now. Errors: E_NAME_INVALID."""
+        from jvs.operations import annotating
+
+        return annotating.tag(self._store, target, tags, worktree, delete=delete)
+
+    def note(self, target: str, text: str, *, worktree: str | None = None) -> Descriptor:
+        """Give a snapshot another note. Durable, errors: as `tag`."""
+        from jvs.operations import annotating
+
+        return annotating.note(self._store, target, text, worktree)
+
+    def meta(
+        self,
+        target: str,
+        values: Mapping[str, object] | None = None,
+        *,
+        delete: Iterable[str] = (),
+        worktree: str | None = None,
+    ) -> Descriptor:
+        """Set facts of a snapshot (`{"loss": 0.12}`), and delete others. Durable, errors: as `tag`; E_USAGE."""
+        from jvs.operations import annotating
+
+        return annotating.meta(self._store, target, values or {}, worktree, delete=delete)
+
+    def cat(self, target: str, path: Path | bytes, *, worktree: str | None = None) -> bytes:
+        """Return the content of a file in a snapshot, or where a link leads to, proved against its hash.
+
+        Errors: E_NOT_FOUND, E_AMBIGUOUS, E_USAGE for what is no file, E_PAYLOAD_HASH_MISMATCH, E_IO.
+        """
+        from jvs.operations import looking
+
+        return looking.cat(self._store, target, os.fsencode(path), worktree)
+
+    def ls(
+        self, target: str, path: Path | bytes = b"", *, recursive: bool = False, worktree: str | None = None
+    ) -> list[EntryDocument]:
+        """Return what a directory of a snapshot holds: `path`, `kind`, `mode`, `size`, `digest` of each, sorted.
+
+        Errors: E_NOT_FOUND, E_AMBIGUOUS, E_PATH_ESCAPE, E_IO.
+        """
+        from jvs.compare import listing
+        from jvs.operations import looking
+
+        found = looking.ls(self._store, target, os.fsencode(path), worktree, recursive=recursive)
+        return [listing.entry_json(name, entry) for name, entry in found]
 
     def status(self, worktree: str | None = None) -> Status:
         """Return where a worktree is and what changed since its head. Writes nothing."""

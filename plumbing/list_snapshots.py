@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """List what is visible."""
-    from jvs.store import lineage
+    from jvs.store import annotation, lineage
     from jvs.ui import escape, fields
 
     if args.ids and args.format is not None:
@@ -44,7 +44,8 @@ def work(args: argparse.Namespace) -> cli.Result:
         ids = lineage.visible_ids(store.layout)
         return cli.Result(ids, "".join(f"{i}\n" for i in ids), items=[{"snapshot_id": i} for i in ids])
     found = lineage.all_records(store.layout, tolerant=True)
-    records = [found[snapshot_id] for snapshot_id in sorted(found)]
+    overlay = annotation.Overlay(store.layout)
+    records = [overlay.over(found[snapshot_id]) for snapshot_id in sorted(found)]
     if args.format is not None:
         text: str = escape.Exact("".join(fields.lines_with_format(store, records, args.format)))
     else:

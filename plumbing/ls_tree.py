@@ -2,8 +2,8 @@
 
 Prints one line for each entry, sorted by the bytes of the names: mode, kind, digest, size, path, with TABs between.
 Odd paths are quoted like C text; with -z they are raw. The digest of a file is the SHA-256 of its content. WHAT is a
-snapshot as in jvs-resolve(1), or a directory: write `./NAME` for a directory that is called like a snapshot. Of a
-snapshot no file is read; of a directory every byte is.
+snapshot as in jvs-resolve(1), `SNAPSHOT:PATH` for one of its directories or files, or a directory: write `./NAME` for a
+directory that is called like a snapshot. Of a snapshot no file is read; of a directory every byte is.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ RAISES = (*NAMING, PayloadHashMismatch)
 SEE_ALSO = ("jvs-diff-tree(1)", "jvs-hash-tree(1)", "jvs-resolve(1)", "sha256sum(1)")
 EXAMPLES = (
     ("jvs-ls-tree -r HEAD", "everything in the newest snapshot"),
+    ("jvs-ls-tree HEAD:src", "one directory of it; paths begin there"),
     ("jvs-ls-tree --sha256sum HEAD | (cd main && sha256sum -c --quiet)", "hold files against a snapshot"),
     ("jvs-ls-tree ./dataset", "a directory, without any repository"),
 )
@@ -29,7 +30,7 @@ EXAMPLES = (
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
     parser = cli.make_parser("ls-tree", __doc__, jsonl=True, cbor=True, zero=True)
-    parser.add_argument("what", metavar="WHAT", help="a snapshot, or a directory")
+    parser.add_argument("what", metavar="WHAT", help="a snapshot, SNAPSHOT:PATH, or a directory")
     parser.add_argument("-r", "--recursive", action="store_true", help="also what lies in subdirectories")
     parser.add_argument("--sha256sum", action="store_true", help="all files, in lines that 'sha256sum -c' takes")
     return parser
@@ -37,12 +38,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """List one tree."""
-    from jvs.compare import listing
+    from jvs.compare import contents, listing
     from jvs.fs import listing as fs_listing
 
     forest = listing.Forest(lambda: cli.open_store(args))
-    root = forest.find(args.what)
-    found = list(listing.entries(forest.load, root[2], recursive=args.recursive or args.sha256sum))
+    recursive = args.recursive or args.sha256sum
+    if ":" in args.what and "/" not in args.what.partition(":")[0]:
+        found = contents.listed(cli.open_store(args), args.what, recursive=recursive)
+    else:
+        found = list(listing.entries(forest.load, forest.find(args.what)[2], recursive=recursive))
     if args.sha256sum:
         found = [(path, entry) for path, entry in found if entry[1] == fs_listing.FILE]
         text = b"".join(listing.sha256sum_line(path, entry[4], zero=args.zero) for path, entry in found)

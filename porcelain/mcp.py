@@ -100,7 +100,7 @@ def _types() -> Any:
 def _described() -> list[Any]:
     types = _types()
 
-    from jvs.cli import mcp_tools
+    from jvs.cli import mcp_table
 
     return [
         types.Tool.model_validate(
@@ -115,7 +115,7 @@ def _described() -> list[Any]:
                 },
             }
         )
-        for tool in mcp_tools.TOOLS.values()
+        for tool in mcp_table.TOOLS.values()
     ]
 
 

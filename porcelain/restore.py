@@ -4,7 +4,9 @@ Only what differs is written: all other files keep inode and times, and director
 whatever works in them goes on working. What is displaced is kept, and 'jvs undo' brings it back; so nothing is ever
 asked. TARGET is an id, a prefix of one, a tag, a note, HEAD (the latest snapshot), HEAD~N or @{2h}. With PATHs (or
 patterns such as '*.py') only those are restored, and the worktree stays where it is in history; otherwise it is at
-TARGET then, and detached when that is not the latest. The next snapshot goes on from there.
+TARGET then, and detached when that is not the latest. The next snapshot goes on from there. With PATHs and without
+TARGET nothing is restored: the snapshots that changed them are listed, to choose one from, those that are deleted by
+now too.
 
 Everything that will be copied is read and checked first: a snapshot whose files were tampered with is not restored.
 """
@@ -27,6 +29,7 @@ EXAMPLES = (
     ("jvs restore LATEST~1", "go back one snapshot"),
     ("jvs restore LATEST", "return to the latest snapshot"),
     ("jvs restore baseline -- src/model.py '*.toml'", "bring back some paths only"),
+    ("jvs restore -- src/model.py", "list the versions of a file that there are"),
     ("jvs restore --dry-run LATEST", "see what would change"),
 )
 
@@ -54,7 +57,9 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     store = cli.open_store(args)
     paths = cli.worktree_paths(store, args.worktree, [*args.paths, *args.path])
-    target = _choose(store, args.worktree, args.target) if args.interactive else args.target
+    target = _choose(store, args.worktree, args.target, paths) if args.interactive else args.target
+    if target is None and paths is not None:
+        return _candidates(store, args.worktree, paths)
     if target is None:
         raise UsageError("no TARGET was given", hint="name a snapshot, or choose one with '-i'; see 'jvs history'")
     if args.dry_run:
@@ -79,13 +84,31 @@ def work(args: argparse.Namespace) -> cli.Result:
     )
 
 
-def _choose(store: Store, worktree: str | None, target: str | None) -> str:
+def _candidates(store: Store, worktree: str | None, paths: list[bytes]) -> cli.Result:
+    """List the snapshots that changed some paths: nothing was restored."""
+    from jvs.compare import history
+    from jvs.operations import looking
+    from jvs.ui import restore_text
+
+    found = list(looking.history(store, worktree, paths=paths))
+    marks = history.Decorations(store, store.worktree_name(worktree))
+    told = [{**record, **marks.describe(record["snapshot_id"])} for record in found]
+    value = {"restored": False, "candidates": told}
+    return cli.Result(value, lambda screen: restore_text.versions(store, found, marks, screen, paths))
+
+
+def _choose(store: Store, worktree: str | None, target: str | None, paths: list[bytes] | None) -> str:
     """Let a person choose among numbered candidates. Errors: E_NOT_FOUND, E_USAGE when nothing was chosen."""
     import sys
 
+    from jvs.operations import looking
     from jvs.ui import restore_text
 
-    ids = restore_text.candidates(store, store.worktree_name(worktree), target)
+    if target is None and paths is not None:
+        found = looking.history(store, worktree, paths=paths, limit=restore_text.LISTED)
+        ids = [record["snapshot_id"] for record in found]
+    else:
+        ids = restore_text.candidates(store, store.worktree_name(worktree), target)
     for line in restore_text.numbered(store, ids):
         sys.stderr.write(line + "\n")
     sys.stderr.write(f"restore which one? (1-{len(ids)}, nothing to cancel) ")

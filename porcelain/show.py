@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Read one descriptor, and what is known about the snapshot next to it."""
     from jvs.compare import history
-    from jvs.store import lineage, refs
+    from jvs.store import annotation, lineage, refs
     from jvs.ui import show_text
 
     store = cli.open_store(args)
@@ -46,7 +46,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         target = marks.head
     else:
         raise refs.no_snapshot(name)
-    record = lineage.load_visible(store, target)
+    record = annotation.shown(store.layout, lineage.load_visible(store, target))
     value: SnapshotDocument = {
         **record,
         "short_id": refs.short_id(store.layout, target),

@@ -19,6 +19,7 @@ SEE_ALSO = ("jvs-history(1)", "jvs-restore(1)", "jvs-verify(1)", "jvs-engines(7)
 EXAMPLES = (
     ('jvs snapshot "before training"', "snapshot with a note"),
     ("jvs snapshot --tag baseline --tag v1 start", "with tags"),
+    ("jvs snapshot --meta loss=0.12 --meta epoch=40", "with facts that 'jvs history' sorts by"),
     ("jvs snapshot models -- models", "only the directory models, with a note"),
     ("jvs snapshot --if-changed", "do nothing when nothing changed"),
 )
@@ -31,6 +32,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-F", "--file", metavar="FILE", help="read the note from FILE ('-': stdin)")
     parser.add_argument("-m", "--message", metavar="NOTE", help="the note, as an option")
     parser.add_argument("-t", "--tag", metavar="TAG", action="append", default=[], help="give it this tag; repeatable")
+    parser.add_argument(
+        "--meta", metavar="K=V", action="append", default=[], help="give it this fact, such as loss=0.12; repeatable"
+    )
     parser.add_argument("--if-changed", action="store_true", help="take none when nothing differs from the head")
     parser.add_argument("-w", "--worktree", metavar="NAME", help="the worktree (the one around you, or main)")
     parser.add_argument("--engine", metavar="ENGINE", help="use this engine, or fail")
@@ -42,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Publish, or say that nothing changed."""
+    from jvs import names
     from jvs.operations import snapshots
     from jvs.ui import created_text
 
@@ -57,6 +62,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         args.worktree,
         note=note,
         tags=args.tag,
+        meta=names.split_meta(args.meta),
         paths=cli.worktree_paths(store, args.worktree, args.paths),
         if_changed=args.if_changed,
         allow_unreadable=args.allow_unreadable,

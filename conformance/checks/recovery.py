@@ -11,7 +11,10 @@ from lib.harness import Env, copy_repository, write
 from lib.reader import read_file
 from lib.records import ID
 
-PORTABLE = ("format_version", "repo_id", "config.toml", "worktrees", "snapshots", "descriptors", "audit", "gc", "undo")
+PORTABLE = (
+    *("format_version", "repo_id", "config.toml", "worktrees", "snapshots", "descriptors", "audit", "gc", "undo"),
+    "annotations",
+)
 
 
 def check_04_crash_leftovers_are_invisible_and_repairable(env: Env) -> None:
@@ -59,11 +62,12 @@ def check_05_migration_of_the_portable_parts(env: Env) -> None:
     ids = env.history(root)
     env.jvs("restore", ids[0], cwd=f"{root}/main")
     env.jvs("restore", "HEAD", cwd=f"{root}/main")
+    env.jvs("tag", ids[0], "later", cwd=root)
     target = _migrate(env, root)
     env.jvs("doctor", "--strict", "--repair-runtime", cwd=target, code=None)
     env.healthy(target)
     old, new = oracle.state(root), oracle.state(target)
-    for key in ("snapshots", "heads", "latests", "worktrees", "undo"):
+    for key in ("snapshots", "annotations", "heads", "latests", "worktrees", "undo"):
         env.equal(new[key], old[key], key)
     history = [d["snapshot_id"] for d in env.jvs("history", "--json", cwd=target).json()]
     env.equal(history, ids[::-1], "history")

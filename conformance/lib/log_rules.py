@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lib.reader import Repo
-from lib.records import genesis_hash
+from lib.records import annotation_hash, genesis_hash
 from lib.violations import Violation
 
 
@@ -45,6 +45,20 @@ def check_audit(repo: Repo, found: list[Violation]) -> None:
     for snapshot_id in records:
         if snapshot_id not in {*visible, *pending, *collected, *repo.tombstones}:
             found.append(Violation("I7", "audit", f"names snapshot '{snapshot_id}', which is not there"))
+
+
+def check_annotations(repo: Repo, found: list[Violation]) -> None:
+    """Each annotation is the one that the log recorded last of its snapshot, which is there or was collected."""
+    pending = {(i or {}).get("snapshot_id") for i in repo.intents.values() if (i or {}).get("operation") == "annotate"}
+    said = {r["target"]: r["details"].get("annotation_sha256") for r in repo.audit if r["operation"] == "annotate"}
+    for snapshot_id in sorted({*repo.annotations, *said} - pending):
+        annotation = repo.annotations.get(snapshot_id)
+        has = None if annotation is None else annotation_hash(annotation)
+        if has != said.get(snapshot_id):
+            where = f"annotations/{snapshot_id}.json"
+            found.append(Violation("I7", where, f"has the hash {has}; the log recorded {said.get(snapshot_id)}"))
+        if snapshot_id not in {*repo.descriptors, *repo.tombstones}:
+            found.append(Violation("I7", f"annotations/{snapshot_id}.json", "is of a snapshot that is not there"))
 
 
 def check_heads(repo: Repo, found: list[Violation]) -> None:

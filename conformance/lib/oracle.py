@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any
 
-from lib.log_rules import check_audit, check_heads, check_journals
+from lib.log_rules import check_annotations, check_audit, check_heads, check_journals
 from lib.reader import Repo, read_repository
 from lib.snapshot_rules import check_acknowledged, check_lineage, check_visible
 from lib.treehash import Tree, hash_tree
@@ -34,6 +34,7 @@ def check_repository(path: str, *, expect: Expect | None = None, recovered: bool
     check_audit(repo, found)
     if repo.audit_ok:
         check_heads(repo, found)
+        check_annotations(repo, found)
         check_journals(repo, found)
     _kept_bytes(repo, expect, found, trees)
     if repo.root_extras:
@@ -57,6 +58,7 @@ _FILE_INVARIANT = {
     "audit": "I8",
     "tombstone": "I20",
     "journal": "I4",
+    "annotation": "I7",
 }
 
 
@@ -125,6 +127,7 @@ def state(path: str) -> dict[str, Any]:
     repo = read_repository(path)
     visible = repo.visible()
     shown = ("parent_id", "worktree_name", "note", "tags", "payload_root_hash")
+    said = ("revision", "tags", "note", "meta")
     heads, latests, worktrees = {}, {}, {}
     for name, config in sorted(repo.configs.items()):
         heads[name] = config and repo.effective(config["head_snapshot_id"])
@@ -133,6 +136,7 @@ def state(path: str) -> dict[str, Any]:
             worktrees[name] = hash_tree(repo.worktree_dir(name)).root_hash
     return {
         "snapshots": {i: {key: d[key] for key in shown} for i, d in sorted(visible.items())},
+        "annotations": {i: a and {key: a.get(key) for key in said} for i, a in sorted(repo.annotations.items())},
         "heads": heads,
         "latests": latests,
         "worktrees": worktrees,

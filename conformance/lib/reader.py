@@ -18,6 +18,7 @@ from lib.records import (
     NAME,
     READY_KEYS,
     UUID,
+    check_annotation,
     check_audit_record,
     check_config,
     check_descriptor,
@@ -30,7 +31,7 @@ _TOP = frozenset(
     [
         *("format_version", "repo_id", "config.toml", "worktrees", "snapshots", "descriptors", "intents", "audit"),
         *("gc", "undo", "locks", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "index.sqlite-journal"),
-        "synced.json",
+        *("synced.json", "annotations"),
     ]
 )
 
@@ -63,6 +64,7 @@ class Repo:
     tombstones: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     undo: list[str] = field(default_factory=list)
     journals: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    annotations: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     root_extras: list[str] = field(default_factory=list)
 
     @property
@@ -125,6 +127,7 @@ def read_repository(root: str) -> Repo:
     _intents(repo)
     _audit(repo)
     _tombstones(repo)
+    _annotations(repo)
     repo.undo = [n for n in _names(repo, "undo") if ID.match(n)]
     _journals(repo)
     held = os.path.isdir(os.path.join(repo.jvs, "undo", "held"))  # what operations need of collected snapshots
@@ -249,6 +252,21 @@ def _intents(repo: Repo) -> None:
             repo.intents[name[:-5]] = _load(repo, path, "intent")
         else:
             repo.debris.append(path)
+
+
+def _annotations(repo: Repo) -> None:
+    if not os.path.lexists(os.path.join(repo.jvs, "annotations")):
+        return  # nobody said anything after a snapshot was taken
+    for name in _names(repo, "annotations"):
+        path = f"annotations/{name}"
+        if not (name.endswith(".json") and ID.match(name[:-5])):
+            repo.debris.append(path)
+            continue
+        annotation = _load(repo, path, "annotation", canonical=True)
+        repo.annotations[name[:-5]] = annotation
+        if annotation is not None:
+            wrong = check_annotation(annotation, name[:-5])
+            repo.problems += [Problem("annotation", path, what) for what in wrong]
 
 
 def _tombstones(repo: Repo) -> None:

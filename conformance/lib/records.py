@@ -16,6 +16,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z", re.ASCII)
 OPERATIONS = frozenset(
     [
         *("init", "snapshot", "restore", "undo", "gc_run", "pin", "unpin", "doctor_repair", "config", "audit_repair"),
+        "annotate",
         *("head_update", "undo_forget", "worktree_create", "worktree_fork", "worktree_rename", "worktree_remove"),
     ]
 )
@@ -62,6 +63,11 @@ JOURNAL_TYPES: dict[str, tuple[type, ...]] = {
     "bytes": (int,),
     "details": (dict,),
 }
+
+
+def annotation_hash(annotation: dict[str, Any]) -> str:
+    """Return what the audit log records of an annotation."""
+    return hashlib.sha256(json_encode(annotation)).hexdigest()
 
 
 def checksum(descriptor: dict[str, Any]) -> str:
@@ -146,6 +152,21 @@ def check_journal(record: dict[str, Any], operation_id: str) -> list[str]:
     if not TIME.match(record["created_at"]):
         wrong.append(f"'created_at' is {record['created_at']!r}")
     return wrong
+
+
+def check_annotation(annotation: dict[str, Any], snapshot_id: str) -> list[str]:
+    """Return what is wrong with an annotation by itself."""
+    fixed = {"version": 1, "snapshot_id": snapshot_id}
+    wrong = [f"'{k}' is {annotation.get(k)!r}" for k, v in fixed.items() if annotation.get(k) != v]
+    if type(annotation.get("revision")) is not int or annotation["revision"] < 1:
+        wrong.append(f"'revision' is {annotation.get('revision')!r}")
+    if not TIME.match(str(annotation.get("changed_at"))):
+        wrong.append(f"'changed_at' is {annotation.get('changed_at')!r}")
+    for key, kind in (("tags", list), ("note", str), ("meta", dict)):
+        if not isinstance(annotation.get(key, 0), (kind, type(None))):
+            wrong.append(f"'{key}' is {annotation.get(key)!r}")
+    odd = [tag for tag in annotation.get("tags") or [] if not (isinstance(tag, str) and NAME.match(tag))]
+    return wrong + [f"tag {tag!r} is not a name" for tag in odd]
 
 
 def check_audit_record(record: Any) -> str:

@@ -271,6 +271,28 @@ def _pin_again(env: Env) -> Words:
     return ("gc", "pin", ids[0], "--reason", "for a month", "--expires", "30d")
 
 
+def _tag(env: Env) -> Words:
+    _, ids = _base(env)
+    return ("tag", ids[1], "later", "still")
+
+
+def _tag_again(env: Env) -> Words:
+    root, ids = _base(env)
+    env.jvs("tag", ids[1], "later", cwd=root)
+    return ("tag", ids[1], "later", "--delete")
+
+
+def _note(env: Env) -> Words:
+    root, ids = _base(env)
+    env.jvs("tag", ids[1], "later", cwd=root)
+    return ("note", "later", "another note")
+
+
+def _meta(env: Env) -> Words:
+    _, ids = _base(env)
+    return ("meta", ids[0], "loss=0.12", "epoch=40")
+
+
 def _config(env: Env) -> Words:
     _base(env)
     return ("config", "set", "snapshot.when_detached", "refuse")
@@ -333,6 +355,10 @@ SCENARIOS = (
     Scenario("pin", _pin),
     Scenario("pin-again", _pin_again),
     Scenario("unpin", _unpin),
+    Scenario("tag", _tag),
+    Scenario("tag-delete", _tag_again),
+    Scenario("note", _note),
+    Scenario("meta", _meta),
     Scenario("config", _config),
     Scenario("config-unset", _unset),
     Scenario("repair", _repair),

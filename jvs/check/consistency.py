@@ -9,13 +9,23 @@ import os
 
 from jvs import names
 from jvs.check import verify
-from jvs.check.findings import ADVANCE_HEAD, AUDIT_REPAIR, CLEAN_TMP, ERROR, WARNING, Finding, guarded, pending
+from jvs.check.findings import (
+    ADVANCE_HEAD,
+    AUDIT_REPAIR,
+    CLEAN_INTENTS,
+    CLEAN_TMP,
+    ERROR,
+    WARNING,
+    Finding,
+    guarded,
+    pending,
+)
 from jvs.check.structure import kind_of, lock_is_free
-from jvs.errors import IOFailure, JvsError, LineageBroken, NotFound, PartialSnapshot
+from jvs.errors import IOFailure, JvsError, LineageBroken, NameInvalid, NotFound, PartialSnapshot
 from jvs.fs import listing, paths
 from jvs.gc import pins, retention, roots, tombstone
 from jvs.gc import plan as gc_plan
-from jvs.store import descriptor, intent, layout, lineage, worktree
+from jvs.store import annotation, descriptor, intent, layout, lineage, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,6 +79,42 @@ def _find_in_pins(store: Store) -> list[Finding]:
             problem = f"snapshot '{pin['snapshot_id']}' is pinned, and is not there"
             error = NotFound(problem, hint=f"'jvs gc unpin {pin['snapshot_id']}' if it is not coming back")
             found.append(Finding(error, severity=WARNING, path=store.layout.pin(pin["snapshot_id"])))
+    return found
+
+
+def find_in_annotations(store: Store) -> list[Finding]:
+    """Check what was said of snapshots later, and that no tag is a word for the latest snapshot."""
+    here, found = store.layout, []
+    for name in annotation.others(here):
+        if not name.endswith(".json.tmp"):
+            path = here.annotations / name
+            error = PartialSnapshot(f"'annotations/{name}' is not an annotation", hint="move it out of the repository")
+            found.append(Finding(error, severity=WARNING, path=path))
+    known = set(lineage.published_ids(here)) | set(tombstone.load_all(here))
+    for snapshot_id in annotation.ids(here):
+        path = here.annotation(snapshot_id)
+        try:
+            annotation.load(here, snapshot_id)
+        except FileNotFoundError:
+            continue
+        except JvsError as error:
+            repair = CLEAN_INTENTS if error.name == "E_PARTIAL_SNAPSHOT" else None
+            found.append(Finding(error, severity=ERROR, path=path, repair=repair))
+        if snapshot_id not in known:
+            problem = f"snapshot '{snapshot_id}' has tags or a note, and is not there"
+            hint = "restore its descriptor from a copy of the repository, or move the file away"
+            found.append(Finding(NotFound(problem, hint=hint), severity=WARNING, path=path))
+    return found + _find_hidden_tags(store)
+
+
+def _find_hidden_tags(store: Store) -> list[Finding]:
+    """Report tags that no TARGET reaches: older versions let a snapshot be called LATEST or HEAD."""
+    overlay, found = annotation.Overlay(store.layout), []
+    for snapshot_id, record in lineage.all_records(store.layout, tolerant=True).items():
+        for tag in set(overlay.over(record)["tags"]) & set(names.LATEST):
+            problem = f"snapshot '{snapshot_id}' has the tag '{tag}', which names the latest snapshot"
+            error = NameInvalid(problem, hint=f"'jvs tag {snapshot_id} {tag} --delete' takes it away")
+            found.append(Finding(error, severity=WARNING, path=store.layout.descriptor(snapshot_id)))
     return found
 
 

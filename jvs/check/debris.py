@@ -12,7 +12,7 @@ from jvs.errors import Busy, JvsError, PartialSnapshot
 from jvs.fs import listing, locks, paths
 from jvs.gc import run as gc
 from jvs.restore import journal
-from jvs.store import held, intent, layout, worktree
+from jvs.store import annotation, held, intent, layout, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,11 +24,15 @@ if TYPE_CHECKING:
     from jvs.store.store import Store
 
 
+_LOCKS = {"gc_run": "gc", "pin": "pins", "unpin": "pins", "config": "config", "annotate": annotation.LOCK}
+"""The locks of operations on the repository; others hold that of their worktree."""
+
+
 def is_live(store: Store, record: Intent) -> bool:
     """Answer whether somebody is at work on an intent: its lock is held, or its process is there."""
     if not record["owner"].get("locked"):
         return intent.is_alive(record, lock_held=False)
-    lock = {"gc_run": "gc", "pin": "pins", "unpin": "pins", "config": "config"}.get(record["operation"])
+    lock = _LOCKS.get(record["operation"])
     lock = lock or f"worktree-{names.check_worktree_name(str(record['worktree']))}"
     try:
         # Shared, so that whoever is only about to begin is not kept out.
@@ -80,6 +84,9 @@ def temporaries(here: layout.Layout) -> Iterator[tuple[Below, str]]:
         for name in listing.names(directory):
             if name.endswith(".json.tmp"):
                 yield directory / name, ""
+    for name in annotation.others(here):
+        if name.endswith(".json.tmp"):
+            yield here.annotations / name, ""
     for name in listing.names(here.worktrees):
         path = here.worktrees / name / "config.json.tmp"
         if paths.exists(path):

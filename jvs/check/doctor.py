@@ -19,7 +19,7 @@ from jvs.gc import plan as gc_plan
 from jvs.gc import remove as gc_remove
 from jvs.gc import run as gc
 from jvs.restore import journal
-from jvs.store import audit, audit_check, held, intent, layout, mount_check, recovery, worktree
+from jvs.store import annotation, audit, audit_check, held, intent, layout, mount_check, recovery, worktree
 from jvs.store.store import Store
 
 TYPE_CHECKING = False
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 ACTIONS: dict[str, str] = {
     findings.CLEAN_TMP: "remove what dead operations left, and make missing runtime directories again",
-    findings.CLEAN_INTENTS: "recover dead operations, and quarantine records of operations that cannot be read",
+    findings.CLEAN_INTENTS: "recover dead operations, and quarantine operations and annotations that cannot be read",
     findings.ADVANCE_HEAD: "advance heads that the log says were moved to a snapshot that is there",
     findings.REBUILD_INDEX: "drop an index that cannot be used; it fills again by itself",
     findings.AUDIT_REPAIR: "set a torn last line of the audit log aside, and say so in the log",
@@ -141,6 +141,7 @@ def _look_once(store: Store) -> list[Finding]:
         (debris.find_in_undo, store),
         (_check_snapshots, store),
         (_check_log, store),
+        (consistency.find_in_annotations, store),
         (consistency.find_in_collection, store),
         (structure.find_in_index, store),
     ):
@@ -251,6 +252,23 @@ def _clean_intents(store: Store) -> list[str]:
     intent.sweep(here)
     mount_check.refuse_pending(store)
     done += recovery.recover_all(store, None)
+    return done + _set_annotations_aside(store)
+
+
+def _set_annotations_aside(store: Store) -> list[str]:
+    """Quarantine annotations that cannot be read: the words of the descriptors count again, and the log says so."""
+    done = []
+    for snapshot_id in annotation.ids(store.layout):
+        try:
+            annotation.load(store.layout, snapshot_id)
+        except FileNotFoundError:
+            continue
+        except JvsError as error:
+            if error.name == "E_IO":
+                raise
+            # the record first: one that is damaged is set aside again, one that is gone would be missed
+            store.record(annotation.OPERATION, target=snapshot_id, reason="repair", annotation_sha256=None)
+            done.append(_set_aside(store, store.layout.annotation(snapshot_id)))
     return done
 
 

@@ -11,7 +11,18 @@ import os
 from jvs import canon, names, progress
 from jvs.errors import AuditChainBroken, JvsError, LineageBroken, NotFound, PartialSnapshot, PayloadHashMismatch
 from jvs.fs import listing
-from jvs.store import anchor, audit, audit_check, descriptor, intent, lineage, node_store, records, worktree
+from jvs.store import (
+    anchor,
+    annotation,
+    audit,
+    audit_check,
+    descriptor,
+    intent,
+    lineage,
+    node_store,
+    records,
+    worktree,
+)
 from jvs.tree import node, scan
 
 TYPE_CHECKING = False
@@ -255,7 +266,38 @@ class Seen:
             if isinstance(event_id, str):
                 self.events[name] = event_id
         self.visible = lineage.visible_ids(store.layout)
+        self.annotations = _annotations(store)
         self.pending = intent.load_all(store.layout)
+
+
+def _annotations(store: Store) -> dict[str, str]:
+    """Return the checksums of all annotations; those that are damaged are reported as themselves."""
+    found = {}
+    for snapshot_id in annotation.ids(store.layout):
+        try:
+            found[snapshot_id] = annotation.checksum(annotation.load(store.layout, snapshot_id))
+        except (FileNotFoundError, JvsError):
+            found[snapshot_id] = ""
+    return found
+
+
+def _hold_annotations(chain: audit_check.ChainReport, seen: Seen, in_flight: set[str]) -> list[str]:
+    """Check that each annotation is the last one that the log recorded."""
+    told: dict[str, object] = {}
+    for record in chain.records:
+        if record["operation"] == annotation.OPERATION:
+            told[str(record["target"])] = record["details"].get("annotation_sha256")
+    problems = []
+    for snapshot_id in sorted(told.keys() | seen.annotations):
+        has, said = seen.annotations.get(snapshot_id), told.get(snapshot_id)
+        if snapshot_id in in_flight or has in (said, ""):
+            continue
+        problems.append(
+            f"the tags, note and facts of '{snapshot_id}' are not those that the log recorded last"
+            if has is not None
+            else f"the tags, note and facts that the log recorded of '{snapshot_id}' are missing"
+        )
+    return problems
 
 
 def hold_against(store: Store, chain: audit_check.ChainReport, seen: Seen | None = None) -> list[str]:
@@ -286,6 +328,8 @@ def hold_against(store: Store, chain: audit_check.ChainReport, seen: Seen | None
         for i in sorted(told.keys() - published - in_flight - collected)
     ]
     problems += [f"snapshot '{i}' was collected, and is there again" for i in sorted(collected & published)]
+    annotated = {record["snapshot_id"] for record in pending if record["operation"] == "annotate"}
+    problems += _hold_annotations(chain, seen, annotated)
     problems += [
         f"worktree '{name}' was moved by an event that the log does not know: its tail was cut"
         for name, event_id in seen.events.items()

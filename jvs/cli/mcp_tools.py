@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import os
 
-from jvs import canon, progress
+from jvs import canon, names, progress
+from jvs.cli.mcp_table import MOST_ENTRIES, TOOLS, checked
 from jvs.errors import JvsError, UsageError, from_oserror, readable
-from jvs.operations import looking, snapshots, worktrees
+from jvs.operations import annotating, looking, snapshots, worktrees
 from jvs.store.settings import Settings
 from jvs.store.store import Store
 
@@ -25,105 +26,10 @@ if TYPE_CHECKING:
     Value = dict[str, Any]
     """What a tool gets or answers: its schema or its command says what that is."""
 
-MOST_ENTRIES = 1000
-"""No answer holds more entries of a list than this, whatever `limit` says."""
 MOST_CHARACTERS = 2000
 """Longer texts are cut."""
 MOST_BYTES = 200_000
 """An answer that would be larger loses entries until it fits."""
-
-_TEXT, _TEXTS, _BOOL, _COUNT = "string", "array", "boolean", "integer"
-_PAGE = {
-    "limit": (_COUNT, 200, f"how many entries the answer may hold, {MOST_ENTRIES} at the most"),
-    "offset": (_COUNT, 0, "how many entries to leave out, to get the rest of an answer that was truncated"),
-}
-
-Argument = tuple[str, object, str]
-"""Shape: JSON type, default (Ellipsis: it must be given), meaning."""
-
-
-class Tool:
-    """One tool: what it is called and does, its arguments, and whether it changes or displaces anything."""
-
-    def __init__(
-        self, name: str, text: str, arguments: dict[str, Argument], *, changes: bool = True, displaces: bool = False
-    ) -> None:
-        self.name = name
-        self.text = text
-        self.arguments = arguments
-        self.read_only = not changes
-        self.destructive = displaces
-
-    def schema(self) -> Value:
-        """Return the JSON schema of the arguments."""
-        properties: Value = {}
-        for name, (kind, default, text) in self.arguments.items():
-            properties[name] = {"type": kind, "description": text}
-            if kind == _TEXTS:
-                properties[name]["items"] = {"type": _TEXT}
-            if kind == _COUNT:
-                properties[name]["minimum"] = 0
-            if default is not ...:
-                properties[name]["default"] = default
-        required = [name for name, argument in self.arguments.items() if argument[1] is ...]
-        return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-
-
-_TARGET = "a snapshot: an id, a tag, a note, LATEST, LATEST~1, @{2h}"
-TOOLS = {
-    tool.name: tool
-    for tool in (
-        Tool(
-            "snapshot",
-            "Take a snapshot of the workspace. With if_changed none is taken when nothing changed.",
-            {
-                "note": (_TEXT, "", "a remark"),
-                "tags": (_TEXTS, [], "names for it"),
-                "paths": (_TEXTS, [], "only these paths, relative to the workspace"),
-                "if_changed": (_BOOL, True, "take none when nothing changed since the last one"),
-            },
-        ),
-        Tool(
-            "restore",
-            "Bring the workspace, or some paths of it, back to a snapshot. What is displaced is kept for undo.",
-            {
-                "target": (_TEXT, ..., _TARGET),
-                "paths": (_TEXTS, [], "only these paths or patterns, relative to the workspace"),
-                "dry_run": (_BOOL, False, "only say what would change"),
-                **_PAGE,
-            },
-            displaces=True,
-        ),
-        Tool(
-            "undo",
-            "Undo the last restore, undo, rename or removal. What is displaced is kept for redo.",
-            {"redo": (_BOOL, False, "undo the last undo instead"), **_PAGE},
-            displaces=True,
-        ),
-        Tool("status", "Say what changed in the workspace since its head.", dict(_PAGE), changes=False),
-        Tool(
-            "diff",
-            "Compare two snapshots; one snapshot with the files now; or, with neither, the two newest snapshots.",
-            {
-                "from_snapshot": (_TEXT, "", f"{_TARGET}; empty: the one before the latest"),
-                "to_snapshot": (_TEXT, "", f"{_TARGET}; empty: the files now"),
-                **_PAGE,
-            },
-            changes=False,
-        ),
-        Tool(
-            "history",
-            "List the snapshots of this workspace, newest first.",
-            {**_PAGE, "limit": (_COUNT, 20, _PAGE["limit"][2])},
-            changes=False,
-        ),
-        Tool(
-            "fork",
-            "Make another workspace with the files of a snapshot; the answer says where it is.",
-            {"name": (_TEXT, ..., "its name"), "snapshot": (_TEXT, "LATEST", _TARGET)},
-        ),
-    )
-}
 
 
 class Tools:
@@ -167,7 +73,7 @@ class Tools:
     def _run(self, name: str, arguments: Value) -> Value:
         if name not in TOOLS:
             raise UsageError(f"there is no tool '{name}'", hint=f"one of: {', '.join(TOOLS)}")
-        given = _checked(TOOLS[name], arguments)
+        given = checked(TOOLS[name], arguments)
         settings = Settings.from_environment(
             self._environment, overrides=self._overrides, wait=self._wait, command=f"jvs mcp {name}"
         )
@@ -178,11 +84,14 @@ class Tools:
         finally:
             store.close()
 
-    def _snapshot(self, store: Store, note: str, tags: list[str], paths: list[str], if_changed: bool) -> Value:
+    def _snapshot(
+        self, store: Store, note: str, tags: list[str], meta: list[str], paths: list[str], if_changed: bool
+    ) -> Value:
         record, created = snapshots.snapshot(
             store,
             note=note,
             tags=tags,
+            meta=names.split_meta(meta),
             paths=_relative(paths),
             if_changed=if_changed,
             environment=self._environment,
@@ -212,15 +121,54 @@ class Tools:
         found = looking.diff(store, from_snapshot or None, to_snapshot or None).as_json()
         return _paged(found, ("added", "removed", "modified", "renamed", "unreadable"), limit, offset)
 
-    def _history(self, store: Store, limit: int, offset: int) -> Value:
+    def _history(
+        self,
+        store: Store,
+        paths: list[str],
+        from_snapshot: str,
+        meta: list[str],
+        sort: str,
+        limit: int,
+        offset: int,
+    ) -> Value:
         from itertools import islice
 
         limit = min(limit, MOST_ENTRIES)
-        records = list(islice(looking.history(store), offset, offset + limit + 1))
+        found = looking.history(
+            store,
+            start=from_snapshot or None,
+            paths=_relative(paths),
+            meta={**names.split_meta(meta)},
+            sort=sort or None,
+        )
+        records = list(islice(found, offset, offset + limit + 1))
         value: Value = {"snapshots": records[:limit]}
         if len(records) > limit:
             value |= {"truncated": True, "rest": f"call again with offset {offset + limit}"}
         return value
+
+    def _show(self, store: Store, snapshot: str) -> Value:
+        return dict(annotating.told(store, snapshot))
+
+    def _cat(self, store: Store, snapshot: str, path: str, limit: int, offset: int) -> Value:
+        data = looking.cat(store, snapshot, os.fsencode(path))
+        lines = data.decode("utf-8", "backslashreplace").splitlines(keepends=True)
+        return _paged({"path": path, "size": len(data), "lines": lines}, ("lines",), limit, offset)
+
+    def _ls(self, store: Store, snapshot: str, path: str, recursive: bool, limit: int, offset: int) -> Value:
+        from jvs.ui import listing_text
+
+        found = looking.ls(store, snapshot, os.fsencode(path), recursive=recursive)
+        return _paged({"entries": listing_text.facts(found)}, ("entries",), limit, offset)
+
+    def _tag(self, store: Store, snapshot: str, tags: list[str], delete: bool) -> Value:
+        return dict(annotating.tag(store, snapshot, tags, delete=delete))
+
+    def _note(self, store: Store, snapshot: str, text: str) -> Value:
+        return dict(annotating.note(store, snapshot, text))
+
+    def _meta(self, store: Store, snapshot: str, values: list[str], delete: list[str]) -> Value:
+        return dict(annotating.meta(store, snapshot, names.split_meta(values), delete=delete))
 
     def _fork(self, store: Store, name: str, snapshot: str) -> Value:
         return dict(worktrees.fork(store, name, target=snapshot))
@@ -232,43 +180,6 @@ class _Remarks(progress.Observer):
 
     def remark(self, text: str) -> None:
         self.texts.append(text)
-
-
-def _checked(tool: Tool, arguments: Value) -> Value:
-    """Return all arguments of a tool, each a value of its type. Errors: E_USAGE."""
-    unknown = [name for name in arguments if name not in tool.arguments]
-    if unknown:
-        raise UsageError(f"{tool.name}: unknown argument '{unknown[0]}'", hint=f"one of: {', '.join(tool.arguments)}")
-    given = {}
-    for name, (kind, default, _) in tool.arguments.items():
-        value: Any = arguments.get(name)
-        if value is None:
-            if default is ...:
-                raise UsageError(f"{tool.name}: the argument '{name}' is missing", hint="see the tool's description")
-            value = default
-        if not _fits(kind, value):
-            raise UsageError(f"{tool.name}: the argument '{name}' is not of type {kind}", hint="send it as described")
-        for text in [value] if kind == _TEXT else value if kind == _TEXTS else []:
-            _check_text(tool.name, name, text)
-        given[name] = value
-    return given
-
-
-def _fits(kind: str, value: object) -> bool:
-    if kind == _COUNT:
-        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31
-    if kind == _TEXTS:
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    return isinstance(value, bool if kind == _BOOL else str)
-
-
-def _check_text(tool: str, name: str, text: str) -> None:
-    if "\0" in text:
-        raise UsageError(f"{tool}: the argument '{name}' holds a NUL character", hint="send text")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise UsageError(f"{tool}: the argument '{name}' is not valid UTF-8", hint="send text") from error
 
 
 def _relative(paths: list[str]) -> list[bytes] | None:

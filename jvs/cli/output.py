@@ -154,6 +154,23 @@ def put(lines: Iterable[str], screen: Terminal) -> bytes:
     return last
 
 
+def put_bytes(chunks: Iterable[bytes]) -> bytes:
+    """Hand bytes on while they are read; return what is left to be written, all where stdout is a buffer."""
+    from jvs.fs import durable
+
+    try:
+        stdout = sys.stdout.fileno()
+    except (OSError, ValueError):  # a program that runs this in its own process put a buffer there
+        return b"".join(chunks)
+    streams.flush()
+    for chunk in chunks:
+        try:
+            durable.write_all(stdout, chunk)
+        except OSError as error:
+            raise streams.OutputLost(error) from error
+    return b""
+
+
 def _in_chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
     chunk: list[bytes] = []
     for line in lines:

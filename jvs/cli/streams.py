@@ -31,6 +31,7 @@ _EFFECTS = {
     "gc_run": "the snapshots of plan '{target}' were removed",
     "pin": "snapshot '{target}' was pinned",
     "unpin": "snapshot '{target}' was unpinned",
+    "annotate": "the words of snapshot '{target}' were changed",
     "config": "setting '{target}' was changed",
     "head_update": "the head of worktree '{worktree}' was moved",
     "init": "the repository was made",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from jvs import canon
 from jvs.compare.changes import ADDED, LETTERS, MODIFIED, REMOVED, RENAMED, Change, is_below, pair_renames
 from jvs.fs import listing
-from jvs.store import lineage, partial, refs
+from jvs.store import annotation, lineage, partial, refs
 from jvs.tree import node, path_filter
 
 TYPE_CHECKING = False
@@ -135,7 +135,8 @@ class Comparer:
         if snapshot_id is None:
             return Side(None, None, None, "")
         record = lineage.load_visible(self.store, snapshot_id)
-        side = Side(record, None, self.store.layout.payload(snapshot_id), record["created_at"])
+        told = annotation.shown(self.store.layout, record)
+        side = Side(told, None, self.store.layout.payload(snapshot_id), record["created_at"])
         side.digest, below = partial.whole_tree(self.store, self.known, record)
         side.bases += [self.store.layout.payload(layer["snapshot_id"]) for layer in below]
         side.root = self.known.root(record)

@@ -6,8 +6,9 @@ Source: jvs-history(1); jvs-protocol(7), Lineage.
 
 from __future__ import annotations
 
+from jvs import names
 from jvs.errors import JvsError, UsageError
-from jvs.store import lineage, worktree
+from jvs.store import annotation, lineage, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,13 +58,27 @@ class Decorations:
 
 
 class Choice:
-    """Which snapshots are wanted: `limit` of them, with a tag, with a note or tag that fits a pattern."""
+    """Which snapshots are wanted, and in which order: `limit` of them, with a tag, with facts (None: whatever their
+    value), with a note or tag that fits a pattern; sorted by a fact (`-KEY`: the largest first).
+    """
 
-    def __init__(self, *, limit: int | None = None, tags: list[str] | None = None, pattern: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        limit: int | None = None,
+        tags: list[str] | None = None,
+        pattern: str | None = None,
+        meta: dict[str, str | None] | None = None,
+        sort: str | None = None,
+    ) -> None:
         if limit is not None and limit < 0:
             raise UsageError(f"-n {limit} is less than nothing", hint="write -n with a whole number")
         self.limit = limit
         self.tags = tags or []
+        self.meta = meta or {}
+        self.sort = sort
+        if sort is not None and not names.is_meta_key(sort.removeprefix("-")):
+            raise UsageError(f"--sort '{sort}' is not the key of a fact", hint="write --sort loss, or --sort=-accuracy")
         self._pattern: re.Pattern[str] | None = None
         if pattern is None:
             return
@@ -80,18 +95,24 @@ class Choice:
     @property
     def filters(self) -> bool:
         """Answer whether anything but the number is limited."""
-        return bool(self.tags) or self._pattern is not None
+        return bool(self.tags or self.meta) or self._pattern is not None
 
     def fits(self, record: Descriptor) -> bool:
         """Answer whether a snapshot is wanted."""
         if any(tag not in record["tags"] for tag in self.tags):
+            return False
+        has = record.get("meta", {})
+        if any(key not in has or value not in (None, has[key]) for key, value in self.meta.items()):
             return False
         if self._pattern is None:
             return True
         return any(self._pattern.search(text) for text in (record["note"], *map(str, record["tags"])))
 
     def take(self, records: Iterable[Descriptor]) -> Iterator[Descriptor]:
-        """Yield what is wanted, and stop as soon as there is enough."""
+        """Yield what is wanted, and stop as soon as there is enough; sorting reads all of them first."""
+        if self.sort is not None:
+            yield from sorted_by(self.sort, filter(self.fits, records))[: self.limit]
+            return
         left = self.limit
         if left == 0:
             return
@@ -104,12 +125,40 @@ class Choice:
                         return
 
 
+def sorted_by(key: str, records: Iterable[Descriptor]) -> list[Descriptor]:
+    """Return snapshots by a fact: numbers as numbers, then texts, and those without it last; `-KEY` turns it round.
+
+    What is equal stays in the order in which it came.
+    """
+    backwards, key = key.startswith("-"), key.removeprefix("-")
+    numbers: list[tuple[float, Descriptor]] = []
+    texts: list[tuple[str, Descriptor]] = []
+    without: list[Descriptor] = []
+    for record in records:
+        value = record.get("meta", {}).get(key)
+        if value is None:
+            without.append(record)
+            continue
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if number == number:
+            numbers.append((number, record))
+        else:
+            texts.append((value, record))
+    numbers.sort(key=lambda pair: pair[0], reverse=backwards)
+    texts.sort(key=lambda pair: pair[0], reverse=backwards)
+    return [record for _, record in numbers] + [record for _, record in texts] + without
+
+
 def along_line(store: Store, start: str | None, choice: Choice) -> Iterator[Descriptor]:
     """Yield the snapshots from `start` back to the first, newest first; collected ones have `collected` true.
 
     Errors: E_LINEAGE_BROKEN, E_DESCRIPTOR_CORRUPT.
     """
-    return choice.take(lineage.line(store.layout, start))
+    overlay = annotation.Overlay(store.layout)
+    return choice.take(overlay.over(record) for record in lineage.line(store.layout, start))
 
 
 def everything(store: Store) -> dict[str, Descriptor]:
@@ -123,7 +172,8 @@ def everything(store: Store) -> dict[str, Descriptor]:
             if tombstone is not None:
                 found[parent] = tombstone
                 missing.append(tombstone["parent_id"])
-    return found
+    overlay = annotation.Overlay(store.layout)
+    return {snapshot_id: overlay.over(record) for snapshot_id, record in found.items()}
 
 
 def newest_first(found: dict[str, Descriptor]) -> list[Descriptor]:

@@ -32,7 +32,7 @@ from jvs.gc.roots import (
     texts_in,
 )
 from jvs.names import is_snapshot_id
-from jvs.store import descriptor, held, intent, line_times, lineage, records, worktree
+from jvs.store import annotation, descriptor, held, intent, line_times, lineage, records, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ class Plan:
         self.policy = policy
         self.found = found
         self.marks = marks
+        self.told = found
+        """The same with the tags and notes that count today."""
         self.candidates: list[str] = []
         self.order: list[str] = []
         self.heads: dict[str, list[str | None]] = {}
@@ -139,7 +141,7 @@ class Plan:
                     "reasons": [self.why_dropped(i)] if i in gone else self.marks.sentences(i),
                     "worktree_name": self.found[i]["worktree_name"],
                     "created_at": self.found[i]["created_at"],
-                    "note": self.found[i]["note"],
+                    "note": self.told[i]["note"],
                 }
                 for i in self.order
             ],
@@ -170,10 +172,12 @@ def make(store: Store, policy: Policy, *, estimate: bool = True) -> Plan:
     in_order = [i for i in lineage.order(known) if i in found]
     times = line_times.trusted(known, clock.now_ns())
     visible = set(lineage.visible_ids(layout))
+    overlay = annotation.Overlay(layout, strict=True)
+    plan.told = {i: overlay.over(record) for i, record in found.items()}
     if not policy.drops_tagged:
-        mark_tagged(plan.marks, {i: r for i, r in found.items() if i in visible}, in_order, times)
+        mark_tagged(plan.marks, {i: r for i, r in plan.told.items() if i in visible}, in_order, times)
     if policy.is_set:
-        for snapshot_id, rules in policy.kept([found[i] for i in in_order], times).items():
+        for snapshot_id, rules in policy.kept([plan.told[i] for i in in_order], times).items():
             for rule in rules:
                 plan.marks.add(snapshot_id, RETENTION, rule)
     else:

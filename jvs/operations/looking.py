@@ -5,22 +5,26 @@ Source: jvs-status(1), jvs-diff(1), jvs-history(1), jvs-verify(1), jvs-doctor(1)
 
 from __future__ import annotations
 
+import contextlib
+
 from jvs import names
-from jvs.errors import JvsError, UsageError
+from jvs.errors import JvsError, NotFound, UsageError
 from jvs.operations import context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from jvs.check.doctor import Diagnosis
     from jvs.check.verify import SnapshotReport
+    from jvs.compare.contents import FoundEntry
     from jvs.compare.diff import Diff
     from jvs.compare.status import Status
     from jvs.store.audit_check import ChainReport
     from jvs.store.descriptor import Descriptor
     from jvs.store.settings import Settings
     from jvs.store.store import Store
+    from jvs.tree.node import Entry
 
 
 def status(store: Store, worktree: str | None = None, *, paths: list[bytes] | None = None) -> Status:
@@ -66,19 +70,103 @@ def history(
     limit: int | None = None,
     tags: Iterable[str] = (),
     pattern: str | None = None,
+    meta: Mapping[str, str | None] | None = None,
+    sort: str | None = None,
+    start: str | None = None,
+    paths: list[bytes] | None = None,
     everything: bool = False,
 ) -> Iterator[Descriptor]:
     """Return the descriptors of a line, or of `everything`, newest first; collected ones have `collected` set.
 
-    Read while they are taken. Errors: E_USAGE, E_LINEAGE_BROKEN, E_DESCRIPTOR_CORRUPT.
+    The line begins at the latest snapshot of the worktree, or at the target `start`. `meta` are facts that they must
+    have (None: whatever the value), `sort` a fact that they are sorted by (`-KEY`: the largest first). With `paths`
+    only those that changed the content of one, with `path_changes`; else they are read while they are taken.
+    Errors: E_USAGE, E_LINEAGE_BROKEN, E_DESCRIPTOR_CORRUPT; E_NOT_FOUND for a path that none of them held.
     """
     from jvs.compare import history as listing
 
-    choice = listing.Choice(limit=limit, tags=names.check_listed(tags, "tags"), pattern=pattern)
+    words = names.check_listed(tags, "tags")
+    choice = listing.Choice(limit=limit, tags=words, pattern=pattern, meta=dict(meta or {}), sort=sort)
+    if everything and start is not None:
+        raise UsageError("all snapshots have no beginning", hint="leave the snapshot out, or --all")
+    name = names.check_worktree_name(store.worktree_name(worktree))
+    first = None if everything else _start(store, start, name)
+    if paths is not None:
+        from jvs.compare import path_history
+
+        with store.reading(), store.index().at_once():
+            if everything:
+                found = listing.everything(store)
+                changed = path_history.everywhere(store, found, listing.newest_first(found), paths)
+            else:
+                changed = path_history.along_line(store, first, paths)
+            return iter(list(choice.take(changed)))
     if everything:
         return choice.take(listing.newest_first(listing.everything(store)))
-    name = names.check_worktree_name(store.worktree_name(worktree))
-    return listing.along_line(store, store.head_of(name)[1], choice)
+    return listing.along_line(store, first, choice)
+
+
+def _start(store: Store, start: str | None, name: str) -> str | None:
+    """Return the snapshot that a history begins with."""
+    from jvs.store import refs
+
+    if start is None:
+        return store.head_of(name)[1]
+    try:
+        return refs.resolve(store, start, name)
+    except NotFound as error:
+        error.hint = f"{error.hint}; of a path: 'jvs history -- {start}'"
+        raise
+
+
+def find(store: Store, target: str, path: bytes, worktree: str | None = None) -> FoundEntry:
+    """Return what a snapshot holds at a path. Errors: E_NOT_FOUND, E_AMBIGUOUS, E_PATH_ESCAPE, E_IO."""
+    from jvs.compare import contents
+    from jvs.store import refs
+
+    return contents.find(store, refs.resolve(store, target, worktree), path)
+
+
+def cat(store: Store, target: str, path: bytes, worktree: str | None = None) -> bytes:
+    """Return the content of a file in a snapshot, or where a link leads to, proved against its hash.
+
+    Errors: E_NOT_FOUND, E_AMBIGUOUS, E_USAGE for a directory or special file, E_PAYLOAD_HASH_MISMATCH, E_IO.
+    """
+    from jvs.compare import contents
+
+    with store.reading():
+        held = find(store, target, path, worktree)
+        if held.is_link:
+            return contents.link_target(store, held)
+        with contents.opened(store, held) as (fd, _):
+            return b"".join(contents.chunks(fd))
+
+
+@contextlib.contextmanager
+def opened(store: Store, target: str, path: bytes, worktree: str | None = None) -> Iterator[Iterator[bytes]]:
+    """Give the content of a file in a snapshot piece by piece, proved before the first. Errors: as `cat`."""
+    from jvs.compare import contents
+
+    with store.reading(), contents.opened(store, find(store, target, path, worktree)) as (fd, _):
+        yield contents.chunks(fd)
+
+
+def split_word(store: Store, word: str, worktree: str | None = None) -> tuple[str, str | None]:
+    """Return the snapshot and the path that `TARGET:PATH` names. Errors: E_NOT_FOUND, E_AMBIGUOUS."""
+    from jvs.compare import contents
+
+    return contents.split_word(store, word, worktree)
+
+
+def ls(
+    store: Store, target: str, path: bytes = b"", worktree: str | None = None, *, recursive: bool = False
+) -> list[tuple[bytes, Entry]]:
+    """Return what a directory of a snapshot holds, sorted, each with its path in the worktree; a file is itself.
+
+    Errors: E_NOT_FOUND, E_AMBIGUOUS, E_PATH_ESCAPE, E_IO.
+    """
+    with store.reading():
+        return find(store, target, path, worktree).listing(recursive=recursive)
 
 
 def verify(

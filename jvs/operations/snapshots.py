@@ -45,6 +45,7 @@ def snapshot(
     *,
     note: str = "",
     tags: Iterable[str] = (),
+    meta: Mapping[str, object] | None = None,
     paths: list[bytes] | None = None,
     if_changed: bool = False,
     allow_unreadable: bool = False,
@@ -58,12 +59,15 @@ def snapshot(
     from jvs.publish import run as publishing
 
     note, tags = names.check_note(note), [names.check_tag(tag) for tag in names.check_listed(tags, "tags")]
+    values = names.check_meta(meta or {})
     name = context.worktree(store, worktree)
     with context.hooked(store, "snapshot", name, environment, note=note) as facts, changing.worktree(store, name):
         same = _unchanged(store, name, paths) if if_changed else None
         if same is not None:
             return same, False
-        made = publishing.publish(store, name, note=note, tags=tags, paths=paths, allow_unreadable=allow_unreadable)
+        made = publishing.publish(
+            store, name, note=note, tags=tags, meta=values, paths=paths, allow_unreadable=allow_unreadable
+        )
         facts["snapshot_id"] = made["snapshot_id"]
     return made, True
 

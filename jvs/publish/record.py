@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         done: list[str]
 
     class PublishRecord(Started, total=False):
-        """What the steps hand to each other: `LEARNED` says which step adds what; note and tags may come with it."""
+        """What the steps hand to each other: `LEARNED` says which step adds what; note, tags, meta may come with it."""
 
         engine: str
         degraded: list[Loss]
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         audit_hash: str
         note: str
         tags: list[str]
+        meta: dict[str, str]
 
 
 STEPS = (
@@ -92,7 +93,7 @@ LEARNED: dict[str, records.Fields] = {
     "chain-append": {"audit_hash": records.is_hash},
 }
 """Step -> what it adds to the record, each with its check."""
-GIVEN: records.Fields = {"note": records.is_text, "tags": records.each(records.is_text)}
+GIVEN: records.Fields = {"note": records.is_text, "tags": records.each(records.is_text), "meta": records.is_meta}
 """What whoever begins a record may put into it."""
 
 

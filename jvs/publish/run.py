@@ -26,6 +26,7 @@ def publish(
     *,
     note: str = "",
     tags: list[str] | None = None,
+    meta: dict[str, str] | None = None,
     paths: list[bytes] | None = None,
     requested: str | None = None,
     allow_unreadable: bool = False,
@@ -38,6 +39,7 @@ def publish(
     """
     names.check_note(note)
     tags = [names.check_tag(tag) for tag in tags or []]
+    meta = names.check_meta(meta or {})
     record = publish_record.new(store.root, name, paths)
     steps.check_worktree(store, record)
     try:
@@ -45,7 +47,7 @@ def publish(
         with StepContext(durable.Barrier(store.layout.snapshots, each=_syncs_each(store))) as context:
             steps.clone_tree(store, record, context, requested=requested, allow_unreadable=allow_unreadable)
             steps.hash_tree(store, record, context)
-            steps.write_descriptor(store, record, context, note=note, tags=tags)
+            steps.write_descriptor(store, record, context, note=note, tags=tags, meta=meta)
             steps.write_ready(store, record, context)
             steps.sync_tree(store, record, context)
         steps.rename_ready(store, record)

@@ -152,6 +152,7 @@ def write_descriptor(
     *,
     note: str | None = None,
     tags: list[str] | None = None,
+    meta: dict[str, str] | None = None,
 ) -> None:
     """Steps 6 and 7: build the descriptor with its checksum and write it as `descriptors/ID.json.tmp`.
 
@@ -179,6 +180,9 @@ def write_descriptor(
         "descriptor_checksum": "",
         "integrity_state": "verified",
     }
+    facts = names.check_meta(meta if meta is not None else record.get("meta", {}))
+    if facts:
+        built["meta"] = facts
     built["descriptor_checksum"] = descriptor.checksum(built)
     _write(context, store.layout.descriptor_tmp(record["snapshot_id"]), canon.encode(built) + b"\n")
     record["descriptor"] = built

@@ -29,8 +29,20 @@ if TYPE_CHECKING:
         modified: int
         bytes: int
 
+    class PathVersion(canon.PathJSON):
+        """What one snapshot did to one path; sizes and digests are null where there is no entry."""
+
+        change: str
+        kind: str
+        size: int | None
+        old_size: int | None
+        digest: str | None
+        old_digest: str | None
+
     class Descriptor(TypedDict):
-        """A descriptor. `collected` is on no disk: `lineage` sets it on what a tombstone keeps."""
+        """A descriptor. On no disk are `collected`, which `lineage` sets on what a tombstone keeps, and `annotated_at`
+        and `annotated_by`, which `annotations` sets where tags, note or meta are not those that it was taken with, and
+        `path_changes`, which a history of paths sets."""
 
         format: int
         snapshot_id: str
@@ -50,7 +62,11 @@ if TYPE_CHECKING:
         audit_head: str
         descriptor_checksum: str
         integrity_state: str
+        meta: NotRequired[dict[str, str]]
         collected: NotRequired[bool]
+        annotated_at: NotRequired[str]
+        annotated_by: NotRequired[str]
+        path_changes: NotRequired[list[PathVersion]]
 
     class Ready(TypedDict):
         """A READY marker."""
@@ -106,7 +122,7 @@ FIELDS = {
     "descriptor_checksum": records.is_hash,
     "integrity_state": records.is_text,
 }
-OPTIONAL = {"changes": records.nullable(records.is_object)}
+OPTIONAL = {"changes": records.nullable(records.is_object), "meta": records.is_meta}
 READY_FIELDS = {
     "snapshot_id": records.is_id,
     "created_at": records.is_time,

@@ -57,6 +57,7 @@ PARTICULARS: dict[str, records.Fields] = {
     "gc_run": {**_IN_REPOSITORY, "plan_id": records.is_text, "candidates": records.are_ids},
     "pin": {**_IN_REPOSITORY, "snapshot_id": records.is_id, "pin": records.is_pin},
     "unpin": {**_IN_REPOSITORY, "snapshot_id": records.is_id, "pin": records.is_null},
+    "annotate": {**_IN_REPOSITORY, "snapshot_id": records.is_id, "annotation": records.is_annotation},
     "config": {**_IN_REPOSITORY, "text": records.is_text},
 }
 """What a recovery needs to know of each kind of operation, besides `FIELDS`."""
@@ -187,6 +188,8 @@ def load(layout: Layout, operation_id: str) -> Intent:
         raise _damaged(operation_id, f"is of the snapshot '{record['snapshot_id']}'")
     if record["operation"] == "pin" and record["pin"] and record["pin"]["snapshot_id"] != record["snapshot_id"]:
         raise _damaged(operation_id, "holds the pin of another snapshot")
+    if record["operation"] == "annotate" and record["annotation"]["snapshot_id"] != record["snapshot_id"]:
+        raise _damaged(operation_id, "holds the annotation of another snapshot")
     if record["operation"] == "worktree_remove" and record["what"] == "give_back" and record["undoes"] is None:
         raise _damaged(operation_id, "does not say which removal it undoes")
     return record

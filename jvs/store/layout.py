@@ -44,7 +44,10 @@ PORTABLE = (
     "audit",
     "gc",
     "undo",
+    "annotations",
 )
+LATER_DIRECTORIES = ("annotations",)
+"""Those that are made when something is first put into them; a repository may do without."""
 
 
 class Layout:
@@ -74,6 +77,7 @@ class Layout:
         self.trash = self.gc / "trash"
         self.undo = self.jvs / "undo"
         self.locks = self.jvs / "locks"
+        self.annotations = self.jvs / "annotations"
         self.hooks = self.jvs / "hooks"
         self.index = self.jvs / "index.sqlite"
         self.forks = self.top / "worktrees"
@@ -123,6 +127,10 @@ class Layout:
     def tombstone(self, snapshot_id: str) -> Below:
         """Return what a collected snapshot leaves."""
         return self.tombstones / (check_snapshot_id(snapshot_id) + ".json")
+
+    def annotation(self, snapshot_id: str) -> Below:
+        """Return what was said of a snapshot after it was taken."""
+        return self.annotations / (check_snapshot_id(snapshot_id) + ".json")
 
     def worktree_config(self, name: str) -> Below:
         """Return the configuration file of a worktree."""
@@ -222,7 +230,8 @@ def check_directories(layout: Layout) -> None:
 
     Errors: E_PATH_ESCAPE; E_IO.
     """
-    for place in (layout.top / MAIN, layout.forks, *layout.directories()):
+    later = [layout.jvs / name for name in LATER_DIRECTORIES]
+    for place in (layout.top / MAIN, layout.forks, *layout.directories(), *later):
         if paths.mode_of(place):
             _check_directory(place)
 

@@ -30,10 +30,13 @@ class Trees:
         self._nodes: dict[bytes, bytes] = {}
         self._roots: dict[str, node.Root] = {}
         self._sources: dict[bytes, Descriptor] = {}
+        self._last: tuple[bytes, bytes | None] | None = None
+        """The node that was fetched last: a root is looked at when it is found, and then again."""
 
     def add(self, found: scan.ScanResult) -> None:
         """Take over the nodes of a tree that was just walked."""
         self._nodes.update(found.nodes)
+        self._last = None
         self._roots[found.root_hash] = found.root
 
     def root(self, record: Descriptor, *, rebuild: bool = True) -> node.Root | None:
@@ -74,7 +77,11 @@ class Trees:
     def data(self, digest: bytes) -> bytes | None:
         """Return the bytes of a node, or None."""
         known = self._nodes.get(digest)
-        return known if known is not None else self.store.index().node(digest)
+        if known is not None:
+            return known
+        if self._last is None or self._last[0] != digest:
+            self._last = digest, self.store.index().node(digest)
+        return self._last[1]
 
     def preload(self, digests: set[bytes]) -> None:
         """Fetch nodes together that will be asked for one by one."""

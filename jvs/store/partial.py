@@ -25,11 +25,17 @@ def whole_tree(store: Store, known: Trees, record: Descriptor) -> tuple[bytes, l
     lying = layers(store, record)
     digest = _digest(known, lying[-1])
     for layer in reversed(lying[:-1]):
-        own = _digest(known, layer)
-        for item in layer["partial_paths"] or ():
-            path = canon.path_from_json(item) if isinstance(item, dict) else item.encode("utf-8")
-            digest = _graft(known, digest, own, [part for part in path.split(b"/") if part])
+        digest = lay_over(known, digest, layer)
     return digest, lying[1:]
+
+
+def lay_over(known: Trees, digest: bytes, layer: Descriptor) -> bytes:
+    """Return the digest of a tree with the own paths of a partial snapshot in place. Errors: as `whole_tree`."""
+    own = _digest(known, layer)
+    for item in layer["partial_paths"] or ():
+        path = canon.path_from_json(item) if isinstance(item, dict) else item.encode("utf-8")
+        digest = _graft(known, digest, own, [part for part in path.split(b"/") if part])
+    return digest
 
 
 def layers(store: Store, record: Descriptor) -> list[Descriptor]:

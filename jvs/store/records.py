@@ -144,6 +144,16 @@ def is_pin(value: Any) -> bool:
     return _PIN(value)
 
 
+def is_annotation(value: Any) -> bool:
+    """Answer whether a value is what was said of a snapshot later."""
+    return _ANNOTATION(value)
+
+
+def is_meta(value: Any) -> bool:
+    """Answer whether a value is the facts of a snapshot: texts by key."""
+    return isinstance(value, dict) and all(names.is_meta_key(key) and is_text(item) for key, item in value.items())
+
+
 def is_event(value: Any) -> bool:
     """Answer whether a value is an audit event, complete but for its place in the chain."""
     return isinstance(value, dict) and (
@@ -176,6 +186,17 @@ PIN_FIELDS: Fields = {
     "expires_at": nullable(is_time),
 }
 _PIN = shaped(PIN_FIELDS)
+ANNOTATION_FIELDS: Fields = {
+    "version": one_of(1),
+    "snapshot_id": is_id,
+    "revision": is_count,
+    "changed_at": is_time,
+    "actor": is_text,
+    "tags": nullable(each(is_text)),
+    "note": is_text_or_null,
+    "meta": nullable(is_meta),
+}
+_ANNOTATION = shaped(ANNOTATION_FIELDS)
 
 
 def read(path: Below) -> bytes:

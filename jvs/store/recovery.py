@@ -33,6 +33,7 @@ HANDLERS = {
     "gc_run": "jvs.gc.run",
     "pin": "jvs.gc.pins",
     "unpin": "jvs.gc.pins",
+    "annotate": "jvs.store.annotation",
     "config": "jvs.store.settings_file",
 }
 """Operation -> the module whose `recover(store, intent)` completes or undoes it and returns a sentence."""

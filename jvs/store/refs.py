@@ -87,7 +87,10 @@ def _by_age(store: Store, target: str, name: str) -> str:
 
 def _by_words(store: Store, target: str, ids: list[str], by_prefix: list[str], *, suggest: bool) -> str:
     """Look among tags and notes; this reads every descriptor."""
-    found = lineage.all_records(store.layout, tolerant=True)
+    from jvs.store import annotation
+
+    overlay = annotation.Overlay(store.layout)
+    found = {i: overlay.over(record) for i, record in lineage.all_records(store.layout, tolerant=True).items()}
     if any(target in record["tags"] for record in found.values()):
         return tagged(found, lineage.order(found), line_times.trusted(found, clock.now_ns()))[target]
     exact = [record for record in found.values() if record["note"] == target and target]

@@ -1,4 +1,4 @@
-"""The shapes of records that more than one package reads or writes: the intents, and the pins that two of them hold.
+"""The shapes of records that more than one package reads or writes: the intents, and the pins and annotations in them.
 
 Every other record has its shape in the module that writes it. All of them are for the type checker only: nothing
 here runs. Source: jvs-format(5), Intent and Pins; jvs-protocol(7), Intents.
@@ -20,6 +20,18 @@ if TYPE_CHECKING:
         actor: str
         reason: str | None
         expires_at: str | None
+
+    class Annotation(TypedDict):
+        """What was said of a snapshot after it was taken; null: what its descriptor says counts."""
+
+        version: int
+        snapshot_id: str
+        revision: int
+        changed_at: str
+        actor: str
+        tags: list[str] | None
+        note: str | None
+        meta: dict[str, str] | None
 
     class Owner(TypedDict):
         """Who works on an operation; `locked` says that it holds the lock of the operation all the while."""
@@ -127,6 +139,13 @@ if TYPE_CHECKING:
         snapshot_id: str
         pin: Pin | None
 
+    class AnnotateIntent(InRepository):
+        """Tags, note or facts that a snapshot gets; `annotation` is the whole record as it is to be."""
+
+        operation: Literal["annotate"]
+        snapshot_id: str
+        annotation: Annotation
+
     class ConfigIntent(InRepository):
         """A change of the repository's settings; `text` is the whole file as it is to be."""
 
@@ -142,6 +161,7 @@ if TYPE_CHECKING:
         | ForgetIntent
         | CollectionIntent
         | PinIntent
+        | AnnotateIntent
         | ConfigIntent
     )
     """`operation` says which one it is."""
@@ -161,4 +181,5 @@ if TYPE_CHECKING:
         plan_id: str
         candidates: list[str]
         pin: Pin | None
+        annotation: Annotation
         text: str

@@ -49,12 +49,52 @@ def decode_node(data: bytes) -> list[Entry]:
     entries: list[Entry] = []
     last = b""
     for item in value:
-        name, kind, mode, size, digest, xattrs = _fields(item)
+        entry = item if _is_usual(item) else _fields(item)
+        name = entry[0]
         if name <= last or b"/" in name or name in (b".", b".."):
             raise ValueError("names are out of order or not names")
         last = name
-        entries.append((name, kind, mode, size, digest, xattrs))
+        entries.append(tuple(entry))
     return entries
+
+
+def decode_proved(data: bytes) -> list[Entry]:
+    """Return the entries of a node whose digest leads to a descriptor: whoever wrote that made it well-formed.
+
+    A third of the time of `decode_node`. Errors: ValueError when it is no list of lists of six.
+    """
+    value = canon.cbor_decode(data)
+    if not isinstance(value, list) or not all(type(item) is list and len(item) == 6 for item in value):
+        raise ValueError("a node is a list of entries")
+    return value
+
+
+def _is_usual(item: Any) -> bool:
+    """Answer at once whether an item is an entry without attributes, as nearly all are; of others `_fields` decides."""
+    if type(item) is not list or len(item) != 6:
+        return False
+    name, kind, mode, size, digest, xattrs = item
+    return (
+        type(name) is bytes
+        and type(digest) is bytes
+        and len(digest) == 32
+        and xattrs is None
+        and type(kind) is type(mode) is type(size) is int
+        and 0 <= kind <= 6
+    )
+
+
+def find(data: bytes, name: bytes) -> Entry | None:
+    """Return one entry of a node that somebody stored; a node that does not even hold the name is not taken apart.
+
+    Errors: ValueError as `decode_node`, but only what is asked for is checked.
+    """
+    if name not in data:
+        return None
+    value = canon.cbor_decode(data)
+    if not isinstance(value, list):
+        raise ValueError("a node is a list")
+    return next((_fields(item) for item in value if isinstance(item, list) and item[:1] == [name]), None)
 
 
 def _fields(item: Any) -> Entry:

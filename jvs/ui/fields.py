@@ -24,6 +24,7 @@ FIELDS: dict[str, str] = {
     "note": "the note, all of it",
     "subject": "the first line of the note",
     "tags": "the tags, with commas between",
+    "meta": "the facts as KEY=VALUE, with commas between; {meta.KEY} is the value of one",
     "created_at": "when it was taken, UTC",
     "age": "how long ago that is",
     "worktree": "the worktree that it was taken of",
@@ -64,6 +65,7 @@ def value_of(store: Store, record: Descriptor, short: Callable[[str], str]) -> C
     changes: Mapping[str, object] = found if are_counts(found) else {}
     computed: dict[str, Callable[[], Any]] = {
         "short_id": lambda: short(snapshot_id),
+        "meta": lambda: [f"{key}={value}" for key, value in sorted(record.get("meta", {}).items())],
         "subject": lambda: first_line(record["note"]),
         "age": lambda: show_age(record),
         "size": lambda: units.size(record["payload"].get("bytes", 0)),
@@ -80,6 +82,8 @@ def value_of(store: Store, record: Descriptor, short: Callable[[str], str]) -> C
             return payload.get(field)
         if field in ("added", "removed", "modified"):
             return changes.get(field)
+        if field.startswith("meta."):
+            return record.get("meta", {}).get(field[5:])
         return computed[field]()
 
     return value

@@ -8,6 +8,7 @@ from __future__ import annotations
 from jvs import clock, units
 from jvs.compare import graph, history
 from jvs.store import refs
+from jvs.tree import path_filter
 from jvs.ui import terminal
 
 TYPE_CHECKING = False
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from typing import TypeGuard
 
     from jvs.compare.history import Choice, Decorations
-    from jvs.store.descriptor import Changes, Descriptor
+    from jvs.store.descriptor import Changes, Descriptor, PathVersion
     from jvs.store.store import Store
     from jvs.tree.builder import Counts
     from jvs.ui.terminal import Terminal
@@ -52,8 +53,23 @@ def are_counts(changes: object) -> TypeGuard[Changes]:
 
 def _change(record: Descriptor) -> str:
     """Return what a snapshot changed; a partial one has no tree of its own to count in."""
+    if "path_changes" in record:
+        return show_versions(record["path_changes"])
     paths = record.get("partial_paths")
     return show_changes(record.get("changes")) if paths is None else f"only {units.plural(len(paths), 'path')}"
+
+
+def show_versions(found: list[PathVersion]) -> str:
+    """Return what a snapshot did to the paths of a listing: the first change, and the size that it left."""
+    first = found[0]
+    size = first["size"] if first["size"] is not None else first["old_size"]
+    return f"{first['change']} {units.size(size or 0)}"
+
+
+def show_paths(found: list[PathVersion]) -> str:
+    """Return which paths a snapshot changed, for a listing of several."""
+    more = f" (+{len(found) - 1} more)" if len(found) > 1 else ""
+    return terminal.show_text(found[0]["path"]) + more
 
 
 def show_content(payload: Counts) -> str:
@@ -83,8 +99,11 @@ class Writer:
     """Makes the lines of a listing, one snapshot after the other.
 
     `short` gives the short id of an id. `oneline` leaves out age and size of change, `all` names the tips of other
-    worktrees.
+    worktrees; `paths` names the path that changed, where it could be one of several; `fact` is shown of each.
     """
+
+    paths = False
+    fact: str | None = None
 
     def __init__(
         self, marks: Decorations, short: Callable[[str], str], screen: Terminal, *, oneline: bool, all: bool
@@ -118,10 +137,22 @@ class Writer:
     def _front(self, record: Descriptor, before: str) -> list[Piece]:
         pieces: list[Piece] = [(before, ()), (self.short(record["snapshot_id"]), ("yellow",)), ("  ", ())]
         if self.oneline or self.narrow:
-            return pieces
+            if "path_changes" in record:
+                pieces.append((_change(record) + "  ", ("dim",)))
+            return pieces + self._asked(record)
         pieces.append((terminal.pad(show_age(record), _AGE_COLUMNS, right=True) + "  ", ("cyan",)))
         if self.screen.width >= WIDE_COLUMNS:
             pieces.append((terminal.pad(_change(record), _CHANGE_COLUMNS) + "  ", ("dim",)))
+        return pieces + self._asked(record)
+
+    def _asked(self, record: Descriptor) -> list[Piece]:
+        """Return the path and the fact that a listing is about."""
+        pieces: list[Piece] = []
+        if self.paths and "path_changes" in record:
+            pieces.append((show_paths(record["path_changes"]) + "  ", ("green",)))
+        if self.fact is not None:
+            value = record.get("meta", {}).get(self.fact)
+            pieces.append((f"{self.fact}={'-' if value is None else terminal.show_text(value)}  ", ("cyan",)))
         return pieces
 
     def _labels(self, record: Descriptor) -> list[Piece]:
@@ -167,9 +198,12 @@ def lines(
     *,
     oneline: bool = False,
     all: bool = False,
+    paths: list[bytes] | None = None,
 ) -> Iterator[str]:
     """Yield the lines of a listing while the snapshots are read."""
     writer = Writer(marks, refs.ShortIds.among_all(store.layout), screen, oneline=oneline, all=all)
+    writer.paths = paths is not None and (len(paths) > 1 or any(path_filter.is_pattern(path) for path in paths))
+    writer.fact = choice.sort and choice.sort.removeprefix("-")
     count, here = 0, False
     for record in records:
         count += 1

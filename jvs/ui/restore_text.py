@@ -6,9 +6,10 @@ Source: jvs-restore(1), jvs-undo(1).
 from __future__ import annotations
 
 from jvs import clock, units
+from jvs.compare.history import Choice
 from jvs.errors import Ambiguous
 from jvs.restore import journal
-from jvs.store import lineage, refs, worktree
+from jvs.store import annotation, lineage, refs, worktree
 from jvs.ui import created_text, history_text, terminal
 
 TYPE_CHECKING = False
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TypedDict
 
+    from jvs.compare.history import Decorations
     from jvs.fs.losses import Loss
     from jvs.restore.delta import StepCounts
     from jvs.restore.journal import Kind, Operation
     from jvs.restore.plan import PathChange, RestorePlan
     from jvs.restore.run import Done
+    from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
     from jvs.ui.terminal import Terminal
 
@@ -250,6 +253,15 @@ def forgotten(items: list[OperationItem]) -> str:
     return "".join(lines) or "nothing to forget\n"
 
 
+def versions(store: Store, found: list[Descriptor], marks: Decorations, screen: Terminal, paths: list[bytes]) -> str:
+    """Return the snapshots that changed some paths, and how to bring one of these versions back."""
+    lines = list(history_text.lines(store, found, Choice(), marks, screen, all=True, paths=paths))
+    held = next((r for r in found if any(version["size"] is not None for version in r["path_changes"])), found[0])
+    word = refs.short_id(store.layout, held["snapshot_id"])
+    words = f"Nothing was restored. 'jvs restore {word} -- PATH' brings a version back, 'jvs cat {word}:PATH' shows it."
+    return "".join([*lines, *(line + "\n" for line in terminal.wrap(words, screen))])
+
+
 def candidates(store: Store, name: str, target: str | None) -> list[str]:
     """Return the snapshots that a person may choose from: those a target could be, or the newest of the line.
 
@@ -269,9 +281,9 @@ def candidates(store: Store, name: str, target: str | None) -> list[str]:
 
 def numbered(store: Store, ids: list[str]) -> Iterator[str]:
     """Yield a numbered line for each candidate."""
-    short = refs.ShortIds.among_all(store.layout)
+    short, overlay = refs.ShortIds.among_all(store.layout), annotation.Overlay(store.layout)
     for number, snapshot_id in enumerate(ids, 1):
-        record = lineage.load_visible(store, snapshot_id)
+        record = overlay.over(lineage.load_visible(store, snapshot_id))
         front = f"{number:3}  {short(snapshot_id)}  {history_text.show_age(record):>10}  "
         tags = "".join(f" [{terminal.show_text(str(tag))}]" for tag in record["tags"])
         yield front + terminal.cut(history_text.first_line(record["note"]) + tags, 80 - len(front)).strip()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jvs import units
 from jvs.store import descriptor
-from jvs.ui import created_text, history_text, terminal
+from jvs.ui import annotation_text, created_text, history_text, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ _LABELS = (
     ("created_at", "Created"),
     ("actor", "Actor"),
     ("tags", "Tags"),
+    ("meta", "Facts"),
+    ("annotated_at", "Annotated"),
     ("engine", "Engine"),
     ("payload", "Content"),
     ("changes", "Changed"),
@@ -58,7 +60,7 @@ def page(value: SnapshotDocument, screen: Terminal) -> str:
         if shown is not None:
             lines += terminal.wrap(shown, screen, f"{label + ':':<12}", _INDENT)
     known = {key for key, _ in _LABELS} | set(descriptor.FIELDS) | {"short_id", "path", "note"}
-    known |= {"is_head", "is_latest"}
+    known |= {"is_head", "is_latest", "annotated_by"}
     others: Mapping[str, object] = value
     for key in sorted(value.keys() - known):
         lines += terminal.wrap(terminal.show_json(others[key]), screen, f"{key + ':':<12}", _INDENT)
@@ -90,6 +92,11 @@ def _show(key: str, value: SnapshotDocument) -> str | None:
         return value["parent_id"] or "none: it is the first"
     if key == "created_at":
         return f"{value['created_at']} ({history_text.show_age(value)})"
+    if key == "meta":
+        return terminal.show_text(annotation_text.meta_words(value)) or None
+    if key == "annotated_at":
+        by = terminal.show_text(str(value.get("annotated_by")))
+        return f"{value['annotated_at']} by {by}" if "annotated_at" in value else None
     if key in lists:
         return ", ".join(terminal.show_text(str(word)) for word in lists[key]) or None
     if key == "payload":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jvs import units
 from jvs.compare import changes
-from jvs.store import lineage, refs
+from jvs.store import annotation, lineage, refs
 from jvs.ui import diff_text, history_text, terminal
 
 TYPE_CHECKING = False
@@ -55,7 +55,7 @@ def long(layout: Layout, found: Status, screen: Terminal) -> str:
 def _where(layout: Layout, found: Status, screen: Terminal) -> list[str]:
     if found.head is None:
         return [f"Worktree {screen.paint(found.name, 'bold')}: no snapshot yet"]
-    record = lineage.load_any(layout, found.head)
+    record = annotation.shown(layout, lineage.load_any(layout, found.head))
     short_id = refs.ShortIds.among_all(layout)
     state = screen.paint(" (detached)", "bold", "red") if found.detached else ""
     at = screen.paint(short_id(found.head), "yellow")

@@ -64,7 +64,7 @@ def unescape(text: str) -> str:
 
 
 def _check_field(field: str, spec: str, conversion: str | None, known: set[str]) -> None:
-    if field not in known:
+    if field not in known and not (field.startswith("meta.") and "meta" in known):
         import difflib
 
         near = difflib.get_close_matches(field, sorted(known), n=1)

@@ -50,6 +50,9 @@ cd ../.. && jvs worktree remove --discard gone
 SETUP: tuple[tuple[str, str], ...] = (
     (r"^jvs gc unpin |^jvs pin remove ", "jvs gc pin baseline"),
     (r"^jvs mcp --repo ~/lab", "jvs init ~/lab"),
+    (r"^jvs history LATEST~10 ", "for n in 1 2 3 4 5 6 7 8 9 10; do echo $n > main/settings.toml; jvs snapshot; done"),
+    (r"baseline:\./config|LATEST:data.csv", "echo > main/config.toml; echo > main/data.csv; jvs snapshot -t baseline"),
+    (r"HEAD:data.bin", "echo > main/data.bin; jvs snapshot"),
     (r"^jvs undo", "jvs restore baseline && jvs undo && jvs restore baseline"),
     (r"^jvs undo --redo", "jvs restore baseline && jvs undo"),
     (r"^jvs config unset ", "jvs config set snapshot.when_detached refuse"),

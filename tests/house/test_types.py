@@ -27,6 +27,7 @@ SOURCES = [path for top in ("jvs", "plumbing", "porcelain") for path in sorted((
 FREE_FORM = {
     ("jvs/canon.py", "_object"): "any JSON object, while it is parsed",
     ("jvs/canon.py", "path_from_json"): "an object that may be a path, or anything",
+    ("jvs/cli/mcp_table.py", "<module>"): "as below",
     ("jvs/cli/mcp_tools.py", "<module>"): "arguments and answers of tools, each with a schema of its own",
     ("jvs/engine/juicefs/control.py", "mount_config"): "what a JuiceFS mount says of itself",
     ("jvs/errors.py", "<module>"): "facts of an error, different for each place that raises it",
@@ -42,11 +43,14 @@ FREE_FORM = {
 }
 """(file, function) -> why a dictionary there holds anything; every other one has a shape."""
 CHECKED = {
-    ("jvs.store.descriptor", "FIELDS", "Descriptor"): {"changes", "collected"},
+    ("jvs.store.descriptor", "FIELDS", "Descriptor"): {
+        *("changes", "collected", "meta", "annotated_at", "annotated_by", "path_changes"),
+    },
     ("jvs.store.descriptor", "READY_FIELDS", "Ready"): set(),
     ("jvs.store.worktree", "FIELDS", "WorktreeConfig"): {"event_id", "made_as"},
     ("jvs.restore.journal", "FIELDS", "Operation"): {"identity", "clock"},
     ("jvs.store.records", "PIN_FIELDS", "Pin"): set(),
+    ("jvs.store.records", "ANNOTATION_FIELDS", "Annotation"): set(),
     ("jvs.gc.tombstone", "FIELDS", "Tombstone"): {"version"},
 }
 """(module, table of what is checked when a record is read, its shape) -> keys that need not be there."""
@@ -63,10 +67,11 @@ INTENTS = {
     "undo": ("RestoreIntent",),
     "worktree_create": ("ForkIntent",),
     "worktree_fork": ("ForkIntent",),
+    "annotate": ("AnnotateIntent",),
     "config": ("ConfigIntent",),
 }
-OTHER_KEYS = {"Version", "Meta", "SkipDirMtime", "threading", "jvs.progress"}
-"""What `get()` is given that is no key of ours: the configuration of a JuiceFS mount, and `sys.modules`."""
+OTHER_KEYS = {"Version", "Meta", "SkipDirMtime", "threading", "jvs.progress", "annotation_sha256"}
+"""What `get()` is given that is no key of ours: the configuration of a JuiceFS mount, `sys.modules`, audit details."""
 WRONG = {
     "a key that a record has not": (
         "from jvs.store.descriptor import Descriptor",
@@ -208,7 +213,7 @@ def test_what_the_steps_learn_is_the_shape_of_the_publish_record():
 
     found = keys("PublishRecord", shapes(ROOT / "jvs/publish/record.py"))
     learned = {key for added in record.LEARNED.values() for key in added}
-    assert found.keys() == learned | {"version", "done", "note", "tags"}
+    assert found.keys() == learned | {"version", "done", "note", "tags", "meta"}
 
 
 def names_that_get_is_given(path: Path) -> Iterator[tuple[int, str]]:

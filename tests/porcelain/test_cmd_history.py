@@ -99,7 +99,9 @@ def test_a_format_of_ones_own(store):
     assert wrong.exit == 2 and "did you mean '{note}'" in wrong.err
 
 
-@pytest.mark.parametrize("words", [("-n", "x"), ("-n", "-1"), ("-g", "("), ("--graph", "--format", "x"), ("extra",)])
+@pytest.mark.parametrize(
+    "words", [("-n", "x"), ("-n", "-1"), ("-g", "("), ("--graph", "--format", "x"), ("HEAD", "extra")]
+)
 def test_usage_errors(store, words):
     assert making.run("history", *words).exit == 2
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from making import run, write
 
-from jvs.cli import mcp_tools
+from jvs.cli import mcp_table, mcp_tools
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def error(answer: tuple[dict[str, Any], bool]) -> str:
 
 
 def test_every_tool_says_what_it_does_to_the_workspace() -> None:
-    marked = {name: (tool.read_only, tool.destructive) for name, tool in mcp_tools.TOOLS.items()}
+    marked = {name: (tool.read_only, tool.destructive) for name, tool in mcp_table.TOOLS.items()}
     assert marked == {
         "snapshot": (False, False),
         "restore": (False, True),
@@ -51,12 +51,18 @@ def test_every_tool_says_what_it_does_to_the_workspace() -> None:
         "diff": (True, False),
         "history": (True, False),
         "fork": (False, False),
+        "show": (True, False),
+        "cat": (True, False),
+        "ls": (True, False),
+        "tag": (False, False),
+        "note": (False, False),
+        "meta": (False, False),
     }
 
 
-@pytest.mark.parametrize("name", sorted(mcp_tools.TOOLS))
+@pytest.mark.parametrize("name", sorted(mcp_table.TOOLS))
 def test_the_schema_of_a_tool_is_what_is_checked(tools: mcp_tools.Tools, name: str) -> None:
-    schema = mcp_tools.TOOLS[name].schema()
+    schema = mcp_table.TOOLS[name].schema()
     assert error(tools.call(name, {**dict.fromkeys(schema["required"], "LATEST"), "--help": True})) == "E_USAGE"
     wrong = {"string": [], "array": "text", "boolean": "yes", "integer": -1}
     for argument, described in schema["properties"].items():

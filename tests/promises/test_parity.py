@@ -27,6 +27,13 @@ LOOKS = [
     ["diff", "--name-status", "HEAD"],
     ["show"],
     ["show", "baseline"],
+    ["history", "--paths", "a"],
+    ["history", "--sort", "MARKkey", "--meta", "MARKkey"],
+    ["tag", "baseline"],
+    ["note", "baseline"],
+    ["meta", "baseline"],
+    ["ls", "-r", "baseline"],
+    ["restore", "--paths", "MARKgone"],
     ["restore", "--dry-run", "HEAD"],
     ["undo", "--list"],
     ["worktree", "list"],
@@ -45,6 +52,7 @@ LOOKS = [
     ["help", "gc"],
     ["resolve", "HEAD"],
     ["cat-descriptor", "HEAD"],
+    ["cat-file", "-s", "baseline:a"],
     ["list-snapshots"],
     ["ls-tree", "-r", "HEAD"],
     ["diff-tree", "baseline", "HEAD"],
@@ -69,6 +77,9 @@ CHANGES = [
     ["worktree", "fork", "baseline", "MARKforked"],
     ["gc", "pin", "HEAD"],
     ["gc", "unpin", "HEAD"],
+    ["tag", "HEAD", "MARKlater"],
+    ["note", "MARKlater", "MARKnote"],
+    ["meta", "MARKlater", "MARKkey=MARKvalue"],
     ["config", "set", "default_tags", "MARKset"],
     ["config", "unset", "default_tags"],
 ]
@@ -93,6 +104,7 @@ def store(tmp_path, monkeypatch):
     making.run("worktree", "fork", "baseline", "MARKfork")
     making.run("restore", "HEAD~1")
     making.run("gc", "pin", "baseline", "--reason", "MARKreason")
+    making.run("meta", "baseline", "MARKkey=MARKvalue")
     making.write(main, {"a": "333", "MARKadded": "6"})
     os.rename("src-MARKpath/b", "src-MARKpath/MARKrenamed")
     return made

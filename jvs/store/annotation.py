@@ -1,0 +1,252 @@
+"""Annotations: tags, note and facts that a snapshot got after it was taken; its descriptor never changes.
+
+One file `annotations/ID.json` each, made when the first is needed. It holds the whole value of what was changed, so
+that the newest one alone counts. Each revision is in the audit log by its checksum: one that was changed by hand, or
+put back to an older state, shows.
+Source: jvs-format(5), Annotations; jvs-tag(1), jvs-note(1), jvs-meta(1).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+
+from jvs import canon, clock, names, progress
+from jvs.errors import Busy, JvsError, PartialSnapshot, from_oserror
+from jvs.fs import durable, listing, locks, paths
+from jvs.store import audit, changing, lineage, records, write_ahead
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from jvs.store.descriptor import Descriptor
+    from jvs.store.layout import Layout
+    from jvs.store.shapes import AnnotateIntent, Annotation
+    from jvs.store.store import Store
+
+    Change = Callable[[list[str], str, dict[str, str]], tuple[list[str], str, dict[str, str]]]
+    """Shape: tags, note and facts as they are -> as they are to be."""
+
+LOCK = "annotations"
+OPERATION = "annotate"
+
+
+def load(layout: Layout, snapshot_id: str) -> Annotation:
+    """Read one annotation. Errors: FileNotFoundError; E_PARTIAL_SNAPSHOT when damaged; E_IO."""
+    path = layout.annotation(snapshot_id)
+    found: Annotation = records.load(path, records.ANNOTATION_FIELDS, PartialSnapshot)
+    if found["snapshot_id"] != snapshot_id:
+        raise PartialSnapshot(
+            f"annotation '{snapshot_id}' is damaged: it is that of '{found['snapshot_id']}'",
+            hint="'jvs doctor --repair clean_intents' sets it aside; then give the snapshot its tags and note again",
+            path=str(path),
+        )
+    return found
+
+
+def ids(layout: Layout) -> list[str]:
+    """Return the snapshots that have an annotation, sorted. Errors: E_IO."""
+    try:
+        found = listing.names(layout.annotations)
+    except FileNotFoundError:  # nobody said anything yet
+        return []
+    except OSError as error:
+        raise from_oserror(error, "listing the annotations") from error
+    return sorted(name[:-5] for name in found if name.endswith(".json") and names.is_snapshot_id(name[:-5]))
+
+
+def others(layout: Layout) -> list[str]:
+    """Return the names in the directory of annotations that are none. Errors: OSError."""
+    if not paths.exists(layout.annotations):
+        return []
+    known = {f"{snapshot_id}.json" for snapshot_id in ids(layout)}
+    return sorted(name for name in listing.names(layout.annotations) if name not in known)
+
+
+def checksum(found: Annotation) -> str:
+    """Return the SHA-256 of an annotation's canonical JSON, as the audit log has it."""
+    return hashlib.sha256(canon.encode(found)).hexdigest()
+
+
+class Overlay:
+    """Lays annotations over descriptors: one listing, and a file is read only for snapshots that have one.
+
+    A damaged annotation is left out with a remark, so that it hides nothing; with `strict` it is an error.
+    """
+
+    def __init__(self, layout: Layout, *, strict: bool = False) -> None:
+        self._layout = layout
+        self._strict = strict
+        self._there = set(ids(layout))
+
+    def over(self, record: Descriptor) -> Descriptor:
+        """Return a descriptor with the tags, note and facts that count today; `annotated_at` when any came later."""
+        snapshot_id = record["snapshot_id"]
+        if snapshot_id not in self._there:
+            return record
+        try:
+            return laid_over(record, load(self._layout, snapshot_id))
+        except FileNotFoundError:
+            return record
+        except PartialSnapshot as error:
+            if self._strict:
+                raise
+            progress.remark(f"{error.message}: the words of its descriptor count")
+            return record
+
+
+def laid_over(record: Descriptor, found: Annotation) -> Descriptor:
+    """Return a descriptor with what an annotation says in place of its own words."""
+    made: Descriptor = {**record, "annotated_at": found["changed_at"], "annotated_by": found["actor"]}
+    if found["tags"] is not None:
+        made["tags"] = found["tags"]
+    if found["note"] is not None:
+        made["note"] = found["note"]
+    if found["meta"] is not None:
+        made["meta"] = found["meta"]
+    return made
+
+
+def shown(layout: Layout, record: Descriptor) -> Descriptor:
+    """Return one descriptor with what was said later. Errors: E_IO."""
+    return Overlay(layout).over(record)
+
+
+def add_tags(store: Store, snapshot_id: str, tags: list[str]) -> Descriptor:
+    """Give a snapshot more tags. Durable, errors: as `change`; E_NAME_INVALID."""
+    new = [names.check_tag(tag) for tag in tags]
+    return change(store, snapshot_id, lambda old, note, meta: (list(dict.fromkeys([*old, *new])), note, meta))
+
+
+def delete_tags(store: Store, snapshot_id: str, tags: list[str]) -> Descriptor:
+    """Take tags away from a snapshot; those that it has not are ignored. Durable, errors: as `change`."""
+    return change(store, snapshot_id, lambda old, note, meta: ([t for t in old if t not in tags], note, meta))
+
+
+def set_note(store: Store, snapshot_id: str, text: str) -> Descriptor:
+    """Give a snapshot another note. Durable, errors: as `change`; E_USAGE."""
+    text = names.check_note(text)
+    return change(store, snapshot_id, lambda tags, note, meta: (tags, text, meta))
+
+
+def set_meta(store: Store, snapshot_id: str, values: dict[str, str], delete: list[str]) -> Descriptor:
+    """Set facts of a snapshot, and delete others. Durable, errors: as `change`; E_NAME_INVALID, E_USAGE."""
+    values = names.check_meta(values)
+
+    def changed(tags: list[str], note: str, meta: dict[str, str]) -> tuple[list[str], str, dict[str, str]]:
+        return tags, note, {**{key: value for key, value in meta.items() if key not in delete}, **values}
+
+    return change(store, snapshot_id, changed)
+
+
+def change(store: Store, snapshot_id: str, work: Change) -> Descriptor:
+    """Change what is said of a visible snapshot; return its descriptor with that. No change writes nothing.
+
+    The words are read and written under one lock, and the revision that was read is the one that is replaced.
+    Durable: annotation and audit record. Errors: E_NOT_FOUND, E_PARTIAL_SNAPSHOT, E_BUSY, E_IO, E_NO_SPACE.
+    """
+    with _changing(store):
+        record = lineage.load_visible(store, snapshot_id)
+        before = _load_or_none(store.layout, snapshot_id)
+        now = record if before is None else laid_over(record, before)
+        had = (now["tags"], now["note"], now.get("meta", {}))
+        tags, note, meta = work(list(had[0]), had[1], dict(had[2]))
+        if (tags, note, meta) == had:
+            return now
+        made: Annotation = {
+            "version": 1,
+            "snapshot_id": snapshot_id,
+            "revision": 1 if before is None else before["revision"] + 1,
+            "changed_at": clock.rfc3339(),
+            "actor": store.actor,
+            "tags": None if tags == record["tags"] else tags,
+            "note": None if note == record["note"] else note,
+            "meta": None if meta == record.get("meta", {}) else meta,
+        }
+        _carry_out(store, made, _told(had, (tags, note, meta)))
+    return laid_over(record, made)
+
+
+def _told(had: tuple[list[str], str, dict[str, str]], has: tuple[list[str], str, dict[str, str]]) -> dict[str, object]:
+    """Return what an audit record says of a change: tags that came and went, the note before and after, facts."""
+    told: dict[str, object] = {}
+    if had[0] != has[0]:
+        told["tags_added"] = [tag for tag in has[0] if tag not in had[0]]
+        told["tags_removed"] = [tag for tag in had[0] if tag not in has[0]]
+    if had[1] != has[1]:
+        told["note_before"], told["note_after"] = had[1][:500], has[1][:500]
+    if had[2] != has[2]:
+        told["meta_before"] = {key: value for key, value in had[2].items() if has[2].get(key) != value}
+        told["meta_after"] = {key: value for key, value in has[2].items() if had[2].get(key) != value}
+    return told
+
+
+def _load_or_none(layout: Layout, snapshot_id: str) -> Annotation | None:
+    try:
+        return load(layout, snapshot_id)
+    except FileNotFoundError:
+        return None
+
+
+@contextlib.contextmanager
+def _changing(store: Store) -> Iterator[None]:
+    """Share the repository, recover, and hold the lock that orders annotations and guards a live one's intent."""
+    wait, command = store.settings.wait, store.settings.command
+    with locks.acquire_repository(store.layout.locks, exclusive=False, wait=wait, command=command):
+        changing.recover(store)
+        with locks.acquire(store.layout.lock(LOCK), wait=wait, command=command):
+            yield
+
+
+def _carry_out(store: Store, made: Annotation, told: dict[str, object]) -> None:
+    """Write an annotation; after an error nothing of it is left, or the next command completes it."""
+    details = {**told, "revision": made["revision"], "annotation_sha256": checksum(made)}
+    event = audit.event(OPERATION, store.actor, target=made["snapshot_id"], details=details)
+    with write_ahead.operation(
+        store,
+        OPERATION,
+        None,
+        event,
+        roll_back=lambda pending: _roll_back(store.layout, pending),
+        snapshot_id=made["snapshot_id"],
+        annotation=made,
+    ) as pending:
+        _apply(store.layout, pending)
+
+
+def _roll_back(layout: Layout, pending: AnnotateIntent) -> bool:
+    """Answer whether an annotation is as it was, for good."""
+    try:
+        if _load_or_none(layout, pending["snapshot_id"]) == pending["annotation"]:
+            return False
+    except JvsError:
+        return False
+    if paths.exists(layout.annotations):
+        durable.fsync_dir(layout.annotations)  # or a crash brings a half-made one back that no intent names
+    return True
+
+
+def _apply(layout: Layout, pending: AnnotateIntent) -> None:
+    """Put an annotation in its place, unless a later revision is there. Can be repeated. Durable: yes."""
+    made = pending["annotation"]
+    if not paths.exists(layout.annotations):
+        durable.make_dir(layout.annotations)
+        durable.fsync_dir(layout.jvs)  # a crash before this loses an empty directory, which the intent makes again
+    there = _load_or_none(layout, made["snapshot_id"])
+    if there is None or there["revision"] < made["revision"]:
+        records.save(layout.annotation(made["snapshot_id"]), made)
+
+
+def recover(store: Store, pending: AnnotateIntent) -> str:
+    """Complete what a dead process began to say of a snapshot; returns what was done, or nothing when it lives."""
+    try:
+        lock = locks.acquire(store.layout.lock(LOCK), wait=0, command="recover")
+    except Busy:
+        return ""
+    with lock:
+        if not paths.exists(store.layout.intent(pending["operation_id"])):
+            return ""
+        _apply(store.layout, pending)
+        write_ahead.complete(store, pending)
+    return f"completed the annotation of {pending['snapshot_id']}"
