@@ -20,7 +20,7 @@ from jvs.check.findings import (
     guarded,
     pending,
 )
-from jvs.check.structure import kind_of, lock_is_free
+from jvs.check.structure import kind_of, lock_is_free, may_use
 from jvs.errors import IOFailure, JvsError, LineageBroken, NameInvalid, NotFound, PartialSnapshot
 from jvs.fs import listing, paths
 from jvs.gc import pins, retention, roots, tombstone
@@ -160,7 +160,7 @@ def _check_worktree(store: Store, name: str) -> list[Finding]:
             raise IOFailure(f"worktree '{name}' cannot be read", hint=f"check the permissions of '{directory}'")
     except JvsError as error:
         found.append(Finding(error, path=store.layout.worktree_dir(name)))
-    if not paths.may(path, os.R_OK | os.W_OK | os.X_OK):
+    if not may_use(path, os.R_OK | os.W_OK | os.X_OK):
         denied = IOFailure(f"'{path}' cannot be read and written", hint="check its permissions")
         found.append(Finding(denied, path=path))
     pending_now = intent.pending_snapshots(store.layout)
@@ -207,7 +207,7 @@ def find_in_log(store: Store) -> tuple[list[Finding], ChainReport]:
     found = [Finding(problem, path=path) for problem in problems]
     if chain.torn:
         found.append(pending(f"the log ends in a torn line of {chain.torn} bytes, left by a crash", path, AUDIT_REPAIR))
-    if paths.exists(path) and not paths.may(path, os.W_OK):
+    if paths.exists(path) and not may_use(path, os.W_OK):
         error = IOFailure(f"'{path}' cannot be written", hint="check its permissions: every change is recorded in it")
         found.append(Finding(error, path=path))
     if not problems:

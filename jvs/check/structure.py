@@ -23,12 +23,9 @@ RUNTIME_DIRECTORIES = ("locks", "intents", "gc/plans", "gc/trash")
 
 
 def find_in_structure(here: layout.Layout) -> list[Finding]:
-    """Check owner, modes and kind of the control directory and of every directory and file that is always there."""
+    """Check modes and kind of the control directory and of every directory and file that is always there."""
     found: list[Finding] = []
     info = os.fstat(here.control.fd)
-    if os.geteuid() not in (0, info.st_uid):
-        problem = f"'{here.jvs}' belongs to another user (uid {info.st_uid})"
-        found.append(Finding(PathEscape(problem, hint="work as that user, or copy the files"), path=here.jvs))
     if stat.S_IMODE(info.st_mode) & 0o077:
         problem = f"'{here.jvs}' can be entered by others (mode {stat.S_IMODE(info.st_mode):04o})"
         hint = f"chmod 700 '{here.jvs}': snapshots may hold secrets"
@@ -59,6 +56,11 @@ def kind_of(path: Below) -> str:
     return "a symbolic link" if stat.S_ISLNK(mode) else "neither a file nor a directory"
 
 
+def may_use(path: Below, how: int) -> bool:
+    """Answer whether we may use an entry in the ways of access(2); where we may only read, writing does not count."""
+    return paths.may(path, how & ~os.W_OK if path.root.refuses() else how)
+
+
 def _check_directory(here: layout.Layout, name: str) -> list[Finding]:
     path = paths.below(here.jvs, name.encode())
     kind = kind_of(path)
@@ -70,7 +72,7 @@ def _check_directory(here: layout.Layout, name: str) -> list[Finding]:
     if kind != "directory":
         hint = "put the directory back; jvs follows no links in '.jvs'"
         return [Finding(PathEscape(f"'{path}' is {kind}, not a directory", hint=hint), path=path)]
-    if not paths.may(path, os.R_OK | os.W_OK | os.X_OK):
+    if not may_use(path, os.R_OK | os.W_OK | os.X_OK):
         hint = "check its permissions, its owner, and whether the filesystem is mounted read-only"
         return [Finding(IOFailure(f"'{path}' cannot be read and written", hint=hint), path=path)]
     return []
@@ -105,7 +107,7 @@ def find_in_locks(here: layout.Layout) -> list[Finding]:
                     PathEscape(problem, hint="'jvs doctor --repair clean_tmp' removes it"), path=path, repair=CLEAN_TMP
                 )
             )
-        elif not paths.may(path, os.R_OK | os.W_OK):
+        elif not may_use(path, os.R_OK | os.W_OK):
             hint = "check its permissions: everybody who works here must be able to lock"
             found.append(Finding(IOFailure(f"the lock '{name}' cannot be opened", hint=hint), path=path))
     return found

@@ -96,7 +96,7 @@ def acquire_directory(directory: Below, *, wait: float) -> Lock:
 
 def _open(path: Below, exclusive: bool) -> int:
     try:
-        if path.root.refusal:
+        if path.root.refuses():
             if exclusive:
                 path.root.check_writable()
             return _open_at(path, os.O_RDONLY)

@@ -88,7 +88,7 @@ def mode_of(place: Below) -> int:
 
 def may(place: Below, how: int) -> bool:
     """Answer whether we may use an entry in the ways of access(2)."""
-    if how & os.W_OK and place.root.refusal:
+    if how & os.W_OK and place.root.refuses():
         return False
     try:
         with rooted.holding(place) as (fd, name):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
 
 from jvs.errors import PathEscape, readable
 from jvs.fs import mounts
@@ -38,16 +37,17 @@ class Root:
     """A directory that was opened once. Shape: `path` is for messages only.
 
     `owner` is who gets what is made here (uid, gid), when that is not whoever makes it. `refusal` says why nothing may
-    be changed here; an empty text lets everything pass.
+    be changed here; an empty text lets everything pass, unless nothing can be given to the owner.
     """
 
-    __slots__ = ("_kept", "fd", "owner", "path", "refusal")
+    __slots__ = ("_kept", "_tried", "fd", "owner", "path", "refusal")
 
     def __init__(self, path: str, fd: int) -> None:
         self.fd = fd
         self.path = path
         self.owner: tuple[int, int] | None = None
         self.refusal = ""
+        self._tried = False
         self._kept: dict[tuple[bytes, ...], int] = {}
 
     @classmethod
@@ -74,10 +74,17 @@ class Root:
             fd = self._kept[parts] = _resolve(self.fd, parts, _WAY, 0, one_mount=False)
         return fd
 
+    def refuses(self) -> str:
+        """Return why nothing may be changed here; an empty text lets everything pass."""
+        if self.owner is not None and not self._tried:
+            self._tried = True
+            self.refusal = self.refusal or _why_not_given(self.fd, self.path, self.owner)
+        return self.refusal
+
     def check_writable(self) -> None:
         """Raise E_PATH_ESCAPE when nothing may be changed here."""
-        if self.refusal:
-            raise PathEscape(self.refusal, hint="work as its owner; 'jvs help jvs-threats' says who may do what")
+        if reason := self.refuses():
+            raise PathEscape(reason, hint="work as its owner; 'jvs help threats' says who may do what")
 
     def __del__(self) -> None:
         for fd in (*self._kept.values(), self.fd):
@@ -304,9 +311,27 @@ def changing(place: Below) -> Iterator[tuple[int, bytes]]:
 
 def give_to_owner(root: Root, fd: int) -> None:
     """Give what was just made, and is open, to the owner of its root, when that is somebody else. Errors: OSError."""
-    if root.owner is not None:
-        st = os.fstat(fd)
-        if (st.st_uid, st.st_gid) != root.owner:
-            os.fchown(fd, *root.owner)
-            if stat.S_ISREG(st.st_mode) and st.st_mode & 0o6000:
-                os.fchmod(fd, stat.S_IMODE(st.st_mode) & ~0o6000)
+    if root.owner is not None and os.fstat(fd).st_uid != root.owner[0]:
+        os.fchown(fd, *root.owner)
+        if os.fstat(fd).st_uid != root.owner[0]:  # a filesystem that says yes and does nothing
+            raise OSError(errno.EPERM, "a file cannot be given to the owner of the repository")
+
+
+def _why_not_given(fd: int, path: str, owner: tuple[int, int]) -> str:
+    """Try whether a file that we make can be given to somebody else; return why not. Leaves nothing."""
+    try:
+        made = os.open(b".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=fd)
+    except OSError:  # none without a name on this filesystem, or nothing can be made at all, which will be said
+        made = os.dup(fd)  # who may give it to its own owner, and is not the owner, may give files away
+    try:
+        os.fchown(made, *owner)
+        if os.fstat(made).st_uid == owner[0]:
+            return ""
+        reason = "the filesystem keeps no owners"
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            return ""
+        reason = error.strerror or "it is refused"
+    finally:
+        os.close(made)
+    return f"'{path}' belongs to uid {owner[0]}, and what is made here cannot be given to them: {reason}"

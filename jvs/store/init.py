@@ -15,14 +15,13 @@ from jvs.engine import registry, traits
 from jvs.errors import Exists, IOFailure, NotARepository, PathEscape, UsageError, from_oserror
 from jvs.fs import durable, listing, locks, mounts, paths, rooted
 from jvs.fs.rooted import Root
-from jvs.store import audit, layout, records, worktree
+from jvs.store import audit, layout, ownership, records, worktree
 from jvs.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypedDict
 
-    from jvs.engine.options import EngineOptions
     from jvs.fs.losses import Loss
     from jvs.fs.rooted import Below
     from jvs.store.settings import Settings
@@ -143,7 +142,7 @@ def _remove_if_empty(root: Below) -> None:
 def _create_locked(root: Below, settings: Settings, source: Below | None) -> Initialized:
     if paths.exists(root / layout.CONTROL):  # somebody was faster
         raise Exists(f"'{root}' is already there", hint="work in it")
-    finished = _finish_or_sweep(root, settings.engine_options())
+    finished = _finish_or_sweep(root, settings)
     degraded: list[Loss] = []
     if finished is None:
         _check_empty(root)
@@ -154,18 +153,24 @@ def _create_locked(root: Below, settings: Settings, source: Below | None) -> Ini
     return {**_describe(str(root), settings), "degraded": degraded}
 
 
-def _finish_or_sweep(root: Below, options: EngineOptions) -> Below | None:
-    """Return a dead attempt that only lacks its last rename; remove all others."""
+def _finish_or_sweep(root: Below, settings: Settings) -> Below | None:
+    """Return a dead attempt of ours that only lacks its last rename; remove all others. Errors: E_PATH_ESCAPE."""
     whole = None
     for entry in listing.names(root):
         if not entry.startswith(_STAGE):
             continue
         staged = root / entry
+        _check_own(staged, settings)
         if whole is None and _is_whole(root, staged):
             whole = staged
         else:
-            registry.remove_any(staged, options)
+            registry.remove_any(staged, settings.engine_options())
     return whole
+
+
+def _check_own(staged: Below, settings: Settings) -> None:
+    """Refuse a control directory in the making that is not our own. Errors: E_PATH_ESCAPE; OSError."""
+    ownership.check_made(settings, Root(str(staged), paths.open_dir(staged)))
 
 
 def _is_whole(root: Below, staged: Below) -> bool:
@@ -190,6 +195,7 @@ def _build(root: Below, settings: Settings, source: Below | None) -> tuple[Below
     staged, forks, main = root / (_STAGE + clock.random_hex(8)), root / "worktrees", root / layout.MAIN
     try:
         durable.make_dir(staged)
+        _check_own(staged, settings)
         _set_mode(staged, 0o700)  # snapshots may hold secrets, whatever the umask says
         for name in layout.DIRECTORIES:
             durable.make_dir(paths.below(staged, name.encode()))

@@ -166,6 +166,11 @@ def _open_roots(root: str) -> tuple[Root, Root]:
         return top, Root(str(control), rooted.open_at(control, os.O_RDONLY | os.O_DIRECTORY))
     except OSError as error:
         _check_directory(control)
+        if isinstance(error, PermissionError) and paths.lstat(control).st_uid != os.geteuid():
+            raise PathEscape(
+                f"'{control}' belongs to another user (uid {paths.lstat(control).st_uid}), who closed it to others",
+                hint="work as that user, or copy the files into a repository of your own",
+            ) from error
         raise from_oserror(error, f"opening '{control}'") from error
 
 
@@ -179,12 +184,12 @@ def find_root(start: str) -> str:
     while True:
         control = os.path.join(here, CONTROL)
         try:
-            mode = os.lstat(control).st_mode
+            info = os.lstat(control)
         except OSError:
-            mode = 0
-        if stat.S_ISLNK(mode):
+            info = None
+        if info is not None and stat.S_ISLNK(info.st_mode):
             link = link or control  # in a worktree it is somebody's data; at a root it is an attack, or a mistake
-        elif stat.S_ISDIR(mode) and _looks_like_control(control):
+        elif info is not None and stat.S_ISDIR(info.st_mode) and _looks_like_control(control, info):
             return here
         parent = os.path.dirname(here)
         if parent == here:
@@ -200,24 +205,28 @@ def find_root(start: str) -> str:
     )
 
 
-def _looks_like_control(control: str) -> bool:
-    """Tell a control directory from a user's directory that is called `.jvs`: it has one of the two fixed files."""
-    names = ("format_version", "repo_id", "descriptors")
-    return any(os.path.lexists(os.path.join(control, name)) for name in names)
+def _looks_like_control(control: str, info: os.stat_result) -> bool:
+    """Tell a control directory from a user's directory that is called `.jvs`: it has one of the two fixed files.
+
+    One that another user closed to us counts, so that it is said whose it is.
+    """
+    for name in ("format_version", "repo_id", "descriptors"):
+        try:
+            os.lstat(os.path.join(control, name))
+            return True
+        except PermissionError:
+            return info.st_uid != os.geteuid()
+        except OSError:
+            continue
+    return False
 
 
 def check_control(layout: Layout) -> None:
-    """Refuse a control plane that is not ours to trust: links in place of directories, or a foreign owner.
+    """Refuse a control plane of another form, or with links in place of directories.
 
-    Errors: E_PATH_ESCAPE for a link or a file where a directory belongs, and for a `.jvs` that belongs to another
-    user; E_FORMAT_UNSUPPORTED for another format version; E_NOT_A_REPOSITORY for a missing directory.
+    Errors: E_PATH_ESCAPE for a link or a file where a directory belongs; E_FORMAT_UNSUPPORTED for another format
+    version; E_NOT_A_REPOSITORY for a missing directory.
     """
-    owner = os.fstat(layout.control.fd).st_uid
-    if os.geteuid() not in (0, owner):
-        raise PathEscape(
-            f"'{layout.jvs}' belongs to another user (uid {owner})",
-            hint="work as that user, or copy the files into a repository of your own",
-        )
     check_format(layout)
     check_directories(layout)
     for place in layout.directories():

@@ -46,11 +46,12 @@ KEYS: dict[str, Key] = {
     "retention.keep_monthly": ("int", 0, None, "keep the newest snapshot of that many months"),
     "retention.keep_yearly": ("int", 0, None, "keep the newest snapshot of that many years"),
     "retention.keep_tag": ("list", [], None, "keep snapshots with a tag that fits one of these patterns"),
+    "trusted": ("list", [], None, "repositories of other users in which you work all the same"),
     "engine.juicefs.binary": ("text", None, None, "path of the juicefs client; unset: found on PATH"),
     "engine.juicefs.control": ("text", "auto", CONTROLS, "ask the mount itself for clones"),
 }
-OWN_ONLY = ("engine.juicefs.binary",)
-"""Keys that name programs to run: only the user's own file, the environment and the command line may set them."""
+OWN_ONLY = ("engine.juicefs.binary", "trusted")
+"""Programs to run, and whom to trust: only the user's own file, the environment and the command line may say."""
 _ENVIRONMENT = {"JVS_SNAPSHOT_ENGINE": "default_engine"}
 
 
@@ -67,6 +68,7 @@ class Settings:
         self.user_file: str | None = None
         self.state_dir: str | None = None
         self.search_path: str | None = None
+        self.sudo_uid: int | None = None
 
     @classmethod
     def from_environment(
@@ -106,6 +108,8 @@ class Settings:
         self.command = command
         self.actor = readable(environment.get("JVS_ACTOR") or default_actor(environment))
         self.search_path = environment.get("PATH")
+        caller = environment.get("SUDO_UID", "")
+        self.sudo_uid = int(caller) if caller.isascii() and caller.isdigit() and len(caller) < 11 else None
         return self
 
     def with_repository(self, path: Below) -> None:
@@ -128,6 +132,16 @@ class Settings:
         """Return the value of a key."""
         return self.origin(key)[0]
 
+    def trusted(self) -> list[str]:
+        """Return the repositories of others in which the user works all the same; a user's file of others says none.
+
+        With sudo(8) the file may be that of the caller.
+        """
+        value, origin = self.origin("trusted")
+        if not value or (origin == self.user_file and not _is_own(origin)):
+            return []
+        return list(value)
+
     def engine_options(self) -> EngineOptions:
         """Return what engines take over from the settings."""
         return EngineOptions(
@@ -147,6 +161,13 @@ def _base(environment: Mapping[str, str], name: str, below_home: str) -> str:
     if given.startswith("/"):
         return given
     return os.path.join(home, below_home) if home.startswith("/") else ""
+
+
+def _is_own(path: str) -> bool:
+    try:
+        return os.stat(path).st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def default_actor(environment: Mapping[str, str]) -> str:
@@ -258,6 +279,10 @@ def check_value(key: str, value: Any, where: str) -> Any:
         raise UsageError(f"{where}: '{key}' must be {names[kind]}", hint="jvs-config(5) says what each setting takes")
     if allowed is not None and value not in allowed:
         raise UsageError(f"{where}: '{key}' cannot be '{value}'", hint=f"use one of: {', '.join(allowed)}")
+    if key == "trusted" and not all(item == "*" or item.startswith("/") for item in value):
+        raise UsageError(
+            f"{where}: '{key}' takes absolute paths", hint="name each repository as '/path', or all as '*'"
+        )
     if key == "default_tags":
         from jvs.names import check_tag
 

@@ -10,7 +10,7 @@ import os
 
 from jvs.errors import FormatUnsupported, NotFound, from_oserror
 from jvs.fs import locks, paths
-from jvs.store import audit, intent, layout, records, worktree
+from jvs.store import audit, intent, layout, ownership, records, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """An opened repository. `worktree_here` is the worktree around the directory it was opened from, or None."""
+    """An opened repository of our own. `worktree_here` is the worktree around where it was opened, or None.
+
+    Errors: E_NOT_A_REPOSITORY, E_PATH_ESCAPE (another owner); E_IO.
+    """
 
     def __init__(self, root: str, settings: Settings, worktree_here: str | None = None) -> None:
         self.layout = layout.Layout(root)
+        ownership.admit(settings, self.layout.control, self.layout.top)
         self.settings = settings
         self.worktree_here = worktree_here
         self._index: Index | None = None
@@ -92,7 +96,7 @@ class Store:
         if self._index is None:
             from jvs.tree.index import Index
 
-            path = str(self.layout.index) if self.settings.use_index else None
+            path = self.layout.index if self.settings.use_index else None
             self._index = Index(path, readonly=not paths.may(self.layout.jvs, os.W_OK))
         return self._index
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
+    from jvs.fs.rooted import Below
+
 _NODE = "SELECT data FROM node WHERE digest=?"
 _TOTAL = "SELECT counts, chk FROM total WHERE node=?"
 MOST_PRELOADED = 2_000
@@ -31,7 +33,7 @@ MOST_PRELOADED = 2_000
 class Index(tree_rows.Known):
     """An open index, or an absent one that knows nothing and keeps nothing (`Index(None)`)."""
 
-    def __init__(self, path: str | None, *, readonly: bool = False) -> None:
+    def __init__(self, path: str | Below | None, *, readonly: bool = False) -> None:
         self.path = path
         self.readonly = readonly
         self._db: sqlite3.Connection | None = None

@@ -56,20 +56,21 @@ class Odd(Exception):
     """The file is not an index that jvs made; it is to be dropped."""
 
 
-def connect(path: str, *, readonly: bool) -> sqlite3.Connection | None:
+def connect(path: str | rooted.Below, *, readonly: bool) -> sqlite3.Connection | None:
     """Open the index, made anew where there is none; None when there is none and none can be made.
 
     Errors: `Odd`; sqlite3.Error; OSError.
     """
     import sqlite3
 
-    place = rooted.at(path)
-    if not _check_file(place):
+    place = _place_of(path)
+    if not _check_file(place, readonly=readonly):
         if readonly:
             return None
         with contextlib.suppress(FileExistsError):  # it is there and empty, or another process was faster
             durable.create_file(place, b"", sync=False)
-    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    name = _read_only_uri(place) if readonly else str(place)
+    db = sqlite3.connect(name, uri=readonly, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         _limit(db)
         # No durability wanted: after a crash the checks of the rows find what is torn, and it is hashed again.
@@ -86,14 +87,22 @@ def connect(path: str, *, readonly: bool) -> sqlite3.Connection | None:
     return db
 
 
-def drop(path: str) -> None:
+def _read_only_uri(place: rooted.Below) -> str:
+    return "file:" + "".join(f"%{byte:02x}" for byte in os.fsencode(str(place))) + "?mode=ro"
+
+
+def _place_of(path: str | rooted.Below) -> rooted.Below:
+    return rooted.at(path) if isinstance(path, str) else path
+
+
+def drop(path: str | rooted.Below) -> None:
     """Unlink the file and everything that SQLite would read together with it. Errors: OSError."""
-    place = rooted.at(path)
+    place = _place_of(path)
     for suffix in ("", *_NEIGHBOURS):
         durable.unlink(place.plus(suffix), missing_ok=True)
 
 
-def _check_file(place: rooted.Below) -> bool:
+def _check_file(place: rooted.Below, *, readonly: bool) -> bool:
     """Answer whether there is an index that is not empty. Errors: `Odd`, OSError."""
     with rooted.holding(place) as (above, name):
         for suffix in _NEIGHBOURS:
@@ -101,7 +110,7 @@ def _check_file(place: rooted.Below) -> bool:
                 info = os.lstat(name + suffix.encode(), dir_fd=above)
             except FileNotFoundError:
                 continue
-            if not stat.S_ISREG(info.st_mode) or info.st_size:
+            if readonly or not stat.S_ISREG(info.st_mode) or info.st_size:
                 raise Odd(f"there is something at '{place}{suffix}'")
             durable.unlink(place.plus(suffix), missing_ok=True)  # earlier versions of jvs left their journal, empty
         try:

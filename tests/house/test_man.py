@@ -53,6 +53,7 @@ OF_THE_SYSTEM = {
     "renameat2(2)",
     "rsync(1)",
     "sha256sum(1)",
+    "sudo(8)",
     "syncfs(2)",
     "tar(1)",
     "write(2)",

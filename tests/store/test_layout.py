@@ -137,4 +137,4 @@ def test_a_control_directory_of_another_user_is_refused(tmp_path, monkeypatch):
     store = making.make_store(tmp_path / "r")
     monkeypatch.setattr(os, "geteuid", lambda: os.lstat(str(store.layout.jvs)).st_uid + 1)
     with pytest.raises(PathEscape, match="another user"):
-        layout.check_control(store.layout)
+        making.open_store(store.root)
