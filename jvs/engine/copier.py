@@ -353,6 +353,7 @@ def run(request: Request, *, engine_name: str, share: bool) -> Cloned:
         with_inode=with_inode,
         moment_ns=lasting,
         btrfs=btrfs,
+        one_mount=request.as_worktree,
         only=path_filter.chosen_names(request.paths) if request.paths is not None else None,
     )
     found: scan.ScanResult | None = scanner.run(request.source)

@@ -141,10 +141,10 @@ def _checked(name: object, dir_fd: Where) -> tuple[int, bytes]:
 
 
 @contextlib.contextmanager
-def inside(path: Below | bytes, dir_fd: Where = None) -> Iterator[tuple[int, bytes]]:
-    """Give the open directory that is about to change, and the name in it."""
+def inside(path: Below | bytes, dir_fd: Where = None, *, one_mount: bool = False) -> Iterator[tuple[int, bytes]]:
+    """Give the open directory that is about to change, and the name in it; `one_mount` crosses no mount on the way."""
     if isinstance(path, Below):
-        with rooted.changing(path) as found:
+        with rooted.changing(path, one_mount=one_mount) as found:
             yield found
     else:
         yield _checked(path, dir_fd)

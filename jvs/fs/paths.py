@@ -136,24 +136,21 @@ def below(place: Below, path: bytes) -> Below:
 
 
 def open_parent(root_fd: int, parts: list[bytes]) -> int:
-    """Open the directory that holds the last component, walking down without following links.
+    """Open the directory that holds the last component, following no link and crossing no mount.
 
     Errors: OSError; the caller closes the descriptor.
     """
-    fd = os.dup(root_fd)
+    above = tuple(parts[:-1])
+    if not above:
+        return os.dup(root_fd)
     try:
-        for part in parts[:-1]:
-            child = open_dir(part, fd)
-            os.close(fd)
-            fd = child
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
+        return rooted.open_within(root_fd, above, DIR_FLAGS | os.O_NOATIME)
+    except PermissionError:  # as in `open_dir`
+        return rooted.open_within(root_fd, above, DIR_FLAGS)
 
 
 def open_below(root_fd: int, parts: list[bytes]) -> int:
-    """Open a directory below a root, walking down without following links; errors: OSError."""
+    """Open a directory below a root, following no link and crossing no mount; errors: OSError."""
     return open_parent(root_fd, [*parts, b""])
 
 

@@ -22,7 +22,7 @@ def remove_tree(path: Below | bytes, *, missing_ok: bool = True, dir_fd: int | N
     Durable: no; the caller syncs the parent when that matters. Errors: OSError; EXDEV where something is mounted.
     """
     try:
-        with durable.inside(path, dir_fd) as (above, name):
+        with durable.inside(path, dir_fd, one_mount=True) as (above, name):
             if not stat.S_ISDIR(os.lstat(name, dir_fd=above).st_mode):
                 durable.unlink(name, missing_ok=missing_ok, dir_fd=above)
                 return
@@ -38,7 +38,7 @@ def remove_possible(place: Below) -> list[tuple[bytes, OSError]]:
     Durable: no. Errors: none of single entries.
     """
     left: list[tuple[bytes, OSError]] = []
-    with contextlib.suppress(FileNotFoundError), durable.inside(place) as (above, name):
+    with contextlib.suppress(FileNotFoundError), durable.inside(place, one_mount=True) as (above, name):
         _remove_possible(above, name, b".", left)
     return left
 
@@ -124,7 +124,7 @@ def remove_empty(place: Below) -> None:
 
     Durable: no. Errors: OSError; EXDEV where something is mounted.
     """
-    with durable.inside(place) as (above, name):
+    with durable.inside(place, one_mount=True) as (above, name):
         _remove_if_empty(above, name)
 
 

@@ -74,6 +74,14 @@ class Root:
             fd = self._kept[parts] = _resolve(self.fd, parts, _WAY, 0, one_mount=False)
         return fd
 
+    def nearest(self, parts: tuple[bytes, ...]) -> tuple[int, tuple[bytes, ...]]:
+        """Return the descriptor that is open nearest to a directory, and the way from there. Errors: OSError."""
+        for count in range(len(parts), 0, -1):
+            fd = self.kept(parts[:count])
+            if fd is not None:
+                return fd, parts[count:]
+        return self.fd, parts
+
     def refuses(self) -> str:
         """Return why nothing may be changed here; an empty text lets everything pass."""
         if self.owner is not None and not self._tried:
@@ -184,7 +192,13 @@ def open_at(place: Below, flags: int, mode: int = 0, *, one_mount: bool = False)
     kept = root.kept(place.parts[:-1]) if len(place.parts) > 1 and not one_mount else None
     if kept is not None or (len(place.parts) < 2 and not one_mount):
         return os.open(place.parts[-1] if place.parts else b".", flags, mode, dir_fd=root.fd if kept is None else kept)
-    return _resolve(root.fd, place.parts, flags, mode, one_mount=one_mount)
+    fd, rest = root.nearest(place.parts[:-1])
+    return _resolve(fd, (*rest, *place.parts[-1:]), flags, mode, one_mount=one_mount)
+
+
+def open_within(dir_fd: int, parts: tuple[bytes, ...], flags: int) -> int:
+    """Open a place below an open directory, following no link and crossing no mount. Errors: as `open_at`."""
+    return _resolve(dir_fd, parts, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0, one_mount=True)
 
 
 def open_child(dir_fd: int, name: bytes, flags: int) -> int:
@@ -287,25 +301,22 @@ def holding(place: Below, *, one_mount: bool = False) -> Iterator[tuple[int, byt
     Errors: OSError as `open_at`.
     """
     root, above = place.root, place.parts[:-1]
-    if not above and not one_mount:
-        yield root.fd, place.parts[-1] if place.parts else b"."
+    nearest, rest = root.nearest(above)
+    if not rest:
+        yield nearest, place.parts[-1] if place.parts else b"."
         return
-    kept = None if one_mount else root.kept(above)
-    if kept is not None:
-        yield kept, place.parts[-1]
-        return
-    fd = _resolve(root.fd, above, _WAY, 0, one_mount=one_mount)
+    fd = _resolve(nearest, rest, _WAY, 0, one_mount=one_mount)
     try:
-        yield fd, place.parts[-1] if place.parts else b"."
+        yield fd, place.parts[-1]
     finally:
         os.close(fd)
 
 
 @contextlib.contextmanager
-def changing(place: Below) -> Iterator[tuple[int, bytes]]:
+def changing(place: Below, *, one_mount: bool = False) -> Iterator[tuple[int, bytes]]:
     """As `holding`, for a call that changes the directory. Errors: E_PATH_ESCAPE where nothing may be changed."""
     place.root.check_writable()
-    with holding(place) as found:
+    with holding(place, one_mount=one_mount) as found:
         yield found
 
 

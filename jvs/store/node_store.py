@@ -112,4 +112,4 @@ def with_root(found: scan.ScanResult) -> dict[bytes, bytes]:
 def hash_payload(path: Below, *, jobs: int = 1) -> scan.ScanResult:
     """Hash a directory reading every byte, in `jobs` threads for big files. Errors: E_IO."""
     with_inode, btrfs = traits.scan_flags(path)
-    return scan.Scanner(scan.Hasher(jobs=jobs, slow_calls=not with_inode), btrfs=btrfs).run(path)
+    return scan.Scanner(scan.Hasher(jobs=jobs, slow_calls=not with_inode), btrfs=btrfs, one_mount=True).run(path)

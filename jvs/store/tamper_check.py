@@ -71,7 +71,7 @@ def _same(known: node_store.Trees, digest: bytes, fd: int, ready: int, keeps_cti
         if newest >= ready or not _fits(entry, st):  # the same tick of a coarse clock may be before or after
             return False
         if entry[1] == listing.DIR:
-            child = paths.open_dir(entry[0], fd)
+            child = paths.open_dir(entry[0], fd, one_mount=True)
             try:
                 if not _same(known, entry[4], child, ready, keeps_ctime):
                     return False

@@ -42,6 +42,7 @@ class Scanner:
     directories to some names; `skip` leaves names out of the root. `touched` are the only directories in which
     anything may have changed since the rows were written (and `gone` those that are not there any more): those that
     lead to them, and all others, are taken from the rows and what is known of their nodes without being listed.
+    `one_mount` refuses what is mounted inside meanwhile.
     """
 
     def __init__(
@@ -57,13 +58,14 @@ class Scanner:
         only: dict[bytes, set[bytes]] | None = None,
         touched: Set[bytes] | None = None,
         gone: Set[bytes] = frozenset(),
+        one_mount: bool = False,
     ) -> None:
         self.visitor = visitor
         self.rows: Any = {} if rows is None else rows
         self.known = known or tree_rows.Known()
         self._untouched = Untouched(touched, self.rows, self.known)
         self._gone = None if touched is None else gone
-        self.with_inode = with_inode
+        self.one_mount, self.with_inode = one_mount, with_inode
         self.moment_ns = moment_ns
         self.btrfs = btrfs
         self.skip = skip
@@ -376,7 +378,7 @@ class Scanner:
         if known is not None:
             return known
         listing.check_same_device(st, self._device, below, btrfs=self.btrfs)
-        child_fd = paths.open_dir(name, fd)
+        child_fd = paths.open_dir(name, fd, one_mount=self.one_mount)
         try:
             deeper = self.visitor.enter(inside, name, below, child_fd, st)
             try:
