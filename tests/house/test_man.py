@@ -35,6 +35,7 @@ EXPECTED = (
     "jvs-errors.7",
     "jvs-migration.7",
     "jvs-plumbing.7",
+    "jvs-principles.7",
     "jvs-protocol.7",
     "jvs-scale.7",
     "jvs-threats.7",
