@@ -1,4 +1,4 @@
-"""The stable error classes and their exit codes; nothing else, and no imports.
+"""The stable error classes and their exit codes, and the words of failures; no imports.
 
 Every failure that a user can meet is one of these. The class name and the exit code are a promise; the message
 says what is wrong (names in single quotes, no full stop) and the hint says what to do next.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NotRequired, TypedDict
 
     # "class" is a word of Python
@@ -40,6 +41,7 @@ class JvsError(Exception):
     exit = 70
 
     def __init__(self, message: str, *, hint: str | None = None, **facts: Any) -> None:
+        message = known_names(message)
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -225,12 +227,44 @@ CHANGING = (*READING, NoSpace, Busy, AuditChainBroken)
 _NO_SPACE = frozenset({28, 122})  # ENOSPC, EDQUOT: the same numbers on every Linux architecture
 
 
+_TEMPORARY = ".jvs-tmp-"
+_MEANINGS: dict[str, Callable[[str], str | None]] = {}
+
+
+def stands_for(operation_id: str, meaning: Callable[[str], str | None] | None) -> None:
+    """Say what the temporary names of an operation stand for: those that begin with `.jvs-tmp-` and its id.
+
+    `meaning` gets what comes after the id, and returns the path that a user knows, or None. Without it they stand for
+    nothing any more.
+    """
+    _MEANINGS.pop(operation_id, None)
+    if meaning is not None:
+        _MEANINGS[operation_id] = meaning
+
+
+def known_names(text: str) -> str:
+    """Return text in which temporary names are replaced by the paths that they stand for, as far as that is known."""
+    before, found, rest = text.partition(_TEMPORARY)
+    if not found:
+        return text
+    length = 22  # of an operation's id
+    number = rest[length:][: len(rest[length:]) - len(rest[length:].lstrip("-0123456789"))]
+    meaning = _MEANINGS.get(rest[:length])
+    path = meaning(number) if meaning is not None else None
+    if path is None:
+        return before + found + known_names(rest)
+    if before.endswith("/"):
+        path = path.rpartition("/")[2]
+    return before + path + known_names(rest[length + len(number) :])
+
+
 def from_oserror(error: OSError, doing: str) -> JvsError:
     """Turn what the system refused into E_NO_SPACE or E_IO, with a sentence about what to do.
 
     `doing` is a phrase such as "writing 'descriptors/ID.json'".
     """
     reason = error.strerror or str(error)
+    doing = known_names(doing)
     facts = {"errno": error.errno, "path": _show(error.filename)}
     if error.errno in _NO_SPACE:
         hint = "free some space ('jvs gc plan' shows what can go), then run the command again"
@@ -267,8 +301,8 @@ def _show(path: Any) -> str | None:
     if path is None or isinstance(path, int):
         return None
     if isinstance(path, bytes):
-        return path.decode("utf-8", "backslashreplace")
-    return readable(str(path))
+        return known_names(path.decode("utf-8", "backslashreplace"))
+    return known_names(readable(str(path)))
 
 
 def readable(text: str) -> str:

@@ -38,6 +38,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         is_id = names.is_snapshot_id(args.target) and args.target in verify.candidates(store.layout)
         target = args.target if is_id else refs.resolve(store, args.target)
         report = verify.check_snapshot(store, target, payload=not args.no_payload, jobs=args.jobs)
+    verify.remember(store, [report])
     if report.error is None:
         return cli.Result(report.as_json(), f"{target}\tOK\n")
     lines = [f"{target}\t{report.error.name}\t{report.error.message}"]

@@ -1,7 +1,9 @@
 """Show one snapshot
 
-Prints every field of the descriptor, what changed against the parent, and where the files are: below `path` they can be
-read like any others. Without TARGET it shows the head, the snapshot whose files the worktree holds.
+Prints every field of the descriptor, what changed against the parent, and where the files are: below `path` they can
+be read like any others. A snapshot is hashed before it is published; whether it is still complete only 'jvs verify'
+can tell, and when it last did so for this user is shown. Without TARGET it shows the head, the snapshot whose files
+the worktree holds.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Read one descriptor, and what is known about the snapshot next to it."""
     from jvs.compare import history
-    from jvs.store import annotation, lineage, refs
+    from jvs.store import annotation, lineage, refs, verified
     from jvs.ui import show_text
 
     store = cli.open_store(args)
@@ -52,6 +54,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         "short_id": refs.short_id(store.layout, target),
         "path": str(store.layout.payload(target)),
         **marks.describe(target),
+        "last_verified": verified.recall(store).get(target),
     }
     return cli.Result(value, lambda screen: show_text.page(value, screen), pager=True)
 

@@ -1,9 +1,10 @@
 """Check snapshots against their checksums and hashes
 
 Reads every byte of a snapshot again and compares its root hash, counts, descriptor checksum and READY marker with
-what was published. Without TARGET it checks the head. With --all it checks every snapshot, the lines from the
-worktrees back to the first snapshot, and the audit chain against all of them. It never uses the index for an answer
-and writes nothing. The exit code is that of the first damage found.
+what was published. Without TARGET it checks the head and says how many others it did not check. With --all it checks
+every snapshot, the lines from the worktrees back to the first snapshot, and the audit chain against all of them. It
+never uses the index for an answer and writes nothing in the repository; when a snapshot was last read whole is noted
+in the user's own state directory, where 'jvs show' finds it. The exit code is that of the first damage found.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
         records: int
         head: str
         torn_bytes: int
+
+    class OneDocument(SnapshotReportDocument):
+        """What checking one snapshot found; `not_checked` is the number of the others."""
+
+        not_checked: int
 
     class VerifyDocument(TypedDict):
         """What checking everything found, as `--json` prints it."""
@@ -73,9 +79,12 @@ def _one(store: Store, args: argparse.Namespace) -> cli.Result:
     from jvs.ui import verify_text
 
     report = looking.verify(store, args.target, args.worktree, payload=not args.no_payload, jobs=args.jobs)
+    others = looking.unchecked(store, report.snapshot_id)
+    value: OneDocument = {**report.as_json(), "not_checked": others}
+    shown = others if args.target is None else 0
     return cli.Result(
-        report.as_json(),
-        lambda screen: verify_text.one(report, screen, payload=not args.no_payload),
+        value,
+        lambda screen: verify_text.one(report, screen, payload=not args.no_payload, others=shown),
         exit=report.error.exit if report.error else 0,
     )
 

@@ -183,8 +183,10 @@ def _check_worktree(store: Store, name: str) -> list[Finding]:
 def find_in_snapshots(store: Store, *, payload: bool, jobs: int = 0) -> list[Finding]:
     """Check every snapshot as verification does, with or without its files; then follow every line."""
     here, found = store.layout, []
+    reports = []
     for snapshot_id in verify.candidates(here):
         report = verify.check_snapshot(store, snapshot_id, payload=payload, jobs=jobs)
+        reports.append(report)
         error = report.error
         if isinstance(error, NotFound):
             if not any(paths.exists(path) for path in (here.payload(snapshot_id), here.ready(snapshot_id))):
@@ -197,6 +199,8 @@ def find_in_snapshots(store: Store, *, payload: bool, jobs: int = 0) -> list[Fin
             error = IOFailure(problem, hint=f"check the permissions of '{here.payload(snapshot_id)}'")
         if error is not None:
             found.append(Finding(error, path=here.descriptor(snapshot_id)))
+    if payload:
+        verify.remember(store, reports, only=True)
     return found + [Finding(error) for error in verify.check_lines(store)]
 
 

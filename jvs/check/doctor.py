@@ -11,7 +11,7 @@ import contextlib
 import functools
 
 from jvs import clock, names
-from jvs.check import consistency, debris, findings, structure, verify
+from jvs.check import consistency, debris, findings, foreign, structure, verify
 from jvs.check.findings import Finding
 from jvs.errors import AuditChainBroken, Busy, IOFailure, JvsError, PartialSnapshot, UsageError, from_oserror
 from jvs.fs import durable, listing, locks, paths, removal
@@ -92,7 +92,8 @@ def open_anyway(start: str, settings: Settings) -> Store:
 
 
 def examine(store: Store, *, strict: bool = False, actions: list[str] | None = None, jobs: int = 0) -> Diagnosis:
-    """Repair what the actions name, then look at everything; `strict` reads every byte of every snapshot too.
+    """Repair what the actions name, then look at everything; `strict` also reads every byte of every snapshot, and
+    looks for what does not belong into `.jvs`.
 
     Errors: E_USAGE for an unknown action, E_BUSY when the repository is locked for longer than we wait.
     """
@@ -121,6 +122,7 @@ def _look(store: Store, strict: bool, jobs: int) -> list[Finding]:
             found = _look_once(store)
     if strict:
         with _shared(store):
+            found += findings.guarded(foreign.find_foreign, store)
             found += findings.guarded(_read_payloads, store, jobs)
     return found
 

@@ -37,7 +37,7 @@ CRITICAL, ERROR, WARNING = "critical", "error", "warning"
 SEVERITIES = (CRITICAL, ERROR, WARNING)
 CLEAN_TMP, CLEAN_INTENTS, ADVANCE_HEAD = "clean_tmp", "clean_intents", "advance_head"
 REBUILD_INDEX, AUDIT_REPAIR = "rebuild_index", "audit_repair"
-_DAMAGE = frozenset(
+DAMAGE = frozenset(
     {
         "E_DESCRIPTOR_CORRUPT",
         "E_PAYLOAD_HASH_MISMATCH",
@@ -46,6 +46,7 @@ _DAMAGE = frozenset(
         "E_PARTIAL_SNAPSHOT",
     }
 )
+"""The classes that say that something is not as it was written. A file that cannot be read is none of them."""
 
 
 class Finding:
@@ -64,7 +65,7 @@ class Finding:
         repair: str | None = None,
     ) -> None:
         self.error = error
-        self.severity = severity or (CRITICAL if error.name in _DAMAGE else ERROR)
+        self.severity = severity or (CRITICAL if error.name in DAMAGE else ERROR)
         told = error.facts.get("path")
         self.path = str(path) if path is not None else told if isinstance(told, str) else None
         self.repair = repair

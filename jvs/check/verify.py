@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 
 from jvs import canon, names, progress
+from jvs.check import log_heads
+from jvs.check.findings import DAMAGE
 from jvs.errors import AuditChainBroken, JvsError, LineageBroken, NotFound, PartialSnapshot, PayloadHashMismatch
 from jvs.fs import listing
 from jvs.store import (
@@ -21,12 +23,14 @@ from jvs.store import (
     lineage,
     node_store,
     records,
+    verified,
     worktree,
 )
 from jvs.tree import node, scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import TypedDict
 
     from jvs.errors import ErrorFacts
@@ -57,6 +61,15 @@ if TYPE_CHECKING:
 MAX_DIFFERENCES = 1000
 
 
+def remember(store: Store, reports: Iterable[SnapshotReport], *, only: bool = False) -> None:
+    """Note outside of the repository which snapshots were read whole, and which of them were damaged.
+
+    `only` says that these are all snapshots. What could not be read says nothing, and what was noted of it stays.
+    """
+    found = {r.snapshot_id: r.error.name if r.error is not None else None for r in reports if r.is_sure}
+    verified.remember(store, found, only=only and bool(found))
+
+
 class SnapshotReport:
     """What checking one snapshot found. Shape: None where a check was not made or could not be."""
 
@@ -68,9 +81,14 @@ class SnapshotReport:
         self.differences: list[Difference] = []
 
     @property
+    def is_sure(self) -> bool:
+        """Whether the answer is about all of the snapshot: it was read whole, or is damaged."""
+        return self.tampered or bool(self.payload_hash_valid)
+
+    @property
     def tampered(self) -> bool:
-        """Whether anything is not as it was published."""
-        return self.error is not None
+        """Whether anything is not as it was published; what could not be read says nothing about that."""
+        return self.error is not None and self.error.name in DAMAGE
 
     def as_json(self) -> SnapshotReportDocument:
         """Return the report as `jvs verify --json` prints it."""
@@ -79,7 +97,7 @@ class SnapshotReport:
             "checksum_valid": self.checksum_valid,
             "payload_hash_valid": self.payload_hash_valid,
             "tamper_detected": self.tampered,
-            "severity": "critical" if self.tampered else "ok",
+            "severity": "critical" if self.tampered else "error" if self.error is not None else "ok",
             "error": self.error.as_json()["error"] if self.error else None,
             "differences": self.differences,
         }
@@ -97,6 +115,7 @@ def check_snapshot(store: Store, snapshot_id: str, *, payload: bool = True, jobs
         report.checksum_valid = False
         record = descriptor.load(store.layout, snapshot_id)
         descriptor.check_agreement(store.layout, record)
+        descriptor.check_state(record)
         report.checksum_valid = True
         if payload:
             _check_payload(store, record, report, jobs)
@@ -108,6 +127,9 @@ def check_snapshot(store: Store, snapshot_id: str, *, payload: bool = True, jobs
         )
     except JvsError as error:
         report.error = error
+    if not report.tampered:  # what could not be read was not found to be wrong
+        report.checksum_valid = report.checksum_valid or None
+        report.payload_hash_valid = report.payload_hash_valid or None
     return report
 
 
@@ -247,6 +269,8 @@ def check_chain(store: Store) -> tuple[audit_check.ChainReport, list[JvsError]]:
     except JvsError as error:
         return audit_check.ChainReport(), [error]
     sentences = chain.problems + hold_against(store, chain, seen) + anchor.check(store, chain)
+    if not chain.problems:
+        sentences += log_heads.find_moved(store, chain.records)
     if not chain.records:
         sentences.append("the log is empty, though every repository begins with a record")
     hint = "somebody or something changed the log: compare it with a copy of the repository"

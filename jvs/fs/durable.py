@@ -65,15 +65,18 @@ def replace_file(path: Below, data: bytes, *, mode: int = 0o600, sync: bool = Tr
 
     The temporary name is `PATH.tmp`, so a crash leaves at most one, and the next writer takes it away. The caller
     holds the lock that makes it the only writer.
-    Durable: content and name, when `sync`.
+    Durable: content and name, when `sync`. Errors: OSError, which names PATH.
     """
     temporary = path.plus(".tmp")
-    unlink(temporary, missing_ok=True)
     try:
+        unlink(temporary, missing_ok=True)
         create_file(temporary, data, mode=mode, sync=sync)  # a signal may come between its making and its own clean-up
         _rename(temporary, path)  # readers see the old or the new content
-    except BaseException:
-        unlink(temporary, missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # where nothing can be changed, nothing was made
+            unlink(temporary, missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
         raise
     if sync:
         fsync_dir(path.parent)  # a crash before this may bring the old content back

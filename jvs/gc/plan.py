@@ -47,10 +47,9 @@ if TYPE_CHECKING:
     from jvs.store.worktree import WorktreeConfig
 
     class StoredPlan(TypedDict):
-        """A plan as its file holds it; `heads` gives head, latest and base of each worktree."""
+        """A plan as its file holds it, which is what its id is made of; `heads` gives head, latest and base."""
 
         plan_id: str
-        created_at: str
         retention_policy: Rules
         candidates: list[str]
         heads: dict[str, list[str | None]]
@@ -275,7 +274,6 @@ def save(store: Store, plan: Plan) -> PlanDocument:
     _forget_old(store.layout, path.name)
     kept: StoredPlan = {
         "plan_id": value["plan_id"],
-        "created_at": value["created_at"],
         "retention_policy": value["retention_policy"],
         "candidates": value["candidates"],
         "heads": plan.heads,
@@ -328,28 +326,38 @@ def make_room(store: Store) -> bool:
 
 
 class Stored:
-    """A plan as its file holds it. `candidates` is None when the id of the plan does not match them."""
+    """A plan as its file holds it."""
 
-    def __init__(self, policy: Policy, candidates: list[str] | None) -> None:
+    def __init__(self, policy: Policy, candidates: list[str]) -> None:
         self.policy = policy
         self.candidates = candidates
 
 
-def load(store: Store, plan_id: str) -> Stored | None:
-    """Return a stored plan; None when there is no such file. Errors: E_IO, E_GC_PLAN_MISMATCH when it is damaged.
+_STORED: records.Fields = {
+    "plan_id": records.is_text,
+    "retention_policy": records.is_object,
+    "candidates": records.are_ids,
+    "heads": records.is_object,
+}
 
-    The id is a hash of policy, candidates and heads, so that a file that was changed names nothing that it did not.
+
+def load(store: Store, plan_id: str) -> Stored | None:
+    """Return a stored plan; None when there is no such file. Errors: E_IO, E_GC_PLAN_MISMATCH when it was changed.
+
+    The id is a hash of all that the file holds: one that holds anything else is not the plan that was made.
     """
     from jvs.errors import GcPlanMismatch
 
     path = path_of(store.layout, plan_id)
-    fields = {"plan_id": records.is_text, "retention_policy": records.is_object, "candidates": records.is_list}
     try:
-        value: StoredPlan = records.load(path, fields, GcPlanMismatch)
-        stands = records.are_ids(value["candidates"]) and plan_id == _id_of(
-            value["retention_policy"], value["candidates"], value.get("heads")
-        )
-        return Stored(Policy(_checked_rules(value["retention_policy"])), value["candidates"] if stands else None)
+        value: StoredPlan = records.load(path, _STORED, GcPlanMismatch)
+        policy = Policy(_checked_rules(value["retention_policy"]))
+        whole = value.keys() == _STORED.keys() and value["plan_id"] == plan_id
+        if not whole or plan_id != _id_of(value["retention_policy"], value["candidates"], value["heads"]):
+            raise GcPlanMismatch(
+                f"plan '{plan_id}' was changed after it was made", hint="make a new one with 'jvs gc plan'"
+            )
+        return Stored(policy, value["candidates"])
     except FileNotFoundError:
         return None
     except (IOFailure, GcPlanMismatch):

@@ -13,6 +13,8 @@ from __future__ import annotations
 import contextlib
 
 from jvs import names
+from jvs.errors import Busy
+from jvs.store import changing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,10 +23,20 @@ if TYPE_CHECKING:
     from jvs.store.store import Store
 
 
-def worktree(store: Store, name: str | None) -> str:
-    """Return the name of a worktree whose directory is there. Errors: E_NOT_FOUND, E_NAME_INVALID, E_IO."""
+def worktree(store: Store, name: str | None, *, changes: bool = False) -> str:
+    """Return the name of a worktree whose directory is there.
+
+    Who is about to change it (`changes`) waits for those who are making, renaming or removing it, and recovers what
+    they left when they died. Errors: E_NOT_FOUND, E_NAME_INVALID, E_BUSY, E_IO.
+    """
     name = names.check_worktree_name(store.worktree_name(name))
-    store.require_worktree(name)
+    try:
+        store.require_worktree(name)
+    except Busy:
+        if not changes:
+            raise
+        with changing.worktree(store, name):
+            store.require_worktree(name)
     return name
 
 

@@ -185,7 +185,9 @@ def verify(
             names.is_snapshot_id(target) and target in checking.candidates(store.layout)
         ):
             snapshot_id = refs.resolve(store, target, name)
-        return checking.check_snapshot(store, snapshot_id, payload=payload, jobs=jobs)
+        report = checking.check_snapshot(store, snapshot_id, payload=payload, jobs=jobs)
+    checking.remember(store, [report])
+    return report
 
 
 def verify_all(
@@ -195,7 +197,16 @@ def verify_all(
     from jvs.check import verify as checking
 
     with store.reading():
-        return checking.check_all(store, payload=payload, jobs=jobs)
+        found = checking.check_all(store, payload=payload, jobs=jobs)
+    checking.remember(store, found[0], only=payload)
+    return found
+
+
+def unchecked(store: Store, snapshot_id: str) -> int:
+    """Return how many snapshots there are besides one. Errors: E_IO."""
+    from jvs.check import verify as checking
+
+    return sum(other != snapshot_id for other in checking.candidates(store.layout))
 
 
 def doctor(store: Store, *, strict: bool = False, actions: Iterable[str] = (), jobs: int = 0) -> Diagnosis:

@@ -60,7 +60,7 @@ def snapshot(
 
     note, tags = names.check_note(note), [names.check_tag(tag) for tag in names.check_listed(tags, "tags")]
     values = names.check_meta(meta or {})
-    name = context.worktree(store, worktree)
+    name = context.worktree(store, worktree, changes=True)
     with context.hooked(store, "snapshot", name, environment, note=note) as facts, changing.worktree(store, name):
         same = _unchanged(store, name, paths) if if_changed else None
         if same is not None:
@@ -92,14 +92,21 @@ def restore(
 ) -> Done:
     """Bring a worktree, or some of its paths, back to a snapshot. `forced`: why, although its checks fail.
 
+    A worktree whose directory was removed gets a new one.
+
     Durable: yes. Errors: E_USAGE, E_NOT_FOUND, E_AMBIGUOUS, E_DIRTY, E_BUSY, and those of restoring.
     """
+    from jvs.fs import paths as fs_paths
     from jvs.restore import run as restoring
     from jvs.store import refs
 
     if forced is not None and not forced.strip():
         raise UsageError("--force-tampered needs a reason", hint="it is written to the audit log: say why")
-    name = context.worktree(store, worktree)
+    name = names.check_worktree_name(store.worktree_name(worktree))
+    if not fs_paths.mode_of(store.layout.worktree_dir(name)):
+        with changing.worktree(store, name):
+            restoring.make_again(store, name)
+    context.worktree(store, name, changes=True)
     with context.hooked(store, "restore", name, environment, target=target) as facts, changing.worktree(store, name):
         as_it_is = forced is not None and names.is_snapshot_id(target)  # whatever its checks say
         snapshot_id = target if as_it_is else refs.resolve(store, target, name)
@@ -143,7 +150,7 @@ def run(
     from jvs import canon
     from jvs.compare import diff as comparing
 
-    name, tags = context.worktree(store, worktree), names.check_listed(tags, "tags")
+    name, tags = context.worktree(store, worktree, changes=True), names.check_listed(tags, "tags")
 
     def keep(text: str) -> tuple[Descriptor, bool]:
         return snapshot(store, name, note=text, tags=tags, if_changed=True, environment=environment)

@@ -178,7 +178,7 @@ def write_descriptor(
         "actor": store.actor,
         "audit_head": audit_head,
         "descriptor_checksum": "",
-        "integrity_state": "verified",
+        "integrity_state": descriptor.VERIFIED,
     }
     facts = names.check_meta(meta if meta is not None else record.get("meta", {}))
     if facts:

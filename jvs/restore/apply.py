@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 
 from jvs import progress
+from jvs.errors import stands_for
 from jvs.fs import listing
 from jvs.restore import finish
 from jvs.restore import resume as restore_resume
@@ -46,6 +47,8 @@ class Applier:
     ) -> None:
         listing.allow_deep_trees()
         self.delta = delta
+        self._operation_id = operation_id
+        stands_for(operation_id, self._meaning)
         self.places = Places(operation_id, target, keep, source, each=each)
         self.work = Switcher(delta, self.places, same_inodes=same_inodes)
         self.losses = self.work.losses
@@ -53,6 +56,13 @@ class Applier:
         self.skipped: list[bytes] = []
         self.note_skipped: Callable[[list[bytes]], None] = lambda paths: None
         self._no_way_back = False
+
+    def _meaning(self, number: str) -> str | None:
+        """Return the path of the step that a temporary name belongs to."""
+        i = number.lstrip("-")
+        if not (i.isdigit() and int(i) < len(self.delta.steps)):
+            return None
+        return self.delta.steps[int(i)].path.decode("utf-8", "backslashreplace")
 
     @property
     def displaced_bytes(self) -> int:
@@ -66,6 +76,7 @@ class Applier:
 
     def close(self) -> None:
         """Close everything."""
+        stands_for(self._operation_id, None)
         self.places.close()
 
     def __enter__(self) -> Applier:

@@ -8,6 +8,7 @@ Source: jvs-protocol(7), Restore.
 from __future__ import annotations
 
 from jvs import canon, clock, progress
+from jvs.engine import registry
 from jvs.errors import StaleHead, from_oserror
 from jvs.fs import durable
 from jvs.fs import paths as fs_paths
@@ -24,6 +25,23 @@ if TYPE_CHECKING:
     from jvs.store.shapes import RestoreIntent
     from jvs.store.store import Store
     from jvs.store.worktree import WorktreeConfig
+
+
+def make_again(store: Store, name: str) -> None:
+    """Make the directory of a worktree that somebody removed, empty; the caller holds its lock. Durable: yes.
+
+    Errors: E_NOT_FOUND, E_LINEAGE_BROKEN, E_IO, E_NO_SPACE.
+    """
+    worktree.load(store.layout, name)
+    place = store.layout.worktree_dir(name)
+    if fs_paths.mode_of(place):
+        return
+    try:
+        registry.best_for(place.parent, None, store.settings.engine_options()).make_worktree(place)
+        durable.fsync_dir(place.parent)
+    except OSError as error:
+        raise from_oserror(error, f"making '{place}' again") from error
+    progress.remark(f"the directory of worktree '{name}' was missing, and was made again")
 
 
 class Done:
@@ -212,6 +230,7 @@ def _move_head(store: Store, pending: RestoreIntent, record: Operation) -> None:
         )
     except StaleHead:
         # Somebody moved it without the lock, by plumbing: the files are restored, and the head is theirs.
+        pending["audit"]["details"]["after"] = record["before"]
         progress.remark(f"the head of '{record['worktree']}' was moved meanwhile, and stays where it is")
 
 

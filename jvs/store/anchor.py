@@ -32,21 +32,21 @@ if TYPE_CHECKING:
         seq: int
 
 
-def _place(store: Store, *, make: bool = False) -> Below | None:
-    """Return the file of a repository in the user's own state directory; None when there is no such directory."""
+def place(store: Store, suffix: str = "", *, make: bool = False) -> Below | None:
+    """Return a file of a repository in the user's own state directory; None when there is no such directory."""
     directory = store.settings.state_dir
     if not directory:
         return None
-    place = hashlib.sha256(os.fsencode(store.root)).hexdigest()[:16]
+    where = hashlib.sha256(os.fsencode(store.root)).hexdigest()[:16]
     try:
-        return durable.open_directory(directory, make=make) / f"{store.repo_id}-{place}"
+        return durable.open_directory(directory, make=make) / f"{store.repo_id}-{where}{suffix}"
     except OSError:  # not there yet, or a home that is read-only
         return None
 
 
 def remember(store: Store, seq: int, record_hash: str) -> None:
     """Note the record as seen, unless one further on was. Durable: no."""
-    path = _place(store, make=True)
+    path = place(store, make=True)
     if path is None:
         return
     try:
@@ -70,7 +70,7 @@ def _load(path: Below) -> tuple[int, str] | None:
 
 def check(store: Store, chain: ChainReport) -> list[str]:
     """Return a sentence when the log does not hold the record that this user saw before, if that was noted."""
-    path = _place(store) if store.settings.get("audit.remember") else None
+    path = place(store) if store.settings.get("audit.remember") else None
     known = _load(path) if path is not None else None
     if known is None:
         return []

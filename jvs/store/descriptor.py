@@ -131,6 +131,8 @@ READY_FIELDS = {
     "payload_root_hash": records.is_hash,
 }
 _NOT_COVERED = ("descriptor_checksum", "integrity_state")
+VERIFIED = "verified"
+"""The `integrity_state` of every snapshot: its files were hashed before it was published."""
 
 
 def checksum(record: Mapping[str, object]) -> str:
@@ -194,6 +196,16 @@ def ready_of(record: Descriptor) -> Ready:
         "descriptor_checksum": record["descriptor_checksum"],
         "payload_root_hash": record["payload_root_hash"],
     }
+
+
+def check_state(record: Descriptor) -> None:
+    """Check the one field that no checksum covers: a published snapshot is `verified`. Errors: E_DESCRIPTOR_CORRUPT."""
+    if record["integrity_state"] != VERIFIED:
+        raise DescriptorCorrupt(
+            f"the descriptor of '{record['snapshot_id']}' was changed: 'integrity_state' is not '{VERIFIED}'",
+            hint="restore the file from a copy of the repository, or put the word back",
+            snapshot_id=record["snapshot_id"],
+        )
 
 
 def check_agreement(layout: Layout, record: Descriptor) -> None:

@@ -221,6 +221,15 @@ def load_all(layout: Layout) -> list[Intent]:
     return found
 
 
+def on_worktree(layout: Layout, name: str) -> Begun | None:
+    """Return the operation in flight that makes, renames or removes a worktree, under its old name or its new one."""
+    for record in load_all(layout):
+        about = (record["worktree"], record.get("new_name"))
+        if record["operation"].startswith("worktree_") and name in about:
+            return record
+    return None
+
+
 def pending_snapshots(layout: Layout) -> dict[str, str | None]:
     """Return the snapshots that are being published, each with its parent: readers do not see them yet."""
     return {

@@ -30,9 +30,12 @@ def resolve(store: Store, target: str, name: str | None = None, *, suggest: bool
     """Return the id of the visible snapshot that a target names, seen from a worktree.
 
     Without `suggest` no near ones are looked for.
-    Errors: E_NOT_FOUND with near ones, E_AMBIGUOUS with the candidates, E_LINEAGE_BROKEN, E_DESCRIPTOR_CORRUPT.
+    Errors: E_USAGE for an empty word; E_NOT_FOUND with near ones, E_AMBIGUOUS with the candidates, E_LINEAGE_BROKEN,
+    E_DESCRIPTOR_CORRUPT.
     """
     worktree_name = store.worktree_name(name)
+    if not target:
+        raise UsageError("an empty word names no snapshot", hint="name one: 'jvs history --all' lists them")
     if is_snapshot_id(target):
         lineage.load_visible(store, target)
         return target

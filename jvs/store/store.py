@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jvs.errors import FormatUnsupported, NotFound, from_oserror
+from jvs.errors import FormatUnsupported, NameInvalid, NotFound, from_oserror
 from jvs.fs import locks, paths
 from jvs.store import audit, intent, layout, ownership, records, worktree
 
@@ -81,7 +81,12 @@ class Store:
         return self.settings.actor
 
     def worktree_name(self, name: str | None = None) -> str:
-        """Return the worktree to work on: the one asked for, the one around the current directory, or main."""
+        """Return the worktree to work on: the one asked for, the one around the current directory, or main.
+
+        Errors: E_NAME_INVALID for an empty word.
+        """
+        if name == "":
+            raise NameInvalid("an empty word names no worktree", hint="'jvs worktree list' shows the worktrees")
         return name or self.worktree_here or layout.MAIN
 
     def head_of(self, name: str) -> tuple[str | None, str | None]:
@@ -145,15 +150,17 @@ class Store:
 
     def require_worktree(self, name: str) -> Below:
         """Return the directory of a worktree. Errors: E_NOT_FOUND, E_LINEAGE_BROKEN, E_IO when it is missing."""
-        worktree.load(self.layout, name)
+        config = worktree.load(self.layout, name)
         path = self.layout.worktree_dir(name)
         try:
             os.close(paths.open_dir(path))
         except FileNotFoundError as error:
-            raise NotFound(
-                f"the directory of worktree '{name}' is missing: '{path}'",
-                hint="put it back, or make it again with 'jvs worktree remove' and 'jvs worktree fork'",
-            ) from error
+            if config["latest_snapshot_id"] is None:
+                hint = f"put it back, or make an empty one: mkdir '{path}'"
+            else:
+                where = "" if name == layout.MAIN else f" -w {name}"
+                hint = f"put it back, or make it again from the latest snapshot: 'jvs restore{where} LATEST'"
+            raise NotFound(f"the directory of worktree '{name}' is missing: '{path}'", hint=hint) from error
         except OSError as error:
             raise from_oserror(error, f"opening worktree '{name}'") from error
         return path

@@ -6,10 +6,10 @@ Source: jvs-format(5), Worktree configuration; jvs-protocol(7), Publish, step 11
 from __future__ import annotations
 
 from jvs import clock
-from jvs.errors import LineageBroken, NameInvalid, NotFound, StaleHead
+from jvs.errors import Busy, LineageBroken, NameInvalid, NotFound, StaleHead
 from jvs.fs import listing, locks, paths
 from jvs.names import check_worktree_name
-from jvs.store import records
+from jvs.store import intent, records
 from jvs.store.layout import MAIN
 
 TYPE_CHECKING = False
@@ -66,25 +66,47 @@ def load(layout: Layout, name: str) -> WorktreeConfig:
     """Read the configuration of a worktree.
 
     Shape: `event_id` is the audit event that last moved the head, so that a cut log shows.
-    Errors: E_NOT_FOUND; E_LINEAGE_BROKEN when it is damaged.
+    Errors: E_NOT_FOUND; E_BUSY while it is being made, renamed or removed; E_LINEAGE_BROKEN when it is damaged.
     """
-    try:
-        config: WorktreeConfig = records.load(layout.worktree_config(name), FIELDS, LineageBroken, OPTIONAL)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if name == MAIN or paths.is_dir(layout.worktree_dir(name)):
-            raise LineageBroken(
-                f"the configuration of worktree '{name}' is missing",
-                hint=f"restore '{layout.worktree_config(name)}' from a copy of the repository",
-            ) from error
-        raise NotFound(
-            f"there is no worktree '{name}'", hint="'jvs worktree list' shows the worktrees", worktree=name
-        ) from error
+    config = _read(layout, name) or _read_again(layout, name)
     if config["name"] != name:
         raise LineageBroken(
             f"the configuration of worktree '{name}' is that of '{config['name']}'",
             hint=f"correct 'name' in '{layout.worktree_config(name)}'",
         )
     return config
+
+
+def _read(layout: Layout, name: str) -> WorktreeConfig | None:
+    try:
+        config: WorktreeConfig = records.load(layout.worktree_config(name), FIELDS, LineageBroken, OPTIONAL)
+        return config
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _read_again(layout: Layout, name: str) -> WorktreeConfig:
+    """Say why a worktree has no configuration, or read the one that it has got meanwhile.
+
+    While a worktree is made, renamed or removed its files and its configuration are not always both there. The intent
+    is looked for first: when it is gone by then, what is looked at after it is as the operation left it.
+    """
+    at_work = intent.on_worktree(layout, name)
+    if at_work is not None:
+        raise Busy(
+            f"worktree '{name}' is being made, renamed or removed (operation {at_work['operation_id']})",
+            hint="wait for that to end; if it died, the next command that changes something recovers it",
+            worktree=name,
+        )
+    config = _read(layout, name)
+    if config is not None:
+        return config
+    if name == MAIN or paths.is_dir(layout.worktree_dir(name)):
+        raise LineageBroken(
+            f"the configuration of worktree '{name}' is missing",
+            hint=f"restore '{layout.worktree_config(name)}' from a copy of the repository",
+        )
+    raise NotFound(f"there is no worktree '{name}'", hint="'jvs worktree list' shows the worktrees", worktree=name)
 
 
 def names(layout: Layout) -> list[str]:

@@ -6,7 +6,7 @@ Source: jvs-history(1), jvs-list-snapshots(1).
 from __future__ import annotations
 
 from jvs import units
-from jvs.store import refs
+from jvs.store import refs, verified
 from jvs.ui.history_text import are_counts, first_line, show_age
 
 TYPE_CHECKING = False
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
+    from jvs.store.verified import Verified
 
 FIELDS: dict[str, str] = {
     "id": "the full id",
@@ -42,6 +43,7 @@ FIELDS: dict[str, str] = {
     "degraded": "how many things could not be kept",
     "path": "where its files are",
     "collected": "true when a collection took its files",
+    "verified": "when its files were last read whole and found complete, empty when you never did, or DAMAGED",
 }
 _PLAIN = {
     "id": "snapshot_id",
@@ -56,8 +58,13 @@ _PLAIN = {
 }
 
 
-def value_of(store: Store, record: Descriptor, short: Callable[[str], str]) -> Callable[[str], Any]:
-    """Return a function that gives the value of a `--format` field (`FIELDS`) of one snapshot."""
+def value_of(
+    store: Store, record: Descriptor, short: Callable[[str], str], seen: Mapping[str, Verified] | None = None
+) -> Callable[[str], Any]:
+    """Return a function that gives the value of a `--format` field (`FIELDS`) of one snapshot.
+
+    `seen` is what this user verified, where that is wanted.
+    """
     snapshot_id = record["snapshot_id"]
     plain: Mapping[str, object] = record
     payload: Mapping[str, object] = record["payload"]
@@ -73,6 +80,7 @@ def value_of(store: Store, record: Descriptor, short: Callable[[str], str]) -> C
         "degraded": lambda: len(record["degraded"]),
         "path": lambda: str(store.layout.payload(snapshot_id)),
         "collected": lambda: bool(record.get("collected")),
+        "verified": lambda: _verified((seen or {}).get(snapshot_id)),
     }
 
     def value(field: str) -> Any:
@@ -89,10 +97,15 @@ def value_of(store: Store, record: Descriptor, short: Callable[[str], str]) -> C
     return value
 
 
+def _verified(last: Verified | None) -> str | None:
+    return None if last is None else last["at"] if last["error"] is None else "DAMAGED"
+
+
 def lines_with_format(store: Store, records: Iterable[Descriptor], text: str) -> Iterator[str]:
     """Yield one formatted line for each snapshot. Errors: E_USAGE for unknown fields, at once."""
     from jvs.ui import template
 
     fill = template.compile_format(text, FIELDS)
     short = refs.ShortIds.among_all(store.layout)
-    return (fill(value_of(store, record, short)) for record in records)
+    seen = verified.recall(store) if "verified" in text else {}
+    return (fill(value_of(store, record, short, seen)) for record in records)

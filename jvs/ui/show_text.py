@@ -5,7 +5,7 @@ Source: jvs-show(1); jvs-format(5), Descriptor.
 
 from __future__ import annotations
 
-from jvs import units
+from jvs import clock, units
 from jvs.store import descriptor
 from jvs.ui import annotation_text, created_text, history_text, terminal
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jvs.compare.history import Labels
     from jvs.fs.losses import Loss
     from jvs.store.descriptor import Changes, Descriptor
+    from jvs.store.verified import Verified
     from jvs.ui.terminal import Terminal
 
     class SnapshotDocument(Descriptor, Labels):
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
         short_id: str
         path: str
+        last_verified: Verified | None
 
 
 _LABELS = (
@@ -60,7 +62,7 @@ def page(value: SnapshotDocument, screen: Terminal) -> str:
         if shown is not None:
             lines += terminal.wrap(shown, screen, f"{label + ':':<12}", _INDENT)
     known = {key for key, _ in _LABELS} | set(descriptor.FIELDS) | {"short_id", "path", "note"}
-    known |= {"is_head", "is_latest", "annotated_by"}
+    known |= {"is_head", "is_latest", "annotated_by", "last_verified"}
     others: Mapping[str, object] = value
     for key in sorted(value.keys() - known):
         lines += terminal.wrap(terminal.show_json(others[key]), screen, f"{key + ':':<12}", _INDENT)
@@ -108,8 +110,22 @@ def _show(key: str, value: SnapshotDocument) -> str | None:
         return ", ".join(terminal.show_text(path) for path in paths) or None
     if key == "degraded":
         return units.plural(len(value["degraded"]), "thing") if value["degraded"] else "nothing was lost"
+    if key == "integrity_state":
+        return _integrity(value)
     others: Mapping[str, object] = value
     return terminal.show_text(str(others.get(key)))
+
+
+def _integrity(value: SnapshotDocument) -> str:
+    """Say what was true when a snapshot was published, and what was found when its files were last read whole."""
+    state, last = value["integrity_state"], value["last_verified"]
+    published = "complete when published" if state == descriptor.VERIFIED else f"changed to '{state}'"
+    if last is None:
+        return f"{terminal.show_text(published)}; not verified since"
+    when = f"{last['at']} ({terminal.age(clock.parse_rfc3339(last['at']))})"
+    if last["error"] is not None:
+        return terminal.show_text(f"{published}; damaged ({last['error']}) when last checked: {when}")
+    return terminal.show_text(f"{published}; last verified {when}")
 
 
 def _changes(changes: Changes | None) -> str:

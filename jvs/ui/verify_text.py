@@ -18,12 +18,22 @@ if TYPE_CHECKING:
 SHOWN_DIFFERENCES = 20
 
 
-def one(report: SnapshotReport, screen: Terminal, *, payload: bool) -> str:
-    """Return what was found of one snapshot; `payload` says whether its files were read."""
-    lines = [*_lines(report, screen), f"Checksum: {str(bool(report.checksum_valid)).lower()}"]
+def one(report: SnapshotReport, screen: Terminal, *, payload: bool, others: int = 0) -> str:
+    """Return what was found of one snapshot.
+
+    `payload` says whether its files were read, `others` how many snapshots nobody asked for.
+    """
+    lines = [*_lines(report, screen), f"Checksum: {_valid(report.checksum_valid)}"]
     if payload:
-        lines.append(f"Payload hash: {str(bool(report.payload_hash_valid)).lower()}")
+        lines.append(f"Payload hash: {_valid(report.payload_hash_valid)}")
+    if others:
+        rest = f"{units.plural(others, 'other')} not checked: 'jvs verify --all' checks every snapshot and the log"
+        lines += terminal.wrap(rest, screen, "", "  ")
     return "\n".join(lines) + "\n"
+
+
+def _valid(answer: bool | None) -> str:
+    return "unknown" if answer is None else str(answer).lower()
 
 
 def everything(reports: list[SnapshotReport], problems: list[JvsError], chain: ChainReport, screen: Terminal) -> str:
@@ -46,9 +56,10 @@ def everything(reports: list[SnapshotReport], problems: list[JvsError], chain: C
 def _lines(report: SnapshotReport, screen: Terminal) -> list[str]:
     if report.error is None:
         return [f"{report.snapshot_id}  {screen.paint('OK', 'green')}"]
-    what = f"TAMPERED  {report.error.name}: {report.error.message}"
+    word = "TAMPERED" if report.tampered else "UNKNOWN"
+    what = f"{word}  {report.error.name}: {report.error.message}"
     first, *more = terminal.wrap(what, screen, f"{report.snapshot_id}  ", "    ")
-    lines = [first.replace("TAMPERED", screen.paint("TAMPERED", "red"), 1), *more]
+    lines = [first.replace(word, screen.paint(word, "red"), 1), *more]
     for item in report.differences[:SHOWN_DIFFERENCES]:
         front, path = f"  {item['what']}: ", terminal.show_text(item["path"])
         lines.append(front + (terminal.cut_left(path, screen.width - len(front)) if screen.tty else path))

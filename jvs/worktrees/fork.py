@@ -10,7 +10,7 @@ import os
 from jvs import clock, progress
 from jvs.engine import base as engine
 from jvs.engine import registry, traits
-from jvs.errors import NotFound, PayloadHashMismatch, from_oserror
+from jvs.errors import NotFound, PayloadHashMismatch, from_oserror, stands_for
 from jvs.fs import durable, paths, removal
 from jvs.names import check_snapshot_id
 from jvs.store import audit, intent, lineage, node_store, records, tamper_check, worktree, write_ahead
@@ -74,12 +74,15 @@ def _make(store: Store, name: str, snapshot_id: str | None, operation: str, *, v
         roll_back=lambda pending: _roll_back(store, pending),
         snapshot_id=snapshot_id,
     ) as pending:
+        stands_for(operation_id, lambda _: name)
         try:
             used, degraded = _stage(store, record, _staged(store, operation_id))
             _park_config(store, operation_id, config)
             _publish_staged(store, pending)
         except OSError as error:
             raise from_oserror(error, f"making worktree '{name}'") from error
+        finally:
+            stands_for(operation_id, None)
     return {**config, "path": str(store.layout.worktree_dir(name)), "engine": used, "degraded": degraded}
 
 
