@@ -1,9 +1,10 @@
 """Plan which snapshots can go
 
-Lists what a collection would take and what it would leave, with the reason for each snapshot, and how many bytes only
-the former hold. Removes nothing; it stores the plan, so that 'jvs gc run --plan-id ID' does exactly this or nothing.
-Without a policy only lines that no worktree leads to can go. With one, lines are thinned: heads, latest and base
-snapshots, pins, and what 'jvs undo' needs stay in any case. The same repository and policy give the same plan id.
+Lists what a collection would take and what it would leave, with the reason for each snapshot, and how much space
+comes free, metadata included ('about' where that is an estimate). Removes nothing; it stores the plan, so that 'jvs
+gc run --plan-id ID' does exactly this or nothing. Without a policy only lines that no worktree leads to can go. With
+one, lines are thinned: heads, latest and base snapshots, pins, and what 'jvs undo' needs stay in any case. The same
+repository and policy give the same plan id.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def _text(value: PlanDocument, terminal: Terminal) -> str:
     lines[0] = lines[0].replace("GC Plan:  ", "GC Plan: ")
     for snapshot in value["snapshots"]:
         lines += _snapshot(snapshot, terminal)
-    most = "" if value["estimate_exact"] else "at most "
+    most = "" if value["exact"] else "about "
     count = plural(value["candidate_count"], "snapshot")
     total = len(value["snapshots"])
     if not value["candidate_count"]:

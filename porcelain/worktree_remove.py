@@ -49,7 +49,8 @@ def _text(done: Removed) -> str:
     elif done["changes"] is None:
         text += "whether snapshots hold everything in it could not be found out\n"
     if done["discarded"]:
-        return text + f"discarded {size(done['bytes'])} ({done['bytes']} bytes): this cannot be undone\n"
+        freed = f"{'' if done['exact'] else 'about '}{size(done['freed_bytes'])}"
+        return text + f"discarded {size(done['bytes'])} of files, which frees {freed}: this cannot be undone\n"
     return text + "all of it is kept: 'jvs undo' gives it back\n"
 
 

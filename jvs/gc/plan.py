@@ -1,4 +1,4 @@
-"""Planning a collection: what must stay and why, what can go, and how many bytes only the latter hold.
+"""Planning a collection: what must stay and why, what can go, and how much space only the latter take.
 
 A plan is a pure function of the repository and the policy: its id is a hash of policy, candidates and heads, so the
 same repository gives the same plan, and a changed one another. Whatever cannot be read stops the planning: an
@@ -80,6 +80,7 @@ if TYPE_CHECKING:
         protected_by_operation: int
         deletable_bytes_estimate: int
         estimate_exact: bool
+        exact: bool
         snapshots: list[PlannedSnapshot]
 
 
@@ -91,7 +92,7 @@ class Plan:
     """What a collection would do.
 
     Shape: `found` maps every published id to its descriptor; `candidates` are sorted ids; `heads` what the worktrees
-    name. Units: `estimate_bytes` in bytes; exact only when `estimate_exact`, else the most that can be freed.
+    name. Units: `estimate_bytes` in bytes of disk space; a guess unless `estimate_exact`.
     """
 
     def __init__(self, policy: Policy, found: dict[str, Descriptor], marks: Marks) -> None:
@@ -133,6 +134,7 @@ class Plan:
             "protected_by_operation": self.marks.count(INTENT),
             "deletable_bytes_estimate": self.estimate_bytes,
             "estimate_exact": self.estimate_exact,
+            "exact": self.estimate_exact,
             "snapshots": [
                 {
                     "snapshot_id": i,
@@ -188,7 +190,8 @@ def make(store: Store, policy: Policy, *, estimate: bool = True) -> Plan:
         plan.marks.add(snapshot_id, INTENT, "incomplete, or still being made: 'jvs doctor' says more")
     plan.marks.reasons = {i: r for i, r in plan.marks.reasons.items() if i in found}
     if estimate and plan.candidates:
-        plan.estimate_bytes, plan.estimate_exact = reach.estimate(store, found, plan.candidates)
+        freed = reach.measure(store, found, plan.candidates, layout.payload)
+        plan.estimate_bytes, plan.estimate_exact = freed.bytes, freed.exact
     return plan
 
 

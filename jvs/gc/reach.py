@@ -1,17 +1,25 @@
-"""What trees hold, node by node: the bytes that only some snapshots have, and the nodes that are still needed."""
+"""What trees hold, node by node: the space that only some snapshots take, and the nodes that are still needed."""
 
 from __future__ import annotations
 
+from jvs import canon
+from jvs.engine import space
 from jvs.fs import listing
-from jvs.store import node_store, records, worktree
+from jvs.store import node_store, worktree
 from jvs.tree import node as tree_node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from jvs.fs.rooted import Below
     from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
+
+
+_BLOCK_BYTES = 4096
+_TOMBSTONE_BYTES = 300
+"""What a tombstone holds besides the descriptor."""
 
 
 class Reach:
@@ -47,21 +55,50 @@ class Reach:
                     self.files[entry[4]] = entry[3]
 
 
-def estimate(store: Store, found: dict[str, Descriptor], candidates: Iterable[str]) -> tuple[int, bool]:
-    """Return the bytes of file contents that only candidates hold, and whether all trees were known.
+def measure(
+    store: Store, found: dict[str, Descriptor], candidates: Iterable[str], where: Callable[[str], Below]
+) -> space.Freed:
+    """Return the space that comes free when candidates go, whose files are at `where`, and whether that is exact.
 
-    A candidate whose tree the index does not know counts whole; what an unknown snapshot that stays shares with the
-    candidates cannot be taken off. So an inexact number is the most that can be freed, never less.
+    What only they hold counts, metadata included, without the tombstones that they leave. Of very many entries the
+    first are looked at, and the rest is estimated from them.
     """
-    gone = set(candidates)
-    kept, going = Reach(store), Reach(store)
-    for snapshot_id, record in found.items():
-        (going if snapshot_id in gone else kept).take(record)
-    total = sum(size for digest, size in going.files.items() if digest not in kept.files)
-    for record in going.unknown:
-        size = record["payload"].get("bytes")
-        total += size if records.is_count(size) else 0
-    return total, not kept.unknown and not going.unknown
+    gone = sorted(candidates)
+    kept, trees = Reach(store), node_store.Trees(store)
+    meter = space.Meter(store.layout.snapshots, kept=kept.files)
+    if meter.may_share:
+        for snapshot_id in found.keys() - set(gone):
+            kept.take(found[snapshot_id])
+
+    def entries(digest: bytes) -> dict[bytes, bytes] | None:
+        data = trees.data(digest)
+        return None if data is None else {entry[0]: entry[4] for entry in tree_node.decode_node(data)}
+
+    walked = 0
+    for snapshot_id in gone:
+        if meter.left < 0:
+            break
+        record = found[snapshot_id]
+        walked += _entries_of(record)
+        root = trees.root(record, rebuild=False) if meter.may_share else None
+        meter.add(where(snapshot_id), None if root is None else root[2], entries)
+    total = sum(_entries_of(found[i]) for i in gone)
+    if meter.left < 0:
+        return space.Freed(meter.bytes * total // max(walked, 1), exact=False)
+    control = sum(_control_bytes(found[i], meter.inode_bytes) for i in gone)
+    return space.Freed(max(meter.bytes + control, 0), meter.exact)
+
+
+def _entries_of(record: Descriptor) -> int:
+    counts = record["payload"]
+    return 1 + counts["files"] + counts["dirs"] + counts["symlinks"] + counts["others"]
+
+
+def _control_bytes(record: Descriptor, inode_bytes: int) -> int:
+    """Return what the descriptor and the READY marker of a snapshot take, without the tombstone that comes for them."""
+    size = len(canon.encode(record))
+    blocks = -(-size // _BLOCK_BYTES) + 1 - -(-(size + _TOMBSTONE_BYTES) // _BLOCK_BYTES)
+    return blocks * _BLOCK_BYTES + inode_bytes
 
 
 def live_nodes(store: Store, found: dict[str, Descriptor]) -> set[bytes] | None:

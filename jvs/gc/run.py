@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 
 from jvs import progress
+from jvs.engine import space
 from jvs.engine.btrfs import cleaner as btrfs_cleaner
 from jvs.errors import Busy, GcPlanMismatch, IOFailure, JvsError, NotFound, from_oserror
 from jvs.fs import durable, listing, locks, paths
@@ -36,12 +37,16 @@ if TYPE_CHECKING:
         plan_id: str
         collected: list[str]
         collected_count: int
+        freed_bytes: int
+        exact: bool
 
     class Pruned(TypedDict):
         """What collecting one snapshot came to."""
 
         snapshot_id: str
         collected: list[str]
+        freed_bytes: int
+        exact: bool
 
 
 CHEAP_ENTRIES = 2000
@@ -52,7 +57,8 @@ def run(store: Store, plan_id: str, policy: Policy | None = None, *, allow_newer
     """Collect the candidates of a plan, or continue a run of it that was interrupted.
 
     `policy` replaces the plan's file when there is none. `allow_newer` accepts that the repository changed since,
-    as long as nothing protects any candidate. Shape: `plan_id`, `collected` (ids), `collected_count`.
+    as long as nothing protects any candidate. Shape: `plan_id`, `collected` (ids), `collected_count`;
+    `freed_bytes` of disk space that this call freed, an estimate unless `exact`.
     Durable: yes; on return every candidate is deleted, bytes and all.
     Errors: E_NOT_FOUND for an unknown plan, E_GC_PLAN_MISMATCH when the repository changed since, E_BUSY; E_IO,
     E_NO_SPACE when something could not be removed: run it again.
@@ -63,7 +69,7 @@ def run(store: Store, plan_id: str, policy: Policy | None = None, *, allow_newer
         _recover_own(store)
         sweep(store)
         collected: list[str] = []
-        left = True
+        freed, left = space.Freed(0, exact=True), True
         while left:  # more than one round only when the disk is too full to mark all candidates at once
             with contextlib.ExitStack() as alone:
                 alone.enter_context(locks.acquire_repository(layout.locks, exclusive=True, wait=wait, command=command))
@@ -72,11 +78,17 @@ def run(store: Store, plan_id: str, policy: Policy | None = None, *, allow_newer
                 collected = sorted({*collected, *done})
                 if not plan.candidates:
                     break
-                out = _collect(store, plan, plan_id, alone)
+                out = _collect(store, plan, plan_id, alone, freed)
             collected = sorted({*collected, *out})
             left = set(out) != set(plan.candidates)
     _tidy_index(store)
-    return {"plan_id": plan_id, "collected": collected, "collected_count": len(collected)}
+    return {
+        "plan_id": plan_id,
+        "collected": collected,
+        "collected_count": len(collected),
+        "freed_bytes": freed.bytes,
+        "exact": freed.exact,
+    }
 
 
 def _check(store: Store, plan_id: str, policy: Policy | None, *, allow_newer: bool) -> tuple[gc_plan.Plan, set[str]]:
@@ -120,10 +132,13 @@ def _check(store: Store, plan_id: str, policy: Policy | None, *, allow_newer: bo
     return plan, done
 
 
-def _collect(store: Store, plan: gc_plan.Plan, plan_id: str, alone: contextlib.ExitStack) -> list[str]:
+def _collect(
+    store: Store, plan: gc_plan.Plan, plan_id: str, alone: contextlib.ExitStack, freed: space.Freed
+) -> list[str]:
     """Do one round: take the candidates out under the repository lock (`alone`), release it, delete their trash.
 
-    Durable: yes, with its audit record. Returns what was collected; on a full disk that may be only a part.
+    Durable: yes, with its audit record. Returns what was collected; on a full disk that may be only a part. What that
+    frees is added to `freed`.
     Errors: E_IO when trash cannot be deleted: its tombstone says `failed` and why, and the next run goes on.
     """
     event = audit.event("gc_run", store.actor, target=plan_id, reason="collection", details={"plan_id": plan_id})
@@ -152,7 +167,7 @@ def _collect(store: Store, plan: gc_plan.Plan, plan_id: str, alone: contextlib.E
         _take_out_all(store, plan, pending)
         half_done = False
         alone.close()
-        out, failure = _delete_all(store, pending)
+        out, failure = _delete_all(store, plan, pending, freed)
         pending["audit"]["details"]["collected"] = out
     if failure is not None:
         raise failure
@@ -178,10 +193,14 @@ def _rescue(store: Store, ids: list[str]) -> None:
         held.rescue(store, ids)
 
 
-def _delete_all(store: Store, pending: CollectionIntent) -> tuple[list[str], JvsError | None]:
+def _delete_all(
+    store: Store, plan: gc_plan.Plan, pending: CollectionIntent, freed: space.Freed
+) -> tuple[list[str], JvsError | None]:
     """Delete the trash of one round and commit its tombstones; return what is out, and the first failure."""
     layout = store.layout
     out = sorted(i for i in pending["candidates"] if gc_remove.is_out(layout, i))
+    with progress.step("gc measure"):
+        freed.add(reach.measure(store, plan.found, out, lambda i: layout.trash / i))
     failure: JvsError | None = None
     needed = held.needed(layout, set(out))
     with progress.step("gc delete"):
@@ -192,6 +211,7 @@ def _delete_all(store: Store, pending: CollectionIntent) -> tuple[list[str], Jvs
                 gc_remove.delete_trash(store, snapshot_id)
             except JvsError as error:
                 failure = failure or error
+                freed.exact = False
                 gc_remove.note_failure(store, snapshot_id, error)
             progress.advance("gc", 1, len(out), "snapshots")
         durable.fsync_dir(layout.trash)  # or a crash could bring trash back that a tombstone calls deleted
@@ -328,5 +348,11 @@ def prune(store: Store, snapshot_id: str, policy: Policy) -> Pruned:
                     reasons=plan.marks.sentences(snapshot_id),
                 )
             plan.candidates = [snapshot_id]
-            collected = _collect(store, plan, plan.plan_id(), alone)
-    return {"snapshot_id": snapshot_id, "collected": collected}
+            freed = space.Freed(0, exact=True)
+            collected = _collect(store, plan, plan.plan_id(), alone, freed)
+    return {
+        "snapshot_id": snapshot_id,
+        "collected": collected,
+        "freed_bytes": freed.bytes,
+        "exact": freed.exact,
+    }

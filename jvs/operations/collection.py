@@ -55,7 +55,7 @@ def run(
 ) -> Collected:
     """Collect what a plan names; `policy` replaces a plan that was not stored.
 
-    Shape: `plan_id`, `collected`, `collected_count`.
+    Shape: `plan_id`, `collected`, `collected_count`, `freed_bytes` and whether they are `exact`.
     Durable: yes. Errors: E_NOT_FOUND, E_GC_PLAN_MISMATCH when the repository changed since, E_BUSY, E_IO.
     """
     from jvs.gc import run as collecting

@@ -8,7 +8,7 @@ Source: jvs-protocol(7), Restore.
 from __future__ import annotations
 
 from jvs import canon, clock, progress
-from jvs.engine import registry
+from jvs.engine import registry, space
 from jvs.errors import StaleHead, from_oserror
 from jvs.fs import durable
 from jvs.fs import paths as fs_paths
@@ -53,6 +53,7 @@ class Done:
         self.config = config
         self.displaced_bytes = 0
         self.discarded = False
+        self.freed = space.Freed(0, exact=True)
         self.degraded: list[Loss] = []
 
     @property
@@ -131,6 +132,7 @@ def carry_out(store: Store, record: Operation, steps: Delta, event: audit.Event,
     event["details"]["operation_id"] = operation_id
     record["bytes"] = sum(step.old[3] for step in steps.steps if step.old is not None)
     applier: apply.Applier | None = None
+    freed = space.Freed(0, exact=True)
 
     def roll_back(_: RestoreIntent) -> bool:
         """Forget an operation that changed nothing, or whose changes were undone; else it goes forward."""
@@ -146,7 +148,7 @@ def carry_out(store: Store, record: Operation, steps: Delta, event: audit.Event,
         event,
         operation_id=operation_id,
         roll_back=roll_back,
-        after_audit=lambda _: _retire(store, record),
+        after_audit=lambda _: _retire(store, record, freed),
         phase="apply",
         snapshot_id=record["target"],
         undoes=record["of"],
@@ -159,7 +161,9 @@ def carry_out(store: Store, record: Operation, steps: Delta, event: audit.Event,
         with applier:
             _apply(applier, record, resume=False)
         _move_head(store, pending, record)
-    return _done(store, record, applier)
+    done = _done(store, record, applier)
+    done.freed = freed
+    return done
 
 
 def _applier(store: Store, record: Operation, steps: Delta) -> apply.Applier:
@@ -234,10 +238,12 @@ def _move_head(store: Store, pending: RestoreIntent, record: Operation) -> None:
         progress.remark(f"the head of '{record['worktree']}' was moved meanwhile, and stays where it is")
 
 
-def _retire(store: Store, record: Operation) -> None:
+def _retire(store: Store, record: Operation, freed: space.Freed | None = None) -> None:
     """Release what nobody can undo any more, now that the record is in the log. Can be repeated. Durable: yes."""
     journal.retire_undone(store, record["of"], record["operation_id"])
     if record["details"].get("discard"):
+        if freed is not None:
+            freed.add(space.of_tree(journal.directory(store.layout, record["operation_id"])))
         journal.discard(store, record["operation_id"])
 
 

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
         detached: bool
         kept_bytes: int
         discarded_bytes: int
+        freed_bytes: int
+        exact: bool
         degraded: list[Loss]
         changes: list[PathChange]
 
@@ -112,6 +114,8 @@ def facts(name: str, done: Done) -> RestoreDocument:
         **done.plan.delta.counts(),
         "kept_bytes": 0 if done.discarded else done.displaced_bytes,
         "discarded_bytes": done.displaced_bytes if done.discarded else 0,
+        "freed_bytes": done.freed.bytes,
+        "exact": done.freed.exact,
         "degraded": done.degraded,
         "changes": done.plan.changes(),
     }
@@ -145,8 +149,9 @@ def restored(store: Store, done: Done, screen: Terminal, *, partial: bool) -> st
 def _displaced(done: Done, screen: Terminal) -> list[str]:
     size = units.size(done.displaced_bytes)
     if done.discarded:
-        exact = f"discarded {size} ({done.displaced_bytes} bytes): this cannot be undone"
-        return terminal.wrap(exact, screen, "", "  ")
+        freed = f"{'' if done.freed.exact else 'about '}{units.size(done.freed.bytes)}"
+        said = f"discarded {size} of files, which frees {freed}: this cannot be undone"
+        return terminal.wrap(said, screen, "", "  ")
     if done.operation_id is None:
         return []
     return [(f"{size} displaced; " if done.displaced_bytes else "") + "'jvs undo' reverses it"]

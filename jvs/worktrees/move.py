@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 
 from jvs import clock
-from jvs.engine import registry
+from jvs.engine import registry, space
 from jvs.errors import JvsError, UsageError, from_oserror
 from jvs.fs import durable, locks, paths
 from jvs.names import check_worktree_name
@@ -28,11 +28,16 @@ if TYPE_CHECKING:
     from jvs.store.store import Store
 
     class Removed(TypedDict):
-        """A worktree that was removed; `changes` counts the entries that no snapshot holds, null when unknown."""
+        """A worktree that was removed; `changes` counts the entries that no snapshot holds, null when unknown.
+
+        `bytes` is the size of its files, `freed_bytes` the disk space that came free, an estimate unless `exact`.
+        """
 
         name: str
         changes: int | None
         bytes: int
+        freed_bytes: int
+        exact: bool
         discarded: bool
         operation_id: str | None
 
@@ -122,7 +127,8 @@ def count_changes(store: Store, name: str) -> tuple[int | None, int]:
 def remove(store: Store, name: str, *, discard: bool = False, undoes: Operation | None = None) -> Removed:
     """Remove a worktree whose lock the caller holds; the whole of it is kept in `undo/`, unless `discard`.
 
-    Durable: yes. Returns `name`, `changes` (entries that no snapshot holds, or None), `bytes`, `operation_id`.
+    Durable: yes. Returns `name`, `changes` (entries that no snapshot holds, or None), `bytes`, `freed_bytes`, `exact`,
+    `operation_id`.
     Errors: E_USAGE for main, E_NOT_FOUND, E_IO.
     """
     _refuse_main(name, "removed")
@@ -130,6 +136,7 @@ def remove(store: Store, name: str, *, discard: bool = False, undoes: Operation 
     mount_check.refuse_moving(store, name)
     changes, size = count_changes(store, name)
     event = _event(store, "worktree_remove", name, undoes, {"changes": changes, "bytes": size, "discard": discard})
+    freed = space.Freed(0, exact=True)
     operation_id = _carry_out(
         store,
         "worktree_remove",
@@ -140,11 +147,14 @@ def remove(store: Store, name: str, *, discard: bool = False, undoes: Operation 
         details={"gone": True, "changes": changes, "discard": discard},
         what="remove",
         kept_bytes=size,
+        freed=freed,
     )
     return {
         "name": name,
         "changes": changes,
         "bytes": size,
+        "freed_bytes": freed.bytes,
+        "exact": freed.exact,
         "discarded": discard,
         "operation_id": None if discard else operation_id,
     }
@@ -251,8 +261,12 @@ def _carry_out(
     details: journal.Details,
     what: Literal["rename", "remove", "give_back"],
     kept_bytes: int = 0,
+    freed: space.Freed | None = None,
 ) -> str:
-    """Carry out an operation of renames between its journal and its record; return its id."""
+    """Carry out an operation of renames between its journal and its record; return its id.
+
+    What it discards is measured and added to `freed`.
+    """
     operation_id = clock.new_operation_id()
     event["details"]["operation_id"] = operation_id
     details["asked_in"] = belonging.Worktrees(store.layout).identity(store.worktree_name())
@@ -279,7 +293,7 @@ def _carry_out(
         event,
         operation_id=operation_id,
         roll_back=lambda pending: _roll_back(store, pending),
-        after_audit=lambda pending: _finish(store, pending),
+        after_audit=lambda pending: _finish(store, pending, freed),
         what=what,
         new_name=details.get("new_name"),
         undoes=undoes["operation_id"] if undoes else None,
@@ -292,9 +306,11 @@ def _carry_out(
     return operation_id
 
 
-def _finish(store: Store, pending: MoveIntent) -> None:
+def _finish(store: Store, pending: MoveIntent, freed: space.Freed | None = None) -> None:
     """Release what nobody can undo any more, now that the record is in the log. Can be repeated. Durable: yes."""
     if pending["what"] == "remove" and pending["audit"]["details"].get("discard"):
+        if freed is not None:
+            freed.add(space.of_tree(store.layout.undo_dir(pending["operation_id"]) / "worktree"))
         journal.discard(store, pending["operation_id"])
     registration.retire_undone(store, pending)
 

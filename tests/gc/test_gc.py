@@ -18,7 +18,7 @@ from making import main_of, make_store, open_store, run, settings, snapshot, vio
 
 from jvs import clock
 from jvs.check import doctor, verify
-from jvs.engine import registry
+from jvs.engine import registry, space
 from jvs.engine.options import EngineOptions
 from jvs.errors import GcPlanMismatch, IOFailure, JvsError, LineageBroken, NoSpace, NotFound
 from jvs.fs import durable, locks, removal
@@ -205,17 +205,27 @@ def test_estimate_counts_only_bytes_that_no_kept_snapshot_holds(tmp_path):
     plan = plan_of(store, KEEP_ONE)
     assert plan.candidates == ids[:3]
     # 'own0' to 'own2' are still in the last snapshot, and so is 'same'; three states of 'changing' are not
-    assert (plan.estimate_bytes, plan.estimate_exact) == (3000, True)
+    directories = 3 * os.lstat(str(store.layout.payload(ids[0]))).st_blocks * 512
+    assert 0 <= plan.estimate_bytes - 3 * 4096 - directories <= 6 * 4096
 
 
-def test_estimate_without_index_is_said_to_be_the_most(tmp_path):
+def test_estimate_needs_no_index(tmp_path):
     store, _ = make(tmp_path)
-    exact = plan_of(store, KEEP_ONE).estimate_bytes
+    before = plan_of(store, KEEP_ONE)
     store.close()
     os.unlink(str(store.layout.index))
     plan = plan_of(open_store(store.root), KEEP_ONE)
-    assert plan.estimate_exact is False
-    assert plan.estimate_bytes >= exact
+    assert plan.estimate_bytes >= before.estimate_bytes > 0
+    assert not plan.estimate_exact or plan.estimate_bytes == before.estimate_bytes
+
+
+def test_estimate_of_very_many_entries_is_one(tmp_path, monkeypatch):
+    store, _ = make(tmp_path)
+    whole = plan_of(store, KEEP_ONE)
+    monkeypatch.setattr(space.Meter.__init__, "__kwdefaults__", {"kept": (), "most": 3})
+    part = plan_of(store, KEEP_ONE)
+    assert part.estimate_exact is False
+    assert part.estimate_bytes > whole.estimate_bytes // 3
 
 
 # Fail closed
