@@ -2,7 +2,8 @@
 
 Without a command it lists those for daily use; with -a all of them, plumbing included, and the programs on PATH that
 are called `jvs-...` and extend jvs. With a command it opens its man page, or prints its options where there is no
-man. A first word that needs a second, like `gc`, lists these.
+man. With the name of another page, like `tutorial`, it opens that, or prints it as text where there is no man. A first
+word that needs a second, like `gc`, lists these.
 """
 
 from __future__ import annotations
@@ -48,12 +49,24 @@ def work(args: argparse.Namespace) -> cli.Result:
         rows = manual.second_words(words[0])
         return cli.Result(rows, lambda screen: manual.second_words_text(words[0], rows, screen))
     page = manual.page_of(name.replace(" ", "-"), os.environ.get("MANPATH", ""))
-    if page is not None and not args.json and not args.text:
-        _open_page(*page)
+    if page is not None:
+        return _topic(name, page, args)
     known = [*commands.COMMANDS, *commands.ALIASES, *commands.first_words()]
     near = dispatch.nearest(name, known, 1)
     hint = f"did you mean '{near[0]}'?" if near else "'jvs help -a' lists them all"
     raise NotFound(f"there is no command '{name}'", hint=hint)
+
+
+def _topic(name: str, page: tuple[str, str], args: argparse.Namespace) -> cli.Result:
+    """Open the page of a topic; where there is no man(1), print it as text."""
+    from jvs.cli import manual
+    from jvs.ui import manual_page
+
+    if not args.json and not args.text:
+        _open_page(*page)
+    source = manual.source_of(page[0])
+    value = {"command": None, "program": None, "summary": None, "topic": name, "help": manual_page.render(source, 80)}
+    return cli.Result(value, lambda screen: manual_page.render(source, min(screen.width, 80)), pager=True)
 
 
 def _explain(name: str, args: argparse.Namespace) -> cli.Result:

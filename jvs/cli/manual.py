@@ -96,6 +96,17 @@ def second_words_text(word: str, rows: list[dict[str, str]], screen: Terminal) -
     return "\n".join([*lines, "", f"'jvs help {word} COMMAND' explains one."]) + "\n"
 
 
+def source_of(path: str) -> str:
+    """Return the source of a page, whether it is compressed or not. Errors: OSError."""
+    with open(path, "rb") as file:
+        data = file.read()
+    if path.endswith(".gz"):
+        import gzip
+
+        data = gzip.decompress(data)
+    return data.decode("utf-8", "replace")
+
+
 def page_of(name: str, manpath: str) -> tuple[str, str] | None:
     """Return the man page of a command or topic and the directory of the manual, or None when it is not installed.
 

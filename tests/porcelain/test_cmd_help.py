@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import re
+from pathlib import Path
 
 import making
 import pytest
 
-from jvs.cli import commands
+from jvs.cli import commands, manual
+from jvs.ui import manual_page
 
 
 @pytest.fixture
@@ -68,3 +72,42 @@ def test_the_man_page_is_opened(store, monkeypatch, tmp_path):
 def test_an_unknown_command_has_a_nearest(store):
     said = making.run("help", "stauts")
     assert said.exit == 5 and "did you mean 'status'?" in said.err
+
+
+TOPICS = sorted(
+    path.name.rpartition(".")[0].removeprefix("jvs-")
+    for section in (5, 7)
+    for path in (Path(__file__).parent.parent.parent / "man" / f"man{section}").iterdir()
+)
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_without_man_a_topic_is_printed_as_text(store, monkeypatch, tmp_path, topic):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = making.run("help", topic)
+    assert said.exit == 0, said.err
+    lines = said.text.splitlines()
+    assert lines[0] == "NAME"
+    assert lines[1].strip().startswith(f"jvs-{topic} - ")
+    assert "DESCRIPTION" in lines
+    assert making.run("help", topic, "--json").json["topic"] == topic
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parent.parent.parent / "man").glob("man?/*")), ids=lambda p: p.name
+)
+def test_every_page_can_be_text(path):
+    """No macro and no escape of roff is left, and no word of the page is lost."""
+    source = path.read_text()
+    text = manual_page.render(source, 80)
+    assert re.findall(r"^\.[A-Z]|\\f[BIR]|\\\(|(?<![\w`'])(?:Sy|Xr|Ns|Dq|Pq|Fl|Pa) ", text, re.M) == []
+    said = set(re.findall(r"[A-Za-z]{5,}", text))
+    source = re.sub(r"^\.(\\\"|TH|Dd|Dt|Os|Bl|Bd).*$", "", source, flags=re.M)
+    assert set(re.findall(r"[A-Za-z]{5,}", re.sub(r"\\(f.|\(..|.)", " ", source))) - said == set()
+
+
+def test_a_compressed_page_is_read(store, monkeypatch, tmp_path):
+    source = (Path(__file__).parent.parent.parent / "man" / "man7" / "jvs-tutorial.7").read_bytes()
+    (tmp_path / "man7").mkdir()
+    (tmp_path / "man7" / "jvs-tutorial.7.gz").write_bytes(gzip.compress(source))
+    assert manual.source_of(str(tmp_path / "man7" / "jvs-tutorial.7.gz")) == source.decode()
