@@ -12,6 +12,9 @@ __all__ = ["Repository", "__version__", "errors"]
 
 def __getattr__(name: str) -> object:
     if name == "Repository":
+        from jvs import system
+
+        system.check()
         from jvs.repository import Repository
 
         return Repository

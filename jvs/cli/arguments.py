@@ -110,6 +110,10 @@ def _formatter_class(argparse: Any) -> Any:
             # With a given width, argparse does not import shutil, and with it four compressors, to find it out.
             super().__init__(prog, **{"width": output.help_width(), **more})
 
+        def _set_color(self, *_: Any, **__: Any) -> None:
+            """Do without the colours of Python 3.14: to find them it imports dataclasses at every start."""
+            self._theme, self._decolor = _NoTheme(), str
+
         def _fill_text(self, text: str, width: int, indent: str) -> str:
             paragraphs = [_wrap(paragraph, width - len(indent)) for paragraph in text.split("\n\n")]
             return "\n\n".join("\n".join(indent + line for line in lines) for lines in paragraphs)
@@ -118,6 +122,15 @@ def _formatter_class(argparse: Any) -> Any:
             return _wrap(text, width)
 
     return Formatter
+
+
+class _NoTheme:
+    """Stands for a theme of argparse that paints nothing: each of its colours is an empty text."""
+
+    def __getattr__(self, name: str) -> str:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return ""
 
 
 def _wrap(text: str, width: int) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from jvs import __version__, progress
+from jvs import __version__, progress, system
 from jvs.cli import output, streams
 from jvs.cli.arguments import asks_for_json
 from jvs.cli.arguments import here as here
@@ -70,6 +70,7 @@ def _run(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], R
         except SystemExit as leaving:  # --help and --version have printed already
             streams.flush()
             return int(leaving.code or 0)
+        system.check()
         _watch_signals()  # nothing was begun before, so that there is nothing to roll back
         for directory in args.directory or ():
             _change_directory(directory)
@@ -216,9 +217,10 @@ def _main(words: list[str]) -> int:
             return 0
         except streams.OutputLost as error:
             return _fail_to_say(error, "jvs", False)
-    from jvs.cli import dispatch
-
     try:
+        system.check()
+        from jvs.cli import dispatch
+
         return dispatch.run(words)
     except streams.OutputLost as error:
         return _fail_to_say(error, "jvs", asks_for_json(words))

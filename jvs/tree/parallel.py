@@ -137,9 +137,15 @@ class Sweeper:
 
 
 def has_threads() -> bool:
-    """Answer whether this process has other threads that Python knows of."""
-    threading = sys.modules.get("threading")
-    return threading is not None and threading.active_count() > 1
+    """Answer whether this process has other threads, of Python or of a library: a fork would copy none of them.
+
+    Python itself warns of a fork then, from 3.12 on, and counts as the system does.
+    """
+    try:
+        return len(os.listdir("/proc/self/task")) > 1
+    except OSError:  # no /proc: those that Python knows of
+        threading = sys.modules.get("threading")
+        return threading is not None and threading.active_count() > 1
 
 
 class _Way:
