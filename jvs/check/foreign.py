@@ -35,13 +35,14 @@ KNOWN: dict[str, tuple[tuple[str, str], ...]] = {
     "gc/plans": ((_PLAN + r"\.json(\.tmp)?", ANY),),  # what is no file is debris
     "gc/pins": ((_ID + r"\.json(\.tmp)?", FILE),),
     "gc/tombstones": ((_ID + r"\.json(\.tmp)?", FILE),),
-    "undo": ((_ID, DIRECTORY),),
+    "undo": ((_ID + "|held", DIRECTORY),),
+    "undo/held": ((_ID + r"(\.tmp)?", ANY),),
     "locks": ((r"(repo|gate|audit|index|config|intents|gc|pins|(worktree|head)-" + _NAME + r")\.lock", ANY),),
 }
 """Directory -> which names it holds, and of which kind. `worktrees`, `intents` and `gc/trash` are checked elsewhere."""
 IN_WORKTREE = ((r"config\.json(\.tmp)?", FILE),)
 IN_OPERATION = (
-    (r"(op\.json|delta\.cbor)(\.tmp)?", FILE),
+    (r"(op\.json|delta\.cbor|held\.cbor)(\.tmp)?", ANY),  # what is no file is damage
     (r"files(\.\d+)?|config|worktree", DIRECTORY),
 )
 _OF_THE_SYSTEM = re.compile(r"\.nfs[0-9a-f]+|\.fuse_hidden[0-9a-f]+|\.snapshot|lost\+found")
@@ -55,7 +56,7 @@ def find_foreign(store: Store) -> list[Finding]:
         found += _find_in(here, directory, known)
     for directory, known in (("worktrees", IN_WORKTREE), ("undo", IN_OPERATION)):
         for name in listing.names(paths.below(here.jvs, directory.encode())):
-            if kind_of(here.jvs / directory / name) == DIRECTORY:
+            if name != "held" and kind_of(here.jvs / directory / name) == DIRECTORY:
                 found += _find_in(here, f"{directory}/{name}", known)
     return found
 

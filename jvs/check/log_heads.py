@@ -80,6 +80,9 @@ class Replay:
             self._remove(record, name)
         elif details.get("undoes") in self._removed:
             self.places[name] = self._removed.pop(details.get("undoes"))
+            after = details.get("after")
+            if isinstance(after, dict):  # a collection took what it was at
+                self.places[name] = Place(record["event_id"], (after.get("head"), after.get("latest")))
 
     def _rename(self, record: AuditRecord, name: str) -> None:
         was = self.places.pop(str(record["details"].get("from")), None)
