@@ -161,9 +161,7 @@ def carry_out(store: Store, record: Operation, steps: Delta, event: audit.Event,
         with applier:
             _apply(applier, record, resume=False)
         _move_head(store, pending, record)
-    done = _done(store, record, applier)
-    done.freed = freed
-    return done
+    return _done(store, record, applier, freed)
 
 
 def _applier(store: Store, record: Operation, steps: Delta) -> apply.Applier:
@@ -198,10 +196,11 @@ def _apply(applier: apply.Applier, record: Operation, *, resume: bool) -> None:
         progress.remark(f"'{shown}' stays as it is: in snapshot '{record['target']}' it is not what was published")
 
 
-def _done(store: Store, record: Operation, applier: apply.Applier) -> Done:
+def _done(store: Store, record: Operation, applier: apply.Applier, freed: space.Freed) -> Done:
     done = Done(record["operation_id"], None, worktree.load(store.layout, record["worktree"]))
     done.degraded = applier.losses.as_json()
     done.displaced_bytes = record["bytes"]
+    done.freed = freed
     done.discarded = bool(record["details"].get("discard"))
     return done
 
