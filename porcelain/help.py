@@ -2,8 +2,8 @@
 
 Without a command it lists those for daily use; with -a all of them, plumbing included, and the programs on PATH that
 are called `jvs-...` and extend jvs. With a command it opens its man page, or prints its options where there is no
-man. With the name of another page, like `tutorial`, it opens that, or prints it as text where there is no man. A first
-word that needs a second, like `gc`, lists these.
+man. With the name of another page, like `tutorial` or `5 config`, it opens that, or prints it as text where there
+is no man. A first word that needs a second, like `gc`, lists these.
 """
 
 from __future__ import annotations
@@ -38,7 +38,12 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Find what is to be explained."""
     from jvs.cli import commands, manual
 
-    words = [word.removeprefix("jvs-") if i == 0 else word for i, word in enumerate(args.command)]
+    words, section = _without_section(args.command)
+    if section:
+        page = manual.page_of("-".join(words), os.environ.get("MANPATH", ""), section)
+        if page is None:
+            raise NotFound(f"there is no page '{' '.join(args.command)}'", hint="'jvs help -a' lists the commands")
+        return _topic("-".join(words), page, args)
     if not words or words == ["jvs"]:
         rows = manual.overview(os.environ.get("PATH", "") if args.all else None)
         return cli.Result(rows, lambda screen: manual.overview_text(rows, screen), pager=True)
@@ -55,6 +60,16 @@ def work(args: argparse.Namespace) -> cli.Result:
     near = dispatch.nearest(name, known, 1)
     hint = f"did you mean '{near[0]}'?" if near else "'jvs help -a' lists them all"
     raise NotFound(f"there is no command '{name}'", hint=hint)
+
+
+def _without_section(words: list[str]) -> tuple[list[str], str]:
+    """Return the words of a name, and the section of the manual when it is given: `5 config`, or `jvs-config(5)`."""
+    section = ""
+    if len(words) > 1 and words[0] in ("1", "5", "7"):
+        section, words = words[0], words[1:]
+    elif len(words) == 1 and words[0][-3:] in ("(1)", "(5)", "(7)"):
+        section, words = words[0][-2], [words[0][:-3]]
+    return [word.removeprefix("jvs-") if i == 0 else word for i, word in enumerate(words)], section
 
 
 def _topic(name: str, page: tuple[str, str], args: argparse.Namespace) -> cli.Result:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from jvs import names
-from jvs.check import verify
+from jvs.check import log_heads, verify
 from jvs.check.findings import (
     ADVANCE_HEAD,
     AUDIT_REPAIR,
@@ -216,6 +216,10 @@ def find_in_log(store: Store) -> tuple[list[Finding], ChainReport]:
         found.append(Finding(error, path=path))
     if not problems:
         found += find_orphans(store, chain)
+        left_behind = orphans(store, chain)
+        for name, sentence in log_heads.find_moved(store, chain.records).items():
+            if name not in left_behind:
+                found.append(Finding(verify.moved_head(sentence), path=store.layout.worktree_config(name)))
     return found, chain
 
 

@@ -35,9 +35,10 @@ KNOWN: dict[str, tuple[tuple[str, str], ...]] = {
     "gc/plans": ((_PLAN + r"\.json(\.tmp)?", ANY),),  # what is no file is debris
     "gc/pins": ((_ID + r"\.json(\.tmp)?", FILE),),
     "gc/tombstones": ((_ID + r"\.json(\.tmp)?", FILE),),
+    "annotations": ((_ID + r"\.json(\.tmp)?", FILE),),
     "undo": ((_ID + "|held", DIRECTORY),),
     "undo/held": ((_ID + r"(\.tmp)?", ANY),),
-    "locks": ((r"(repo|gate|audit|index|config|intents|gc|pins|(worktree|head)-" + _NAME + r")\.lock", ANY),),
+    "locks": ((r"(repo|gate|audit|index|config|intents|gc|pins|annotations|(worktree|head)-" + _NAME + r")\.lock", ANY),),
 }
 """Directory -> which names it holds, and of which kind. `worktrees`, `intents` and `gc/trash` are checked elsewhere."""
 IN_WORKTREE = ((r"config\.json(\.tmp)?", FILE),)

@@ -76,7 +76,7 @@ class Replay:
             self._rename(record, name)
         elif details.get("what") != "worktree_remove":
             self._restore(record, name)
-        elif not details.get("back"):
+        elif "back" not in details:
             self._remove(record, name)
         elif details.get("undoes") in self._removed:
             self.places[name] = self._removed.pop(details.get("undoes"))
@@ -85,8 +85,8 @@ class Replay:
                 self.places[name] = Place(record["event_id"], (after.get("head"), after.get("latest")))
 
     def _rename(self, record: AuditRecord, name: str) -> None:
-        was = self.places.pop(str(record["details"].get("from")), None)
-        if was is not None:
+        if "from" in record["details"] and record["details"]["from"] in self.places:
+            was = self.places.pop(record["details"]["from"])
             self.places[name] = Place(record["event_id"], was.heads)
 
     def _remove(self, record: AuditRecord, name: str) -> None:
@@ -95,7 +95,7 @@ class Replay:
             self._removed[record["details"].get("operation_id")] = was
 
 
-def find_moved(store: Store, log: Sequence[AuditRecord]) -> list[str]:
+def find_moved(store: Store, log: Sequence[AuditRecord]) -> dict[str, str]:
     """Return a sentence for each worktree that is not where the log says that it was moved last.
 
     A configuration is written before its record. So one that is read after the log is as far as the log, or is at an
@@ -103,7 +103,7 @@ def find_moved(store: Store, log: Sequence[AuditRecord]) -> list[str]:
     found elsewhere.
     """
     known = {record["event_id"] for record in log}
-    problems = []
+    moved = {}
     for name, place in Replay(log).places.items():
         try:
             config = worktree.load(store.layout, name)
@@ -113,7 +113,5 @@ def find_moved(store: Store, log: Sequence[AuditRecord]) -> list[str]:
         if place.event_id is None or event_id is None or event_id not in known:
             continue
         if (event_id, (config["head_snapshot_id"], config["latest_snapshot_id"])) != (place.event_id, place.heads):
-            problems.append(
-                f"worktree '{name}' is not where the log says that it was moved last: its configuration was changed"
-            )
-    return problems
+            moved[name] = f"worktree '{name}' is not where the log says that it was moved last"
+    return moved

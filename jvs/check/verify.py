@@ -195,7 +195,15 @@ def check_all(
         progress.advance("verify", 1, len(ids), "snapshots")
     problems = check_lines(store)
     chain, chain_problems = check_chain(store)
+    if not chain_problems:
+        chain_problems += [moved_head(sentence) for sentence in log_heads.find_moved(store, chain.records).values()]
     return reports, problems + chain_problems, chain
+
+
+def moved_head(sentence: str) -> AuditChainBroken:
+    """Return the error for a worktree that is elsewhere than the log says."""
+    hint = "its configuration was changed by hand or put back: restore it from a copy of the repository"
+    return AuditChainBroken(sentence, hint=hint)
 
 
 def candidates(layout: Layout) -> list[str]:
@@ -269,8 +277,6 @@ def check_chain(store: Store) -> tuple[audit_check.ChainReport, list[JvsError]]:
     except JvsError as error:
         return audit_check.ChainReport(), [error]
     sentences = chain.problems + hold_against(store, chain, seen) + anchor.check(store, chain)
-    if not chain.problems:
-        sentences += log_heads.find_moved(store, chain.records)
     if not chain.records:
         sentences.append("the log is empty, though every repository begins with a record")
     hint = "somebody or something changed the log: compare it with a copy of the repository"

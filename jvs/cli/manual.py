@@ -107,7 +107,7 @@ def source_of(path: str) -> str:
     return data.decode("utf-8", "replace")
 
 
-def page_of(name: str, manpath: str) -> tuple[str, str] | None:
+def page_of(name: str, manpath: str, sections: str = "175") -> tuple[str, str] | None:
     """Return the man page of a command or topic and the directory of the manual, or None when it is not installed.
 
     `manpath` is the value of MANPATH; the manual that belongs to this installation goes before it.
@@ -116,7 +116,7 @@ def page_of(name: str, manpath: str) -> tuple[str, str] | None:
     places = [os.path.join(sys.prefix, "share", "man"), os.path.join(os.path.dirname(package), "man")]
     places += [place for place in manpath.split(os.pathsep) if place]
     for place in places:
-        for section in ("1", "7", "5"):
+        for section in sections:
             for page in (f"jvs-{name}", name):
                 path = os.path.join(place, f"man{section}", f"{page}.{section}")
                 if page.startswith("jvs") and (os.path.isfile(path) or os.path.isfile(path + ".gz")):

@@ -21,7 +21,7 @@ from jvs.check import doctor, verify
 from jvs.engine import registry, space
 from jvs.engine.options import EngineOptions
 from jvs.errors import GcPlanMismatch, IOFailure, JvsError, LineageBroken, NoSpace, NotFound
-from jvs.fs import durable, locks, removal
+from jvs.fs import durable, locks, paths, removal
 from jvs.fs.rooted import Below
 from jvs.gc import pins, reach, retention, tombstone
 from jvs.gc import plan as gc_plan
@@ -450,8 +450,10 @@ def test_forged_plan_file_names_nothing(tmp_path):
     forged = json.loads(Path(path).read_bytes())
     forged["candidates"] = ["../../main", *ids]
     Path(path).write_text(json.dumps(forged))
-    assert gc.run(store, plan_id)["collected"] == ids[:3]
+    with pytest.raises(GcPlanMismatch):
+        gc.run(store, plan_id)
     assert os.path.exists(main_of(store) / "same")
+    assert all(paths.exists(store.layout.payload(i)) for i in ids)
     forged["retention_policy"] = {"keep_last": "many"}
     Path(path).write_text(json.dumps(forged))
     with pytest.raises(GcPlanMismatch):

@@ -39,6 +39,7 @@ def test_json_has_the_promised_keys(store):
         "severity": "ok",
         "error": None,
         "differences": [],
+        "not_checked": 0,
     }
 
 

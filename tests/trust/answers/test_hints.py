@@ -1,22 +1,25 @@
 """Every hint can be followed.
 
-The hints are read from the source: a command that a hint names in quotes has to be one, with options that it has.
-Errors are provoked, and what the hint says is done: then the command works, or the one that the hint names does.
+The hints are read from the source: a command that a hint names in quotes has to be one, with options that it has, and
+each hint has a row in `ROWS`, which provokes it and does what it says, or belongs to one of `KINDS`, whose hints say
+the same thing of many places. A hint with neither fails.
 """
 
 from __future__ import annotations
 
 import ast
-import os
+import fcntl
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from running import Lab
+from running import Answer, Lab
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 SOURCES = ("jvs", "plumbing", "porcelain")
 
 
@@ -50,6 +53,23 @@ HINTS = sorted(set(hints()))
 QUOTED = re.compile(r"'(jvs[ -][^']+)'")
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory) -> Path:
+    where = tmp_path_factory.mktemp("template")
+    lab = Lab(where / "lab")
+    lab.must("init", str(lab.root), cwd=where)
+    lab.snapshot("one", a="1\n")
+    lab.snapshot("two", a="2\n")
+    return where
+
+
+@pytest.fixture
+def two(template, tmp_path: Path) -> Lab:
+    """Return a repository with two snapshots."""
+    subprocess.run(["cp", "-a", f"{template}/.", str(tmp_path)], check=True)
+    return Lab(tmp_path / "lab")
+
+
 def test_there_are_hints_to_follow():
     assert len(HINTS) > 150
 
@@ -80,69 +100,400 @@ def test_a_hint_says_something_to_do(place, text):
     assert not text.endswith(".") or text.endswith("CMD ..."), "a hint has no full stop"
 
 
-def hint_of(answer) -> str:
+NOTHING = "1700000000000-00000000"
+PLAN = "0" * 32
+
+
+def hint_of(answer: Answer) -> str:
     found = re.search(rb"^hint: (.*)$", answer.err, re.M)
     return found.group(1).decode() if found else ""
 
 
-def remove_main(lab: Lab) -> list[str]:
-    shutil.rmtree(lab.main)
-    return ["-C", str(lab.root), "status"]
+class Row(NamedTuple):
+    """What provokes a hint, and what the hint says to do; words are those of `jvs`, unless they begin with a program."""
+
+    hint: str
+    provoke: list[str]
+    follow: list[list[str]]
+    prepare: Callable[[Lab], object] | None = None
+    place: str = "main"
 
 
-def fill_target(lab: Lab) -> list[str]:
-    (lab.root / "worktrees" / "w").mkdir()
-    return ["fork", "--at", "HEAD", "w"]
+def words_of(lab: Lab, words: list[str]) -> list[str]:
+    ids = lab.ids()
+    values = {
+        "FIRST": ids[0],
+        "LAST": ids[-1],
+        "ROOT": str(lab.root),
+        "OP": operation(lab),
+        "FRESH": str(lab.root.parent / "fresh"),
+    }
+    for key, value in values.items():
+        words = [word.replace(f"<{key}>", value) for word in words]
+    return words if words[0].startswith("jvs-") else ["jvs", *words]
 
 
-def detach(lab: Lab) -> list[str]:
-    (lab.main / "a").write_text("2\n")
-    lab.must("snapshot", "two")
+def operation(lab: Lab) -> str:
+    return max((path.name for path in (lab.jvs_dir / "undo").iterdir() if path.name[0].isdigit()), default="")
+
+
+def fork(lab: Lab) -> None:
+    lab.must("fork", "--at", "HEAD", "w")
+
+
+def detach(lab: Lab) -> None:
     lab.must("restore", "one")
     lab.must("config", "set", "snapshot.when_detached", "refuse")
-    return ["snapshot", "x"]
 
 
-CASES: dict[str, Callable[[Lab], list[str]]] = {
-    "the main worktree is missing": remove_main,
-    "the place of a fork is taken": fill_target,
-    "detached": detach,
-    "an unknown snapshot": lambda lab: ["show", "nothing"],
-    "an unknown worktree": lambda lab: ["worktree", "path", "nothing"],
-    "an unknown plan": lambda lab: ["gc", "run", "--plan-id", "0" * 32],
-    "an unknown setting": lambda lab: ["config", "get", "nothing"],
-    "an unknown command": lambda lab: ["nothing"],
-    "an unknown option": lambda lab: ["status", "--nothing"],
-    "an unknown engine": lambda lab: ["snapshot", "--engine", "nothing"],
-    "nothing to undo": lambda lab: ["undo"],
-    "no pin": lambda lab: ["gc", "unpin", "HEAD"],
-    "outside": lambda lab: ["-C", "/", "status"],
-    "a name that cannot be one": lambda lab: ["fork", "--at", "HEAD", "a/b"],
-    "too far back": lambda lab: ["show", "HEAD~9"],
-    "too old": lambda lab: ["show", "@{9w}"],
-}
-FAILS = {"the main worktree is missing": "'worktree remove' refuses main, and 'worktree fork' needs another name"}
+def spoil(place: str, data: bytes = b"x") -> Callable[[Lab], None]:
+    """Return what damages a file of the control directory."""
+
+    def do(lab: Lab) -> None:
+        path = lab.jvs_dir / words_of(lab, [place])[1]
+        if path.exists():
+            path.chmod(0o600)
+        path.write_bytes(data)
+
+    return do
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_what_a_hint_names_can_be_done(lab, case, request):
-    if case in FAILS:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=FAILS[case]))
-    lab.must("snapshot", "one")
-    words = CASES[case](lab)
-    answer = lab.jvs(*words, cwd=lab.root)
+def damage_payload(lab: Lab) -> None:
+    path = lab.jvs_dir / "snapshots" / lab.ids()[0] / "a"
+    path.chmod(0o600)
+    path.write_bytes(b"?\n")
+
+
+def plan_and_go_on(lab: Lab) -> None:
+    lab.must("gc", "plan", "--keep-last", "1")
+    lab.snapshot("three", a="3\n")
+
+
+def plan_id(lab: Lab) -> str:
+    return next(path.stem for path in (lab.jvs_dir / "gc" / "plans").iterdir())
+
+
+ROWS = [
+    Row("see '{} --help'", ["status", "--nothing"], [["status", "--help"]]),
+    Row("see 'jvs --help'", ["--nothing"], [["--help"]]),
+    Row("did you mean '{}'?", ["stauts"], [["status"]]),
+    Row("{}'jvs help' lists the commands", ["qqqqqq"], [["help"]]),
+    Row("one of: {}", ["gc"], [["gc", "plan"]]),
+    Row("did you mean '{} {}'?", ["gc", "plna"], [["gc", "plan"]]),
+    Row("did you mean '{}'? | 'jvs help -a'", ["help", "stauts"], [["help", "status", "-t"]]),
+    Row("name a directory that is there", ["-C", "nowhere", "status"], [["-C", ".", "status"]]),
+    Row("'--wait 0' fails at once when busy", ["status", "--wait", "nan"], [["status", "--wait", "0"]]),
+    Row("write -n with a whole number", ["history", "-n", "-1"], [["history", "-n", "1"]]),
+    Row("write a regular expression; '\\' takes", ["history", "-g", "("], [["history", "-g", "\\("]]),
+    Row("use one of: {}", ["snapshot", "--engine", "nothing"], [["snapshot", "--engine", "copy"]]),
+    Row(
+        "run 'jvs info' to see which engines do",
+        ["snapshot", "--engine", "btrfs-snapshot"],
+        [["info"], ["config", "unset", "default_engine"], ["snapshot"]],
+    ),
+    Row("name paths below '{}'", ["restore", "one", "--", "../../x"], [["restore", "one", "--", "a"]]),
+    Row("'jvs gc pins' lists the pins", ["gc", "unpin", "HEAD"], [["gc", "pins"]]),
+    Row(
+        "write 30d, 12h, 2030-01-31",
+        ["gc", "pin", "HEAD", "--expires", "soon"],
+        [["gc", "pin", "HEAD", "--expires", "30d"]],
+    ),
+    Row("'jvs gc plan' makes one", ["gc", "run", "--plan-id", PLAN], [["gc", "plan"]]),
+    Row("'jvs gc plan' makes one", ["gc", "run", "--plan-id", "x"], [["gc", "plan"]]),
+    Row(
+        "'jvs doctor' says what can be repaired; a copy",
+        ["gc", "plan"],
+        [["gc", "pin", "<LAST>"], ["gc", "plan"]],
+        spoil("gc/pins/<LAST>.json"),
+    ),
+    Row(
+        "'jvs doctor' says what can be repaired; a copy",
+        ["gc", "plan"],
+        [["gc", "unpin", "<LAST>"], ["gc", "plan"]],
+        spoil("gc/pins/<LAST>.json"),
+    ),
+    Row("'jvs-list-snapshots' lists them", ["jvs-prune-snapshot", NOTHING], [["jvs-list-snapshots"]]),
+    Row("'jvs-mark-live' lists what is protected", ["jvs-prune-snapshot", "<LAST>"], [["jvs-mark-live"]]),
+    Row("ids look like 1700000000000-0a1b2c3d", ["jvs-prune-snapshot", "x"], [["history"]]),
+    Row("use 1 to 64 of A-Z a-z", ["fork", "--at", "HEAD", "a/b"], [["fork", "--at", "HEAD", "ab"]]),
+    Row(
+        "choose another name; 'jvs worktree list'",
+        ["fork", "--at", "HEAD", "w"],
+        [["worktree", "list"], ["fork", "--at", "HEAD", "v"]],
+        fork,
+    ),
+    Row("choose another name", ["worktree", "rename", "w", "w"], [["worktree", "rename", "w", "v"]], fork),
+    Row(
+        "an operation is named alone: 'jvs undo OPERATION'",
+        ["undo", "--redo", "<OP>"],
+        [["undo", "<OP>"]],
+        lambda lab: lab.must("restore", "one"),
+    ),
+    Row(
+        "it is written to the audit log: say why",
+        ["restore", "one", "--force-tampered", " "],
+        [["restore", "one", "--force-tampered", "why"]],
+    ),
+    Row(
+        "go elsewhere first: cd '{}'",
+        ["worktree", "remove", "w"],
+        [["-C", "<ROOT>", "worktree", "remove", "w"]],
+        fork,
+        "worktrees/w",
+    ),
+    Row("name the snapshot with '--at {}'", ["fork", "HEAD"], [["fork", "--at", "HEAD"]]),
+    Row(
+        "name files and directories that are there", ["snapshot", "x", "--", "nothing"], [["snapshot", "x", "--", "a"]]
+    ),
+    Row(
+        "'jvs worktree fork NAME' goes on elsewhere",
+        ["snapshot", "x"],
+        [
+            ["worktree", "fork", "fresh"],
+            ["-c", "snapshot.when_detached=branch", "snapshot", "x"],
+            ["restore", "LATEST"],
+            ["snapshot", "x"],
+        ],
+        detach,
+    ),
+    Row(
+        "'jvs verify {}' names all that differs",
+        ["restore", "<FIRST>"],
+        [["restore", "<FIRST>", "--force-tampered", "I know"]],
+        damage_payload,
+    ),
+    Row("'jvs history --all' lists the snapshots", ["show", NOTHING], [["history", "--all"]]),
+    Row("name one: 'jvs history --all' lists them", ["show", ""], [["history", "--all"]]),
+    Row("did you mean {}? | 'jvs history --all' lists them", ["show", "qqqqqqqq"], [["history", "--all"]]),
+    Row("write LATEST~N or HEAD~N with a whole number", ["show", "HEAD~x"], [["show", "HEAD~1"]]),
+    Row("'jvs history' shows the line", ["show", "HEAD~9"], [["history"]]),
+    Row("'jvs history' shows their ages", ["show", "@{9w}"], [["history"]]),
+    Row("write @{90s}, @{30m}", ["show", "@{x}"], [["history"]]),
+    Row(
+        "take one with 'jvs snapshot'",
+        ["show", "-w", "new"],
+        [["snapshot", "x", "-w", "new"], ["show", "-w", "new"]],
+        lambda lab: lab.must("worktree", "create", "new"),
+    ),
+    Row(
+        "take one with 'jvs snapshot', or name one",
+        ["-C", "../worktrees/new", "fork", "y"],
+        [["fork", "--at", "one", "y"]],
+        lambda lab: lab.must("worktree", "create", "new"),
+    ),
+    Row("name one by its id: {}", ["show", "t"], [["show", "<LAST>"]], lambda lab: lab.snapshot("three", a="3\n")),
+    Row("write '{{' for a brace itself", ["history", "--format", "{"], [["history", "--format", "{{"]]),
+    Row(
+        "did you mean '{{}}'? | the fields are {}",
+        ["history", "--format", "{nothing}"],
+        [["history", "--format", "{note}"]],
+    ),
+    Row("write '{{}}'", ["history", "--format", "{note!r}"], [["history", "--format", "{note}"]]),
+    Row("write '{{}:<20}' or", ["history", "--format", "{note:zz}"], [["history", "--format", "{note:<20}{id:>8}"]]),
+    Row("write 90s, 30m, 12h", ["undo", "--forget", "--older", "soon"], [["undo", "--forget", "--older", "30d"]]),
+    Row("only restore, undo, rename and remove can be", ["undo"], [["restore", "one"], ["undo"]]),
+    Row(
+        "'jvs undo --redo' reverses the last undo",
+        ["undo"],
+        [["undo", "--redo"]],
+        lambda lab: (lab.must("restore", "one"), lab.must("undo")),
+    ),
+    Row("'jvs undo --list' shows them", ["undo", NOTHING], [["undo", "--list"]]),
+    Row(
+        "write 'jvs undo --forget OPERATION'",
+        ["undo", "--forget"],
+        [["undo", "--forget", "--older", "30d"], ["undo", "--forget", "--all"]],
+    ),
+    Row("it belongs to the repository; other worktrees can", ["worktree", "remove", "main"], [["worktree", "list"]]),
+    Row("'jvs worktree list' shows the worktrees", ["status", "-w", "nothing"], [["worktree", "list"]]),
+    Row("'jvs worktree list' shows the worktrees", ["status", "-w", ""], [["worktree", "list"]]),
+    Row(
+        "make one with 'jvs init NAME', or point at one",
+        ["-C", "/", "status"],
+        [["init", "<FRESH>"], ["-C", "<FRESH>", "status"]],
+    ),
+    Row("work in it, or choose a place outside", ["init", "<ROOT>/main/x"], [["init", "<FRESH>"]]),
+    Row("work in it", ["init", "<ROOT>"], [["status"]]),
+    Row(
+        "name the directory to begin with",
+        ["init", "<FRESH>", "--from", "nowhere"],
+        [["init", "<FRESH>", "--from", "."]],
+    ),
+    Row(
+        "make the repository next to the directory",
+        ["init", "<ROOT>x/y", "--from", "<ROOT>x"],
+        [["init", "<FRESH>", "--from", "<ROOT>x"]],
+        lambda lab: Path(f"{lab.root}x").mkdir(),
+    ),
+    Row(
+        "begin with its files: --from '{}'",
+        ["init", "<FRESH>", "--from", "<ROOT>"],
+        [["init", "<FRESH>", "--from", "<ROOT>/main"]],
+    ),
+    Row("name a directory of its own: 'jvs init NAME'", ["init", "/"], [["init", "<FRESH>"]]),
+    Row("{}'jvs config list' shows all keys", ["config", "get", "nothing"], [["config", "list"]]),
+    Row(
+        "jvs-config(5) says what each setting takes",
+        ["config", "set", "undo.max_operations", "many"],
+        [["help", "config"], ["config", "set", "undo.max_operations", "7"]],
+    ),
+    Row("use one of: {}", ["config", "set", "durability", "never"], [["config", "set", "durability", "each"]]),
+    Row("write -c KEY=VALUE", ["-c", "nothing", "status"], [["-c", "default_tags=x", "status"]]),
+    Row("set HOME or XDG_CONFIG_HOME", ["config", "set", "--user", "default_tags", "x"], [["config", "list"]]),
+    Row("quote a note of several words", ["snapshot", "two", "words"], [["snapshot", "two words"]]),
+    Row("give it as an argument, with -m, or with -F FILE", ["snapshot", "x", "-m", "y"], [["snapshot", "-m", "y"]]),
+    Row("name a file with the note", ["snapshot", "-F", "nothing"], [["snapshot", "-F", "a"]]),
+    Row("name a snapshot, or choose one with '-i'", ["restore"], [["history"], ["restore", "one"]]),
+    Row(
+        "leave one of them out",
+        ["history", "--graph", "--format", "{id}"],
+        [["history", "--graph"], ["history", "--format", "{id}"]],
+    ),
+    Row("leave one of them out", ["verify", "--all", "one"], [["verify", "--all"], ["verify", "one"]]),
+    Row("leave one of them out", ["jvs-resolve", "--head", "one"], [["jvs-resolve", "--head"], ["jvs-resolve", "one"]]),
+    Row("jvs run [--rollback] -- CMD ...", ["run"], [["run", "--", "true"]]),
+    Row("check its name and PATH", ["run", "--", "no-such-program"], [["run", "--", "true"]]),
+    Row("jvs-hash-tree DIR", ["jvs-hash-tree"], [["jvs-hash-tree", "."]]),
+    Row("jvs-sync-tree DIR", ["jvs-sync-tree"], [["jvs-sync-tree", "."]]),
+    Row("jvs-clone-tree SRC DST", ["jvs-clone-tree", "."], [["jvs-clone-tree", ".", "<FRESH>"]]),
+    Row("jvs-with-lock WORKTREE -- CMD ...", ["jvs-with-lock", "main"], [["jvs-with-lock", "main", "--", "true"]]),
+    Row("name two directories: SOURCE and TARGET", ["jvs-apply-tree", ".", "nothing"], [["jvs-hash-tree", "."]]),
+    Row(
+        "'jvs-ls-tree -r SNAPSHOT' lists",
+        ["restore", "one", "--", "nothing"],
+        [["jvs-ls-tree", "-r", "one"], ["restore", "one", "--", "a"]],
+    ),
+    Row(
+        "put it back, or make it again from the latest snapshot",
+        ["-C", "<ROOT>", "status"],
+        [["restore", "LATEST"], ["status"]],
+        lambda lab: shutil.rmtree(lab.main),
+        ".",
+    ),
+    Row(
+        "put it back, or make it again from the latest snapshot",
+        ["status", "-w", "w"],
+        [["restore", "-w", "w", "LATEST"], ["status", "-w", "w"]],
+        lambda lab: (fork(lab), shutil.rmtree(lab.root / "worktrees" / "w")),
+    ),
+    Row(
+        "'jvs doctor' says what can be repaired; a copy",
+        ["gc", "run", "--plan-id", PLAN],
+        [["doctor"], ["gc", "plan"]],
+        spoil(f"gc/plans/{PLAN}.json", b"{}\n"),
+    ),
+    Row(
+        "'jvs doctor' says what can be repaired",
+        ["gc", "run", "--plan-id", PLAN],
+        [["doctor"]],
+        spoil(f"gc/plans/{PLAN}.json"),
+    ),
+    Row(
+        "'jvs doctor' says what can be repaired; a copy",
+        ["snapshot", "x"],
+        [["doctor", "--repair", "clean_intents"], ["snapshot", "x"]],
+        spoil(f"intents/{NOTHING}.json"),
+    ),
+]
+"""Those whose hints cannot be told from the words alone are provoked by `prepare` first."""
+
+
+def id_of(row: Row) -> str:
+    return " ".join(row.provoke)[:60]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=id_of)
+def test_what_a_hint_says_can_be_done_and_helps(two, row):
+    if row.prepare is not None:
+        row.prepare(two)
+    place = two.root / row.place
+    without = {"HOME": "", "XDG_CONFIG_HOME": ""} if row.hint.startswith("set HOME") else {}
+    answer = two.command(*words_of(two, row.provoke), cwd=place, env=without)
     assert answer.exit not in (0, 70), answer.said
     hint = hint_of(answer)
-    assert hint, answer.said
-    place = lab.main if lab.main.is_dir() else lab.root
-    outside = case == "outside"
-    for command in QUOTED.findall(hint):
-        line = [
-            {"NAME": "fresh", "DIR": str(lab.root), "COMMAND": "status"}.get(word, word) for word in command.split()
-        ]
-        if "..." in line:
-            continue
-        done = lab.program(*line, cwd=os.path.dirname(lab.root) if outside else place)
-        assert done.exit in (0, 3), f"hint {hint!r}: {command}: {done.said}"
-    if case == "the main worktree is missing":
-        assert lab.jvs(*words, cwd=lab.root).exit == 0, f"{hint!r} was followed, and nothing is better"
+    parts = [part for alternative in row.hint.split(" | ") for part in re.split(r"\{+\}+", alternative)]
+    assert any(part.strip() and part.strip(" '") in hint for part in parts), f"{hint!r} is not {row.hint!r}"
+    for words in row.follow:
+        where = place if place.is_dir() else two.root
+        done = two.command(*words_of(two, words), cwd=where)
+        assert done.exit in (0, 3) or (words[0] == "doctor" and done.exit not in (2, 70)), (
+            f"{hint!r}: {words}: {done.said}"
+        )
+
+
+CONTROL = {
+    "repo_id": ["verify", "--all"],
+    "descriptors/<LAST>.json": ["show", "HEAD"],
+    "snapshots/<LAST>.READY": ["show", "HEAD"],
+    "audit/audit.jsonl": ["verify", "--all"],
+    "worktrees/main/config.json": ["status"],
+    "format_version": ["status"],
+}
+
+
+@pytest.mark.parametrize("how", ["damaged", "missing"])
+@pytest.mark.parametrize("name", CONTROL)
+def test_a_file_that_is_restored_from_a_copy_is_as_good_as_new(two, name, how):
+    """The kind of all hints that speak of a copy of the repository."""
+    path = two.jvs_dir / words_of(two, [name])[1]
+    before = path.read_bytes()
+    path.chmod(0o600)
+    path.unlink() if how == "missing" else path.write_bytes(b"{}\n")
+    answer = two.jvs(*CONTROL[name])
+    assert answer.exit not in (0, 70), answer.said
+    path.write_bytes(before)
+    two.must(*CONTROL[name])
+    assert two.jvs("doctor", "--strict").exit == 0
+
+
+@pytest.mark.parametrize("words", [["snapshot", "x"], ["config", "set", "default_tags", "x"]], ids=" ".join)
+def test_what_is_busy_can_be_done_when_the_other_has_ended(two, words):
+    """The kind of all hints that say to wait."""
+    lock = two.jvs_dir / "locks" / ("config.lock" if words[0] == "config" else "worktree-main.lock")
+    with lock.open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        answer = two.jvs(*words, "--wait", "0")
+        assert answer.exit == 6, answer.said
+        assert "wait" in hint_of(answer)
+    two.must(*words)
+
+
+@pytest.mark.parametrize("limit", ["NOFILE 10", "FSIZE 100"])
+def test_with_a_higher_limit_it_works(two, limit):
+    """The kind of all hints about limits, permissions and mounts: the way is in the words, and then it works."""
+    answer = two.command("jvs", "snapshot", "x", situation=[f"limit {limit}"])
+    assert answer.exit == 4, answer.said
+    assert "ulimit" in hint_of(answer)
+    two.must("snapshot", "x")
+
+
+KINDS = {
+    "restore it from a copy": r"copy of the repository|from a copy|with a copy|put (the directory|it|the word) back",
+    "the rights, limits, mounts and disks of the system": r"permission|ulimit|mount|owner|free some space|system log"
+    r"|as that user|chmod|swapoff|storage|work in it|Linux|close other programs|PATH",
+    "wait and try again": r"wait for|run (the command|it) again|let it pause|somebody else moved it|others",
+    "move, remove or correct what is in the way": r"\b(move|remove|repair|delete|correct|unmount|take it out)\b"
+    r"|edit it by hand|write '2'|somebody put it back|sets? it aside",
+    "other words on the command line": r"^(write|name|give|send|choose|use|put|leave|quote|answer|begin|feed|compare"
+    r"|one of|set HOME|a script begins|did you mean|install|make|do what|names hold|the fields|jvs[- ]|cd|clone)\b",
+    "another jvs": r"version of jvs|newer jvs|this is a bug in jvs",
+    "a command to look with": r"'jvs[- ][^']*' (say|list|show|name|print|is|go|reverse|delete|remove|make|explain)|see ",
+    "there is nothing to do": r"nothing was done|is done, only its words",
+}
+"""What a hint may say besides: each kind was followed for some of its places above, and is the same for the others."""
+
+
+def test_every_hint_has_a_row_or_a_kind():
+    rows = [row.hint.split(" | ") for row in ROWS]
+    left = [
+        f"{place}: {text}"
+        for place, text in HINTS
+        if not any(part in text for row in rows for part in row)
+        and not any(re.search(kind, text) for kind in KINDS.values())
+    ]
+    assert left == [], "write a row that provokes the hint and does what it says"
+
+
+def test_no_row_is_about_a_hint_that_is_gone():
+    texts = [text for _, text in HINTS]
+    assert [row.hint for row in ROWS if not any(row.hint.split(" | ")[0] in text for text in texts)] == []
