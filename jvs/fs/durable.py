@@ -39,13 +39,23 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
+@contextlib.contextmanager
+def _naming(path: Below) -> Iterator[None]:
+    """Let errors name the file that is being written: by its own name, also while it has a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path).removesuffix(".tmp"), None
+        raise
+
+
 def create_file(path: Below, data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:
     """Make a file that must not exist under its own name.
 
     Durable: the content when `sync`; the name only after the directory is synced.
     Errors: OSError; EEXIST when the name is taken. A file that could not be written completely is removed again.
     """
-    with inside(path) as (above, name):
+    with _naming(path), inside(path) as (above, name):
         fd = os.open(name, _WRITE_FLAGS, mode, dir_fd=above)
         try:
             try:
@@ -68,16 +78,15 @@ def replace_file(path: Below, data: bytes, *, mode: int = 0o600, sync: bool = Tr
     Durable: content and name, when `sync`. Errors: OSError, which names PATH.
     """
     temporary = path.plus(".tmp")
-    try:
-        unlink(temporary, missing_ok=True)
-        create_file(temporary, data, mode=mode, sync=sync)  # a signal may come between its making and its own clean-up
-        _rename(temporary, path)  # readers see the old or the new content
-    except BaseException as error:
-        with contextlib.suppress(OSError):  # where nothing can be changed, nothing was made
+    with _naming(path):
+        try:
             unlink(temporary, missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename, error.filename2 = str(path), None
-        raise
+            create_file(temporary, data, mode=mode, sync=sync)  # a signal may come before its own clean-up
+            _rename(temporary, path)  # readers see the old or the new content
+        except BaseException:
+            with contextlib.suppress(OSError):  # where nothing can be changed, nothing was made
+                unlink(temporary, missing_ok=True)
+            raise
     if sync:
         fsync_dir(path.parent)  # a crash before this may bring the old content back
 
@@ -87,17 +96,18 @@ def append(path: Below, data: bytes) -> None:
 
     Durable: the bytes. A crash in the middle leaves a prefix of `data`, which has no newline at its end.
     """
-    fd = _open_to_write(path, os.O_WRONLY | os.O_APPEND)
-    try:
-        before = os.fstat(fd).st_size
+    with _naming(path):
+        fd = _open_to_write(path, os.O_WRONLY | os.O_APPEND)
         try:
-            write_all(fd, data)
-            os.fsync(fd)  # the record must be there before the intent that promises it goes away
-        except BaseException:
-            os.ftruncate(fd, before)
-            raise
-    finally:
-        os.close(fd)
+            before = os.fstat(fd).st_size
+            try:
+                write_all(fd, data)
+                os.fsync(fd)  # the record must be there before the intent that promises it goes away
+            except BaseException:
+                os.ftruncate(fd, before)
+                raise
+        finally:
+            os.close(fd)
 
 
 def truncate(path: Below, size: int) -> None:

@@ -118,22 +118,22 @@ class Applier:
                     self.places.sync_new()
                 first = [i for i in left if self.delta.goes_first(i)]
                 for i in first:
-                    self.work.switch(i)
+                    self._named(self.work.switch, i)
                 left = [i for i in left if i not in first] if first else left
                 for i in left:
                     if self.delta.steps[i].how == MAKE:
-                        self.work.build(i)
-                        self.work.switch(i)
+                        self._named(self.work.build, i)
+                        self._named(self.work.switch, i)
                 for i in left:
                     if self.delta.steps[i].how in (COPY, MOVE):
-                        self.work.build(i)
+                        self._named(self.work.build, i)
                         progress.advance("restore", 1, len(self.delta.steps))
             with progress.step("durable"):
                 self.places.sync_new()
             with progress.step("switch"):
                 for i in left:
                     if self.delta.steps[i].how != MAKE:
-                        self.work.switch(i)
+                        self._named(self.work.switch, i)
             with progress.step("durable"):
                 self._finish()
         except BaseException:
@@ -148,6 +148,14 @@ class Applier:
                 log = self.work.log
                 log.kept_aside = log.kept_aside or (not self.places.crosses and log.keeps_anything())
                 self.rolled_back = True
+            raise
+
+    def _named(self, act: Callable[[int], None], i: int) -> None:
+        """Do a part of a step; an error names its path, not the name that its entry has meanwhile."""
+        try:
+            act(i)
+        except OSError as error:
+            error.filename, error.filename2 = self.delta.steps[i].path, None
             raise
 
     def _finish(self) -> None:

@@ -110,7 +110,7 @@ def hint_of(answer: Answer) -> str:
 
 
 class Row(NamedTuple):
-    """What provokes a hint, and what the hint says to do; words are those of `jvs`, unless they begin with a program."""
+    """What provokes a hint, and what it says to do; words are those of `jvs`, unless they begin with a program."""
 
     hint: str
     provoke: list[str]
@@ -477,7 +477,7 @@ KINDS = {
     "other words on the command line": r"^(write|name|give|send|choose|use|put|leave|quote|answer|begin|feed|compare"
     r"|one of|set HOME|a script begins|did you mean|install|make|do what|names hold|the fields|jvs[- ]|cd|clone)\b",
     "another jvs": r"version of jvs|newer jvs|this is a bug in jvs",
-    "a command to look with": r"'jvs[- ][^']*' (say|list|show|name|print|is|go|reverse|delete|remove|make|explain)|see ",
+    "a command to look with": r"'jvs[- ][^']*' (say|list|show|name|print|is|go|reverse|delete|remove|make)|see ",
     "there is nothing to do": r"nothing was done|is done, only its words",
 }
 """What a hint may say besides: each kind was followed for some of its places above, and is the same for the others."""

@@ -6,6 +6,7 @@ of the tables alone, then combinations by hypothesis. E_INTERNAL (status 70) is 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -111,16 +112,22 @@ AT_THE_START = re.compile(r"LANG|LC_ALL|PYTHON|closed|ulimit -n")
 """What Python itself reads or needs when it starts: these situations are tried on a process of their own, too."""
 
 
+LONG = os.environ.get("JVS_FUZZ_EXAMPLES", "") != ""
+"""Every command in every situation; else a sample that is always the same."""
+EACH = 1 if LONG else 7
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_situation_is_never_a_bug(ready, command):
-    for situation, more in SITUATIONS.items():
+    start = list(COMMANDS).index(command) % EACH
+    for situation, more in list(SITUATIONS.items())[start::EACH]:
         judge(ready.command("jvs", *COMMANDS[command], **more), f"{command} while {situation}")
         shutil.rmtree(ready.root.parent / "other", ignore_errors=True)
     after = ready.must("doctor", "--strict")
     assert b"healthy" in after.out, after.said
 
 
-@pytest.mark.parametrize("situation", filter(AT_THE_START.search, SITUATIONS))
+@pytest.mark.parametrize("situation", list(filter(AT_THE_START.search, SITUATIONS))[:: 1 if LONG else 2])
 def test_a_process_that_starts_in_a_situation_is_never_a_bug(ready, situation):
     more = dict(SITUATIONS[situation])
     steps = [step.split(" ") for step in more.pop("situation", [])]
@@ -133,7 +140,7 @@ def test_a_process_that_starts_in_a_situation_is_never_a_bug(ready, situation):
             elif how == "limit":
                 resource.setrlimit(getattr(resource, f"RLIMIT_{words[0]}"), (int(words[1]),) * 2)
 
-    for command in ("snapshot", "status"):
+    for command in ("snapshot", "status") if LONG else ("snapshot",):
         answer = ready.program("jvs", *COMMANDS[command], preexec_fn=prepare, **more)
         if answer.exit == 1 and b"jvs" not in answer.err:
             continue  # Python itself could not start
@@ -141,14 +148,14 @@ def test_a_process_that_starts_in_a_situation_is_never_a_bug(ready, situation):
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can become another user")
-@pytest.mark.parametrize("most", [1, 2, 4])
+@pytest.mark.parametrize("most", [1, 2, 4] if LONG else [2])
 @pytest.mark.parametrize("command", ["snapshot", "verify", "fork", "run"])
 def test_a_limit_on_processes_is_never_a_bug(ready, command, most):
     for directory in [*ready.root.parents]:
         if str(directory) not in ("/", "/tmp"):
             os.chmod(directory, 0o755)
     subprocess.run(["chown", "-R", "54321", str(ready.root)], check=True)
-    for n in range(1500):
+    for n in range(300):
         (ready.main / "sub" / f"f{n}").write_bytes(b"")
     script = f'ulimit -u {most}; exec "$@"'
     caps = "+dac_override,+dac_read_search"  # Python may lie below /root
@@ -170,22 +177,6 @@ def test_a_limit_on_processes_is_never_a_bug(ready, command, most):
     judge(Answer(done.returncode, done.stdout, done.stderr), f"{command} with ulimit -u {most}")
 
 
-@pytest.mark.xfail(strict=True, reason="the walk is recursive: RecursionError from a depth of about 1,000")
-def test_a_tree_that_is_very_deep(ready):
-    deep = ready.main
-    for _ in range(10):  # PATH_MAX forbids to name it at once
-        deep.mkdir(exist_ok=True)
-    here = os.getcwd()
-    os.chdir(ready.main)
-    for _ in range(1100):
-        os.mkdir("d")
-        os.chdir("d")
-    os.chdir(here)
-    for command in ("snapshot", "status", "diff", "fork", "restore", "verify"):
-        judge(ready.jvs(*COMMANDS[command]), command)
-    subprocess.run(["rm", "-rf", str(ready.root)], check=True)
-
-
 WORDS = st.one_of(
     st.sampled_from([word for words in COMMANDS.values() for word in words]),
     st.sampled_from(
@@ -204,8 +195,10 @@ WORDS = st.one_of(
     st.binary(max_size=20),
 )
 @settings(
-    max_examples=int(os.environ.get("JVS_FUZZ_EXAMPLES", "30")),
+    max_examples=int(os.environ.get("JVS_FUZZ_EXAMPLES") or "20"),
     deadline=None,
+    derandomize=not LONG,
+    database=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.generate],
 )
@@ -232,7 +225,6 @@ EVENTS = {
     "escape sequences": {"command": "\x1b[2J"},
 }
 PLACES = {"deleted": "gone", "a file": "a", "a number": 7, "NUL": "a\0b", "a lone surrogate": "\ud800", "none": None}
-HOOK = pytest.mark.xfail(strict=True, reason="jvs-claude-hook hands on what cannot be an argument or a directory")
 
 
 def hook(lab: Lab, event: object, **more) -> Answer:
@@ -242,10 +234,7 @@ def hook(lab: Lab, event: object, **more) -> Answer:
 
 @pytest.mark.parametrize(
     "given_input",
-    [
-        pytest.param(e, id=n, marks=[HOOK] if n in ("NUL in the command", "a lone surrogate") else [])
-        for n, e in EVENTS.items()
-    ],
+    [pytest.param(e, id=n) for n, e in EVENTS.items()],
 )
 def test_the_hook_takes_a_snapshot_whatever_the_command_is(ready, given_input):
     before = ready.ids()
@@ -255,9 +244,7 @@ def test_the_hook_takes_a_snapshot_whatever_the_command_is(ready, given_input):
     assert len(ready.ids()) == len(before) + 1, answer.said
 
 
-@pytest.mark.parametrize(
-    "place", [pytest.param(p, id=n, marks=[] if n == "none" else [HOOK]) for n, p in PLACES.items()]
-)
+@pytest.mark.parametrize("place", [pytest.param(p, id=n) for n, p in PLACES.items()])
 def test_the_hook_never_blocks_a_tool_wherever_it_is(ready, place):
     cwd = str(ready.main / place) if place in ("gone", "a") else place
     answer = hook(ready, {"hook_event_name": "PostToolUse", "tool_name": "Write", "tool_input": {}, "cwd": cwd})
@@ -267,18 +254,14 @@ def test_the_hook_never_blocks_a_tool_wherever_it_is(ready, place):
 @pytest.mark.parametrize(
     "data", [b"", b"\xff", b"[]", b"null", b"{", b'{"tool_name": {}}', b"[" * 100_000], ids=range(7)
 )
-def test_the_hook_never_blocks_a_tool_whatever_it_reads(ready, data, request):
-    if data in (b'{"tool_name": {}}', b"[" * 100_000):
-        request.applymarker(HOOK)
+def test_the_hook_never_blocks_a_tool_whatever_it_reads(ready, data):
     answer = hook(ready, data)
     assert (answer.exit, b"Traceback" in answer.err) == (0, False), answer.said
 
 
 @pytest.mark.parametrize("situation", ["stdin closed", "stdout closed", "stderr closed", "the directory is deleted"])
 @pytest.mark.parametrize("program", [["jvs-claude-hook"], ["jvs-guard", "true"], ["jvs-guard"]], ids=" ".join)
-def test_the_programs_for_agents_in_odd_situations(ready, program, situation, request):
-    if program[0] == "jvs-claude-hook" and situation == "stdin closed":
-        request.applymarker(HOOK)
+def test_the_programs_for_agents_in_odd_situations(ready, program, situation):
     answer = ready.program(*program, **SITUATIONS[situation])
     assert b"Traceback" not in answer.err and answer.exit != 70, answer.said
     assert answer.exit == 0 or program[0] == "jvs-guard", answer.said
@@ -290,3 +273,58 @@ def test_the_guard_hands_words_on_as_they_are(ready, word):
     answer = answer or ready.program("jvs-guard", "sh", "-c", 'printf "%s" "$1"', "sh", word)
     judge(answer, "jvs-guard")
     assert word in answer.out
+
+
+RECORDS = {
+    "intents/1700000000000-00000000.json": {
+        "version": 1,
+        "operation_id": "1700000000000-00000000",
+        "operation": "snapshot",
+        "worktree": "main",
+        "created_at": "2026-11-28T12:00:00.000000Z",
+        "owner": {"pid": 1, "locked": True},
+        "audit": {
+            **dict.fromkeys(("event_id", "actor", "operation"), "snapshot"),
+            "timestamp": "2026-11-28T12:00:00.000000Z",
+            **dict.fromkeys(("target", "worktree", "reason")),
+            "details": {},
+        },
+        "audit_seq": 1,
+        "snapshot_id": "1700000000000-00000000",
+        "parent_id": None,
+    },
+    "descriptors/ID.json": None,
+    "worktrees/main/config.json": None,
+    "snapshots/ID.READY": None,
+}
+VALUES: list[object] = [None, [], {}, 7, -1, "x", True, [{}], {"a": [1]}, "\u001b[2J", 1 << 70]
+LOOKING = (["history"], ["history", "--graph"], ["show", "HEAD"], ["status"], ["verify", "--all"], ["doctor"], ["info"])
+CHANGING = (["snapshot", "x"], ["undo", "--list"], ["gc", "plan"])
+
+
+def with_checksum(record: dict) -> dict:
+    """Give an edited descriptor the checksum that it would have, so that the checks behind it are reached."""
+    covered = {k: v for k, v in record.items() if k not in ("descriptor_checksum", "integrity_state")}
+    data = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return {**record, "descriptor_checksum": hashlib.sha256(data.encode()).hexdigest()}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_with_an_odd_field_is_never_a_bug(ready, name):
+    """Each field missing, and of another kind; a descriptor with the checksum that fits it."""
+    path = ready.jvs_dir / name.replace("ID", ready.ids()[0])
+    kept = path.read_bytes() if path.exists() else None
+    record = RECORDS[name] or json.loads(path.read_bytes())
+    cases = [(key, value) for key in record for value in (..., *VALUES)]
+    for i, (key, value) in enumerate(cases):
+        if i % (1 if LONG else 11) != 0:
+            continue
+        odd = {k: v for k, v in record.items() if k != key} | ({} if value is ... else {key: value})
+        path.unlink(missing_ok=True)
+        path.write_text(json.dumps(with_checksum(odd) if name.startswith("descriptors") else odd) + "\n")
+        commands = (*LOOKING, *CHANGING)
+        for words in commands if LONG else (commands[i % len(commands)], commands[(i + 3) % len(commands)]):
+            judge(ready.jvs(*words), f"{words} with {key} = {value!r} in {name}")
+        if kept is not None:
+            path.unlink(missing_ok=True)
+            path.write_bytes(kept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -323,3 +324,27 @@ def test_a_worktree_that_is_being_renamed_is_busy_not_broken(two, words):
         fcntl.flock(lock, fcntl.LOCK_EX)
         answer = two.jvs("-C", "../worktrees/w", *words, "--json", "--wait", "0.2")
     assert answer.error in ("E_BUSY", "E_NOT_FOUND"), answer.said
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["restore", "LATEST"], "sub/large"),
+        (["fork", "--at", "LATEST", "w"], "large"),
+        (["snapshot", "x"], "other"),
+        (["config", "set", "default_tags", "x"], ".json"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_an_error_names_the_path_that_could_not_be_written(two, words, named):
+    """A write says nothing of the file it was for, and the file has another name meanwhile."""
+    (two.main / "sub").mkdir()
+    (two.main / "sub" / "large").write_bytes(os.urandom(200_000))
+    two.must("snapshot", "three")
+    shutil.rmtree(two.main / "sub")
+    (two.main / "other").write_bytes(os.urandom(300_000))
+    size = 300 if words[0] == "config" else 100_000  # an intent is longer
+    answer = two.command("jvs", *words, situation=[f"limit FSIZE {size}"])
+    assert answer.exit == 4, answer.said
+    assert named in answer.said, answer.said
+    assert ".tmp" not in answer.said and ".jvs-tmp" not in answer.said
