@@ -38,7 +38,11 @@ SPECIAL = {"\\": "\\e", "-": "\\-", "'": "\\(aq", "`": "\\(ga", "^": "\\(ha", "~
 ENVIRONMENT = (
     ("HOME", "Where settings and state are when the two XDG variables are not set; never made a repository."),
     ("XDG_CONFIG_HOME", "The settings of the user are in jvs/config.toml below it (~/.config)."),
-    ("XDG_STATE_HOME", "What this user last saw of each audit log is in jvs/ below it (~/.local/state)."),
+    (
+        "XDG_STATE_HOME",
+        "What this user last saw of each audit log, and when each snapshot was last verified, "
+        "is in jvs/ below it (~/.local/state).",
+    ),
     ("JVS_ACTOR", "Who is written into descriptors and audit records, in place of user@host."),
     ("JVS_SNAPSHOT_ENGINE", "The engine to use; the same as JVS_DEFAULT_ENGINE."),
     (
