@@ -19,6 +19,8 @@ from typing import NamedTuple
 import pytest
 from running import Answer, Lab
 
+from jvs import names
+
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = ("jvs", "plumbing", "porcelain")
 
@@ -81,7 +83,9 @@ def test_every_command_that_a_hint_names_exists_with_the_options_that_it_names(l
     wrong = []
     for place, text in HINTS:
         for command in QUOTED.findall(text):
-            words = command.split()
+            words = command.replace("{}", " ").split()
+            if words[0] == "jvs-":  # the name of a step
+                continue
             program = next((" ".join(words[:n]) for n in (3, 2, 1) if " ".join(words[:n]) in known), None)
             if program is None:
                 if words[1:2] != ["--help"] and "{}" not in words[:2]:
@@ -177,7 +181,7 @@ ROWS = [
     Row("see '{} --help'", ["status", "--nothing"], [["status", "--help"]]),
     Row("see 'jvs --help'", ["--nothing"], [["--help"]]),
     Row("did you mean '{}'?", ["stauts"], [["status"]]),
-    Row("{}'jvs help' lists the commands", ["qqqqqq"], [["help"]]),
+    Row("'jvs help' lists the commands", ["qqqqqq"], [["help"]]),
     Row("one of: {}", ["gc"], [["gc", "plan"]]),
     Row("did you mean '{} {}'?", ["gc", "plna"], [["gc", "plan"]]),
     Row("did you mean '{}'? | 'jvs help -a'", ["help", "stauts"], [["help", "status", "-t"]]),
@@ -458,7 +462,7 @@ def test_what_is_busy_can_be_done_when_the_other_has_ended(two, words):
     two.must(*words)
 
 
-@pytest.mark.parametrize("limit", ["NOFILE 10", "FSIZE 100"])
+@pytest.mark.parametrize("limit", ["NOFILE 10", "FSIZE 600"])
 def test_with_a_higher_limit_it_works(two, limit):
     """The kind of all hints about limits, permissions and mounts: the way is in the words, and then it works."""
     answer = two.command("jvs", "snapshot", "x", situation=[f"limit {limit}"])
@@ -468,16 +472,16 @@ def test_with_a_higher_limit_it_works(two, limit):
 
 
 KINDS = {
-    "restore it from a copy": r"copy of the repository|from a copy|with a copy|put (the directory|it|the word) back",
+    "restore it from a copy": r"copy from there|copy of the repository|from a copy|with a copy|put (the directory|it|the word) back",
     "the rights, limits, mounts and disks of the system": r"permission|ulimit|mount|owner|free some space|system log"
     r"|as that user|chmod|swapoff|storage|work in it|Linux|close other programs|PATH",
-    "wait and try again": r"wait for|run (the command|it) again|let it pause|somebody else moved it|others",
+    "wait and try again": r"wait for|take the snapshot again|run (the command|it) again|let it pause|somebody else moved it|others",
     "move, remove or correct what is in the way": r"\b(move|remove|repair|delete|correct|unmount|take it out)\b"
     r"|edit it by hand|write '2'|somebody put it back|sets? it aside",
     "other words on the command line": r"^(write|name|give|send|choose|use|put|leave|quote|answer|begin|feed|compare"
     r"|one of|set HOME|a script begins|did you mean|install|make|do what|names hold|the fields|jvs[- ]|cd|clone)\b",
     "another jvs": r"version of jvs|newer jvs|this is a bug in jvs",
-    "a command to look with": r"'jvs[- ][^']*' (say|list|show|name|print|is|go|reverse|delete|remove|make)|see ",
+    "a command, which exists with its options": r"'jvs[- ][^']*'|'--[a-z-]+'|see ",
     "there is nothing to do": r"nothing was done|is done, only its words",
 }
 """What a hint may say besides: each kind was followed for some of its places above, and is the same for the others."""
@@ -495,5 +499,5 @@ def test_every_hint_has_a_row_or_a_kind():
 
 
 def test_no_row_is_about_a_hint_that_is_gone():
-    texts = [text for _, text in HINTS]
+    texts = [*(text for _, text in HINTS), names._RULE]
     assert [row.hint for row in ROWS if not any(row.hint.split(" | ")[0] in text for text in texts)] == []

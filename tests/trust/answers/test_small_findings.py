@@ -343,7 +343,7 @@ def test_an_error_names_the_path_that_could_not_be_written(two, words, named):
     two.must("snapshot", "three")
     shutil.rmtree(two.main / "sub")
     (two.main / "other").write_bytes(os.urandom(300_000))
-    size = 300 if words[0] == "config" else 100_000  # an intent is longer
+    size = 600 if words[0] == "config" else 100_000  # an intent is longer
     answer = two.command("jvs", *words, situation=[f"limit FSIZE {size}"])
     assert answer.exit == 4, answer.said
     assert named in answer.said, answer.said
