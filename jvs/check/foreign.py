@@ -26,7 +26,7 @@ KNOWN: dict[str, tuple[tuple[str, str], ...]] = {
     "": (
         (r"(format_version|repo_id|config\.toml|synced\.json)(\.tmp)?", FILE),
         (r"index\.sqlite(-journal|-wal|-shm)?", ANY),  # what cannot be an index is dropped, whatever it is
-        ("hooks|" + "|".join(name for name in layout.DIRECTORIES if "/" not in name), ANY),  # checked as such
+        ("|".join(("hooks", *layout.DIRECTORIES, *layout.LATER_DIRECTORIES)), ANY),  # checked as such
     ),
     "descriptors": ((_ID + r"\.json(\.tmp)?", FILE),),
     "snapshots": ((_ID + r"(\.tmp)?", DIRECTORY), (_ID + r"\.READY", FILE)),
@@ -38,7 +38,9 @@ KNOWN: dict[str, tuple[tuple[str, str], ...]] = {
     "annotations": ((_ID + r"\.json(\.tmp)?", FILE),),
     "undo": ((_ID + "|held", DIRECTORY),),
     "undo/held": ((_ID + r"(\.tmp)?", ANY),),
-    "locks": ((r"(repo|gate|audit|index|config|intents|gc|pins|annotations|(worktree|head)-" + _NAME + r")\.lock", ANY),),
+    "locks": (
+        (r"(repo|gate|audit|index|config|intents|gc|pins|annotations|(worktree|head)-" + _NAME + r")\.lock", ANY),
+    ),
 }
 """Directory -> which names it holds, and of which kind. `worktrees`, `intents` and `gc/trash` are checked elsewhere."""
 IN_WORKTREE = ((r"config\.json(\.tmp)?", FILE),)

@@ -472,10 +472,12 @@ def test_with_a_higher_limit_it_works(two, limit):
 
 
 KINDS = {
-    "restore it from a copy": r"copy from there|copy of the repository|from a copy|with a copy|put (the directory|it|the word) back",
+    "restore it from a copy": r"copy from there|copy of the repository|(from|with) a copy"
+    r"|put (the directory|it|the word) back",
     "the rights, limits, mounts and disks of the system": r"permission|ulimit|mount|owner|free some space|system log"
     r"|as that user|chmod|swapoff|storage|work in it|Linux|close other programs|PATH",
-    "wait and try again": r"wait for|take the snapshot again|run (the command|it) again|let it pause|somebody else moved it|others",
+    "wait and try again": r"wait for|take the snapshot again|run (the command|it) again|let it pause"
+    r"|somebody else moved it|others",
     "move, remove or correct what is in the way": r"\b(move|remove|repair|delete|correct|unmount|take it out)\b"
     r"|edit it by hand|write '2'|somebody put it back|sets? it aside",
     "other words on the command line": r"^(write|name|give|send|choose|use|put|leave|quote|answer|begin|feed|compare"
