@@ -90,8 +90,11 @@ class _Inline:
                 self.add(f"{words[i]}({words[i + 1]})")
                 i += 2
             elif word == "Fl":
+                dashes = "-"
+                while words[i : i + 1] == ["Fl"]:  # a long option
+                    dashes, i = dashes + "-", i + 1
                 option = words[i] if i < len(words) and words[i] not in _PLAIN else ""
-                self.add("-" + _plain(option))
+                self.add(dashes + _plain(option))
                 i += bool(option)
             elif word == "Nm" and (i >= len(words) or words[i] in _AFTER):
                 self.add(name)

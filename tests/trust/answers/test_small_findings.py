@@ -329,7 +329,7 @@ def test_a_worktree_that_is_being_renamed_is_busy_not_broken(two, words):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["restore", "LATEST"], "sub/large"),
+        (["restore", "LATEST"], "'sub'"),
         (["fork", "--at", "LATEST", "w"], "large"),
         (["snapshot", "x"], "other"),
         (["config", "set", "default_tags", "x"], ".json"),
