@@ -181,7 +181,8 @@ class _Page:
     def _flush(self) -> None:
         text = ""
         for part in self._text:
-            text += part if not text or part in _AFTER else " " + part
+            glued = not text or part in _AFTER or part.startswith(")") or text[-1] in _BEFORE
+            text += part if glued else " " + part
         self._text = []
         if text:
             self.out += self._wrapped(text, self._indent, self._first)
