@@ -37,16 +37,18 @@ class Root:
     """A directory that was opened once. Shape: `path` is for messages only.
 
     `owner` is who gets what is made here (uid, gid), when that is not whoever makes it. `refusal` says why nothing may
-    be changed here; an empty text lets everything pass, unless nothing can be given to the owner.
+    be changed here; an empty text lets everything pass, unless nothing can be given to the owner. `one_mount` says that
+    nothing that is mounted below is entered or written.
     """
 
-    __slots__ = ("_kept", "_tried", "fd", "owner", "path", "refusal")
+    __slots__ = ("_kept", "_tried", "fd", "one_mount", "owner", "path", "refusal")
 
     def __init__(self, path: str, fd: int) -> None:
         self.fd = fd
         self.path = path
         self.owner: tuple[int, int] | None = None
         self.refusal = ""
+        self.one_mount = False
         self._tried = False
         self._kept: dict[tuple[bytes, ...], int] = {}
 
@@ -71,7 +73,15 @@ class Root:
         """Return the descriptor of a directory that is kept open; None for any other. Errors: OSError."""
         fd = self._kept.get(parts)
         if fd == -1:
-            fd = self._kept[parts] = _resolve(self.fd, parts, _WAY, 0, one_mount=False)
+            try:
+                fd = self._kept[parts] = _resolve(self.fd, parts, _WAY, 0, one_mount=self.one_mount)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                raise PathEscape(
+                    f"mounted inside the repository: '{readable(str(Below(self, parts)))}'",
+                    hint="unmount it, or mount it elsewhere: jvs neither reads nor changes what is mounted there",
+                ) from error
         return fd
 
     def nearest(self, parts: tuple[bytes, ...]) -> tuple[int, tuple[bytes, ...]]:
@@ -189,11 +199,12 @@ def open_at(place: Below, flags: int, mode: int = 0, *, one_mount: bool = False)
     if flags & _WRITES:
         root.check_writable()
     flags |= os.O_NOFOLLOW | os.O_CLOEXEC
+    one_mount = one_mount or (root.one_mount and bool(flags & (_WRITES | os.O_DIRECTORY)))
     kept = root.kept(place.parts[:-1]) if len(place.parts) > 1 and not one_mount else None
     if kept is not None or (len(place.parts) < 2 and not one_mount):
         return os.open(place.parts[-1] if place.parts else b".", flags, mode, dir_fd=root.fd if kept is None else kept)
     fd, rest = root.nearest(place.parts[:-1])
-    return _resolve(fd, (*rest, *place.parts[-1:]), flags, mode, one_mount=one_mount)
+    return _resolve(fd, (*rest, *place.parts[-1:]), flags, mode, one_mount=one_mount or root.one_mount)
 
 
 def open_within(dir_fd: int, parts: tuple[bytes, ...], flags: int) -> int:
@@ -305,7 +316,7 @@ def holding(place: Below, *, one_mount: bool = False) -> Iterator[tuple[int, byt
     if not rest:
         yield nearest, place.parts[-1] if place.parts else b"."
         return
-    fd = _resolve(nearest, rest, _WAY, 0, one_mount=one_mount)
+    fd = _resolve(nearest, rest, _WAY, 0, one_mount=one_mount or root.one_mount)
     try:
         yield fd, place.parts[-1]
     finally:

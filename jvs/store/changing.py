@@ -27,11 +27,11 @@ def worktree(store: Store, name: str, *, alone: bool = False) -> Iterator[None]:
     the recovery.
     """
     wait, command = store.settings.wait, store.settings.command
+    mount_check.refuse(store, name)  # before the locks, which are files below `.jvs`
     with (
         locks.acquire_repository(store.layout.locks, exclusive=alone, wait=wait, command=command),
         locks.acquire(store.layout.lock(f"worktree-{name}"), wait=wait, command=command),
     ):
-        mount_check.refuse(store, name)
         recover(store, name)
         yield
         _remember(store)

@@ -81,6 +81,7 @@ class Layout:
         self.hooks = self.jvs / "hooks"
         self.index = self.jvs / "index.sqlite"
         self.forks = self.top / "worktrees"
+        self.control.one_mount = True
         self.top.keep_open(self.forks)
         for place in self.directories():
             self.control.keep_open(place)

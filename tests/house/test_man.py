@@ -50,6 +50,7 @@ OF_THE_SYSTEM = {
     "du(1)",
     "flock(2)",
     "mv(1)",
+    "openat2(2)",
     "read(1)",
     "renameat2(2)",
     "rsync(1)",

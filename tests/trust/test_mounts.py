@@ -152,6 +152,32 @@ def test_a_part_of_the_repository_that_is_a_mount_itself(root, where, words):
     assert str(root / where) in said
 
 
+@pytest.mark.parametrize(
+    "words", [("snapshot", "x"), ("history",), ("gc", "pin", "HEAD"), ("doctor",)], ids=lambda w: w[0]
+)
+@pytest.mark.parametrize("where", ["locks", "intents", "snapshots", "descriptors", "audit", "worktrees", "gc/pins"])
+def test_nothing_is_written_into_what_is_mounted_in_place_of_a_directory(root, where, words):
+    """A lock that is made there would be the first thing that somebody else's directory gets."""
+    outside = root.parent / "outside"
+    code, said, changed = attempt(root, "bind", f".jvs/{where}", words)
+    assert code not in (0, 70) and changed == set(), said
+    assert [path.name for path in outside.iterdir()] == ["file"] and (outside / "file").read_text() == "theirs"
+
+
+@pytest.mark.parametrize("words", [("snapshot", "x"), ("doctor", "--repair-runtime"), ("gc", "plan"), ("status",)])
+@pytest.mark.parametrize("where", ["locks/repo.lock", "locks/worktree-main.lock", "audit/audit.jsonl"])
+def test_nothing_is_written_into_a_file_that_is_mounted_in_place_of_ours(root, where, words):
+    """Whoever takes a lock writes who they are into it."""
+    outside = root.parent / "outside"
+    before = (root / ".jvs" / where).read_bytes()
+    (outside / "file").write_text("theirs")
+    script = _SCRIPT.replace('    os.rmdir(target)\n    open(target, "w").close()\n', "")
+    arguments = ["file", str(outside), str(root / ".jvs" / where), str(root / "main"), json.dumps(words)]
+    done = subprocess.run([*_IN_NAMESPACE, script, *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode not in (70, 99), done.stderr
+    assert (outside / "file").read_text() == "theirs" and (root / ".jvs" / where).read_bytes() == before
+
+
 def test_a_worktree_that_is_a_mount_can_be_snapshotted(root):
     code, said, _ = attempt(root, "itself", "main", ("snapshot", "x"))
     assert code == 0, said
