@@ -1,9 +1,9 @@
 """Hooks: programs of the user's own that run before and after snapshots and restores.
 
 `NAME` is looked for as `jvs/hooks/NAME` in the user's configuration directory, then as `.jvs/hooks/NAME`. Both must
-be regular files that can be executed. Those of the user always run. One that lies in the repository runs only when the
-user allowed its content in this place (`hook_permissions`), and when nobody else can change it: a repository that
-somebody sends runs nothing.
+be regular files that can be executed. Those of the user always run, when they belong to the user or to root. One that
+lies in the repository runs only when the user allowed its content in this place (`hook_permissions`), and when nobody
+else can change it: a repository that somebody sends runs nothing.
 Source: jvs-config(5), Hooks.
 """
 
@@ -69,6 +69,8 @@ def find(store: Store, name: str) -> list[Hook]:
             path = durable.open_directory(os.path.join(os.path.dirname(store.settings.user_file), "hooks")) / name
             if _can_run(path):
                 found.append(Hook(name, path, USER))
+                if paths.lstat(path).st_uid not in (os.geteuid(), 0):  # with sudo, HOME may be that of the caller
+                    found[0].state, found[0].why = UNSAFE, "it belongs to another user"
     hook = of_repository(store, name)
     return found if hook is None else [*found, hook]
 

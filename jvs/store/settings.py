@@ -137,15 +137,17 @@ class Settings:
 
         With sudo(8) the file may be that of the caller.
         """
-        value, origin = self.origin("trusted")
-        if not value or (origin == self.user_file and not _is_own(origin)):
-            return []
-        return list(value)
+        return list(self._own("trusted"))
+
+    def _own(self, key: str) -> Any:
+        """Return the value of a key of `OWN_ONLY`; a file that belongs to neither the user nor root gives none."""
+        value, origin = self.origin(key)
+        return KEYS[key][1] if value and origin == self.user_file and not _is_own(origin) else value
 
     def engine_options(self) -> EngineOptions:
         """Return what engines take over from the settings."""
         return EngineOptions(
-            binary=self.get("engine.juicefs.binary"),
+            binary=self._own("engine.juicefs.binary"),
             control=self.get("engine.juicefs.control"),
             search_path=self.search_path,
         )
@@ -165,7 +167,7 @@ def _base(environment: Mapping[str, str], name: str, below_home: str) -> str:
 
 def _is_own(path: str) -> bool:
     try:
-        return os.stat(path).st_uid == os.geteuid()
+        return os.stat(path).st_uid in (os.geteuid(), 0)
     except OSError:
         return False
 

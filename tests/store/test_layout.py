@@ -123,7 +123,7 @@ def test_format_one_is_named_with_the_way_on(tmp_path):
     (tmp_path / "r/.jvs/format_version").write_bytes(b"1\n")
     with pytest.raises(FormatUnsupported, match="format 1") as caught:
         making.open_store(store.root)
-    assert "jvs init" in caught.value.hint
+    assert "jvs-import" in caught.value.hint
 
 
 def test_a_missing_format_version_is_said(tmp_path):

@@ -130,6 +130,21 @@ def test_a_permission_of_another_user_allows_nothing(root, tmp_path):
     assert not (tmp_path / "canary").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a file away needs root")
+def test_programs_of_another_user_do_not_run_though_home_is_theirs(root, tmp_path):
+    """As with sudo, which may keep HOME."""
+    file = Path(settings().user_file)
+    write(file.parent, {"hooks/pre-snapshot": f"#!/bin/sh\ntouch '{tmp_path}/canary'\n"})
+    (file.parent / "hooks/pre-snapshot").chmod(0o755)
+    file.write_text('engine.juicefs.binary = "/bin/false"\n')
+    assert settings().engine_options().binary == "/bin/false"
+    for path in (file, file.parent / "hooks/pre-snapshot"):
+        os.chown(path, 12345, 12345)
+    said = run("-C", str(root / "main"), "snapshot", "-c", "default_engine=copy")
+    assert said.exit == 0 and "belongs to another user" in said.err
+    assert not (tmp_path / "canary").exists() and settings().engine_options().binary is None
+
+
 def test_a_repository_cannot_allow_its_own_hooks(root, tmp_path):
     """Settings, and permissions that lie in the repository, count for nothing."""
     arm(root, tmp_path / "canary")
