@@ -25,6 +25,13 @@ STEPS = (
 )
 
 
+def _plain(name: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Return words for a command that nobody has thought about here."""
+    kind = commands.COMMANDS[name][0]
+    words = (commands.program_of(name),) if kind == commands.PLUMBING else tuple(name.split(" "))
+    return [(CHANGES, words), (CHANGES, (*words, "HEAD"))]
+
+
 def table(root: Path) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
     """Return for each command the ways to call it here, each with whether it changes anything."""
     plans = sorted((root / ".jvs/gc/plans").glob("*.json"))
@@ -32,6 +39,7 @@ def table(root: Path) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
     ids = sorted(path.stem for path in (root / ".jvs/descriptors").glob("*.json"))
     one = ids[0] if ids else "HEAD"
     return {
+        **{name: _plain(name) for name in commands.COMMANDS if name not in NOT_RUN},
         "init": [(CHANGES, ("init", str(root)))],
         "snapshot": [(CHANGES, ("snapshot", "x")), (CHANGES, ("snapshot", "--if-changed", "-w", "side"))],
         "history": [(READS, ("history", "--all", "--graph")), (READS, ("history", "--json"))],
@@ -46,6 +54,12 @@ def table(root: Path) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
             (CHANGES, ("undo", "-w", "side")),
         ],
         "run": [(CHANGES, ("run", "--rollback", "--", "true"))],
+        "ls": [(READS, ("ls", "-r", one)), (READS, ("ls", "HEAD:dir", "--json"))],
+        "cat": [(READS, ("cat", "HEAD:dir/b"))],
+        "cat-file": [(READS, ("jvs-cat-file", f"{one}:a"))],
+        "tag": [(CHANGES, ("tag", one, "more")), (CHANGES, ("tag", "-d", "HEAD", "six"))],
+        "note": [(CHANGES, ("note", one, "another"))],
+        "meta": [(CHANGES, ("meta", one, "loss=0.5"))],
         "worktree list": [(READS, ("worktree", "list")), (READS, ("worktree", "list", "--json"))],
         "worktree create": [(CHANGES, ("worktree", "create", "created"))],
         "worktree fork": [(CHANGES, ("worktree", "fork", "HEAD", "fresh"))],
@@ -94,11 +108,6 @@ def table(root: Path) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
         "mark-live": [(READS, ("jvs-mark-live", "--candidates"))],
         "prune-snapshot": [(CHANGES, ("jvs-prune-snapshot", one, "--keep-last", "1", "--drop-tagged"))],
     }
-
-
-def missing() -> set[str]:
-    """Return the commands that have no words here."""
-    return set(commands.COMMANDS) - set(table(Path("/nowhere"))) - set(NOT_RUN)
 
 
 def invocations(root: Path, kind: str | None = None) -> list[tuple[str, ...]]:

@@ -14,6 +14,7 @@ import resource
 import select
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -97,6 +98,7 @@ def _confine(scratch: Path) -> None:
     os.environ["HOME"] = str(home)
     home.mkdir()
     os.chdir(scratch)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(home)
 
 
 def command(
