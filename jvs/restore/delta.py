@@ -113,7 +113,7 @@ def _is_entry(value: Any) -> bool:
         and value[2] <= 0o7777
         and records.is_count(value[3])
         and isinstance(value[4], bytes)
-        and (value[5] is None or _are_attributes(value[5]))
+        and (value[5] is None or records.are_attributes(value[5]))
     )
 
 
@@ -124,26 +124,6 @@ def _is_seen(value: Any) -> bool:
         and len(value) == 7
         and all(isinstance(item, int) and not isinstance(item, bool) for item in value[:6])
         and isinstance(value[6], bytes)
-    )
-
-
-def _is_meta(value: Any) -> bool:
-    """Answer whether a value is the metadata of an entry (`entries.Meta`)."""
-    return (
-        isinstance(value, list)
-        and len(value) in (6, 7)
-        and all(isinstance(item, int) and not isinstance(item, bool) and abs(item) < 1 << 63 for item in value[:5])
-        and 0 <= value[0] <= 0o7777
-        and 0 <= value[1] < 1 << 32
-        and 0 <= value[2] < 1 << 32
-        and (value[5] is None or _are_attributes(value[5]))
-        and (len(value) == 6 or value[6] in range(len(listing.KIND_NAMES)))
-    )
-
-
-def _are_attributes(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(name, bytes) and b"\0" not in name and isinstance(item, bytes) for name, item in value.items()
     )
 
 
@@ -184,7 +164,12 @@ class Delta:
             made.steps = [Step.decode(step) for step in steps]
             made.dirs = [(path, before, after) for path, before, after in dirs]
             _check(all(path == b"" or is_step_path(path) for path, _, _ in made.dirs))
-            _check(all(_is_meta(before) and (after is None or _is_meta(after)) for _, before, after in made.dirs))
+            _check(
+                all(
+                    records.is_metadata(before) and (after is None or records.is_metadata(after))
+                    for _, before, after in made.dirs
+                )
+            )
         except (ValueError, TypeError) as error:
             raise PartialSnapshot(
                 "the journal of an operation is damaged", hint="'jvs doctor' says which, and what can be done"

@@ -85,21 +85,33 @@ def load(layout: Layout, operation_id: str) -> Held | None:
         version, entries, dirs, size = canon.cbor_decode(body)
         if version != VERSION or not records.is_count(size):
             raise ValueError("an unknown version")
-        made = [HeldEntry(_path(path), _snapshot(owner), bytes(digest)) for path, owner, digest in entries]
-        return Held(made, [(_path(path), list(meta)) for path, meta in dirs], size)
-    except (ValueError, TypeError, UnicodeDecodeError) as error:
+        made = [HeldEntry(_path(path), _snapshot(owner), _bytes(digest)) for path, owner, digest in entries]
+        return Held(made, [(_path(path), _meta(meta)) for path, meta in dirs], size)
+    except (ValueError, TypeError) as error:
         raise _damaged(operation_id) from error
 
 
+def _bytes(value: Any) -> bytes:
+    if not isinstance(value, bytes):
+        raise ValueError("not bytes")
+    return value
+
+
 def _path(value: Any) -> bytes:
-    parts = value.split(b"/")
-    if b"\0" in value or any(part in (b"", b".", b"..") for part in parts):
+    path = _bytes(value)
+    if b"\0" in path or any(part in (b"", b".", b"..") for part in path.split(b"/")):
         raise ValueError("a path leads elsewhere")
-    return bytes(value)
+    return path
+
+
+def _meta(value: Any) -> list[Any]:
+    if not records.is_metadata(value):
+        raise ValueError("not the metadata of a directory")
+    return list(value)
 
 
 def _snapshot(value: Any) -> str:
-    text = value.decode("ascii")
+    text = _bytes(value).decode("ascii")
     if not is_snapshot_id(text):
         raise ValueError("not the id of a snapshot")
     return str(text)

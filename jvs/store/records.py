@@ -270,3 +270,24 @@ def load(path: Below, fields: Fields, error: type[JvsError], optional: Fields | 
 def save(path: Below, record: Mapping[str, object]) -> None:
     """Replace a record in one step. Durable: yes."""
     durable.replace_file(path, canon.encode(record) + b"\n")
+
+
+def is_metadata(value: Any) -> bool:
+    """Answer whether a value is the metadata of an entry: mode, owner, times, attributes and perhaps its kind."""
+    return (
+        isinstance(value, list)
+        and len(value) in (6, 7)
+        and all(isinstance(item, int) and not isinstance(item, bool) and abs(item) < 1 << 63 for item in value[:5])
+        and 0 <= value[0] <= 0o7777
+        and 0 <= value[1] < 1 << 32
+        and 0 <= value[2] < 1 << 32
+        and (value[5] is None or are_attributes(value[5]))
+        and (len(value) == 6 or value[6] in range(len(listing.KIND_NAMES)))
+    )
+
+
+def are_attributes(value: Any) -> bool:
+    """Answer whether a value is extended attributes: names and values as bytes."""
+    return isinstance(value, dict) and all(
+        isinstance(name, bytes) and b"\0" not in name and isinstance(item, bytes) for name, item in value.items()
+    )

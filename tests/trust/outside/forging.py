@@ -161,6 +161,7 @@ KINDS: dict[str, Kind] = {
     "pin": Kind("gc/pins/*.json", _plain),
     "tombstone": Kind("gc/tombstones/*.json", _plain),
     "descriptor": Kind("descriptors/*.json", _descriptor),
+    "annotation": Kind("annotations/*.json", _plain),
     "ready": Kind("snapshots/*.READY", _plain),
 }
 _ONLY_PENDING = ("intent",)
@@ -236,6 +237,50 @@ def _delta_forger(relative: Path, part: int, index: int, name: str) -> Callable[
         record = json.loads(journal.read_bytes())
         record["details"]["delta_sha256"] = hashlib.sha256(data).hexdigest()
         journal.write_bytes(encode(record))
+        plant_links(world)
+
+    return forge
+
+
+# What an operation does not keep because a snapshot holds it: CBOR in CBOR, with its hash
+
+
+def held_cases(bases: dict[str, Path], base: str) -> Iterator[Case]:
+    """Yield cases that forge which entries of which snapshots an operation needs, where one was written."""
+    for path in sorted((bases[base] / ".jvs/undo").glob("*/held.cbor"))[-2:]:
+        for place in ((1, 0, 0), (1, 0, 1), (1, 0, 2), (1, 0), (1,), (2, 0, 0), (2, 0, 1), (2,), (3,), (0,)):
+            for name in ("up", "absolute", "linked", "id", "dots", "nul", "number", "large", "null", "text", "list"):
+                what = f"{path.parent.name} {'.'.join(map(str, place))} = {name}"
+                yield Case("held", base, what, _held_forger(path.relative_to(bases[base]), place, name))
+
+
+def _held_forger(relative: Path, place: tuple[int, ...], name: str) -> Callable[[World], None]:
+    def forge(world: World) -> None:
+        path = world.root / relative
+        record = canonical.cbor_decode(canonical.cbor_decode(path.read_bytes())[1])
+        up = os.path.relpath(world.canaries, world.jvs / "snapshots/x").encode() + b"/dir"
+        value = {
+            "up": up,
+            "absolute": os.fsencode(world.canaries) + b"/dir",
+            "linked": b"leads-out/file",
+            "id": LINKED_ID.encode(),
+            "dots": b"..",
+            "nul": b"a\0b",
+            "number": 7,
+            "large": 1 << 40,
+            "null": None,
+            "text": "text",
+            "list": [[b"", b"", b""]],
+        }[name]
+        target = record
+        try:
+            for key in place[:-1]:
+                target = target[key]
+            target[place[-1]] = value
+        except IndexError:  # this one has no such entry: it gets one that is none
+            record[place[0]] = [value]
+        body = canonical.cbor_encode(record)
+        path.write_bytes(canonical.cbor_encode([hashlib.sha256(body).digest(), body]))
         plant_links(world)
 
     return forge

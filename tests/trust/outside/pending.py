@@ -96,6 +96,9 @@ def build(root: Path) -> None:
     for note in ("five", "between", "six"):
         (main / "a").write_text(note)
         jvs(main, "snapshot", note, "-t", note)
+    jvs(main, "note", "five", "another")
+    jvs(main, "tag", "five", "more")
+    jvs(main, "meta", "six", "loss=0.5")
     jvs(main, "restore", "five")
     jvs(main, "gc", "plan", "--keep-last", "1", "--drop-tagged")
 

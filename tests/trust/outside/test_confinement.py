@@ -197,7 +197,12 @@ def test_forged_steps(tmp_path, bases, base):
     try_all(tmp_path, bases, list(forging.delta_cases(bases, base)))
 
 
-@pytest.mark.parametrize("kind", ("parked", "config", "plan", "pin", "tombstone", "descriptor", "ready"))
+@pytest.mark.parametrize("base", ("clean", "undo"))
+def test_forged_entries_that_are_not_kept_twice(tmp_path, bases, base):
+    try_all(tmp_path, bases, list(forging.held_cases(bases, base)), 6)
+
+
+@pytest.mark.parametrize("kind", ("parked", "config", "plan", "pin", "tombstone", "descriptor", "ready", "annotation"))
 def test_forged_records(tmp_path, bases, kind):
     try_all(tmp_path, bases, list(forging.record_cases(kind, bases, "clean")))
 
