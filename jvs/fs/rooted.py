@@ -244,6 +244,8 @@ def _walk(fd: int, parts: tuple[bytes, ...], flags: int, mode: int, *, one_mount
             here = below
             _check_mount(here, mount, part)
         last = parts[-1] if parts else b"."
+        if mount and flags & _WRITES:  # opening alone may cut a file to nothing
+            _check_before(here, mount, last)
         found = os.open(last, flags | os.O_NOFOLLOW, mode, dir_fd=here)
     finally:
         os.close(here)
@@ -253,6 +255,18 @@ def _walk(fd: int, parts: tuple[bytes, ...], flags: int, mode: int, *, one_mount
         os.close(found)
         raise
     return found
+
+
+def _check_before(fd: int, mount: int, name: bytes) -> None:
+    """Raise EXDEV when something is mounted in place of an entry; one that is not there is made by the caller."""
+    try:
+        there = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+    except FileNotFoundError:
+        return
+    try:
+        _check_mount(there, mount, name)
+    finally:
+        os.close(there)
 
 
 def _check_mount(fd: int, mount: int, name: bytes) -> None:
