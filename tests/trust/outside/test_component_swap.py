@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import time
 from pathlib import Path
@@ -121,12 +122,18 @@ def test_a_swapped_component_leads_nowhere(tmp_path, bases, name):
         try:
             calls = int(attempt(scratch, bases, name, "", 0, standby)[0])
             many = calls if FUZZ_SECONDS else POINTS
-            for number, component in enumerate(COMPONENTS):
-                for point in range(many):
-                    if time.monotonic() > deadline:
-                        break
-                    at = 1 + (point * calls + number * calls // len(COMPONENTS)) // many
-                    found += attempt(scratch, bases, name, component, min(at, calls), standby)
+            tries = [(n, point) for n in range(len(COMPONENTS)) for point in range(many)]
+            if FUZZ_SECONDS:
+                random.shuffle(tries)
+            tried = 0
+            for number, point in tries:
+                if time.monotonic() > deadline:
+                    break
+                tried += 1
+                at = 1 + (point * calls + number * calls // len(COMPONENTS)) // many
+                found += attempt(scratch, bases, name, COMPONENTS[number], min(at, calls), standby)
+            with open(os.environ.get("JVS_TEST_FUZZ_COUNTS", os.devnull), "a") as file:
+                file.write(f"{tried} {tried}\n")
         finally:
             standby.close()
         return found
