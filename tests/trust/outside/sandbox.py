@@ -72,6 +72,15 @@ def run(scratch: Path, work: Callable[[Path], Any]) -> Any:
     return said["result"]
 
 
+def run_counted(scratch: Path, work: Callable[[Path], list[str]], tried: dict[str, int]) -> list[str]:
+    """Call `work` as `run` does; add what it counted in `tried` to the file that JVS_TEST_FUZZ_COUNTS names."""
+    found, counts = run(scratch, lambda here: [work(here), tried])
+    if file := os.environ.get("JVS_TEST_FUZZ_COUNTS"):
+        with open(file, "a") as counted:
+            counted.write(f"{counts['cases']} {counts['commands']}\n")
+    return list(found)
+
+
 def _child(scratch: Path, work: Callable[[Path], Any], writer: int) -> None:
     try:
         _confine(scratch)

@@ -125,18 +125,17 @@ def test_a_swapped_component_leads_nowhere(tmp_path, bases, name):
             tries = [(n, point) for n in range(len(COMPONENTS)) for point in range(many)]
             if FUZZ_SECONDS:
                 random.shuffle(tries)
-            tried = 0
             for number, point in tries:
                 if time.monotonic() > deadline:
                     break
-                tried += 1
+                tried["cases"] += 1
+                tried["commands"] += 1
                 at = 1 + (point * calls + number * calls // len(COMPONENTS)) // many
                 found += attempt(scratch, bases, name, COMPONENTS[number], min(at, calls), standby)
-            with open(os.environ.get("JVS_TEST_FUZZ_COUNTS", os.devnull), "a") as file:
-                file.write(f"{tried} {tried}\n")
         finally:
             standby.close()
         return found
 
-    found = sandbox.run(tmp_path / "scratch", work)
+    tried = {"cases": 0, "commands": 0}
+    found = sandbox.run_counted(tmp_path / "scratch", work, tried)
     assert not found, json.dumps(found[:40], indent=1)

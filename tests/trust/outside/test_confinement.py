@@ -14,7 +14,6 @@ import random
 import shutil
 import time
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import canaries
@@ -117,18 +116,6 @@ def spread(cases: list[forging.Case], many: int) -> list[forging.Case]:
     return [cases[int(i * step + zlib.crc32(b"%d" % i) % max(1, int(step)))] for i in range(many)]
 
 
-def counted(work: Callable[[Path], list[str]]) -> Callable[[Path], list[str]]:
-    """Let some work say how many cases and commands it tried."""
-
-    def count(scratch: Path) -> list[str]:
-        found = work(scratch)
-        with open(os.environ.get("JVS_TEST_FUZZ_COUNTS", os.devnull), "a") as file:
-            file.write(f"{tried['cases']} {tried['commands']}\n")
-        return found
-
-    return count
-
-
 def try_all(tmp_path: Path, bases: dict[str, Path], cases: list[forging.Case], sample: int = SAMPLE) -> None:
     """Try a sample of the cases, or for as long as was asked for, and fail with everything that went wrong."""
     assert cases
@@ -145,7 +132,7 @@ def try_all(tmp_path: Path, bases: dict[str, Path], cases: list[forging.Case], s
             found += run_case(scratch, bases[case.base], case, number, 0 if FUZZ_SECONDS else 2)
         return found
 
-    found = sandbox.run(tmp_path / "scratch", counted(work))
+    found = sandbox.run_counted(tmp_path / "scratch", work, tried)
     assert not found, f"{len(found)} faults:\n" + "\n".join(found[:40])
 
 
@@ -260,7 +247,7 @@ def test_forged_publish_records(tmp_path, bases, step):
             shutil.rmtree(world.root.parents[4])
         return found
 
-    found = sandbox.run(tmp_path / "scratch", counted(work))
+    found = sandbox.run_counted(tmp_path / "scratch", work, tried)
     assert not found, "\n".join(found[:40])
 
 
