@@ -9,7 +9,7 @@ import errno
 
 from jvs import clock
 from jvs.engine import registry, space
-from jvs.errors import JvsError, UsageError, from_oserror
+from jvs.errors import JvsError, LineageBroken, UsageError, from_oserror
 from jvs.fs import durable, locks, paths
 from jvs.names import check_worktree_name
 from jvs.restore import belonging, journal
@@ -81,7 +81,7 @@ def _forward_rename(store: Store, pending: RenameIntent) -> None:
         durable.publish(layout.worktree_dir(old), layout.worktree_dir(new))
     if paths.exists(parked):
         path = parked / "config.json"
-        config: worktree.WorktreeConfig = records.load(path, worktree.FIELDS, JvsError)
+        config: worktree.WorktreeConfig = records.load(path, worktree.FIELDS, LineageBroken)
         named = {"made_as": config["name"], **config, "name": new, "event_id": pending["audit"]["event_id"]}
         records.save(path, named)
         durable.publish(parked, registration.config_dir(store, new))
@@ -176,7 +176,7 @@ def give_back(store: Store, record: Operation) -> worktree.WorktreeConfig:
     name = record["worktree"]
     registration.check_free(store, name)
     parked = registration.parked(store, record["operation_id"]) / "config.json"
-    config: worktree.WorktreeConfig = records.load(parked, worktree.FIELDS, JvsError)
+    config: worktree.WorktreeConfig = records.load(parked, worktree.FIELDS, LineageBroken)
     details: audit.Details = {"back": True}
     left = _heads_left(store, config)
     if left:
@@ -206,7 +206,7 @@ def _move_heads(pending: ReturnIntent, path: Below) -> None:
     after = pending["audit"]["details"].get("after")
     if after is None or not paths.exists(path):
         return
-    config: worktree.WorktreeConfig = records.load(path, worktree.FIELDS, JvsError)
+    config: worktree.WorktreeConfig = records.load(path, worktree.FIELDS, LineageBroken)
     for key, field in _HEADS.items():
         config[field] = after[key] if key in after else pending["audit"]["details"].get(key)
     config["event_id"] = pending["audit"]["event_id"]

@@ -125,6 +125,8 @@ def test_a_swapped_component_leads_nowhere(tmp_path, bases, name):
             tries = [(n, point) for n in range(len(COMPONENTS)) for point in range(many)]
             if FUZZ_SECONDS:
                 random.shuffle(tries)
+            else:
+                tries = tries[COMMANDS.index(name) % 2 :: 2]
             for number, point in tries:
                 if time.monotonic() > deadline:
                     break

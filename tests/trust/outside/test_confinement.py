@@ -26,7 +26,7 @@ import sandbox
 from supervisor import seccomp
 
 FUZZ_SECONDS = float(os.environ.get("JVS_TEST_FUZZ_SECONDS", "0"))
-SAMPLE = 2
+SAMPLE = 1
 tried = {"cases": 0, "commands": 0}
 """Of one process: each kind runs in a fork of its own."""
 pytestmark = pytest.mark.xdist_group("confinement")
@@ -143,7 +143,7 @@ def test_nothing_forged_nothing_found(tmp_path, bases):
         found = []
         for number, (name, base) in enumerate(bases.items()):
             case = forging.Case("nothing", name, "nothing", lambda world: None)
-            found += run_case(scratch, base, case, number, 4)
+            found += run_case(scratch, base, case, number, 2)
         return found
 
     assert sandbox.run(tmp_path / "scratch", work) == []
@@ -186,7 +186,7 @@ def test_forged_steps(tmp_path, bases, base):
 
 @pytest.mark.parametrize("base", ("clean", "undo"))
 def test_forged_entries_that_are_not_kept_twice(tmp_path, bases, base):
-    try_all(tmp_path, bases, list(forging.held_cases(bases, base)), 6)
+    try_all(tmp_path, bases, list(forging.held_cases(bases, base)), 4)
 
 
 @pytest.mark.parametrize("kind", ("parked", "config", "plan", "pin", "tombstone", "descriptor", "ready", "annotation"))
