@@ -50,7 +50,10 @@ FD_OR_PROC = "an open descriptor, or its name below /proc/self/fd"
 EXCEPTIONS: dict[str, dict[str, str]] = {
     "jvs/cli/arguments.py": {"os.path.realpath": "turns paths of the command line into names below the worktree"},
     "jvs/cli/dispatch.py": dict.fromkeys(("os.access", "os.execv", "os.path.isfile"), ON_PATH),
-    "jvs/cli/manual.py": dict.fromkeys(("os.access", "os.listdir", "os.path.isfile"), ON_PATH),
+    "jvs/cli/manual.py": {
+        **dict.fromkeys(("os.access", "os.listdir", "os.path.isfile"), ON_PATH),
+        "open": "a page of the manual of this installation",
+    },
     "jvs/cli/run.py": {"os.chdir": COMMAND_LINE},
     "jvs/cli/streams.py": dict.fromkeys(("open", "os.open"), "the standard streams and /dev/null"),
     "jvs/cli/suites.py": dict.fromkeys(("os.access", "os.path.isfile", "os.path.realpath"), ON_PATH),
@@ -123,6 +126,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "rooted.at": "an index that a caller named as a path",
         "sqlite3.connect": "SQLite opens by path: a file that was checked, in a directory of our owner alone",
     },
+    "jvs/tree/parallel.py": {"os.listdir": PROC},
     "jvs/ui/terminal.py": {
         "shutil.get_terminal_size": "takes no path",
         "shutil.which": ON_PATH,
