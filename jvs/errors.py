@@ -120,6 +120,12 @@ class Dirty(JvsError):
     name, exit = "E_DIRTY", 7
 
 
+class Conflict(JvsError):
+    """Both sides of a merge changed the same paths differently, and nothing was changed."""
+
+    name, exit = "E_CONFLICT", 7
+
+
 class StaleHead(JvsError):
     """The head moved since it was read."""
 
@@ -201,6 +207,7 @@ ALL: tuple[type[JvsError], ...] = (
     Exists,
     Detached,
     Dirty,
+    Conflict,
     StaleHead,
     NameInvalid,
     PathEscape,

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jvs.store.settings import Settings
+from jvs.operations import given
 from jvs.store.store import Store
 
 TYPE_CHECKING = False
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from jvs.gc.run import Collected
     from jvs.operations.worktrees import Forked
     from jvs.restore.journal import Operation
+    from jvs.restore.merging import Outcome
     from jvs.restore.run import Done
     from jvs.store.descriptor import Descriptor
     from jvs.store.shapes import Pin
@@ -65,7 +66,7 @@ class Repository:
         """
         from jvs.operations import configuration
 
-        settings = _settings(environment, dict(options))
+        settings = given.settings(environment, dict(options))
         home = (environment or {}).get("HOME")
         source = None if source is None else os.fspath(source)
         configuration.init(os.fspath(path), settings, source=source, home=home)
@@ -79,7 +80,7 @@ class Repository:
         `os.environ` to take over what a command would.
         Errors: E_NOT_A_REPOSITORY, E_FORMAT_UNSUPPORTED, E_PATH_ESCAPE, E_USAGE.
         """
-        return cls(Store.open(os.fspath(path), _settings(environment, options)), environment)
+        return cls(Store.open(os.fspath(path), given.settings(environment, options)), environment)
 
     def close(self) -> None:
         """Close the index. Using the repository again opens it again."""
@@ -143,18 +144,9 @@ class Repository:
         """
         from jvs.operations import snapshots
 
-        record, _ = snapshots.snapshot(
-            self._store,
-            worktree,
-            note=note,
-            tags=tags,
-            meta=meta,
-            paths=_relative(paths),
-            if_changed=if_changed,
-            allow_unreadable=allow_unreadable,
-            environment=self._environment,
-        )
-        return record
+        words: dict[str, Any] = {"note": note, "tags": tags, "meta": meta, "environment": self._environment}
+        how: dict[str, Any] = {"if_changed": if_changed, "allow_unreadable": allow_unreadable}
+        return snapshots.snapshot(self._store, worktree, paths=given.relative(paths), **words, **how)[0]
 
     def restore(
         self,
@@ -172,7 +164,7 @@ class Repository:
         from jvs.operations import snapshots
 
         return snapshots.restore(
-            self._store, target, worktree, paths=_relative(paths), discard=discard, environment=self._environment
+            self._store, target, worktree, paths=given.relative(paths), discard=discard, environment=self._environment
         )
 
     def undo(self, operation_id: str | None = None, *, redo: bool = False, worktree: str | None = None) -> Operation:
@@ -198,6 +190,33 @@ class Repository:
         from jvs.operations import worktrees
 
         return worktrees.fork(self._store, name, target=target, verify=verify)
+
+    def merge(
+        self,
+        source: str,
+        into: str | None = None,
+        *,
+        base: str | None = None,
+        paths: Iterable[Path | bytes] | None = None,
+        now: bool = False,
+        choices: Mapping[str, Iterable[str]] | None = None,
+        note: str | None = None,
+    ) -> Outcome:
+        """Merge a worktree's last snapshot (`now`: its files), or a snapshot, into a worktree, and take a snapshot.
+
+        `choices` decides conflicts: `{"theirs": ["*.lock"], "ours": [""]}`; the empty pattern fits all.
+        Durable: yes. Errors: E_CONFLICT with `facts["conflicts"]` when both sides changed the same differently, and
+        nothing was changed; E_AMBIGUOUS, E_NOT_FOUND, E_LINEAGE_BROKEN; those of `snapshot` and `restore`.
+        """
+        from jvs.operations import merging
+
+        more: dict[str, Any] = {"base": base, "now": now, "choices": choices, "note": note}
+        more |= {"paths": given.relative(paths), "environment": self._environment}
+        outcome = merging.merge(self._store, source, into, **more)
+        complaint = outcome.complaint()
+        if complaint is not None:
+            raise complaint
+        return outcome
 
     def create(self, name: str) -> Made:
         """Make an empty worktree. Durable: yes. Errors: E_EXISTS, E_NAME_INVALID, E_IO."""
@@ -241,11 +260,8 @@ class Repository:
         """
         from jvs.operations import looking
 
-        return list(
-            looking.history(
-                self._store, worktree, limit=limit, start=start, paths=_relative(paths), tags=tags, meta=meta, sort=sort
-            )
-        )
+        chosen: dict[str, Any] = {"limit": limit, "start": start, "tags": tags, "meta": meta, "sort": sort}
+        return list(looking.history(self._store, worktree, paths=given.relative(paths), **chosen))
 
     def show(self, target: str, worktree: str | None = None) -> Descriptor:
         """Return the descriptor of a snapshot with the tags, note and facts that count now. Errors: E_NOT_FOUND."""
@@ -375,25 +391,3 @@ class Repository:
         except BaseException:
             self.restore(made["snapshot_id"], worktree=name)
             raise
-
-
-def _settings(environment: Mapping[str, str] | None, options: dict[str, Any]) -> Settings:
-    from jvs.store import settings
-
-    wait = options.pop("wait", None)
-    keys = {key.replace(".", "_"): key for key in settings.KEYS}
-    given = []
-    for name, value in options.items():
-        text = ",".join(value) if isinstance(value, list | tuple) else str(value)
-        given.append(f"{keys.get(name, name)}={text.lower() if isinstance(value, bool) else text}")
-    return Settings.from_environment(environment or {}, overrides=given, wait=wait, command="Repository")
-
-
-def _relative(paths: Iterable[Path | bytes] | None) -> list[bytes] | None:
-    """Return paths below a worktree as bytes. Errors: E_USAGE for one path instead of a list, E_PATH_ESCAPE."""
-    from jvs import names
-    from jvs.fs import paths as fs_paths
-
-    if paths is None:
-        return None
-    return [b"/".join(fs_paths.split_relative(os.fsencode(path))) for path in names.check_listed(paths, "paths")]

@@ -20,7 +20,8 @@ class Scenario:
     """One operation. `build` makes `work/repo` and returns the command's words; `cwd` is relative to `work`.
 
     `loses`: the operation deletes bytes on purpose; `gone`: it deletes snapshots; `repairs`: what a crash leaves of
-    it is harmless and stays until a repair (it takes no lock under which others could clean up).
+    it is harmless and stays until a repair (it takes no lock under which others could clean up). `halfway`: it is two
+    operations, and may end between them, where the first one's intent is gone.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Scenario:
     program: str = "jvs"
     watched: str = "repo"
     repairs: bool = False
+    halfway: bool = False
 
 
 def _base(env: Env) -> tuple[str, list[str]]:
@@ -293,6 +295,25 @@ def _meta(env: Env) -> Words:
     return ("meta", ids[0], "loss=0.12", "epoch=40")
 
 
+def _merge(env: Env) -> Words:
+    """A merge into files that no snapshot holds, with every kind of change on the other side."""
+    root, _ = _base(env)
+    side = f"{root}/worktrees/side"
+    write(f"{side}/brought/deep/file", "theirs\n")
+    write(f"{side}/dir/theirs", "theirs\n")
+    os.symlink("nowhere", f"{side}/dir/points")
+    os.unlink(f"{side}/link")
+    env.jvs("snapshot", "theirs", "-w", "side", cwd=root)
+    return ("merge", "side", "--both")
+
+
+def _merge_settles(env: Env) -> Words:
+    """A snapshot that finds a merge that died in the middle."""
+    words = _merge(env)
+    _die_halfway(env, f"{env.work}/repo", *words)
+    return ("snapshot", "N")
+
+
 def _config(env: Env) -> Words:
     _base(env)
     return ("config", "set", "snapshot.when_detached", "refuse")
@@ -355,6 +376,8 @@ SCENARIOS = (
     Scenario("pin", _pin),
     Scenario("pin-again", _pin_again),
     Scenario("unpin", _unpin),
+    Scenario("merge", _merge, halfway=True),
+    Scenario("merge-settles", _merge_settles),
     Scenario("tag", _tag),
     Scenario("tag-delete", _tag_again),
     Scenario("note", _note),

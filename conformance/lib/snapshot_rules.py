@@ -72,6 +72,8 @@ def check_lineage(repo: Repo, expect: Expect, found: list[Violation]) -> None:
         if parent is not None and parent not in known:
             state = "pending" if parent in pending else "missing"
             found.append(Violation("I6", f"descriptors/{snapshot_id}.json", f"parent '{parent}' is {state}"))
+        odd = [other for other in descriptor.get("merged", []) if other not in known]
+        found += [Violation("I6", f"descriptors/{snapshot_id}.json", f"merged '{other}' is missing") for other in odd]
         while parent in visible:
             if parent in seen:
                 found.append(Violation("I6", f"descriptors/{snapshot_id}.json", "its ancestors form a cycle"))

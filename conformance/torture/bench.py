@@ -44,6 +44,8 @@ class Bench:
         with self._reference(prepared) as env:
             prepared.endings.append(next_command(prepared, env))
             prepared.learn_trees(os.path.join(env.work, "repo"))  # what recovery alone leads to
+        if scenario.halfway:
+            self._learn_halfway(prepared)
         if scenario.program == "jvs" and self.standby() is not None:
             with self._reference(prepared) as env:
                 prepared.warm = self._is_same_when_warm(prepared, env)
@@ -62,6 +64,15 @@ class Bench:
         prepared.learn_trees(root)
         prepared.trees = {n: t for n, t in prepared.trees.items() if n in prepared.after_command["worktrees"]}
         prepared.endings.append(next_command(prepared, env))
+
+    def _learn_halfway(self, prepared: Prepared) -> None:
+        """Learn how the repository ends when the operation dies between the two that it is made of."""
+        gone = [i for i, event in enumerate(prepared.events, 1) if "unlink" in event and "/intents/" in event]
+        at = next(i for i in gone if prepared.events[i - 1].endswith(".json"))
+        with self._reference(prepared) as env:
+            self.supervised(prepared, env, supervise.Action("kill", at + 2))
+            prepared.learn_trees(os.path.join(env.work, "repo"))
+            prepared.endings.append(next_command(prepared, env))
 
     def _is_same_when_warm(self, prepared: Prepared, env: Env) -> bool:
         """Answer whether a run from the process on standby makes the same calls."""

@@ -255,6 +255,8 @@ def _follow(layout: Layout, start: str, name: str, whole: set[str]) -> JvsError 
             if record["snapshot_id"] in whole:
                 break
             walked.append(record["snapshot_id"])
+            for other in record.get("merged", []):
+                lineage.load_any(layout, other)
         whole.update(walked)
     except LineageBroken as error:
         if name:

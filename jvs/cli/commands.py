@@ -27,6 +27,7 @@ COMMANDS: dict[str, Row] = {
     "restore": (PORCELAIN, "daily", "Bring a worktree, or some of its paths, back to a snapshot"),
     "undo": (PORCELAIN, "daily", "Undo the last restore, rename, removal or undo"),
     "run": (PORCELAIN, "daily", "Run a command between snapshots, and roll back when it fails"),
+    "merge": (PORCELAIN, "worktrees", "Bring the work of a fork back: merge it into a worktree"),
     "worktree list": (PORCELAIN, "worktrees", "List the worktrees"),
     "worktree create": (PORCELAIN, "worktrees", "Make a worktree, empty or from a snapshot"),
     "worktree fork": (PORCELAIN, "worktrees", "Make a worktree from a snapshot"),
@@ -74,6 +75,8 @@ COMMANDS: dict[str, Row] = {
     "ls-tree": (PLUMBING, "look-ups", "List what a snapshot or directory holds"),
     "cat-file": (PLUMBING, "look-ups", "Print what a snapshot holds at a path"),
     "diff-tree": (PLUMBING, "look-ups", "List what differs between two trees"),
+    "merge-base": (PLUMBING, "look-ups", "Print where the lines of two snapshots meet"),
+    "merge-tree": (PLUMBING, "look-ups", "Print what merging three snapshots gives"),
     "probe-engine": (PLUMBING, "look-ups", "Print which engines work here, and what they cost"),
     "list-intents": (PLUMBING, "look-ups", "List the operations in flight"),
     # plumbing: checks

@@ -109,6 +109,24 @@ TOOLS = {
             },
             changes=False,
         ),
+        Tool(
+            "merge",
+            "Merge a fork, or a snapshot, into this workspace and take a snapshot. When both sides changed the same"
+            " paths differently nothing is changed, and the error names them. What is displaced is kept for undo.",
+            {
+                "source": (_TEXT, ..., f"the name of the fork, or {_TARGET}"),
+                "now": (_BOOL, False, "merge the files of the fork as they are now"),
+                "paths": (_TEXTS, [], "only these paths or patterns, relative to the workspace"),
+                "ours": (_TEXTS, [], "patterns of conflicts that this workspace wins; '*' for all"),
+                "theirs": (_TEXTS, [], "patterns of conflicts that the other side wins; '*' for all"),
+                "both": (_TEXTS, [], "patterns of conflicts of which both are kept, the other as NAME.theirs"),
+                "base": (_TEXT, "", f"compare both sides with this one: {_TARGET}; empty: where they meet"),
+                "note": (_TEXT, "", "the note of the snapshot"),
+                "dry_run": (_BOOL, False, "only say what would change, and the conflicts"),
+                **_PAGE,
+            },
+            displaces=True,
+        ),
         Tool("show", "Say all about one snapshot.", {"snapshot": (_TEXT, "LATEST", _TARGET)}, changes=False),
         Tool(
             "cat",

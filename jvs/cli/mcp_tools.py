@@ -147,6 +147,43 @@ class Tools:
             value |= {"truncated": True, "rest": f"call again with offset {offset + limit}"}
         return value
 
+    def _merge(
+        self,
+        store: Store,
+        source: str,
+        now: bool,
+        paths: list[str],
+        ours: list[str],
+        theirs: list[str],
+        both: list[str],
+        base: str,
+        note: str,
+        dry_run: bool,
+        limit: int,
+        offset: int,
+    ) -> Value:
+        from jvs.operations import merging
+        from jvs.ui import merge_text
+
+        wanted, chosen = _relative(paths), {"ours": ours, "theirs": theirs, "both": both}
+        if dry_run:
+            found = merging.plan_merge(store, source, base=base or None, paths=wanted, choices=chosen)
+            return _paged(merge_text.facts(found, dry_run=True), ("changes", "conflicts"), limit, offset)
+        found = merging.merge(
+            store,
+            source,
+            base=base or None,
+            paths=wanted,
+            now=now,
+            choices=chosen,
+            note=note or None,
+            environment=self._environment,
+        )
+        complaint = found.complaint()
+        if complaint is not None:
+            raise complaint
+        return _paged(merge_text.facts(found, dry_run=False), ("changes", "settled"), limit, offset, again=False)
+
     def _show(self, store: Store, snapshot: str) -> Value:
         return dict(annotating.told(store, snapshot))
 

@@ -23,6 +23,7 @@ _READS_NOTHING, _WRITES_NOTHING = os.devnull, "/dev/full"
 _EFFECTS = {
     "snapshot": "snapshot '{target}' was taken",
     "restore": "worktree '{worktree}' was restored",
+    "merge": "worktree '{worktree}' was merged into",
     "undo": "an operation in worktree '{worktree}' was undone",
     "worktree_create": "worktree '{worktree}' was made",
     "worktree_fork": "worktree '{worktree}' was made",

@@ -50,6 +50,8 @@ def mark_always(store: Store, marks: Marks, configs: dict[str, WorktreeConfig]) 
     for name, config in configs.items():
         for field in HEAD_FIELDS:
             marks.add(config[field], HEAD, f"{field.split('_')[0]} of '{name}'")
+        for snapshot_id in config.get("merging", []):
+            marks.add(snapshot_id, HEAD, f"merged into '{name}', and in no snapshot yet")
     now = clock.now_ns()
     for pin in pins.list_all(store.layout):
         if not pins.has_expired(pin, now):
@@ -119,22 +121,27 @@ def mark_lines(
 def _mark_ancestors(
     marks: Marks, known: dict[str, Descriptor], start: str | None, sentence: str, walked: set[str]
 ) -> None:
-    """Walk from a snapshot to the first one, or to what was walked before.
+    """Walk from a snapshot to the first one, over all parents, or to what was walked before.
 
-    Errors: E_LINEAGE_BROKEN for a missing parent or a cycle.
+    Errors: E_LINEAGE_BROKEN for a missing parent or a cycle of a line.
     """
-    here, seen = start, set()
-    while here is not None and here not in walked:
-        record = known.get(here)
-        if record is None or here in seen:
-            missing = f"snapshot '{here}' on the line of '{start}' is missing"
-            raise LineageBroken(
-                missing if record is None else f"cycle in the history of '{start}'",
-                hint="nothing is collected while a line is broken: 'jvs doctor' says what is damaged",
-                snapshot_id=here,
-            )
-        seen.add(here)
-        here = record["parent_id"]
-        if here is not None:
-            marks.add(here, LINEAGE, sentence)
-    walked |= seen
+    stack: list[str | None] = [start]
+    while stack:
+        here, seen = stack.pop(), set[str]()
+        while here is not None and here not in walked:
+            record = known.get(here)
+            if record is None or here in seen:
+                missing = f"snapshot '{here}' on the line of '{start}' is missing"
+                raise LineageBroken(
+                    missing if record is None else f"cycle in the history of '{start}'",
+                    hint="nothing is collected while a line is broken: 'jvs doctor' says what is damaged",
+                    snapshot_id=here,
+                )
+            seen.add(here)
+            for other in record.get("merged", []):
+                marks.add(other, LINEAGE, f"merged {sentence}")
+                stack.append(other)
+            here = record["parent_id"]
+            if here is not None:
+                marks.add(here, LINEAGE, sentence)
+        walked |= seen

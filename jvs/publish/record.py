@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         note: str
         tags: list[str]
         meta: dict[str, str]
+        merged: list[str]
 
 
 STEPS = (
@@ -93,8 +94,13 @@ LEARNED: dict[str, records.Fields] = {
     "chain-append": {"audit_hash": records.is_hash},
 }
 """Step -> what it adds to the record, each with its check."""
-GIVEN: records.Fields = {"note": records.is_text, "tags": records.each(records.is_text), "meta": records.is_meta}
-"""What whoever begins a record may put into it."""
+GIVEN: records.Fields = {
+    "note": records.is_text,
+    "tags": records.each(records.is_text),
+    "meta": records.is_meta,
+    "merged": records.are_ids,
+}
+"""What may come with a record; `merged` only when the files hold a merge that no snapshot names yet."""
 
 
 def new(repo: str, worktree: str, paths: list[bytes] | None = None) -> PublishRecord:

@@ -28,6 +28,7 @@ def publish(
     tags: list[str] | None = None,
     meta: dict[str, str] | None = None,
     paths: list[bytes] | None = None,
+    merged: list[str] | None = None,
     requested: str | None = None,
     allow_unreadable: bool = False,
 ) -> descriptor.Descriptor:
@@ -42,6 +43,8 @@ def publish(
     meta = names.check_meta(meta or {})
     record = publish_record.new(store.root, name, paths)
     steps.check_worktree(store, record)
+    if merged:
+        record["merged"] = list(dict.fromkeys([*record.get("merged", []), *merged]))
     try:
         steps.write_intent(store, record, owner=intent.owner(locked=True))
         with StepContext(durable.Barrier(store.layout.snapshots, each=_syncs_each(store))) as context:
@@ -105,6 +108,7 @@ def recover(store: Store, pending: SnapshotIntent) -> str:
             latest=snapshot_id,
             event_id=pending["audit"]["event_id"],
             wait=store.settings.wait,
+            holds_merge=record["partial_paths"] is None,
         )
     except StaleHead:
         # Another snapshot was published on the same parent without the lock: this one stays as a leaf of its own,

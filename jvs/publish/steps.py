@@ -51,6 +51,8 @@ def check_worktree(store: Store, record: PublishRecord, context: StepContext) ->
     paths = [canon.path_from_json(path) for path in record["partial_paths"] or []]
     payload.check_paths(directory, _payloads_before(store, head) if paths else [], paths)
     record["parent_id"], record["latest_id"] = head, latest
+    if config.get("merging") and record["partial_paths"] is None:
+        record["merged"] = config["merging"]
 
 
 def _payloads_before(store: Store, head: str | None) -> list[Below]:
@@ -180,6 +182,8 @@ def write_descriptor(
         "descriptor_checksum": "",
         "integrity_state": descriptor.VERIFIED,
     }
+    if record.get("merged"):
+        built["merged"] = record["merged"]
     facts = names.check_meta(meta if meta is not None else record.get("meta", {}))
     if facts:
         built["meta"] = facts
@@ -248,6 +252,7 @@ def update_head(store: Store, record: PublishRecord, context: StepContext) -> No
         latest=record["snapshot_id"],
         event_id=pending["audit"]["event_id"],
         wait=store.settings.wait,
+        holds_merge=record["partial_paths"] is None,
     )
 
 

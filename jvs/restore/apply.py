@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from jvs.fs.rooted import Below
     from jvs.restore.delta import Delta
+    from jvs.restore.entries import RootedDir
 
 
 class Applier:
@@ -40,7 +41,7 @@ class Applier:
         operation_id: str,
         target: Below,
         keep: Below,
-        source: Below | None,
+        source: Below | RootedDir | None,
         *,
         each: bool = False,
         same_inodes: bool = True,

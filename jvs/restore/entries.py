@@ -30,7 +30,12 @@ _OPEN_DIRECTORIES = 16
 
 
 class RootedDir:
-    """A root below which entries are reached by relative paths, one component at a time, following no link."""
+    """A root below which entries are reached by relative paths, one component at a time, following no link.
+
+    `layered` says that it is made of several directories, in which inode numbers tell nothing together.
+    """
+
+    layered = False
 
     def __init__(self, root: Below) -> None:
         self.fd = paths.open_dir(root)
@@ -68,6 +73,10 @@ class RootedDir:
             os.close(fd)
             raise
         return fd
+
+    def path_of(self, path: bytes) -> bytes:
+        """Return where an entry is that is asked for under a path: there, but in a source that renames some."""
+        return path
 
     def lstat(self, path: bytes) -> os.stat_result | None:
         """Return the stat of a path, or None when it, or a directory on the way, is not there."""

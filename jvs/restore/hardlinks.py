@@ -31,12 +31,12 @@ class PayloadGroups:
     def find(self, source: RootedDir, delta: Delta) -> None:
         """Find the other names of every file of the delta that has any. Lists the payload's names when one does."""
         wanted = set()
-        for step in delta.steps:
+        for step in delta.steps if not source.layered else ():
             st = source.lstat(step.path) if step.how == COPY else None
             if st is None:
                 continue
             if stat.S_ISDIR(st.st_mode):
-                wanted.update(_linked_inodes(source, step.path))
+                wanted.update(_linked_inodes(source, source.path_of(step.path)))
             elif st.st_nlink > 1:
                 wanted.add(st.st_ino)
         if wanted:

@@ -36,6 +36,18 @@ if TYPE_CHECKING:
         latest: str | None
         base: str | None
 
+    class LayerJSON(TypedDict):
+        """A snapshot that a merge copies from, and which paths of it count; null: all."""
+
+        snapshot_id: str
+        paths: list[PathJSON] | None
+
+    class Merging(TypedDict):
+        """Which merged snapshots the next snapshot of a worktree names, before and after an operation."""
+
+        before: list[str]
+        after: list[str]
+
     class Details(TypedDict, total=False):
         """What only some kinds of operations note."""
 
@@ -52,6 +64,9 @@ if TYPE_CHECKING:
         changes: int | None
         skipped: list[PathJSON]
         mark: list[int]
+        merging: Merging
+        layers: list[LayerJSON]
+        renamed: list[list[PathJSON]]
 
     class Clock(TypedDict, total=False):
         """When something was written, in a way that no setting of the clock changes."""
@@ -111,6 +126,11 @@ FIELDS = {
             "changes": records.nullable(records.is_count),
             "skipped": records.each(records.is_path),
             "mark": records.each(records.is_count),
+            "merging": records.shaped({"before": records.are_ids, "after": records.are_ids}),
+            "layers": records.each(
+                records.shaped({"snapshot_id": records.is_id, "paths": records.nullable(records.each(records.is_path))})
+            ),
+            "renamed": records.each(records.each(records.is_path)),
         },
     ),
 }
@@ -285,6 +305,8 @@ def describe(record: Operation) -> str:
         phrase = f"rename of '{name}' to '{record['details']['new_name']}'"
     elif kind == "worktree_remove":
         phrase = f"removal of '{name}'"
+    elif "layers" in record["details"]:
+        phrase = f"merge of {record['target']} into '{name}'"
     else:
         phrase = f"restore of '{name}' to {record['target']}"
     if kind == "restore" and not record["forward"]:

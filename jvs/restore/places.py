@@ -27,13 +27,19 @@ class Places:
     """
 
     def __init__(
-        self, operation_id: str, target: Below, keep: Below, source: Below | None, *, each: bool = False
+        self,
+        operation_id: str,
+        target: Below,
+        keep: Below,
+        source: Below | RootedDir | None,
+        *,
+        each: bool = False,
     ) -> None:
         self._prefix = b".jvs-tmp-%s-" % operation_id.encode()
         self._barrier = durable.Barrier(target, each=each)
         self.target = RootedDir(target)
         self.keep = RootedDir(keep)
-        self.source = RootedDir(source) if source is not None else None
+        self.source = source if source is None or isinstance(source, RootedDir) else RootedDir(source)
         self.crosses = os.fstat(self.target.fd).st_dev != os.fstat(self.keep.fd).st_dev
         self._changed: set[bytes] = set()
         self._kept: set[bytes] = set()

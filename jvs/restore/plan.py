@@ -253,18 +253,23 @@ def make(store: Store, name: str, target: RestoreTarget, known: node_store.Trees
             entries.RootedDir(store.layout.payload(target.snapshot_id)) as payload,
         ):
             with progress.step("check the snapshot"):
-                _check_sources(made, payload, target.snapshot_id)
+                check_sources(made, payload, target.snapshot_id)
             planner.add_twins(made, here, found.digest)
-            _add_directories(made, planner.dirs, here, payload, target)
-            for i, step in enumerate(made.steps):
-                st = here.lstat_spelled(step.path) if i in made.twins else here.lstat(step.path)
-                step.old_ino = st.st_ino if st is not None else 0
+            add_directories(made, planner.dirs, here, payload, target)
+            note_inodes(made, here)
     except OSError as error:
         raise from_oserror(error, f"planning the restore of '{name}'") from error
     return RestorePlan(target, made, found.root_hash)
 
 
-def _check_sources(made: delta.Delta, payload: entries.RootedDir, snapshot_id: str) -> None:
+def note_inodes(made: delta.Delta, here: entries.RootedDir) -> None:
+    """Note in each step the inode of what is there now, so that a recovery can tell it from what comes."""
+    for i, step in enumerate(made.steps):
+        st = here.lstat_spelled(step.path) if i in made.twins else here.lstat(step.path)
+        step.old_ino = st.st_ino if st is not None else 0
+
+
+def check_sources(made: delta.Delta, payload: entries.RootedDir, snapshot_id: str) -> None:
     """Read everything that will be copied, and hold it against the tree. Errors: E_PAYLOAD_HASH_MISMATCH."""
     for step in made.steps:
         if step.how != delta.COPY:
@@ -290,7 +295,7 @@ def _mismatch(snapshot_id: str, path: bytes) -> PayloadHashMismatch:
     )
 
 
-def _add_directories(
+def add_directories(
     made: delta.Delta,
     dirs: dict[bytes, Entry | None],
     here: entries.RootedDir,
@@ -332,7 +337,7 @@ def between(source: Below, target: Below) -> delta.Delta:
     made = delta.Delta()
     made.steps = sorted(planner.steps, key=lambda step: step.path)
     with entries.RootedDir(target) as have, entries.RootedDir(source) as payload:
-        _add_directories(made, planner.dirs, have, payload, goal)
+        add_directories(made, planner.dirs, have, payload, goal)
         for step in made.steps:
             st = have.lstat(step.path)
             step.old_ino = st.st_ino if st is not None else 0

@@ -13,6 +13,7 @@ from jvs.errors import StaleHead, from_oserror
 from jvs.fs import durable
 from jvs.fs import paths as fs_paths
 from jvs.restore import apply, journal, plan
+from jvs.restore.sources import LayeredDir
 from jvs.store import audit, intent, mount_check, node_store, worktree, write_ahead
 
 TYPE_CHECKING = False
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from jvs.fs.losses import Loss
     from jvs.fs.rooted import Below
     from jvs.restore.delta import Delta
+    from jvs.restore.entries import RootedDir
     from jvs.restore.journal import Operation
     from jvs.restore.plan import RestorePlan
+    from jvs.store.layout import Layout
     from jvs.store.shapes import RestoreIntent
     from jvs.store.store import Store
     from jvs.store.worktree import WorktreeConfig
@@ -97,7 +100,10 @@ def restore(
         reason=forced,
         details={**details, "forced": target.forced, "discard": discard, "before": _heads(before), "after": heads},
     )
-    if not planned.delta.steps and not planned.delta.dirs and heads == _heads(before):
+    pending = before.get("merging", [])
+    if pending and paths is None:  # the files of a merge that no snapshot holds make way
+        details["merging"] = {"before": pending, "after": []}
+    if not planned.delta.steps and not planned.delta.dirs and heads == _heads(before) and "merging" not in details:
         store.log().append(event)
         return Done(None, planned, before)
     record = journal.new(
@@ -166,22 +172,30 @@ def carry_out(store: Store, record: Operation, steps: Delta, event: audit.Event,
 
 def _applier(store: Store, record: Operation, steps: Delta) -> apply.Applier:
     layout, operation_id = store.layout, record["operation_id"]
-    if record["of"] is not None:
-        source = journal.files(layout, record["of"])
-    else:
-        assert record["target"] is not None
-        source = layout.payload(record["target"])
     applier = apply.Applier(
         steps,
         operation_id,
         layout.worktree_dir(record["worktree"]),
         layout.undo_dir(operation_id),
-        source if fs_paths.is_dir(source) else None,
+        _source(layout, record),
         each=store.settings.get("durability") == "each",
         same_inodes=journal.is_original(layout, record),
     )
     applier.note_skipped = lambda skipped: journal.note_skipped(layout, record, skipped)
     return applier
+
+
+def _source(layout: Layout, record: Operation) -> Below | RootedDir | None:
+    """Return where new entries come from: what another operation displaced, the payloads of a merge, or a payload."""
+    if record["of"] is not None:
+        source = journal.files(layout, record["of"])
+    elif "layers" in record["details"]:
+        renamed = {canon.path_from_json(a): canon.path_from_json(b) for a, b in record["details"].get("renamed", [])}
+        return LayeredDir.of(layout, record["details"]["layers"], renamed)
+    else:
+        assert record["target"] is not None
+        source = layout.payload(record["target"])
+    return source if fs_paths.is_dir(source) else None
 
 
 def _apply(applier: apply.Applier, record: Operation, *, resume: bool) -> None:
@@ -218,7 +232,11 @@ def _discard_journal(store: Store, record: Operation, *, keep: bool) -> None:
 
 
 def _move_head(store: Store, pending: RestoreIntent, record: Operation) -> None:
-    """Move the head to where the restored files come from. Can be repeated. Durable: yes."""
+    """Move the head to where the restored files come from, and note a merge. Can be repeated. Durable: yes."""
+    if "merging" in record["details"]:
+        worktree.set_merging(
+            store.layout, record["worktree"], record["details"]["merging"]["after"], wait=store.settings.wait
+        )
     if record["after"] == record["before"]:
         return
     try:

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         descriptor_checksum: str
         integrity_state: str
         meta: NotRequired[dict[str, str]]
+        merged: NotRequired[list[str]]
         collected: NotRequired[bool]
         annotated_at: NotRequired[str]
         annotated_by: NotRequired[str]
@@ -122,7 +123,7 @@ FIELDS = {
     "descriptor_checksum": records.is_hash,
     "integrity_state": records.is_text,
 }
-OPTIONAL = {"changes": records.nullable(records.is_object), "meta": records.is_meta}
+OPTIONAL = {"changes": records.nullable(records.is_object), "meta": records.is_meta, "merged": records.are_ids}
 READY_FIELDS = {
     "snapshot_id": records.is_id,
     "created_at": records.is_time,

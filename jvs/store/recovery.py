@@ -25,6 +25,7 @@ HANDLERS = {
     "head_update": "jvs.worktrees.heads",
     "restore": "jvs.restore.run",
     "undo": "jvs.restore.run",
+    "merge": "jvs.restore.run",
     "undo_forget": "jvs.worktrees.forget",
     "worktree_create": "jvs.worktrees.fork",
     "worktree_fork": "jvs.worktrees.fork",

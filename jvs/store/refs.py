@@ -45,14 +45,15 @@ def resolve(store: Store, target: str, name: str | None = None, *, suggest: bool
     if target.startswith("@{") and target.endswith("}"):
         return _by_age(store, target, worktree_name)
     ids = lineage.visible_ids(store.layout)
-    by_prefix = [i for i in ids if _has_prefix(i, target)]
+    by_prefix = [i for i in ids if has_prefix(i, target)]
     if len(by_prefix) == 1:
         lineage.load_visible(store, by_prefix[0])
         return by_prefix[0]
     return _by_words(store, target, ids, by_prefix, suggest=suggest)
 
 
-def _has_prefix(snapshot_id: str, target: str) -> bool:
+def has_prefix(snapshot_id: str, target: str) -> bool:
+    """Answer whether a target is the beginning of an id, or of its hex part, long enough to name it."""
     return len(target) >= _SHORTEST_PREFIX and (snapshot_id.startswith(target) or snapshot_id[14:].startswith(target))
 
 

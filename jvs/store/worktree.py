@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from jvs.store.layout import Layout
 
     class WorktreeConfig(TypedDict):
-        """The configuration of a worktree; `event_id` is the audit event that last moved its head."""
+        """The configuration of a worktree; `event_id` is the audit event that last moved its head.
+
+        `merging` are snapshots that were merged into the files, and that the next snapshot names.
+        """
 
         name: str
         made_as: NotRequired[str]
@@ -28,10 +31,11 @@ if TYPE_CHECKING:
         head_snapshot_id: str | None
         latest_snapshot_id: str | None
         event_id: NotRequired[str | None]
+        merging: NotRequired[list[str]]
 
     HeadField = Literal["head_snapshot_id", "latest_snapshot_id", "base_snapshot_id"]
 
-OPTIONAL = {"made_as": records.is_name, "event_id": records.is_text_or_null}
+OPTIONAL = {"made_as": records.is_name, "event_id": records.is_text_or_null, "merging": records.are_ids}
 FIELDS = {
     "name": records.is_name,
     "created_at": records.is_time,
@@ -129,8 +133,11 @@ def move_head(
     latest: str | None,
     event_id: str | None,
     wait: float = locks.DEFAULT_WAIT_SECONDS,
+    holds_merge: bool = False,
 ) -> WorktreeConfig:
     """Set head and latest when the head is still what the caller saw; done already is success.
+
+    `holds_merge` says that the new head names what was merged, which then is no more to be named.
 
     Durable: yes. Errors: E_STALE_HEAD when somebody else moved it; E_BUSY.
     """
@@ -145,6 +152,21 @@ def move_head(
                 head=config["head_snapshot_id"],
                 expected=expected,
             )
+        if holds_merge:
+            config.pop("merging", None)
         config.update({"head_snapshot_id": new, "latest_snapshot_id": latest, "event_id": event_id})
         records.save(layout.worktree_config(name), config)
         return config
+
+
+def set_merging(layout: Layout, name: str, merging: list[str], *, wait: float = locks.DEFAULT_WAIT_SECONDS) -> None:
+    """Note which merged snapshots the next snapshot of a worktree names. Durable: yes. Errors: E_BUSY."""
+    with locks.acquire_brief(layout.lock(f"head-{name}"), wait=wait):
+        config = load(layout, name)
+        if config.get("merging", []) == merging:
+            return
+        if merging:
+            config["merging"] = merging
+        else:
+            del config["merging"]
+        records.save(layout.worktree_config(name), config)

@@ -159,6 +159,8 @@ class Writer:
         pieces: list[Piece] = []
         if record["tags"]:
             pieces.append((f" ({', '.join(terminal.show_text(str(tag)) for tag in record['tags'])})", ("green",)))
+        if record.get("merged"):
+            pieces.append((f" [merged {', '.join(self.short(other) for other in record['merged'])}]", ("magenta",)))
         if record.get("collected"):
             pieces.append((" (collected)", ("dim",)))
         return pieces

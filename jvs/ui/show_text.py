@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _LABELS = (
     ("snapshot_id", "Snapshot"),
     ("parent_id", "Parent"),
+    ("merged", "Merged"),
     ("worktree_name", "Worktree"),
     ("head_of", "Head of"),
     ("tip_of", "Latest of"),
@@ -94,6 +95,8 @@ def _show(key: str, value: SnapshotDocument) -> str | None:
         return value["parent_id"] or "none: it is the first"
     if key == "created_at":
         return f"{value['created_at']} ({history_text.show_age(value)})"
+    if key == "merged":
+        return ", ".join(value.get("merged", [])) or None
     if key == "meta":
         return terminal.show_text(annotation_text.meta_words(value)) or None
     if key == "annotated_at":

@@ -125,6 +125,11 @@ def undo_restore(store: Store, record: Operation, name: str) -> restore.Done:
     steps = plan(store, record, name)
     before: journal.Heads = {"head": now["head_snapshot_id"], "latest": now["latest_snapshot_id"]}
     details: journal.Details = {**steps.counts()}
+    if "merging" in record["details"]:
+        was = record["details"]["merging"]
+        details["merging"] = {"before": was["after"], "after": was["before"]}
+    if "layers" in record["details"]:  # it was a merge, and is called so
+        details["layers"] = record["details"]["layers"]
     after = _heads_before(store, record, before)
     made = journal.new(
         "restore",

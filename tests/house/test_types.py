@@ -34,7 +34,10 @@ FREE_FORM = {
     ("jvs/progress.py", "<module>"): "records of the audit log, whose shape is known on a floor above",
     ("jvs/progress.py", "effect"): "as above",
     ("jvs/progress.py", "effects"): "as above",
-    ("jvs/repository.py", "_settings"): "settings by keyword, before their keys are known",
+    ("jvs/repository.py", "history"): "arguments, handed on as they are",
+    ("jvs/repository.py", "merge"): "as above",
+    ("jvs/repository.py", "snapshot"): "as above",
+    ("jvs/operations/given.py", "settings"): "settings by keyword, before their keys are known",
     ("jvs/store/audit.py", "<module>"): "details of an event, different for each operation",
     ("jvs/store/audit.py", "check_shape"): "an object that may be a record, or anything",
     ("jvs/store/settings.py", "<module>"): "settings of one file: each key has a type of its own",
@@ -44,10 +47,10 @@ FREE_FORM = {
 """(file, function) -> why a dictionary there holds anything; every other one has a shape."""
 CHECKED = {
     ("jvs.store.descriptor", "FIELDS", "Descriptor"): {
-        *("changes", "collected", "meta", "annotated_at", "annotated_by", "path_changes"),
+        *("changes", "collected", "meta", "merged", "annotated_at", "annotated_by", "path_changes"),
     },
     ("jvs.store.descriptor", "READY_FIELDS", "Ready"): set(),
-    ("jvs.store.worktree", "FIELDS", "WorktreeConfig"): {"event_id", "made_as"},
+    ("jvs.store.worktree", "FIELDS", "WorktreeConfig"): {"event_id", "made_as", "merging"},
     ("jvs.restore.journal", "FIELDS", "Operation"): {"identity", "clock"},
     ("jvs.store.records", "PIN_FIELDS", "Pin"): set(),
     ("jvs.store.records", "ANNOTATION_FIELDS", "Annotation"): set(),
@@ -65,6 +68,7 @@ INTENTS = {
     "head_update": ("HeadIntent",),
     "restore": ("RestoreIntent",),
     "undo": ("RestoreIntent",),
+    "merge": ("RestoreIntent",),
     "worktree_create": ("ForkIntent",),
     "worktree_fork": ("ForkIntent",),
     "annotate": ("AnnotateIntent",),
@@ -213,7 +217,7 @@ def test_what_the_steps_learn_is_the_shape_of_the_publish_record():
 
     found = keys("PublishRecord", shapes(ROOT / "jvs/publish/record.py"))
     learned = {key for added in record.LEARNED.values() for key in added}
-    assert found.keys() == learned | {"version", "done", "note", "tags", "meta"}
+    assert found.keys() == learned | {"version", "done", "note", "tags", "meta", "merged"}
 
 
 def names_that_get_is_given(path: Path) -> Iterator[tuple[int, str]]:

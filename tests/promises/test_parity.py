@@ -75,6 +75,7 @@ CHANGES = [
     ["worktree", "rename", "MARKmade", "MARKrenamed"],
     ["worktree", "remove", "MARKrenamed"],
     ["worktree", "fork", "baseline", "MARKforked"],
+    ["merge", "MARKforked"],
     ["gc", "pin", "HEAD"],
     ["gc", "unpin", "HEAD"],
     ["tag", "HEAD", "MARKlater"],
