@@ -6,6 +6,7 @@ from jvs.errors import UsageError
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
 _MAX_DIGITS = 9
+_SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
 
 
 def size(count: int) -> str:
@@ -21,6 +22,26 @@ def size(count: int) -> str:
 def plural(count: int, one: str, many: str | None = None) -> str:
     """Return `1 file`, `2 files`."""
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def parse_size(text: str, where: str) -> int:
+    """Return the bytes of a size such as `500M`, `20G`, `1.5TiB` or plain bytes; units are powers of 1024.
+
+    Errors: E_USAGE naming `where`.
+    """
+    number, unit = text.strip(), ""
+    for suffix in ("iB", "B"):
+        if number.endswith(suffix) and (suffix == "B" or number[:-2][-1:].isalpha()):
+            number = number.removesuffix(suffix)
+            break
+    if number[-1:].upper() in _SIZES:
+        number, unit = number[:-1], number[-1:].upper()
+    whole, _, part = number.partition(".")
+    digits = whole + part
+    if not (whole and digits.isascii() and digits.isdigit() and len(digits) <= 18) or (part and not unit):
+        raise UsageError(f"{where}: '{text[:40]}' is not a size", hint="write bytes, or 500M, 20G, 1.5T")
+    count: int = int(digits) * _SIZES.get(unit, 1) // 10 ** len(part)
+    return count
 
 
 def duration_ns(text: str, where: str) -> int:

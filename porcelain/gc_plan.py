@@ -16,7 +16,7 @@ from jvs.errors import CHANGING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.gc.plan import PlanDocument, PlannedSnapshot
+    from jvs.gc.plan import PlanDocument
     from jvs.ui.terminal import Terminal
 
 
@@ -26,8 +26,6 @@ EXAMPLES = (
     ("jvs gc plan", "what removed worktrees left"),
     ("jvs gc plan --keep-last 10 --keep-daily 14 --keep-tag 'release-*'", "thin the lines"),
 )
-
-_ALIGNED_COLUMNS = 60
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -49,13 +47,14 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 
 def _text(value: PlanDocument, terminal: Terminal) -> str:
+    from jvs.ui import plan_text
     from jvs.ui.terminal import flow
     from jvs.units import plural, size
 
     lines = flow(["GC Plan:", value["plan_id"]], terminal.width, 2)
     lines[0] = lines[0].replace("GC Plan:  ", "GC Plan: ")
     for snapshot in value["snapshots"]:
-        lines += _snapshot(snapshot, terminal)
+        lines += plan_text.snapshot(snapshot, terminal)
     most = "" if value["exact"] else "about "
     count = plural(value["candidate_count"], "snapshot")
     total = len(value["snapshots"])
@@ -69,26 +68,6 @@ def _text(value: PlanDocument, terminal: Terminal) -> str:
         broken = command.replace(value["plan_id"], f"\\\n    {value['plan_id']}")
         said = f"To collect them:\n  {command if len(command) + 2 <= terminal.width else broken}"
     return "\n".join([*lines, said]) + "\n"
-
-
-def _snapshot(snapshot: PlannedSnapshot, terminal: Terminal) -> list[str]:
-    """Return the lines of one snapshot."""
-    from jvs import clock
-    from jvs.ui.terminal import age, cut, flow, pad, show_text
-
-    word, color = ("keep", "green") if snapshot["keep"] else ("drop", "red")
-    when = age(clock.parse_rfc3339(snapshot["created_at"]))
-    note = cut(show_text(snapshot["note"]), 30)
-    parts = [
-        f"  {word}",
-        snapshot["snapshot_id"],
-        pad(when, 12) if terminal.width >= _ALIGNED_COLUMNS else when,
-        cut(show_text(snapshot["worktree_name"]), 20),
-        *([note] if note else []),
-        f"({show_text('; '.join(snapshot['reasons']))})",
-    ]
-    first, *more = flow(parts, terminal.width, 8)
-    return [first.replace(word, terminal.paint(word, color), 1), *more]
 
 
 def _wrapped(text: str, terminal: Terminal) -> list[str]:

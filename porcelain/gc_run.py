@@ -45,14 +45,10 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Carry out the plan."""
     from jvs.cli import policy
     from jvs.operations import collection
-    from jvs.units import plural, size
+    from jvs.ui import plan_text
 
     done = collection.run(cli.open_store(args), args.plan_id, policy.given(args), allow_newer=args.allow_newer)
-    text = f"Collected {plural(done['collected_count'], 'snapshot')}"
-    if done["freed_bytes"]:
-        text += f", freeing {'' if done['exact'] else 'about '}{size(done['freed_bytes'])}"
-    text += "\n"
-    return cli.Result(done, text)
+    return cli.Result(done, plan_text.collected(done) + "\n")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -38,6 +38,8 @@ COMMANDS: dict[str, Row] = {
     "doctor": (PORCELAIN, "trust", "Find and repair what crashes or accidents left"),
     "gc plan": (PORCELAIN, "space", "Plan which snapshots can go"),
     "gc run": (PORCELAIN, "space", "Collect the snapshots of a plan"),
+    "gc drop": (PORCELAIN, "space", "Collect exactly the snapshots that are named"),
+    "gc auto": (PORCELAIN, "space", "Plan a collection and carry it out, by a policy or within a budget"),
     "gc pin": (PORCELAIN, "space", "Protect a snapshot from collection"),
     "gc unpin": (PORCELAIN, "space", "Take a pin away"),
     "gc pins": (PORCELAIN, "space", "List the pins"),

@@ -15,7 +15,7 @@ from jvs import canon, clock
 from jvs.errors import IOFailure, JvsError, LineageBroken, NoSpace, NotFound, PathEscape, from_oserror
 from jvs.fs import durable, listing, paths
 from jvs.gc import reach, tombstone
-from jvs.gc.retention import DROP_TAGGED, Policy
+from jvs.gc.retention import DROP_TAGGED, ONLY, Policy
 from jvs.gc.roots import (
     HEAD,
     HEAD_FIELDS,
@@ -113,6 +113,8 @@ class Plan:
 
     def why_dropped(self, snapshot_id: str) -> str:
         """Return why a candidate can go."""
+        if self.policy.only is not None:
+            return "it was chosen, and nothing protects it"
         if self.policy.is_set:
             return "no rule of the policy keeps it"
         return f"its worktree '{self.found[snapshot_id]['worktree_name']}' was deleted, and no line leads through it"
@@ -372,7 +374,12 @@ def load(store: Store, plan_id: str) -> Stored | None:
 def _checked_rules(rules: Rules) -> Mapping[str, object]:
     from jvs.store.settings import check_value
 
-    return {
-        key: bool(value) if key == DROP_TAGGED else check_value(f"retention.{key}", value, "plan")
-        for key, value in rules.items()
-    }
+    checked: dict[str, object] = {}
+    for key, value in rules.items():
+        if key == ONLY:
+            if not records.are_ids(value):
+                raise ValueError(key)
+            checked[key] = value
+        else:
+            checked[key] = bool(value) if key == DROP_TAGGED else check_value(f"retention.{key}", value, "plan")
+    return checked

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         keep_yearly: int
         keep_tag: list[str]
         drop_tagged: bool
+        only: list[str]
 
     PeriodRule = Literal["keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly"]
 
@@ -49,6 +50,7 @@ RULES = (
     "keep_tag",
 )
 DROP_TAGGED = "drop_tagged"
+ONLY = "only"
 _MAX_DIGITS = 9
 
 
@@ -58,11 +60,16 @@ def _set_ones(rules: Mapping[str, object]) -> Any:
 
 
 class Policy:
-    """The rules of one collection. Shape: `rules` holds only those that are set; none at all means no thinning."""
+    """The rules of one collection. Shape: `rules` holds only those that are set; none at all means no thinning.
+
+    `only` are the ids that may go at all, where they were named; None for all.
+    """
 
     def __init__(self, rules: Mapping[str, object]) -> None:
         self.rules: Rules = _set_ones(rules)
         self.drops_tagged = bool(rules.get(DROP_TAGGED))
+        only = rules.get(ONLY)
+        self.only = frozenset(only) if isinstance(only, list) else None
         if "keep_tag" in self.rules:
             self.rules["keep_tag"] = check_listed(self.rules["keep_tag"], "keep_tag")
         self._within = units.duration_ns(self.rules["keep_within"], "keep_within") if "keep_within" in self.rules else 0
@@ -80,12 +87,13 @@ class Policy:
 
     @property
     def is_set(self) -> bool:
-        """Whether there is any rule, so that lines may be thinned."""
-        return bool(self.rules)
+        """Whether there is any rule, or snapshots were named, so that lines may be thinned."""
+        return bool(self.rules) or self.only is not None
 
     def as_json(self) -> Rules:
         """Return the rules that are set."""
-        return {**self.rules, "drop_tagged": True} if self.drops_tagged else {**self.rules}
+        found: Rules = {**self.rules, "drop_tagged": True} if self.drops_tagged else {**self.rules}
+        return found if self.only is None else {**found, "only": sorted(self.only)}
 
     def kept(self, newest_first: list[Descriptor], times: dict[str, int]) -> dict[str, list[str]]:
         """Return for each snapshot that a rule keeps the rules that keep it, as a person reads them.
@@ -100,6 +108,10 @@ class Policy:
         reasons: dict[str, list[str]] = {}
         for group in groups.values():
             self._keep_group(group, reasons)
+        if self.only is not None:
+            for record in newest_first:
+                if record["snapshot_id"] not in self.only:
+                    reasons.setdefault(record["snapshot_id"], []).append("not named")
         return reasons
 
     def _keep_group(self, newest_first: list[Descriptor], reasons: dict[str, list[str]]) -> None:

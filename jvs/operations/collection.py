@@ -38,15 +38,11 @@ def plan(store: Store, policy: Policy | Mapping[str, object] | None = None) -> P
 
     Errors: E_USAGE, E_IO; a full disk is a remark, for a plan can be made again by `run`.
     """
-    from jvs import progress
     from jvs.gc import plan as planning
 
     with store.reading():
         made = planning.make(store, policy_of(store, policy))
-        try:
-            planning.save(store, made)
-        except NoSpace:
-            progress.remark("plan not stored (disk full): give 'jvs gc run' these options too")
+        _save(store, made)
     return made
 
 
@@ -70,6 +66,79 @@ def drop(store: Store, target: str, policy: Policy | Mapping[str, object] | None
 
     snapshot_id = target if names.is_snapshot_id(target) else refs.resolve(store, target)
     return collecting.prune(store, snapshot_id, policy_of(store, policy))
+
+
+def drop_these(
+    store: Store, targets: list[str], worktree: str | None = None, *, drop_tagged: bool = False, dry_run: bool = False
+) -> tuple[Plan, Collected | None]:
+    """Collect exactly the snapshots that are named; with `dry_run` only plan it. Return the plan and what was done.
+
+    Durable: yes. Errors: E_NOT_FOUND, E_AMBIGUOUS; E_GC_PLAN_MISMATCH when one of them is protected, and then all stay;
+    E_BUSY, E_IO.
+    """
+    from jvs.errors import GcPlanMismatch
+    from jvs.gc import plan as planning
+    from jvs.gc import retention
+    from jvs.store import refs
+
+    with store.reading():
+        only = sorted({t if names.is_snapshot_id(t) else refs.resolve(store, t, worktree) for t in targets})
+        made = planning.make(store, retention.Policy({retention.ONLY: only, retention.DROP_TAGGED: drop_tagged}))
+        for snapshot_id in only:
+            if snapshot_id not in made.candidates:
+                why = made.marks.sentences(snapshot_id)
+                raise GcPlanMismatch(
+                    f"snapshot '{snapshot_id}' is protected: {'; '.join(why) or 'it is not there'}",
+                    hint="nothing was removed; '--drop-tagged' ignores tags, 'jvs gc unpin' removes a pin",
+                    reasons=why,
+                )
+        _save(store, made)
+    return made, None if dry_run else run(store, made.plan_id(), made.policy, allow_newer=True)
+
+
+def auto(
+    store: Store,
+    policy: Policy | Mapping[str, object] | None = None,
+    *,
+    max_bytes: int | None = None,
+    dry_run: bool = False,
+) -> tuple[Plan, Collected | None]:
+    """Plan and collect in one, for timers: what the policy lets go, or as much of it, oldest first, as a budget asks.
+
+    With `max_bytes` snapshots go until all of them together take no more, and a repository that takes less loses
+    none. Durable: yes. Errors: as for `plan` and `run`.
+    """
+    from jvs.gc import budget
+    from jvs.gc import plan as planning
+
+    with store.reading():
+        chosen = policy_of(store, policy)
+        if max_bytes is not None:
+            chosen = budget.within(store, chosen, max_bytes)
+        made = planning.make(store, chosen)
+        _save(store, made)
+    if dry_run or not made.candidates:
+        return made, None
+    return made, run(store, made.plan_id(), made.policy, allow_newer=True)
+
+
+def used_bytes(store: Store) -> int:
+    """Return what all snapshots together take on disk, as their removal would free it. Errors: E_IO."""
+    from jvs.gc import budget
+
+    with store.reading():
+        return budget.used_bytes(store)
+
+
+def _save(store: Store, made: Plan) -> None:
+    """Store a plan; a full disk is a remark, for `run` can be given the policy as well."""
+    from jvs import progress
+    from jvs.gc import plan as planning
+
+    try:
+        planning.save(store, made)
+    except NoSpace:
+        progress.remark("plan not stored (disk full): give 'jvs gc run' these options too")
 
 
 def pin(

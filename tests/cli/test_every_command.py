@@ -28,6 +28,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "worktree rename": ["other", "third"],
     "worktree remove": ["other"],
     "gc pin": ["HEAD"],
+    "gc drop": ["HEAD"],
     "gc unpin": ["HEAD"],
     "gc run": ["--plan-id", "0" * 16],
     "config get": ["default_engine"],
