@@ -139,11 +139,22 @@ def make_dir(path: Below, *, mode: int = 0o700) -> None:
 def open_directory(path: str, *, make: bool = False) -> Root:
     """Open a directory of the user's own, outside of any repository; `make` makes it, and those above it, 0700.
 
-    Errors: OSError when it is not there.
+    Errors: OSError when it is not there; EPERM when root would make something in the home of somebody else.
     """
     if make:
+        _check_home(path)
         os.makedirs(path, mode=0o700, exist_ok=True)
     return Root.open(path)
+
+
+def _check_home(path: str) -> None:
+    """Refuse to leave files of root where their owner could not read them: sudo(8) may keep HOME."""
+    if os.geteuid() != 0:
+        return
+    while not os.path.exists(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    if os.stat(path).st_uid != 0:
+        raise PermissionError(errno.EPERM, "it belongs to another user; 'sudo -H' takes root's own home", path)
 
 
 def _checked(name: object, dir_fd: Where) -> tuple[int, bytes]:

@@ -81,7 +81,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("open", "os.listdir", "os.readlink"), PROC),
         "os.path.realpath": "compared with the names of files that processes have open",
     },
-    "jvs/fs/durable.py": dict.fromkeys(("Root.open", "os.makedirs"), OWN),
+    "jvs/fs/durable.py": dict.fromkeys(("Root.open", "os.makedirs", "os.path.exists", "os.stat"), OWN),
     "jvs/fs/metadata.py": dict.fromkeys(
         ("os.chmod", "os.chown", "os.listxattr", "os.removexattr", "os.setxattr", "os.stat", "os.utime"), FD_OR_PROC
     ),

@@ -263,6 +263,24 @@ def test_only_settings_of_ones_own_can_trust(scratch, built):
     assert in_repository_of(OWNER, scratch, built, work) == []
 
 
+def test_root_leaves_nothing_in_the_home_of_the_caller(scratch, built):
+    """With sudo that keeps HOME: a settings file of root would lock its user out of every repository."""
+
+    def work(root: Path) -> list[str]:
+        os.chown(os.environ["HOME"], OWNER, OWNER)
+        for name in [name for name in os.environ if name.startswith("XDG_")]:
+            del os.environ[name]
+        os.chown(root / ".jvs", 0, 0)
+        before = canaries.facts(Path(os.environ["HOME"]))
+        ended = sandbox.command(("config", "set", "--user", "default_engine", "copy"), cwd=root)
+        found = [] if ended.exit == 4 and "sudo -H" in ended.err else [f"{ended.exit}: {ended.err}"]
+        ended = sandbox.command(("snapshot", "x", "-c", "audit.remember=true"), cwd=root)
+        found += [] if ended.exit == 0 else [ended.err]
+        return found + canaries.differences(before, canaries.facts(Path(os.environ["HOME"])))
+
+    assert in_repository_of(OWNER, scratch, built, work) == []
+
+
 def test_the_hint_keeps_what_is_trusted_already(scratch, built):
     def work(root: Path) -> list[str]:
         trust(root, 0, "/srv/a b")
