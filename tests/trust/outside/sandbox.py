@@ -26,6 +26,7 @@ from lib import namespace
 
 SECONDS = 10.0
 MEMORY_BYTES = 1 << 30
+COUNTS = os.environ.get("JVS_TEST_FUZZ_COUNTS")
 _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _RDONLY = 442, -100, 0x8000, 1
 
 
@@ -75,8 +76,8 @@ def run(scratch: Path, work: Callable[[Path], Any]) -> Any:
 def run_counted(scratch: Path, work: Callable[[Path], list[str]], tried: dict[str, int]) -> list[str]:
     """Call `work` as `run` does; add what it counted in `tried` to the file that JVS_TEST_FUZZ_COUNTS names."""
     found, counts = run(scratch, lambda here: [work(here), tried])
-    if file := os.environ.get("JVS_TEST_FUZZ_COUNTS"):
-        with open(file, "a") as counted:
+    if COUNTS:
+        with open(COUNTS, "a") as counted:
             counted.write(f"{counts['cases']} {counts['commands']}\n")
     return list(found)
 
