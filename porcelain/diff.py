@@ -11,6 +11,9 @@ to them and what lies below; one that neither side has is an error.
 executed. Binaries and texts of more than 512 KiB are literals, which a terminal does not show. Other bits of modes,
 owners, attributes and empty directories have no place in a git patch. With --json it is in `patch`, and where it is
 not UTF-8 also in `patch_b64`.
+
+--tool hands two directories to a program of yours. A snapshot is shown read-only, in a mount namespace that only that
+program sees; where the system allows none, the program gets a copy. The files now are the worktree itself.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from __future__ import annotations
 import argparse
 
 from jvs.cli import run as cli
-from jvs.errors import NAMING, PayloadHashMismatch
+from jvs.errors import NAMING, NoSpace, PayloadHashMismatch, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,13 +29,14 @@ if TYPE_CHECKING:
     from jvs.store.store import Store
     from jvs.ui.terminal import Terminal
 
-RAISES = (*NAMING, PayloadHashMismatch)
+RAISES = (*NAMING, PayloadHashMismatch, NoSpace)
 SEE_ALSO = ("jvs-status(1)", "jvs-history(1)", "jvs-restore(1)", "jvs-diff-tree(1)")
 EXAMPLES = (
     ("jvs diff", "what the newest snapshot changed"),
     ("jvs diff LATEST", "what changed in the files since then"),
     ("jvs diff baseline LATEST --stat", "two snapshots, with bars"),
     ("jvs diff HEAD~1 --patch -- src", "line by line, below src"),
+    ("jvs diff HEAD~1 HEAD --tool 'diff -rq'", "two snapshots, by another program"),
 )
 
 
@@ -48,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     form.add_argument("--name-only", action="store_true", help="paths only, quoted like C text when they are odd")
     form.add_argument("--name-status", action="store_true", help="a letter (A, D, M, R), a TAB, the path")
     form.add_argument("-p", "--patch", action="store_true", help="a patch that 'git apply' takes")
+    form.add_argument("--tool", metavar="CMD", help="run CMD with the directories of both, and end with its status")
     parser.add_argument("--exit-code", action="store_true", help="exit 3 when something differs")
     parser.add_argument("-w", "--worktree", metavar="NAME", help="the worktree (the one around you, or main)")
     return parser
@@ -57,6 +62,8 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Compare, and show it in the form that was asked for."""
     from jvs.operations import looking
 
+    if args.tool is not None:
+        return _tool(args)
     if args.zero and not (args.name_only or args.name_status):
         args.name_status = not (args.json or args.jsonl)
     store = cli.open_store(args)
@@ -68,6 +75,14 @@ def work(args: argparse.Namespace) -> cli.Result:
         value = {**found.as_json(), **(_patch_json(found) if args.patch else {})} if args.json else None
         return cli.Result(value, items=found.items(), exit=code)
     return cli.Result(None, lambda screen: _text(store, found, args, screen), exit=code, pager=not args.zero)
+
+
+def _tool(args: argparse.Namespace) -> cli.Result:
+    from jvs.cli import difftool
+
+    if args.paths or args.path:
+        raise UsageError("--tool compares whole directories", hint="leave the paths out")
+    return cli.Result(exit=difftool.run(cli.open_store(args), args.tool, args.source, args.target, args.worktree))
 
 
 def _patch_json(found: Diff) -> dict[str, str]:

@@ -22,6 +22,9 @@ _BY_METAVAR = {
     "FROM": TARGETS,
     "TO": TARGETS,
     "SNAPSHOT": TARGETS,
+    "TARGET:PATH": TARGETS,
+    "TARGET[:PATH": TARGETS,
+    "SNAPSHOT:PATH": TARGETS,
     "TAG": TAGS,
     "KEY": KEYS,
     "ENGINE": ENGINES,
@@ -87,8 +90,11 @@ def shape_of(name: str, parser: argparse.ArgumentParser) -> Shape:
 
 def _kind(name: str, action: argparse.Action) -> str:
     metavar = action.metavar if isinstance(action.metavar, str) else ""
-    if "-w" in action.option_strings or (metavar in ("NAME", "OLD", "WORKTREE") and name in _EXISTING_WORKTREE):
+    names_worktree = metavar in ("NAME", "OLD", "WORKTREE") and name in _EXISTING_WORKTREE
+    if {"-w", "--into"} & set(action.option_strings) or names_worktree or (name, metavar) == ("merge", "SOURCE"):
         return WORKTREES
+    if (name, metavar) == ("tag", "NAME"):
+        return TAGS
     if "--plan-id" in action.option_strings:
         return PLANS
     if "-c" in action.option_strings:

@@ -63,6 +63,66 @@ def diff(
         return comparing.between(store, first, refs.resolve(store, after, name), paths=paths)
 
 
+class Shown:
+    """One of two states that are compared: what it is called, where its files are, and whether those are the files now.
+
+    `directory` is empty for the nothing before the first snapshot.
+    """
+
+    def __init__(self, label: str, directory: str, *, is_live: bool = False) -> None:
+        self.label = label
+        self.directory = directory
+        self.is_live = is_live
+
+
+def sides(store: Store, before: str | None, after: str | None, worktree: str | None = None) -> tuple[Shown, Shown]:
+    """Return the directories of what `diff` compares. Errors: as `diff`; E_USAGE for a partial snapshot."""
+    from jvs.compare import diff as comparing
+    from jvs.store import refs
+
+    name = context.worktree(store, worktree)
+    if before is None:
+        first, second = comparing.newest_two(store, name)
+        return _shown(store, first), _shown(store, second)
+    old = _shown(store, refs.resolve(store, before, name))
+    if after is None:
+        return old, Shown(name, str(store.layout.worktree_dir(name)), is_live=True)
+    return old, _shown(store, refs.resolve(store, after, name))
+
+
+def _shown(store: Store, snapshot_id: str | None) -> Shown:
+    from jvs.store import lineage, refs
+
+    if snapshot_id is None:
+        return Shown("nothing", "")
+    record = lineage.load_visible(store, snapshot_id)
+    if record["partial_paths"] is not None:
+        raise UsageError(
+            f"snapshot '{snapshot_id}' holds only some paths, so that no directory is what it stands for",
+            hint="compare another one, or without '--tool'",
+        )
+    return Shown(refs.short_id(store.layout, snapshot_id), str(store.layout.payload(snapshot_id)))
+
+
+def copy_payload(store: Store, source: str, target: str) -> None:
+    """Copy the files of a snapshot to a new place outside of the repository. Errors: E_IO, E_NO_SPACE."""
+    from jvs.engine import base as engine
+    from jvs.engine import registry
+    from jvs.fs import rooted
+
+    here, there = rooted.at(source), rooted.at(target)
+    registry.pick_for_fork(None, here, there.parent, store.settings.engine_options()).fork(engine.Request(here, there))
+
+
+def remove_copy(store: Store, place: str) -> None:
+    """Remove a directory of ours with the copies in it; what cannot be removed stays."""
+    from jvs.engine import registry
+    from jvs.fs import rooted
+
+    with contextlib.suppress(JvsError, OSError):
+        registry.remove_any(rooted.at(place), store.settings.engine_options())
+
+
 def history(
     store: Store,
     worktree: str | None = None,

@@ -216,15 +216,22 @@ ALLOWED = {
     "what reads time and randomness": (READS_TIME, {"clock", "engine.juicefs.control"}),
     "what starts processes": (
         PROCESSES,
-        {"engine.juicefs.client", "store.hooks", "cli.dispatch", "tree.parallel", "ui.terminal"},
+        {
+            *("engine.juicefs.client", "store.hooks", "cli.dispatch", "tree.parallel", "ui.terminal"),
+            *("cli.difftool", "fs.namespace"),
+        },
     ),
     "what prints, exits and reads the environment": (
         SPEAKS,
-        {"cli.run", "cli.output", "cli.streams", "cli.dispatch", "engine.juicefs.control", "tree.parallel"},
+        {
+            *("cli.run", "cli.output", "cli.streams", "cli.dispatch", "engine.juicefs.control", "tree.parallel"),
+            "fs.namespace",
+        },
     ),
 }
 """Rule -> names, modules of the library that may use them. `cli.dispatch` hands an unknown word to a program on PATH;
-`ui.terminal` runs the pager for a command; `tree.parallel` forks helpers, which end themselves;
+`ui.terminal` runs the pager for a command, `cli.difftool` what compares directories; `fs.namespace` tries in a child
+that does nothing else whether it may have a namespace; `tree.parallel` forks helpers, which end themselves;
 `engine.juicefs.control` is run as a program of its own, which imports nothing of jvs by then."""
 
 
