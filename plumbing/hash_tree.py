@@ -1,6 +1,6 @@
 """Print the root hash of a directory (step 4)
 
-Reads DIR (or, with --record, the payload that a publish record names) and prints its `sha256-tree-1` root hash: 64 hex
+Reads DIR (or, with --record, the payload that a publish record names) and prints its `sha256-tree-2` root hash: 64 hex
 digits that change when any byte, name, mode, link target or covered attribute below DIR does. Alone it
 reads every byte and writes nothing. As a filter it proves the clone complete, keeps the tree nodes in the index, and
 adds `payload_root_hash` and `payload` to the record.
@@ -13,6 +13,7 @@ import argparse
 from jvs.cli import run as cli
 from jvs.errors import OPENING, CloneIncomplete, UsageError
 
+ALGORITHMS = ("sha256-tree-2", "sha256-tree-1")
 RAISES = (*OPENING, CloneIncomplete)
 SEE_ALSO = ("jvs-clone-tree(1)", "jvs-ls-tree(1)", "jvs-verify-snapshot(1)", "jvs-format(5)")
 EXAMPLES = (("jvs-hash-tree dataset", "print the root hash of a directory"),)
@@ -25,6 +26,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--record", action="store_true", help="filter a publish record from stdin to stdout")
     parser.add_argument(
         "-j", "--jobs", metavar="N", type=int, default=0, help="hash big files in N threads (all cores)"
+    )
+    parser.add_argument(
+        "--algorithm",
+        choices=ALGORITHMS,
+        default=ALGORITHMS[0],
+        help="the tree hash (%(default)s, that of new snapshots)",
     )
     return parser
 
@@ -41,8 +48,9 @@ def work(args: argparse.Namespace) -> cli.Result:
     from jvs.check import verify
     from jvs.fs import rooted
 
-    found = verify.hash_directory(rooted.at(args.dir), jobs=args.jobs)
-    value = {"root_hash": found.root_hash, "payload": found.payload()}
+    plain = args.algorithm == ALGORITHMS[1]
+    found = verify.hash_directory(rooted.at(args.dir), jobs=args.jobs, plain=plain)
+    value = {"root_hash": found.root_hash, "hash_algorithm": args.algorithm, "payload": found.payload()}
     return cli.Result(value, found.root_hash + "\n")
 
 

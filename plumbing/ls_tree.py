@@ -1,9 +1,11 @@
 """List what a snapshot or directory holds
 
 Prints one line for each entry, sorted by the bytes of the names: mode, kind, digest, size, path, with TABs between.
-Odd paths are quoted like C text; with -z they are raw. The digest of a file is the SHA-256 of its content. WHAT is a
-snapshot as in jvs-resolve(1), `SNAPSHOT:PATH` for one of its directories or files, or a directory: write `./NAME` for a
-directory that is called like a snapshot. Of a snapshot no file is read; of a directory every byte is.
+Odd paths are quoted like C text; with -z they are raw. The digest of a file is the SHA-256 of its content; that of a
+file of more than 4 MiB is made of the digests of its leaves, see jvs-format(5), unless the snapshot is of
+`sha256-tree-1`: in JSON, `algorithm` says which. WHAT is a snapshot as in jvs-resolve(1), `SNAPSHOT:PATH` for one of
+its directories or files, or a directory: write `./NAME` for a directory that is called like a snapshot. Of a snapshot
+no file is read, but with --sha256sum those of more than 4 MiB are; of a directory every byte is.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from jvs.errors import NAMING, PayloadHashMismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jvs.tree.node import Entry
 
 RAISES = (*NAMING, PayloadHashMismatch)
@@ -38,23 +42,30 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """List one tree."""
+    from functools import partial
+
     from jvs.compare import contents, listing
     from jvs.fs import listing as fs_listing
 
     forest = listing.Forest(lambda: cli.open_store(args))
+    hashed: Callable[[bytes, Entry], Entry] = forest.with_sha256
     recursive = args.recursive or args.sha256sum
     if ":" in args.what and "/" not in args.what.partition(":")[0]:
-        found = contents.listed(cli.open_store(args), args.what, recursive=recursive)
+        store = cli.open_store(args)
+        held, found = contents.listed(store, args.what, recursive=recursive)
+        forest.plain = contents.is_plain(held)
+        hashed = partial(contents.with_sha256, store, held)
     else:
         found = list(listing.entries(forest.load, forest.find(args.what)[2], recursive=recursive))
     if args.sha256sum:
-        found = [(path, entry) for path, entry in found if entry[1] == fs_listing.FILE]
+        found = [(path, hashed(path, entry)) for path, entry in found if entry[1] == fs_listing.FILE]
         text = b"".join(listing.sha256sum_line(path, entry[4], zero=args.zero) for path, entry in found)
     else:
         text = b"".join(_line(path, entry, args.zero) for path, entry in found)
     if not (args.json or args.jsonl):
         return cli.Result(None, text, cbor=[[path, *entry[1:]] for path, entry in found])
-    value = [listing.entry_json(path, entry) for path, entry in found]
+    plain = bool(forest.plain) or args.sha256sum
+    value = [listing.entry_json(path, entry, plain=plain) for path, entry in found]
     return cli.Result(value, items=value)
 
 

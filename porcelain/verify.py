@@ -2,9 +2,10 @@
 
 Reads every byte of a snapshot again and compares its root hash, counts, descriptor checksum and READY marker with
 what was published. Without TARGET it checks the head and says how many others it did not check. With --all it checks
-every snapshot, the lines from the worktrees back to the first snapshot, and the audit chain against all of them. It
-never uses the index for an answer and writes nothing in the repository; when a snapshot was last read whole is noted
-in the user's own state directory, where 'jvs show' finds it. The exit code is that of the first damage found.
+every snapshot, the lines from the worktrees back to the first snapshot, and the audit chain against all of them; what
+snapshots share, by hard links or by places on the disk, is read once. It never uses the index for an answer and writes
+nothing in the repository; when a snapshot was last read whole is noted in the user's own state directory, where
+'jvs show' finds it. The exit code is that of the first damage found.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
         healthy: bool
         snapshots: list[SnapshotReportDocument]
         problems: list[ErrorFacts]
+        read_bytes: int
+        payload_bytes: int
         audit: LogFacts
 
 
@@ -58,6 +61,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.make_parser("verify", __doc__, jsonl=True)
     parser.add_argument("target", metavar="TARGET", nargs="?", help="the snapshot (the head)")
     parser.add_argument("--all", action="store_true", help="every snapshot, all lines, and the audit chain")
+    parser.add_argument(
+        "--independent", action="store_true", help="with --all: read what snapshots share again for each of them"
+    )
     parser.add_argument("--no-payload", action="store_true", help="do not read the files")
     parser.add_argument(
         "-j", "--jobs", metavar="N", type=int, default=0, help="hash big files in N threads (all cores)"
@@ -70,6 +76,8 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Check one snapshot, or everything."""
     if args.all and args.target:
         raise UsageError("--all and a target exclude each other", hint="leave one of them out")
+    if args.independent and not args.all:
+        raise UsageError("--independent needs --all", hint="a single snapshot is read whole in any case")
     store = cli.open_store(args)
     return _all(store, args) if args.all else _one(store, args)
 
@@ -93,12 +101,16 @@ def _all(store: Store, args: argparse.Namespace) -> cli.Result:
     from jvs.operations import looking
     from jvs.ui import verify_text
 
-    reports, problems, chain = looking.verify_all(store, payload=not args.no_payload, jobs=args.jobs)
+    reports, problems, chain = looking.verify_all(
+        store, payload=not args.no_payload, jobs=args.jobs, independent=args.independent
+    )
     errors = [report.error for report in reports if report.error] + problems
     value: VerifyDocument = {
         "healthy": not errors,
         "snapshots": [report.as_json() for report in reports],
         "problems": [problem.as_json()["error"] for problem in problems],
+        "read_bytes": sum(report.read_bytes for report in reports),
+        "payload_bytes": sum(report.payload_bytes for report in reports),
         "audit": {"records": chain.count, "head": chain.head, "torn_bytes": chain.torn},
     }
     items: list[Mapping[str, object]] = [*value["snapshots"]]

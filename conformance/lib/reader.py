@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib.canonical import Malformed, json_decode, json_encode, json_object
+from lib.canonical import Malformed, cbor_decode, json_decode, json_encode, json_object
 from lib.records import (
     ID,
     NAME,
@@ -55,6 +55,7 @@ class Repo:
     debris: list[str] = field(default_factory=list)
     payloads: set[str] = field(default_factory=set)
     ready: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    leaves: dict[str, Any] = field(default_factory=dict)
     descriptors: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     configs: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     intents: dict[str, dict[str, Any] | None] = field(default_factory=dict)
@@ -208,8 +209,23 @@ def _snapshots(repo: Repo) -> None:
                 repo.problems.append(Problem("ready", path, f"lacks {sorted(set(READY_KEYS) - set(ready))}"))
                 ready = None
             repo.ready[name[:-6]] = ready
+        elif name.endswith(".leaves") and ID.match(name[:-7]):
+            repo.leaves[name[:-7]] = _leaves(repo, path)
         else:
             repo.debris.append(path)
+
+
+def _leaves(repo: Repo, path: str) -> Any:
+    """Read the leaves of a snapshot's large files; what is no map of them becomes a problem and None."""
+    try:
+        data = read_file(os.path.join(repo.jvs, path))
+        value = cbor_decode(data[13:])
+        if data[:13] != b"jvs-leaves-1\0" or not isinstance(value, dict):
+            raise Malformed("it is no map of leaves")
+        return value
+    except (OSError, Malformed) as error:
+        repo.problems.append(Problem("leaves", path, f"cannot be read: {error}"))
+        return None
 
 
 def _descriptors(repo: Repo) -> None:

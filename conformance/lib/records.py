@@ -99,11 +99,12 @@ def check_descriptor(descriptor: dict[str, Any], snapshot_id: str) -> list[str]:
     expected = {
         "format": 2,
         "snapshot_id": snapshot_id,
-        "hash_algorithm": "sha256-tree-1",
         "integrity_state": "verified",
         "descriptor_checksum": checksum(descriptor),
     }
     wrong += [f"'{k}' is {descriptor[k]!r}, not {v!r}" for k, v in expected.items() if descriptor[k] != v]
+    if descriptor["hash_algorithm"] not in ("sha256-tree-1", "sha256-tree-2"):
+        wrong.append(f"'hash_algorithm' is {descriptor['hash_algorithm']!r}")
     if descriptor["parent_id"] is not None and not ID.match(descriptor["parent_id"]):
         wrong.append("'parent_id' is not an id")
     if not TIME.match(descriptor["created_at"]):

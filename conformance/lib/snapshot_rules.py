@@ -7,7 +7,7 @@ from typing import Any
 
 from lib.reader import Repo
 from lib.records import READY_KEYS, ids_in
-from lib.treehash import Tree, hash_tree
+from lib.treehash import Tree, digest_of_leaves, hash_tree
 from lib.violations import Expect, Violation
 
 
@@ -28,7 +28,10 @@ def check_visible(repo: Repo, found: list[Violation], trees: dict[str, Tree]) ->
             wrong = [key for key in READY_KEYS if ready.get(key) != descriptor[key]]
             if wrong:
                 found.append(Violation("I5", where, f"READY and descriptor disagree in {wrong}"))
-        tree = trees[snapshot_id] = hash_tree(os.path.join(repo.jvs, where))
+        payload = os.path.join(repo.jvs, where)
+        tree = trees[snapshot_id] = hash_tree(payload)  # what is in it is compared with worktrees of any age
+        if descriptor["hash_algorithm"] != tree.algorithm:
+            tree = hash_tree(payload, descriptor["hash_algorithm"])
         if tree.root_hash != descriptor["payload_root_hash"]:
             what = f"payload hashes to {tree.root_hash}, the descriptor has {descriptor['payload_root_hash']}"
             found.append(Violation("I1", where, what))
@@ -37,11 +40,30 @@ def check_visible(repo: Repo, found: list[Violation], trees: dict[str, Tree]) ->
     for snapshot_id in sorted(repo.payloads | set(repo.ready)):
         if snapshot_id not in repo.descriptors and snapshot_id not in pending and snapshot_id not in collecting:
             found.append(Violation("I5", f"snapshots/{snapshot_id}", "no descriptor, and no intent names it"))
+    _check_leaves(repo, trees, found)
     for name in repo.debris:
         snapshot_id = name.split("/")[-1].split(".")[0]
         in_flight = name.startswith(("snapshots/", "descriptors/"))
         if in_flight and snapshot_id not in pending and snapshot_id not in collecting:
             found.append(Violation("I14", name, "half-made, and no intent names it"))
+
+
+def _check_leaves(repo: Repo, trees: dict[str, Tree], found: list[Violation]) -> None:
+    """A list of leaves belongs to a snapshot, and each is that of a file with its digest (format, Leaf lists)."""
+    pending, collecting = repo.pending(), _collecting(repo)
+    for snapshot_id, lists in repo.leaves.items():
+        where = f"snapshots/{snapshot_id}.leaves"
+        if snapshot_id not in repo.descriptors:
+            if snapshot_id not in pending and snapshot_id not in collecting:
+                found.append(Violation("I14", where, "no descriptor, and no intent names it"))
+            continue
+        for digest, item in (lists or {}).items():
+            proved = isinstance(item, list) and len(item) == 2 and digest_of_leaves(*item) == digest
+            if not proved:
+                found.append(Violation("I1", where, f"the leaves of {digest.hex()} are those of another file"))
+        held = {entry.digest for entry in trees[snapshot_id].entries.values()} if snapshot_id in trees else None
+        if held is not None and lists and not set(lists) <= held:
+            found.append(Violation("I1", where, "has leaves of a file that the snapshot has not"))
 
 
 def _collecting(repo: Repo) -> set[str]:

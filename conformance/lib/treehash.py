@@ -1,4 +1,7 @@
-"""The tree hash `sha256-tree-1` of any directory, by descriptor-relative walks that never follow a link.
+"""The tree hash of any directory, by descriptor-relative walks that never follow a link.
+
+`sha256-tree-2` gives a file of more than one leaf a digest made of those of its leaves; in `sha256-tree-1` it is the
+SHA-256 of the content, as it is for all smaller ones in both.
 
 Only regular files are opened, and those with O_NOFOLLOW and O_NONBLOCK; names are bytes throughout.
 """
@@ -14,6 +17,9 @@ from dataclasses import dataclass, field
 
 from lib.canonical import cbor_encode
 
+TREE_1, TREE_2 = "sha256-tree-1", "sha256-tree-2"
+ALGORITHMS = (TREE_1, TREE_2)
+LEAF_BYTES = 4 << 20
 FILE, DIR, SYMLINK, FIFO, SOCKET, CHAR, BLOCK = range(7)
 KINDS = {
     stat.S_IFREG: FILE,
@@ -45,6 +51,7 @@ class Tree:
     """What a walk found; `entries` maps relative paths to entries, the root's is b""."""
 
     root_hash: str = ""
+    algorithm: str = TREE_2
     entries: dict[bytes, Entry] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
@@ -63,9 +70,9 @@ class Tree:
         return {(e.kind, e.digest) for e in self.entries.values() if e.kind == SYMLINK or (e.kind == FILE and e.size)}
 
 
-def hash_tree(path: str | bytes) -> Tree:
+def hash_tree(path: str | bytes, algorithm: str = TREE_2) -> Tree:
     """Hash a directory. Errors: OSError, also when the path is a link."""
-    tree = Tree()
+    tree = Tree(algorithm=algorithm)
     fd = os.open(path, _DIR_FLAGS)
     try:
         st = os.fstat(fd)
@@ -90,7 +97,7 @@ def _directory(fd: int, path: bytes, tree: Tree) -> tuple[bytes, int]:
         if kind == FILE:
             with _opened(name, fd, _FILE_FLAGS) as child:
                 xattrs = _xattrs(child)
-                digest, size = _content(child)
+                digest, size = file_digest(child, tree.algorithm)
             total += size
         elif kind == DIR:
             with _opened(name, fd, _DIR_FLAGS) as child:
@@ -121,12 +128,31 @@ def _opened(name: bytes, dir_fd: int, flags: int) -> Iterator[int]:
         os.close(fd)
 
 
-def _content(fd: int) -> tuple[bytes, int]:
-    digest, size = hashlib.sha256(), 0
-    while chunk := os.read(fd, 1 << 20):
-        digest.update(chunk)
-        size += len(chunk)
-    return digest.digest(), size
+def file_digest(fd: int, algorithm: str = TREE_2) -> tuple[bytes, int]:
+    """Return the digest of an open file, read from its start to its end, and its size."""
+    plain, size = hashlib.sha256(), 0
+    leaves = []
+    while leaf := _read_leaf(fd):
+        plain.update(leaf)
+        size += len(leaf)
+        leaves.append(hashlib.sha256(leaf).digest())
+    if algorithm == TREE_1 or size <= LEAF_BYTES:
+        return plain.digest(), size
+    return digest_of_leaves(size, b"".join(leaves)), size
+
+
+def digest_of_leaves(size: int, leaves: bytes) -> bytes:
+    """Return the digest of a file of more than one leaf, from the digests of its leaves, one after another."""
+    listed = [leaves[at : at + 32] for at in range(0, len(leaves), 32)]
+    return hashlib.sha256(b"jvs-file-2\0" + cbor_encode([size, LEAF_BYTES, listed])).digest()
+
+
+def _read_leaf(fd: int) -> bytes:
+    """Return the next leaf of a file; only the last one is shorter than the others."""
+    leaf = b""
+    while len(leaf) < LEAF_BYTES and (chunk := os.read(fd, LEAF_BYTES - len(leaf))):
+        leaf += chunk
+    return leaf
 
 
 def _xattrs(target: int | bytes) -> dict[bytes, bytes] | None:

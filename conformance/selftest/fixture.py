@@ -81,7 +81,7 @@ def describe(root: str, snapshot_id: str, parent: str | None, audit_head: str) -
         "note": "nöte",
         "tags": ["v1"],
         "engine": "copy",
-        "hash_algorithm": "sha256-tree-1",
+        "hash_algorithm": tree.algorithm,
         "payload_root_hash": tree.root_hash,
         "payload": tree.counts(),
         "degraded": [],

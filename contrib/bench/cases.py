@@ -188,6 +188,23 @@ class Place:
         verify = [self.jvs, "verify", "--no-progress"]
         self.pair("verify", lambda: run(verify, self.main), self.sha256sum, "sha256sum, all cores")
 
+    def inside(self) -> None:
+        """Overwriting 1 MiB in the middle of the largest file, against hashing everything."""
+        largest = max((path for path in self.main.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+        def mine() -> Took:
+            with largest.open("r+b") as file:
+                file.seek(largest.stat().st_size // 2)
+                file.write(os.urandom(1 << 20))
+            return self.snapshot("inside")
+
+        self.pair("second snapshot, 1 MiB changed", mine, self.sha256sum, "sha256sum, all cores", changed=1)
+
+    def verify_all(self) -> None:
+        """Reading everything that all snapshots hold, each stored byte once."""
+        verify = [self.jvs, "verify", "--all", "--no-progress"]
+        self.pair("verify --all", lambda: run(verify, self.main), self.sha256sum, "sha256sum, all cores", runs=1)
+
     def fork(self) -> None:
         """A second worktree; on btrfs against the bare snapshot."""
 
@@ -251,7 +268,10 @@ def steps(place: Place, wanted_peers: list[str]) -> list[Row]:
         if place.workload != "W3":
             place.looks()
             place.restore()
+        else:
+            place.inside()
         place.verify()
+        place.verify_all()
         place.fork()
         for name in peers.installed(wanted_peers):
             place.peer(name)

@@ -184,8 +184,10 @@ def find_in_snapshots(store: Store, *, payload: bool, jobs: int = 0) -> list[Fin
     """Check every snapshot as verification does, with or without its files; then follow every line."""
     here, found = store.layout, []
     reports = []
-    for snapshot_id in verify.candidates(here):
-        report = verify.check_snapshot(store, snapshot_id, payload=payload, jobs=jobs)
+    ids = verify.candidates(here)
+    memory = verify.start_memory(store, ids) if payload else None
+    for snapshot_id in ids:
+        report = verify.check_snapshot(store, snapshot_id, payload=payload, jobs=jobs, memory=memory)
         reports.append(report)
         error = report.error
         if isinstance(error, NotFound):

@@ -80,6 +80,10 @@ def temporaries(here: layout.Layout) -> Iterator[tuple[Below, str]]:
         for name in listing.names(directory):
             if name.endswith(suffix) and names.is_snapshot_id(name.removesuffix(suffix)):
                 yield directory / name, name.removesuffix(suffix)
+    for name in listing.names(here.snapshots):
+        snapshot_id = name.removesuffix(".leaves")
+        if name != snapshot_id and names.is_snapshot_id(snapshot_id) and not _has_snapshot(here, snapshot_id):
+            yield here.snapshots / name, ""
     for directory in (here.pins, here.plans):
         for name in listing.names(directory):
             if name.endswith(".json.tmp"):
@@ -91,6 +95,11 @@ def temporaries(here: layout.Layout) -> Iterator[tuple[Below, str]]:
         path = here.worktrees / name / "config.json.tmp"
         if paths.exists(path):
             yield path, ""
+
+
+def _has_snapshot(here: layout.Layout, snapshot_id: str) -> bool:
+    """Answer whether anything of a snapshot is there besides the leaves of its files."""
+    return any(paths.exists(place(snapshot_id)) for place in (here.payload, here.payload_tmp, here.descriptor))
 
 
 def find_temporaries(store: Store) -> list[Finding]:

@@ -29,7 +29,7 @@ KNOWN: dict[str, tuple[tuple[str, str], ...]] = {
         ("|".join(("hooks", *layout.DIRECTORIES, *layout.LATER_DIRECTORIES)), ANY),  # checked as such
     ),
     "descriptors": ((_ID + r"\.json(\.tmp)?", FILE),),
-    "snapshots": ((_ID + r"(\.tmp)?", DIRECTORY), (_ID + r"\.READY", FILE)),
+    "snapshots": ((_ID + r"(\.tmp)?", DIRECTORY), (_ID + r"\.(READY|leaves)", FILE)),
     "audit": ((r"audit(-\d{13})?\.jsonl", FILE), (r"torn-\d+-[0-9a-f]+\.bin", FILE)),
     "gc": (("plans|pins|tombstones|trash", ANY),),
     "gc/plans": ((_PLAN + r"\.json(\.tmp)?", ANY),),  # what is no file is debris

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, names, progress
-from jvs.check import log_heads
+from jvs import names, progress
+from jvs.check import differences, log_heads
 from jvs.check.findings import DAMAGE
 from jvs.errors import AuditChainBroken, JvsError, LineageBroken, NotFound, PartialSnapshot, PayloadHashMismatch
 from jvs.fs import listing
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TypedDict
 
+    from jvs.check.differences import Difference
+    from jvs.check.reading import Memory
     from jvs.errors import ErrorFacts
     from jvs.fs.rooted import Below
     from jvs.store.audit import AuditRecord
@@ -40,11 +42,6 @@ if TYPE_CHECKING:
     from jvs.store.layout import Layout
     from jvs.store.shapes import Intent
     from jvs.store.store import Store
-
-    class Difference(canon.PathJSON):
-        """One entry of a payload that is not what was published."""
-
-        what: str
 
     class SnapshotReportDocument(TypedDict):
         """A report as `--json` prints it; null where a check was not made or could not be."""
@@ -56,9 +53,6 @@ if TYPE_CHECKING:
         severity: str
         error: ErrorFacts | None
         differences: list[Difference]
-
-
-MAX_DIFFERENCES = 1000
 
 
 def remember(store: Store, reports: Iterable[SnapshotReport], *, only: bool = False) -> None:
@@ -79,6 +73,8 @@ class SnapshotReport:
         self.payload_hash_valid: bool | None = None
         self.error: JvsError | None = None
         self.differences: list[Difference] = []
+        self.payload_bytes = self.read_bytes = 0
+        """What the snapshot holds, and how much of it was read: the rest was read before, under other names."""
 
     @property
     def is_sure(self) -> bool:
@@ -103,13 +99,18 @@ class SnapshotReport:
         }
 
 
-def hash_directory(path: Below, *, jobs: int = 0) -> scan.ScanResult:
-    """Hash any directory, reading every byte. `jobs` threads for big files; 0 means one per core. Errors: E_IO."""
-    return node_store.hash_payload(path, jobs=jobs or os.cpu_count() or 1)
+def hash_directory(path: Below, *, jobs: int = 0, plain: bool = False) -> scan.ScanResult:
+    """Hash any directory, reading every byte. `jobs` threads for big files; 0 means one per core. Errors: E_IO.
+
+    `plain`: as `sha256-tree-1` has it.
+    """
+    return node_store.hash_payload(path, jobs=jobs or os.cpu_count() or 1, plain=plain)
 
 
-def check_snapshot(store: Store, snapshot_id: str, *, payload: bool = True, jobs: int = 0) -> SnapshotReport:
-    """Check one snapshot; damage is reported, not raised."""
+def check_snapshot(
+    store: Store, snapshot_id: str, *, payload: bool = True, jobs: int = 0, memory: Memory | None = None
+) -> SnapshotReport:
+    """Check one snapshot; damage is reported, not raised. `memory` holds what was read before in this run."""
     report = SnapshotReport(snapshot_id)
     try:
         report.checksum_valid = False
@@ -118,7 +119,7 @@ def check_snapshot(store: Store, snapshot_id: str, *, payload: bool = True, jobs
         descriptor.check_state(record)
         report.checksum_valid = True
         if payload:
-            _check_payload(store, record, report, jobs)
+            _check_payload(store, record, report, jobs, memory)
     except NotFound:  # marker or payload are there, or nobody would ask
         report.error = PartialSnapshot(
             f"snapshot '{snapshot_id}' has no descriptor",
@@ -133,13 +134,23 @@ def check_snapshot(store: Store, snapshot_id: str, *, payload: bool = True, jobs
     return report
 
 
-def _check_payload(store: Store, record: Descriptor, report: SnapshotReport, jobs: int) -> None:
+def _check_payload(store: Store, record: Descriptor, report: SnapshotReport, jobs: int, memory: Memory | None) -> None:
     report.payload_hash_valid = False
-    found = hash_directory(store.layout.payload(record["snapshot_id"]), jobs=jobs)
-    if found.root_hash == record["payload_root_hash"] and found.payload() == record["payload"]:
+    plain = node.is_plain(record["hash_algorithm"])
+    place, report.payload_bytes = store.layout.payload(record["snapshot_id"]), record["payload"]["bytes"]
+    if memory is not None:
+        from jvs.check import reading
+
+        before = memory.read_bytes
+        found = reading.hash_payload(place, memory, jobs=jobs or os.cpu_count() or 1, plain=plain)
+        report.read_bytes = memory.read_bytes - before
+    if memory is None or not _is_as_published(found, record):  # what was remembered convicts nobody
+        found = hash_directory(place, jobs=jobs, plain=plain)
+        report.read_bytes += found.bytes
+    if _is_as_published(found, record):
         report.payload_hash_valid = True
         return
-    report.differences = _differences(store, record, found)
+    report.differences = differences.find(store, record, found)
     named = report.differences[0]["path"] if report.differences else None
     where = f", first at '{named}'" if named is not None else ""
     raise PayloadHashMismatch(
@@ -150,49 +161,25 @@ def _check_payload(store: Store, record: Descriptor, report: SnapshotReport, job
     )
 
 
-def _differences(store: Store, record: Descriptor, found: scan.ScanResult) -> list[Difference]:
-    """Name what differs, as far as the index still knows the tree that was published."""
-    known = node_store.Trees(store)
-    known.add(found)
-    root = known.root(record, rebuild=False)
-    if root is None:
-        return []
-    named: list[Difference] = []
-    if root[:2] != found.root[:2]:
-        named.append({"path": ".", "what": "mode" if root[0] != found.root[0] else "xattrs"})
-    try:
-        for path, old, new in node.compare(known.load, root[2], found.digest):
-            named.append({**canon.path_json(path), "what": describe(old, new)})
-            if len(named) >= MAX_DIFFERENCES:
-                break
-    except JvsError:  # a node that the index lost: what was found so far is still true
-        pass
-    return named
-
-
-def describe(old: node.Entry | None, new: node.Entry | None) -> str:
-    """Say in a word how an entry differs: added, removed, kind, content, mode or xattrs."""
-    if old is None:
-        return "added"
-    if new is None:
-        return "removed"
-    if old[1] != new[1]:
-        return f"kind ({listing.KIND_NAMES[old[1]]} to {listing.KIND_NAMES[new[1]]})"
-    if old[1] != listing.DIR and old[4] != new[4]:
-        return "content"
-    return "mode" if old[2] != new[2] else "xattrs"
+def _is_as_published(found: scan.ScanResult, record: Descriptor) -> bool:
+    return found.root_hash == record["payload_root_hash"] and found.payload() == record["payload"]
 
 
 def check_all(
-    store: Store, *, payload: bool = True, jobs: int = 0
+    store: Store, *, payload: bool = True, jobs: int = 0, independent: bool = False
 ) -> tuple[list[SnapshotReport], list[JvsError], audit_check.ChainReport]:
-    """Check every snapshot, the lines, and the audit log against all of them; damage is reported, not raised."""
+    """Check every snapshot, the lines, and the audit log against all of them; damage is reported, not raised.
+
+    Each stored byte is read once in all; `independent`: under each of its names, and on each way to it.
+    """
     ids = candidates(store.layout)
+    memory = None if independent or not payload else start_memory(store, ids)
     reports = []
     for snapshot_id in ids:
         with progress.step(f"verify {snapshot_id}"):
-            reports.append(check_snapshot(store, snapshot_id, payload=payload, jobs=jobs))
-        progress.advance("verify", 1, len(ids), "snapshots")
+            reports.append(check_snapshot(store, snapshot_id, payload=payload, jobs=jobs, memory=memory))
+        if memory is None:
+            progress.advance("verify", 1, len(ids), "snapshots")
     problems = check_lines(store)
     chain, chain_problems = check_chain(store)
     if not chain_problems:
@@ -204,6 +191,19 @@ def moved_head(sentence: str) -> AuditChainBroken:
     """Return the error for a worktree that is elsewhere than the log says."""
     hint = "its configuration was changed by hand or put back: restore it from a copy of the repository"
     return AuditChainBroken(sentence, hint=hint)
+
+
+def start_memory(store: Store, ids: list[str]) -> Memory:
+    """Return an empty memory for checking some snapshots in one run."""
+    from jvs.check import reading
+
+    total = 0
+    for snapshot_id in ids:
+        try:
+            total += descriptor.load(store.layout, snapshot_id)["payload"]["bytes"]
+        except JvsError:
+            continue  # reported as itself
+    return reading.Memory(total, many=len(ids) > 1)
 
 
 def candidates(layout: Layout) -> list[str]:

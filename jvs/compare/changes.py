@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from jvs import canon
 from jvs.fs import listing
+from jvs.tree.leaves import LEAF_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         old_hash: str | None
         new_hash: str | None
         changed: NotRequired[list[str]]
+        changed_bytes: NotRequired[int]
 
     class ChangeItem(ChangeDocument):
         """One change as `--jsonl` prints it."""
@@ -46,12 +48,14 @@ LETTERS = {ADDED: "A", REMOVED: "D", MODIFIED: "M", RENAMED: "R"}
 class Change:
     """One entry that differs. Shape: `old_path` is the path before, which only a renamed file has another of."""
 
-    __slots__ = ("metadata", "new", "old", "old_path", "path", "what")
+    __slots__ = ("changed_bytes", "metadata", "new", "old", "old_path", "path", "what")
 
     def __init__(self, path: bytes, old: Entry | None, new: Entry | None, old_path: bytes | None = None) -> None:
         self.path = path
         self.metadata: list[str] = []
         """What differs of the metadata that the tree hash does not cover: owner, mtime, xattrs, links."""
+        self.changed_bytes: int | None = None
+        """How many bytes of a large file are in leaves that differ, when that is known."""
         self.old = old
         self.new = new
         self.old_path = path if old_path is None else old_path
@@ -76,6 +80,12 @@ class Change:
     def is_dir(self) -> bool:
         """Answer whether the path is, or was, a directory."""
         return self.entry[1] == listing.DIR
+
+    def is_large(self) -> bool:
+        """Answer whether this is a change of the content of a file of more than one leaf."""
+        if self.old is None or self.new is None or not self.old[1] == self.new[1] == listing.FILE:
+            return False
+        return self.old[4] != self.new[4] and max(self.old[3], self.new[3]) > LEAF_BYTES
 
     def how(self) -> list[str]:
         """Say what of a modified entry differs: kind, content, mode, xattrs, owner, mtime, links."""
@@ -105,6 +115,8 @@ class Change:
         }
         if self.what in (MODIFIED, RENAMED):
             value["changed"] = self.how()
+        if self.changed_bytes is not None:
+            value["changed_bytes"] = self.changed_bytes
         return value
 
 

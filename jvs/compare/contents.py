@@ -14,7 +14,7 @@ from jvs.errors import JvsError, NotFound, PathEscape, PayloadHashMismatch, Usag
 from jvs.fs import listing
 from jvs.fs import paths as fs_paths
 from jvs.store import lineage, node_store, partial, refs
-from jvs.tree import node, path_filter
+from jvs.tree import hasher, leaves, node, path_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,12 +108,29 @@ def find(store: Store, snapshot_id: str, path: bytes) -> FoundEntry:
     return FoundEntry(known, record, path, entry)
 
 
-def listed(store: Store, word: str, *, recursive: bool) -> list[tuple[bytes, Entry]]:
-    """Return what `TARGET:PATH` holds, with paths that begin there; a file is itself. Errors: as `find`."""
+def listed(store: Store, word: str, *, recursive: bool) -> tuple[FoundEntry, list[tuple[bytes, Entry]]]:
+    """Return `TARGET:PATH` and what it holds, with paths that begin there; a file is itself. Errors: as `find`."""
     snapshot_id, path = split_word(store, word)
     held = find(store, snapshot_id, os.fsencode(path or ""))
     skipped = len(held.path) + 1 if held.path and held.is_dir else 0
-    return [(path[skipped:], entry) for path, entry in held.listing(recursive=recursive)]
+    return held, [(path[skipped:], entry) for path, entry in held.listing(recursive=recursive)]
+
+
+def is_plain(held: FoundEntry) -> bool:
+    """Answer whether the digests of large files are the SHA-256 of their content, too."""
+    return node.is_plain(held.record["hash_algorithm"])
+
+
+def with_sha256(store: Store, held: FoundEntry, path: bytes, entry: Entry) -> Entry:
+    """Return an entry of what `listed` found with the SHA-256 of its content, for which a large file is read.
+
+    Errors: as `opened`.
+    """
+    if is_plain(held) or entry[3] <= leaves.LEAF_BYTES:
+        return entry
+    whole = listing.relative(held.path, path) if held.is_dir else held.path
+    with opened(store, FoundEntry(held.known, held.record, whole, entry)) as (fd, _):
+        return (*entry[:4], leaves.hash_open_file(fd, plain=True)[0], entry[5])
 
 
 @contextlib.contextmanager
@@ -126,7 +143,7 @@ def opened(store: Store, held: FoundEntry) -> Iterator[tuple[int, int]]:
     with _holding(store, held) as (parent, name):
         fd = fs_paths.open_file(name, parent)
         try:
-            digest, size = node.hash_open_file(fd)
+            digest, size = hasher.hash_quickly(fd, plain=is_plain(held))
             if digest != held.entry[4]:
                 raise _mismatch(held)
             yield fd, size
@@ -137,7 +154,7 @@ def opened(store: Store, held: FoundEntry) -> Iterator[tuple[int, int]]:
 def chunks(fd: int) -> Iterator[bytes]:
     """Yield the content of an open file from its start. Errors: OSError."""
     os.lseek(fd, 0, os.SEEK_SET)
-    while chunk := os.read(fd, node.CHUNK_BYTES):
+    while chunk := os.read(fd, leaves.CHUNK_BYTES):
         yield chunk
 
 

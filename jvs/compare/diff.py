@@ -11,7 +11,7 @@ from jvs import canon
 from jvs.compare.changes import ADDED, LETTERS, MODIFIED, REMOVED, RENAMED, Change, is_below, pair_renames
 from jvs.fs import listing
 from jvs.store import annotation, lineage, partial, refs
-from jvs.tree import node, path_filter
+from jvs.tree import leaves, node, path_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jvs.store.descriptor import Descriptor
     from jvs.store.node_store import Trees
     from jvs.store.store import Store
+    from jvs.tree.leaves import Lists
     from jvs.tree.node import Entry
     from jvs.tree.scan import ScanResult
 
@@ -59,6 +60,10 @@ class Side:
         self.time = time
         self.root: node.Root | None = None
         self.bases: list[Below] = [directory] if directory is not None else []
+        self.holders: list[str] = []
+        """The snapshots that wrote down the leaves of its large files."""
+        self.lists: Lists = {}
+        """The leaves of large files that are known without that."""
 
     @property
     def snapshot_id(self) -> str | None:
@@ -129,6 +134,8 @@ class Comparer:
 
         self.store = store
         self.known: Trees = node_store.Trees(store)
+        self.plain: bool | None = None
+        """Whether all trees are as `sha256-tree-1` has them; the first that is compared decides."""
 
     def snapshot(self, snapshot_id: str | None) -> Side:
         """Return the side of a snapshot; None is the nothing before the first one."""
@@ -137,19 +144,24 @@ class Comparer:
         record = lineage.load_visible(self.store, snapshot_id)
         told = annotation.shown(self.store.layout, record)
         side = Side(told, None, self.store.layout.payload(snapshot_id), record["created_at"])
-        side.digest, below = partial.whole_tree(self.store, self.known, record)
+        if self.plain is None:
+            self.plain = node.is_plain(record["hash_algorithm"])
+        side.digest, below = partial.whole_tree(self.store, self.known, record, plain=self.plain)
+        side.holders = [snapshot_id, *(layer["snapshot_id"] for layer in below)]
         side.bases += [self.store.layout.payload(layer["snapshot_id"]) for layer in below]
-        side.root = self.known.root(record)
+        side.root = self.known.root_as(record, plain=self.plain)
         return side
 
     def files(self, name: str, before: Side | None = None) -> tuple[Side, ScanResult]:
         """Return the side of a worktree's files as they are now, compared with the metadata of a snapshot."""
         from jvs.store import worktree_scan
 
-        found = worktree_scan.walk_now(self.store, name, compare=None if before is None else before.record)
+        record = None if before is None else before.record
+        found = worktree_scan.walk_now(self.store, name, compare=record, plain=self.plain)
         self.known.add(found)
         side = Side(None, found.digest, self.store.layout.worktree_dir(name), "")
-        side.root = found.root
+        side.root, side.lists = found.root, found.lists
+        side.holders = [] if record is None else [record["snapshot_id"]]
         return side, found
 
     def changes(
@@ -171,7 +183,22 @@ class Comparer:
         found = [*_root_change(before.root, after.root), *_compare(self.known.load, before.digest, after.digest)]
         if paths is not None:
             found = [change for change in found if is_below(change.path, paths)]
+        self._count_changed_bytes(found, before, after)
         return pair_renames(found) if renames else found
+
+    def _count_changed_bytes(self, changes: list[Change], before: Side, after: Side) -> None:
+        """Say of large files that are modified how many of their bytes changed, where their leaves are known."""
+        large = [change for change in changes if change.is_large() and change.what == MODIFIED]
+        if not large or self.plain:
+            return
+        from jvs.store import leaf_lists
+
+        lists = {**before.lists, **after.lists}
+        for holder in dict.fromkeys(before.holders + after.holders):
+            lists |= leaf_lists.load(self.store.layout, holder)
+        for change in large:
+            assert change.old is not None and change.new is not None
+            change.changed_bytes = leaves.changed_bytes(change.old, change.new, lists)
 
     def add_metadata(
         self, changes: list[Change], before: Side, after: Side, found: ScanResult, paths: list[bytes] | None

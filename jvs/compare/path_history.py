@@ -31,14 +31,15 @@ class Walker:
         self.plain = [path for path in paths if not path_filter.is_pattern(path)]
         self.patterns = [path for path in paths if path_filter.is_pattern(path)]
         self.seen: set[bytes] = set()
-        self._whole: dict[str, bytes] = {}
+        self._whole: dict[tuple[str, bool], bytes] = {}
         self._found: dict[tuple[bytes, bytes], Entry | None] = {}
         self._loaded: dict[bytes, list[Entry]] = {}
         self._before: dict[bytes, list[Entry]] = {}
 
     def changes(self, record: Descriptor, before: Descriptor | None) -> list[PathVersion]:
         """Return what a snapshot changed at the paths against another one, or against nothing; sorted by path."""
-        old, new = None if before is None else self.whole(before), self.whole(record)
+        plain = node.is_plain(record["hash_algorithm"])
+        old, new = None if before is None else self.whole(before, plain=plain), self.whole(record, plain=plain)
         if old == new:
             return []
         pairs = {path: (self._entry(old, path), self._entry(new, path)) for path in self.plain}
@@ -48,22 +49,24 @@ class Walker:
         versions = (_version(path, a, b) for path, (a, b) in sorted(pairs.items()))
         return [version for version in versions if version is not None]
 
-    def whole(self, record: Descriptor) -> bytes:
-        """Return the digest of a snapshot's tree, a partial one laid over what it lies on. Errors: as `partial`."""
+    def whole(self, record: Descriptor, *, plain: bool) -> bytes:
+        """Return the digest of a snapshot's tree, a partial one laid over what it lies on. Errors: as `partial`.
+
+        `plain`: as `sha256-tree-1` has it; where the algorithm changed large files of one snapshot are read for that.
+        """
         missing = []
         for layer in [record] if record["partial_paths"] is None else partial.layers(self.store, record):
-            if layer["snapshot_id"] in self._whole:
+            if (layer["snapshot_id"], plain) in self._whole:
                 break
             missing.append(layer)
         for layer in reversed(missing):
-            below = self._whole.get(layer["parent_id"] or "") if layer["partial_paths"] is not None else None
+            key, parent = (layer["snapshot_id"], plain), (layer["parent_id"] or "", plain)
+            below = self._whole.get(parent) if layer["partial_paths"] is not None else None
             if below is not None:
-                self._whole[layer["snapshot_id"]] = partial.lay_over(self.known, below, layer)
+                self._whole[key] = partial.lay_over(self.known, below, layer, plain=plain)
             else:
-                root = self.known.root(layer)
-                assert root is not None
-                self._whole[layer["snapshot_id"]] = root[2]
-        return self._whole[record["snapshot_id"]]
+                self._whole[key] = self.known.root_as(layer, plain=plain)[2]
+        return self._whole[record["snapshot_id"], plain]
 
     def check(self) -> None:
         """Refuse paths that no snapshot held. Errors: E_NOT_FOUND."""

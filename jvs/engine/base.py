@@ -20,10 +20,13 @@ from jvs.fs import durable, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jvs.fs.losses import Loss
     from jvs.fs.rooted import Below
     from jvs.tree import rows as tree_rows
     from jvs.tree import scan
+    from jvs.tree.shared_leaves import SharedLeaves
 
 
 class Request:
@@ -34,7 +37,8 @@ class Request:
     files. `paths` limits a snapshot to some paths and the directories that lead
     to them. `hash` asks for the tree hash on the way, where that is cheaper than a walk afterwards. `as_worktree` makes
     the target's root what a worktree's root is on that filesystem: a subvolume on btrfs. `frozen` says that nothing
-    writes to the source: it is a payload.
+    writes to the source: it is a payload. `plain` asks for the hash of `sha256-tree-1`;
+    `shared` gives what is known of the large files of `base_payload`.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Request:
         paths: list[bytes] | None = None,
         as_worktree: bool = False,
         frozen: bool = False,
+        plain: bool = False,
     ) -> None:
         self.source = source
         self.target = target
@@ -64,6 +69,8 @@ class Request:
         self.paths = paths
         self.as_worktree = as_worktree
         self.frozen = frozen
+        self.plain = plain
+        self.shared: Callable[[], SharedLeaves] | None = None
 
 
 class Cloned:

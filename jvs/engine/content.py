@@ -10,13 +10,14 @@ import os
 
 from jvs import clock
 from jvs.fs import copyfile
-from jvs.tree import hash_source, hasher, node, racy
+from jvs.tree import hash_source, hasher, leaves, racy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from jvs.fs.losses import Losses
+    from jvs.tree.node import Entry
 
 
 class Contents:
@@ -26,6 +27,9 @@ class Contents:
     was hashed is what was written.
     """
 
+    at_once = True
+    """Hash big files while they are copied; off: read the copy. The answer is the same."""
+
     def __init__(self, threads: hasher.Hasher, losses: Losses, *, share: bool, stamps_hold: bool) -> None:
         self._hasher = threads
         self._losses = losses
@@ -33,26 +37,31 @@ class Contents:
         self._stamps_hold = stamps_hold
         self._started_ns = clock.now_ns()
 
-    def copy(self, source: int, target: int, path: bytes, *, hash: bool) -> tuple[os.stat_result, Any, int]:
-        """Copy the content; return the stat that belongs to it, its digest when that came for free, and its size."""
+    def copy(
+        self, source: int, target: int, path: bytes, *, hash: bool, old: Entry | None = None
+    ) -> tuple[os.stat_result, Any, int]:
+        """Copy the content; return the stat that belongs to it, its digest when that came for free, and its size.
+
+        `old` is what the payload before has under this path.
+        """
         before = os.fstat(source)
         if self._share and copyfile.reflink(source, target):
+            if hash and before.st_size > hasher.BIG_BYTES and not self._hasher.plain:
+                return self._hash_shared(source, target, path, before, old)
             after = os.fstat(source)
             if not copyfile.unchanged(before, after):  # written before the blocks were shared, or after that
                 return after, None, os.fstat(target).st_size
-            if hash and self._stamps_hold and racy.is_settled(before, self._started_ns):
+            if hash and not self._hasher.plain and self._stamps_hold and racy.is_settled(before, self._started_ns):
                 os.lseek(source, 0, os.SEEK_SET)
                 both = os.dup(source), os.dup(target)
-                if before.st_size >= hasher.BIG_BYTES and self._hasher.jobs > 1:
-                    return (
-                        before,
-                        self._hasher.run_in_thread(self._hasher.jobs, hash_source.hash_either, *both, before),
-                        before.st_size,
-                    )
                 digest, size, _ = hash_source.hash_either(*both, before)
                 return before, digest, size
             return before, None, os.fstat(target).st_size
-        if not hash or before.st_size >= hasher.BIG_BYTES:
+        if hash and before.st_size > hasher.BIG_BYTES and not self._hasher.plain:
+            copied = self._copy_and_hash(source, target, before)
+            if copied is not None:
+                return copied
+        if not hash or before.st_size > hasher.BIG_BYTES:
             final = copyfile.copy_content(source, target, path, self._losses, share=False)
             return final, None, os.fstat(target).st_size
         for attempt in range(1, copyfile.TRIES + 1):
@@ -69,9 +78,42 @@ class Contents:
             self._losses.add(path, "torn", why)
         return before, content.digest(), os.fstat(target).st_size
 
+    def _copy_and_hash(
+        self, source: int, target: int, before: os.stat_result
+    ) -> tuple[os.stat_result, Any, int] | None:
+        """Copy a big file and hash what is written, reading it once; None where another way is to be gone.
+
+        That is where the filesystem copies by itself, and for a file that changes each time.
+        """
+        from jvs.fs import extents
+        from jvs.tree import file_hash
+
+        for _ in range(copyfile.TRIES if self.at_once and extents.copies_bytes(source) else 0):
+            digest = file_hash.copy_by_all(source, target, before.st_size, self._hasher.lists)
+            after = os.fstat(source)
+            if digest and copyfile.unchanged(before, after):
+                return after, digest, after.st_size
+            os.ftruncate(target, 0)
+            before = after
+            if before.st_size <= hasher.BIG_BYTES:
+                break
+        return None
+
+    def _hash_shared(
+        self, source: int, target: int, path: bytes, before: os.stat_result, old: Entry | None
+    ) -> tuple[os.stat_result, Any, int]:
+        """Hash a big file whose blocks are shared with the source, by the source while that holds still."""
+        known = self._hasher.known_leaves(target, path, old)
+        after, size = os.fstat(source), os.fstat(target).st_size
+        still = copyfile.unchanged(before, after) and self._stamps_hold and racy.is_settled(before, self._started_ns)
+        if still:
+            both = os.dup(source), os.dup(target)
+            return before, self._hasher.hash_original(*both, before, attributes=False, known=known), size
+        return after, self._hasher.hash_in_thread(os.dup(target), size, attributes=False, known=known), size
+
     def hash_copy(self, target: int, size: int) -> tuple[Any, int]:
         """Hash what was written, in another thread when it is big."""
         os.lseek(target, 0, os.SEEK_SET)
-        if size >= hasher.BIG_BYTES and self._hasher.jobs > 1:
-            return self._hasher.hash_in_thread(os.dup(target), attributes=False), size
-        return node.hash_open_file(target)
+        if size > hasher.BIG_BYTES:
+            return self._hasher.hash_in_thread(os.dup(target), size, attributes=False), size
+        return leaves.hash_open_file(target, plain=self._hasher.plain, lists=self._hasher.lists)

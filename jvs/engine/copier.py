@@ -23,7 +23,7 @@ from jvs.engine.target import Dir, Target
 from jvs.fs import copyfile, durable, listing, metadata, paths
 from jvs.fs.losses import Losses
 from jvs.fs.xattrs import Attributes, read_all
-from jvs.tree import node, path_filter, racy, scan
+from jvs.tree import hasher, leaves, node, path_filter, racy, scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class Copier(scan.Hasher):
     must_visit = None
 
     def __init__(self, request: Request, *, share: bool, stamps_hold: bool = True) -> None:
-        super().__init__(jobs=request.jobs, allow_unreadable=request.allow_unreadable)
-        self.request = request
+        super().__init__(jobs=request.jobs, allow_unreadable=request.allow_unreadable, plain=request.plain)
+        self.request, self.shared = request, request.shared
         self.losses = Losses()
         self.stale = False
         """Whether a file changed in a way that makes the tree of this walk untrue; it is to be hashed again then."""
@@ -209,7 +209,7 @@ class Copier(scan.Hasher):
                 taken = self._take_equal(inside, source, path, name, st, old)
                 if taken is not None:
                     return taken
-            return self._copy_file(inside, source, path, name, st)
+            return self._copy_file(inside, source, path, name, st, old)
         finally:
             os.close(source)
 
@@ -241,12 +241,12 @@ class Copier(scan.Hasher):
         return digest, size, xattrs
 
     def _copy_file(
-        self, inside: Dir, source: int, path: bytes, name: bytes, st: os.stat_result
+        self, inside: Dir, source: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
     ) -> tuple[Any, int, dict[bytes, bytes] | None]:
         try:
             target = metadata.new_file(name, inside.fd)
             try:
-                final, digest, size = self._contents.copy(source, target, path, hash=self._hash)
+                final, digest, size = self._contents.copy(source, target, path, hash=self._hash, old=old)
                 kept = metadata.apply_metadata(target, final, read_all(source), path, self.losses)
                 if digest is None and self._hash:
                     digest, size = self._contents.hash_copy(target, final.st_size)
@@ -312,9 +312,8 @@ class Copier(scan.Hasher):
         key = (before.st_dev, before.st_ino)
         if self._base_used.setdefault(base.st_ino, key) != key:  # two files of the source never become one
             return None
-        digest, size = node.hash_open_file(source)
-        os.lseek(source, 0, os.SEEK_SET)
-        if digest != old[4] or not copyfile.unchanged(before, os.fstat(source)):
+        digest, size = self._hash_like(source, old)
+        if digest is None or not copyfile.unchanged(before, os.fstat(source)):
             return None
         if read_all(source) != _xattrs_at(name, inside.base):
             return None
@@ -328,6 +327,14 @@ class Copier(scan.Hasher):
         if st.st_nlink > 1:
             self._groups.add(st, Linked(path, before, digest, size, old[5]))
         return digest, size, old[5]
+
+    def _hash_like(self, source: int, old: Entry) -> tuple[bytes | None, int]:
+        """Return the digest of a file, or None when its content is not that of an entry of the base's tree."""
+        digest, size = hasher.hash_quickly(source, plain=self.plain, lists=self.lists)
+        same = digest == old[4]
+        if not same and size > leaves.LEAF_BYTES and size == old[3]:  # maybe of a tree of the other algorithm
+            same = leaves.hash_open_file(source, plain=not self.plain)[0] == old[4]
+        return (digest if same else None), size
 
 
 def _xattrs_at(name: bytes, dir_fd: int) -> Attributes | None:

@@ -154,6 +154,16 @@ def open_below(root_fd: int, parts: list[bytes]) -> int:
     return open_parent(root_fd, [*parts, b""])
 
 
+def open_file_below(root_fd: int, path: bytes) -> int:
+    """Open a file by its path below an open directory for reading. Errors: OSError, E_PATH_ESCAPE."""
+    parts = split_relative(path)
+    above = open_parent(root_fd, parts)
+    try:
+        return open_file(parts[-1], above)
+    finally:
+        os.close(above)
+
+
 def lstat_below(root_fd: int, parts: list[bytes]) -> os.stat_result | None:
     """Return the stat of a path below a root, or None when it, or a directory on the way, is not there."""
     if not parts:

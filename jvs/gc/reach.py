@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from jvs import canon
 from jvs.engine import space
-from jvs.fs import listing
+from jvs.fs import listing, paths
 from jvs.store import node_store, worktree
 from jvs.tree import node as tree_node
+from jvs.tree.leaves import LEAF_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Reach:
         self._trees = node_store.Trees(store)
         self.nodes: set[bytes] = set()
         self.files: dict[bytes, int] = {}
+        self.algorithms: set[str] = set()
+        """The algorithms of trees that hold large files: two of them give one content two digests."""
         self.unknown: list[Descriptor] = []
 
     def take(self, record: Descriptor) -> None:
@@ -53,6 +56,8 @@ class Reach:
                     stack.append(entry[4])
                 elif entry[1] == listing.FILE:
                     self.files[entry[4]] = entry[3]
+                    if entry[3] > LEAF_BYTES:
+                        self.algorithms.add(record["hash_algorithm"])
 
 
 def measure(
@@ -86,7 +91,9 @@ def measure(
     if meter.left < 0:
         return space.Freed(meter.bytes * total // max(walked, 1), exact=False)
     control = sum(_control_bytes(found[i], meter.inode_bytes) for i in gone)
-    return space.Freed(max(meter.bytes + control, 0), meter.exact)
+    control += sum(_leaves_bytes(store.layout.leaves(i), meter.inode_bytes) for i in gone)
+    mixed = kept.algorithms and kept.algorithms | {found[i]["hash_algorithm"] for i in gone} != kept.algorithms
+    return space.Freed(max(meter.bytes + control, 0), meter.exact and not mixed)
 
 
 def _entries_of(record: Descriptor) -> int:
@@ -99,6 +106,14 @@ def _control_bytes(record: Descriptor, inode_bytes: int) -> int:
     size = len(canon.encode(record))
     blocks = -(-size // _BLOCK_BYTES) + 1 - -(-(size + _TOMBSTONE_BYTES) // _BLOCK_BYTES)
     return blocks * _BLOCK_BYTES + inode_bytes
+
+
+def _leaves_bytes(path: Below, inode_bytes: int) -> int:
+    """Return what the leaves of a snapshot's large files take."""
+    try:
+        return paths.lstat(path).st_blocks * 512 + inode_bytes
+    except OSError:
+        return 0
 
 
 def live_nodes(store: Store, found: dict[str, Descriptor]) -> set[bytes] | None:

@@ -94,6 +94,7 @@ def take_out(layout: Layout, ids: list[str]) -> None:
         durable.unlink(layout.descriptor(snapshot_id), missing_ok=True)
     durable.fsync_dir(layout.descriptors)  # or a crash could bring a descriptor back whose payload was deleted
     for snapshot_id in ids:
+        durable.unlink(layout.leaves(snapshot_id), missing_ok=True)
         durable.unlink(layout.ready(snapshot_id), missing_ok=True)
     durable.fsync_dir(layout.snapshots)
     for snapshot_id in ids:
@@ -133,7 +134,8 @@ def _open_up(path: Below) -> None:
 
 def is_out(layout: Layout, snapshot_id: str) -> bool:
     """Answer whether nothing of a snapshot is left but a tombstone, and perhaps trash."""
-    names = (layout.descriptor(snapshot_id), layout.ready(snapshot_id), layout.payload(snapshot_id))
+    of_snapshot = (layout.descriptor, layout.ready, layout.leaves, layout.payload)
+    names = [place(snapshot_id) for place in of_snapshot]
     return paths.exists(layout.tombstone(snapshot_id)) and not any(paths.exists(name) for name in names)
 
 

@@ -251,13 +251,16 @@ def verify(
 
 
 def verify_all(
-    store: Store, *, payload: bool = True, jobs: int = 0
+    store: Store, *, payload: bool = True, jobs: int = 0, independent: bool = False
 ) -> tuple[list[SnapshotReport], list[JvsError], ChainReport]:
-    """Check every snapshot, all lines, and the audit chain; damage is in what is returned. Errors: E_IO."""
+    """Check every snapshot, all lines, and the audit chain; damage is in what is returned. Errors: E_IO.
+
+    `independent` reads what snapshots share again for each of them.
+    """
     from jvs.check import verify as checking
 
     with store.reading():
-        found = checking.check_all(store, payload=payload, jobs=jobs)
+        found = checking.check_all(store, payload=payload, jobs=jobs, independent=independent)
     checking.remember(store, found[0], only=payload)
     return found
 

@@ -9,19 +9,22 @@ import contextlib
 import os
 
 from jvs.engine import traits
-from jvs.errors import CloneIncomplete, NotFound, PartialSnapshot, PayloadHashMismatch
+from jvs.errors import CloneIncomplete, IOFailure, NotFound, PartialSnapshot, PayloadHashMismatch
 from jvs.fs import paths as fs_paths
 from jvs.store import descriptor, node_store
-from jvs.tree import node, scan
-from jvs.tree.rows import LazyRows
+from jvs.tree import node, rows, scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jvs.engine.base import Request
     from jvs.fs.rooted import Below
+    from jvs.publish.large_files import LargeFiles
     from jvs.publish.record import PublishRecord
-    from jvs.store.descriptor import Changes
+    from jvs.store.descriptor import Changes, Descriptor
     from jvs.store.store import Store
+    from jvs.tree.shared_leaves import SharedLeaves
 
 
 def check_paths(directory: Below, before: list[Below], paths: list[bytes]) -> None:
@@ -51,14 +54,35 @@ def add_index(store: Store, name: str, request: Request, *, lazy: bool) -> None:
     index, key = store.index(), store.tree_key(name)
     with index.at_once():
         base = index.bound_base(key)
-        if base is not None:
-            request.rows = LazyRows(index, key, base[2]) if lazy else index.rows(key, base[2])
+        if base is not None and (base[4] == node.PLAIN or not lazy):
+            request.rows = rows.as_wanted(index.rows(key, base[2]), index, base[4], plain=False)
+        elif base is not None:
+            request.rows = rows.LazyRows(index, key, base[2])
     request.known = index
     if base is not None:
         payload = store.layout.payload(base[0])
         if fs_paths.is_dir(payload) and fs_paths.exists(store.layout.ready(base[0])):
             request.base_payload = payload
+            request.shared = _shared_leaves(store, *base)
             request.base_is_plain = base[3]
+
+
+def _shared_leaves(
+    store: Store, snapshot_id: str, root: bytes, checks: frozenset[bytes], plain: bool, algorithm: str
+) -> Callable[[], SharedLeaves] | None:
+    """Return what gives, when it is asked for, what is known of the large files of the payload of the index."""
+    if algorithm == node.PLAIN or not store.settings.get("engine.shared_extents"):
+        return None
+
+    def give() -> SharedLeaves:
+        from jvs.store import leaf_lists
+        from jvs.tree.shared_leaves import SharedLeaves
+
+        layout = store.layout
+        ready = fs_paths.lstat(layout.ready(snapshot_id)).st_mtime_ns
+        return SharedLeaves(layout.payload(snapshot_id), lambda: leaf_lists.load(layout, snapshot_id), ready)
+
+    return give
 
 
 def hash_clone(store: Store, record: PublishRecord) -> scan.ScanResult:
@@ -71,9 +95,13 @@ def hash_clone(store: Store, record: PublishRecord) -> scan.ScanResult:
     # copy has stamps of its own, and is read whole.
     own_inodes, btrfs = traits.scan_flags(path)
     comparable = record["partial_paths"] is None and traits.keeps_stamps(record["engine"])
+    worker = scan.Hasher(jobs=os.cpu_count() or 1, slow_calls=not own_inodes)
+    base = index.bound_base(store.tree_key(record["worktree"])) if comparable else None
+    if base is not None and fs_paths.exists(store.layout.ready(base[0])):
+        worker.shared = _shared_leaves(store, *base)
     scanner = scan.Scanner(
-        scan.Hasher(jobs=os.cpu_count() or 1, slow_calls=not own_inodes),
-        rows=index.bound_rows(store.tree_key(record["worktree"])) if comparable else None,
+        worker,
+        rows=index.bound_rows(store.tree_key(record["worktree"]), plain=False) if comparable else None,
         known=index,
         with_inode=record["with_inode"],
         moment_ns=record["moment_ns"],
@@ -99,29 +127,33 @@ def remember(store: Store, record: PublishRecord, found: scan.ScanResult) -> Non
         store.index().store(None, nodes=node_store.with_root(found))
 
 
-def count_changes(store: Store, record: PublishRecord, found: scan.ScanResult) -> Changes | None:
+def count_changes(store: Store, record: PublishRecord, found: scan.ScanResult, large: LargeFiles) -> Changes | None:
     """Count what changed against the parent; None when the index does not know the parent's tree.
 
-    None also where one of the two is partial: what a partial snapshot leaves out was not removed.
+    None also where one of the two is partial: what a partial snapshot leaves out was not removed. `large` is told of
+    all changes.
     """
     if record["partial_paths"] is not None:
         return None
-    before: bytes | None = None
+    parent: Descriptor | None = None
     known = node_store.Trees(store)
     known.add(found)
     if record["parent_id"] is not None:
         parent = descriptor.load(store.layout, record["parent_id"])
-        root = known.root(parent, rebuild=False)
-        if root is None or parent["partial_paths"] is not None:
+        if known.root(parent, rebuild=False) is None or parent["partial_paths"] is not None:
             return None
-        before = root[2]
     counts: Changes = {"added": 0, "removed": 0, "modified": 0, "bytes": 0}
+    new_bytes = 0
     try:
+        before = known.root_as(parent, plain=False)[2] if parent is not None else None
         with store.index().at_once():
             for _, old, new in node.compare(known.load, before, found.digest):
                 counts["added" if old is None else "removed" if new is None else "modified"] += 1
                 if new is not None and new[1] == 0 and (old is None or old[4] != new[4]):
                     counts["bytes"] += new[3]
-    except (PartialSnapshot, PayloadHashMismatch):  # the parent is damaged: no reason to fail its child
+                new_bytes += large.note(old, new)
+    except (IOFailure, PartialSnapshot, PayloadHashMismatch):  # the parent is damaged: no reason to fail its child
         return None
+    if new_bytes != counts["bytes"]:
+        counts["new_bytes"] = new_bytes
     return counts

@@ -80,6 +80,7 @@ def roll_back(store: Store, snapshot_id: str) -> bool:
         return False
     durable.unlink(layout.descriptor_tmp(snapshot_id), missing_ok=True)
     durable.unlink(layout.ready(snapshot_id), missing_ok=True)
+    durable.unlink(layout.leaves(snapshot_id), missing_ok=True)
     for entry in listing.names(layout.snapshots):
         if entry.startswith(snapshot_id):
             registry.remove_any(layout.snapshots / entry, store.settings.engine_options())

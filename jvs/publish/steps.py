@@ -17,6 +17,7 @@ from jvs.errors import DescriptorCorrupt, Detached
 from jvs.fs import durable
 from jvs.fs import paths as fs_paths
 from jvs.publish import payload
+from jvs.publish.large_files import LargeFiles
 from jvs.publish.registry import StepContext, step
 from jvs.store import audit, descriptor, intent, worktree, write_ahead
 from jvs.tree import node
@@ -130,7 +131,14 @@ def hash_tree(store: Store, record: PublishRecord, context: StepContext) -> None
         payload.remember(store, record, found)
     record["payload_root_hash"] = found.root_hash
     record["payload"] = found.payload()
-    record["changes"] = payload.count_changes(store, record, found)
+    large = LargeFiles(store.layout, record["parent_id"], found)
+    record["changes"] = payload.count_changes(store, record, found, large)
+    lists = large.lists(all_noted=record["changes"] is not None)
+    if lists:
+        from jvs.store import leaf_lists
+
+        # A crash before the marker leaves a file that recovery removes with the payload.
+        _write(context, store.layout.leaves(record["snapshot_id"]), leaf_lists.encode(lists))
 
 
 @step("sync-tree")

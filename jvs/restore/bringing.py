@@ -17,7 +17,7 @@ from jvs.fs import durable, listing, metadata, removal
 from jvs.fs import paths as fs_paths
 from jvs.fs.losses import Losses
 from jvs.restore.delta import Delta
-from jvs.restore.entries import RootedDir, entry_at, lstat_at, meta_of
+from jvs.restore.entries import RootedDir, has_digest, lstat_at, meta_of
 from jvs.restore.finish import StatOf
 from jvs.restore.hardlinks import Links
 from jvs.store import held
@@ -102,8 +102,7 @@ class _Bringer:
             if source.lstat(entry.path) is None:
                 continue
             found = True
-            have = entry_at(*source.parent(entry.path))
-            if have is not None and have[4] == entry.digest:
+            if has_digest(*source.parent(entry.path), entry.digest):
                 return source
         if found:
             raise PayloadHashMismatch(

@@ -9,7 +9,8 @@ import stat
 from jvs import canon
 from jvs.fs import listing, metadata, paths
 from jvs.fs.xattrs import covered, read_all, read_at, read_covered
-from jvs.tree import node, scan
+from jvs.tree import hasher, node, scan
+from jvs.tree.leaves import LEAF_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -143,8 +144,11 @@ def meta_at(root: RootedDir, path: bytes, kind: int = listing.DIR) -> Meta | Non
     return [mode, st.st_uid, st.st_gid, st.st_atime_ns, st.st_mtime_ns, xattrs, kind]
 
 
-def entry_at(parent: int, name: bytes) -> Entry | None:
-    """Return an entry as a tree holds it, reading all of it; None when it is not there. Errors: OSError, E_IO."""
+def entry_at(parent: int, name: bytes, *, plain: bool = False) -> Entry | None:
+    """Return an entry as a tree holds it, reading all of it; None when it is not there.
+
+    `plain`: as a tree of `sha256-tree-1` holds it. Errors: OSError, E_IO.
+    """
     try:
         st = os.lstat(name, dir_fd=parent)
     except FileNotFoundError:
@@ -153,7 +157,7 @@ def entry_at(parent: int, name: bytes) -> Entry | None:
     mode = 0 if kind == listing.SYMLINK else st.st_mode & 0o7777
     if kind == listing.DIR:
         fd, shown = paths.open_dir(name, parent), name.decode("utf-8", "backslashreplace")
-        found = scan.Scanner(scan.Hasher(jobs=os.cpu_count() or 1)).run_open(fd, shown)
+        found = scan.Scanner(scan.Hasher(jobs=os.cpu_count() or 1, plain=plain)).run_open(fd, shown)
         return name, kind, mode, found.bytes, found.digest, found.root[1]
     if kind != listing.FILE:
         xattrs = None if kind == listing.SYMLINK else covered(metadata.entry_xattrs(name, parent))
@@ -161,7 +165,7 @@ def entry_at(parent: int, name: bytes) -> Entry | None:
         return name, kind, mode, size, node.special_digest(kind, name, st, parent), xattrs
     fd = paths.open_file(name, parent)
     try:
-        digest, size = node.hash_open_file(fd)
+        digest, size = hasher.hash_quickly(fd, plain=plain)
         return name, kind, mode, size, digest, read_covered(fd)
     finally:
         os.close(fd)
@@ -190,6 +194,22 @@ def fingerprint(parent: int, name: bytes) -> bytes:
     if entry is None:
         return b""
     return hashlib.sha256(canon.cbor_encode([entry[1], entry[2], entry[4], entry[5] or None])).digest()
+
+
+def is_entry(parent: int, name: bytes, wanted: Entry | None) -> bool:
+    """Answer whether what is under a name is an entry of a tree in either algorithm. Errors: as `entry_at`."""
+    have = entry_at(parent, name)
+    if not same_entry(have, wanted) and have is not None and wanted is not None and have[3] == wanted[3] > LEAF_BYTES:
+        have = entry_at(parent, name, plain=True)
+    return same_entry(have, wanted)
+
+
+def has_digest(parent: int, name: bytes, digest: bytes) -> bool:
+    """Answer whether what is under a name has a digest, in either algorithm. Errors: as `entry_at`."""
+    have = entry_at(parent, name)
+    if have is not None and have[4] != digest and have[3] > LEAF_BYTES:
+        have = entry_at(parent, name, plain=True)
+    return have is not None and have[4] == digest
 
 
 def same_entry(a: Entry | None, b: Entry | None) -> bool:

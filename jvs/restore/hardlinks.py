@@ -14,7 +14,7 @@ from jvs.fs import copyfile, listing, metadata
 from jvs.fs import paths as fs_paths
 from jvs.fs.losses import Losses
 from jvs.restore.delta import COPY
-from jvs.tree import node
+from jvs.tree import hasher, node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _facts(name: bytes, parent: int, st: os.stat_result) -> tuple[bytes, dict[st
         return node.special_digest(kind, name, st, parent), attributes
     fd = fs_paths.open_file(name, parent)
     try:
-        digest, _ = node.hash_open_file(fd)
+        digest, _ = hasher.hash_quickly(fd)
         return (digest, attributes) if copyfile.unchanged(st, os.fstat(fd)) else None
     finally:
         os.close(fd)

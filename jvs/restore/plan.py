@@ -14,7 +14,7 @@ from jvs.fs import paths as fs_paths
 from jvs.fs.xattrs import covered
 from jvs.restore import delta, entries
 from jvs.store import lineage, node_store, worktree_scan
-from jvs.tree import kept, path_filter
+from jvs.tree import kept, node, path_filter
 from jvs.tree.node import decode_node
 
 TYPE_CHECKING = False
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from jvs.fs.rooted import Below
     from jvs.store.store import Store
-    from jvs.tree import node
     from jvs.tree.node import Entry
 
     class PathChange(canon.PathJSON):
@@ -35,13 +34,25 @@ if TYPE_CHECKING:
 
 
 class RestoreTarget:
-    """What to restore: a snapshot's record, its tree, and which of its paths count (None: all)."""
+    """What to restore: a snapshot's record, its tree, and which of its paths count (None: all).
 
-    def __init__(self, snapshot_id: str, root: node.Root, paths: list[bytes] | None, *, forced: bool = False) -> None:
+    `plain`: the tree is one of `sha256-tree-1`.
+    """
+
+    def __init__(
+        self,
+        snapshot_id: str,
+        root: node.Root,
+        paths: list[bytes] | None,
+        *,
+        forced: bool = False,
+        plain: bool = False,
+    ) -> None:
         self.snapshot_id = snapshot_id
         self.root = root
         self.paths = paths
         self.forced = forced
+        self.plain = plain
 
 
 class RestorePlan:
@@ -90,14 +101,15 @@ def find_target(
         return RestoreTarget(snapshot_id, found.root, paths, forced=True)
     assert root is not None
     if forced:
-        found = node_store.hash_payload(store.layout.payload(snapshot_id), jobs=os.cpu_count() or 1)
+        plain = node.is_plain(record["hash_algorithm"])
+        found = node_store.hash_payload(store.layout.payload(snapshot_id), jobs=os.cpu_count() or 1, plain=plain)
         if found.root_hash != record["payload_root_hash"]:
             known.add(found)
-            return RestoreTarget(snapshot_id, found.root, paths, forced=True)
+            return RestoreTarget(snapshot_id, found.root, paths, forced=True, plain=plain)
     if record["partial_paths"] is not None:
         own = [path_filter.stored_path(path) for path in record["partial_paths"]]
         paths = own if paths is None else path_filter.within(paths, own)
-    return RestoreTarget(snapshot_id, root, paths)
+    return RestoreTarget(snapshot_id, root, paths, plain=node.is_plain(record["hash_algorithm"]))
 
 
 class _Planner:
@@ -230,7 +242,7 @@ def make(store: Store, name: str, target: RestoreTarget, known: node_store.Trees
     """
     with progress.step("look at the worktree"):
         record = None if target.forced else lineage.load_visible(store, target.snapshot_id)
-        found = worktree_scan.walk_now(store, name, compare=record)
+        found = worktree_scan.walk_now(store, name, compare=record, plain=target.plain)
     known.add(found)
     wanted = target.paths
     if wanted is not None:
@@ -275,12 +287,12 @@ def check_sources(made: delta.Delta, payload: entries.RootedDir, snapshot_id: st
         if step.how != delta.COPY:
             continue
         try:
-            have = entries.entry_at(*payload.parent(step.path))
+            good = entries.is_entry(*payload.parent(step.path), step.new)
         except OSError as error:
             if not listing.is_absent(error):
                 raise
-            have = None
-        if not entries.same_entry(have, step.new):
+            good = False
+        if not good:
             raise _mismatch(snapshot_id, step.path)
         progress.advance("check", 1, len(made.steps))
 

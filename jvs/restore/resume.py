@@ -12,7 +12,7 @@ import os
 from jvs.fs import durable, listing, removal
 from jvs.restore import step_log
 from jvs.restore.delta import DROP, MAKE, MOVE
-from jvs.restore.entries import Movable, entry_at, lstat_at, same_entry
+from jvs.restore.entries import Movable, entry_at, is_entry, lstat_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,4 +98,4 @@ def _is_as_made(work: Switcher, step: Step, parent: int, label: bytes) -> bool:
     if step.how == MOVE:
         assert work.places.source is not None
         wanted = entry_at(*work.places.source.parent(step.path))
-    return same_entry(entry_at(parent, label), wanted)
+    return is_entry(parent, label, wanted)

@@ -13,7 +13,7 @@ import stat
 
 from jvs.fs import listing, paths
 from jvs.restore.delta import COPY, DROP, MAKE, MOVE
-from jvs.restore.entries import entry_at, fingerprint, is_spelled, lstat_at, meta_at, same_entry, seen
+from jvs.restore.entries import entry_at, fingerprint, is_entry, is_spelled, lstat_at, meta_at, same_entry, seen
 from jvs.tree import node
 
 TYPE_CHECKING = False
@@ -141,7 +141,7 @@ class StepLog:
             if source is None or source.lstat(step.path) is None:
                 return Left(half, done=True)
             wanted = entry_at(*source.parent(step.path))
-        done = now is not None and same_entry(entry_at(parent, name), wanted)
+        done = now is not None and is_entry(parent, name, wanted)
         return Left(half, done=done, copied=done and step.how == MOVE)
 
     def _after_move(self, step: Step) -> Left:
@@ -164,7 +164,7 @@ class StepLog:
         where = self._places.source.parent(step.path)
         if is_mine and mine is not None:
             return bool(fingerprint(*where) == mine[6])
-        return same_entry(entry_at(*where), step.new)
+        return is_entry(*where, step.new)
 
     def _whose(self, i: int, temporary_ino: int, parent: int, name: bytes, now: os.stat_result | None) -> int:
         """Tell what is under the temporary name of a step from what is under its own; in doubt it is kept."""
@@ -177,11 +177,11 @@ class StepLog:
         temporary = entry_at(parent, label)
         if step.old is not None and same_entry(step.old, step.new):
             return NEW if now is None else OLD
-        if same_entry(temporary, step.new) or (now is None and not same_entry(temporary, step.old)):
+        if is_entry(parent, label, step.new) or (now is None and not is_entry(parent, label, step.old)):
             return NEW
         if step.how == MAKE and temporary is not None and temporary[4] == node.EMPTY_DIGEST:
             return NEW
-        return NEW if step.old is not None and same_entry(entry_at(parent, name), step.old) else OLD
+        return NEW if step.old is not None and is_entry(parent, name, step.old) else OLD
 
     def is_rotten(self, i: int) -> bool:
         """Answer whether what a step would copy is not what was planned: the payload was damaged since."""
@@ -189,12 +189,11 @@ class StepLog:
         if step.how != COPY or source is None:
             return False
         try:
-            have = entry_at(*source.parent(step.path))
+            return not is_entry(*source.parent(step.path), step.new)
         except OSError as error:
             if not listing.is_absent(error):
                 raise
-            have = None
-        return not same_entry(have, step.new)
+            return True
 
 
 def _whose(step: Step, temporary_ino: int, now: os.stat_result | None) -> int:

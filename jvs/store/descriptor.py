@@ -11,6 +11,7 @@ from jvs import canon
 from jvs.errors import DescriptorCorrupt, FormatUnsupported, NotFound, PartialSnapshot
 from jvs.fs import paths
 from jvs.store import records
+from jvs.tree.node import ALGORITHMS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
     from jvs.tree.builder import Counts
 
     class Changes(TypedDict):
-        """What a snapshot changed against its parent; `bytes` are those of new and changed files."""
+        """What a snapshot changed against its parent; `bytes` are those of new and changed files.
+
+        `new_bytes` counts of large files only the leaves that changed.
+        """
 
         added: int
         removed: int
         modified: int
         bytes: int
+        new_bytes: NotRequired[int]
 
     class PathVersion(canon.PathJSON):
         """What one snapshot did to one path; sizes and digests are null where there is no entry."""
@@ -147,6 +152,10 @@ def check(record: Descriptor, snapshot_id: str) -> Descriptor:
     hint = "restore the file from a copy of the repository, or take the snapshot again"
     if record["format"] != 2:
         raise FormatUnsupported(f"snapshot '{snapshot_id}' has format {record['format']}", hint="use a newer jvs")
+    if record["hash_algorithm"] not in ALGORITHMS:
+        raise FormatUnsupported(
+            f"snapshot '{snapshot_id}' is hashed by '{record['hash_algorithm']}'", hint="use a newer jvs"
+        )
     if record["snapshot_id"] != snapshot_id:
         raise DescriptorCorrupt(
             f"the descriptor of '{snapshot_id}' is that of '{record['snapshot_id']}'",

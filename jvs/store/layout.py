@@ -102,6 +102,10 @@ class Layout:
         """Return the READY marker, next to the payload."""
         return self.payload(snapshot_id).plus(".READY")
 
+    def leaves(self, snapshot_id: str) -> Below:
+        """Return the leaves of a snapshot's large files, next to the payload; a snapshot without any has none."""
+        return self.payload(snapshot_id).plus(".leaves")
+
     def descriptor(self, snapshot_id: str) -> Below:
         """Return the descriptor under its final name."""
         return self.descriptors / (check_snapshot_id(snapshot_id) + ".json")

@@ -12,6 +12,7 @@ from jvs.engine import traits
 from jvs.errors import PayloadHashMismatch
 from jvs.fs import listing
 from jvs.tree import node, scan
+from jvs.tree.leaves import LEAF_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,12 +33,33 @@ class Trees:
         self._sources: dict[bytes, Descriptor] = {}
         self._last: tuple[bytes, bytes | None] | None = None
         """The node that was fetched last: a root is looked at when it is found, and then again."""
+        self._translated: dict[tuple[str, bool], node.Root] = {}
 
     def add(self, found: scan.ScanResult) -> None:
         """Take over the nodes of a tree that was just walked."""
         self._nodes.update(found.nodes)
         self._last = None
         self._roots[found.root_hash] = found.root
+
+    def root_as(self, record: Descriptor, *, plain: bool) -> node.Root:
+        """Return the root of a snapshot's tree as one of the two algorithms has it; see `translation`.
+
+        Errors: E_PAYLOAD_HASH_MISMATCH; E_IO.
+        """
+        root = self.root(record)
+        assert root is not None
+        if node.is_plain(record["hash_algorithm"]) == plain or record["payload"]["bytes"] <= LEAF_BYTES:
+            return root
+        key = (record["snapshot_id"], plain)
+        if key not in self._translated:
+            from jvs.store import translation
+
+            payload = self.store.layout.payload(record["snapshot_id"])
+            self._translated[key], nodes = translation.translate(
+                self.load, payload, record["snapshot_id"], root, plain=plain
+            )
+            self._nodes.update(nodes)
+        return self._translated[key]
 
     def root(self, record: Descriptor, *, rebuild: bool = True) -> node.Root | None:
         """Return the root of a snapshot; None when the index does not know it and `rebuild` is off.
@@ -59,7 +81,8 @@ class Trees:
     def rebuild(self, record: Descriptor) -> node.Root:
         """Hash a snapshot's payload and give its nodes to the index. Errors: E_PAYLOAD_HASH_MISMATCH, E_IO."""
         snapshot_id = record["snapshot_id"]
-        found = hash_payload(self.store.layout.payload(snapshot_id), jobs=os.cpu_count() or 1)
+        plain = node.is_plain(record["hash_algorithm"])
+        found = hash_payload(self.store.layout.payload(snapshot_id), jobs=os.cpu_count() or 1, plain=plain)
         if found.root_hash != record["payload_root_hash"]:
             raise PayloadHashMismatch(
                 f"the files of snapshot '{snapshot_id}' are not what was published",
@@ -109,7 +132,11 @@ def with_root(found: scan.ScanResult) -> dict[bytes, bytes]:
     return {**found.nodes, bytes.fromhex(found.root_hash): node.encode_root(found.root)}
 
 
-def hash_payload(path: Below, *, jobs: int = 1) -> scan.ScanResult:
-    """Hash a directory reading every byte, in `jobs` threads for big files. Errors: E_IO."""
+def hash_payload(path: Below, *, jobs: int = 1, plain: bool = False) -> scan.ScanResult:
+    """Hash a directory reading every byte, in `jobs` threads for big files. Errors: E_IO.
+
+    `plain`: as `sha256-tree-1` has it.
+    """
     with_inode, btrfs = traits.scan_flags(path)
-    return scan.Scanner(scan.Hasher(jobs=jobs, slow_calls=not with_inode), btrfs=btrfs, one_mount=True).run(path)
+    worker = scan.Hasher(jobs=jobs, slow_calls=not with_inode, plain=plain)
+    return scan.Scanner(worker, btrfs=btrfs, one_mount=True).run(path)

@@ -17,21 +17,26 @@ if TYPE_CHECKING:
     from jvs.store.store import Store
 
 
-def whole_tree(store: Store, known: Trees, record: Descriptor) -> tuple[bytes, list[Descriptor]]:
+def whole_tree(
+    store: Store, known: Trees, record: Descriptor, *, plain: bool | None = None
+) -> tuple[bytes, list[Descriptor]]:
     """Return the digest of a snapshot's tree, a partial one laid over the tree of its parent, and those parents.
 
+    `plain`: whether as `sha256-tree-1` has it; None: as the snapshot itself has it.
     Errors: E_LINEAGE_BROKEN, E_DESCRIPTOR_CORRUPT; E_PAYLOAD_HASH_MISMATCH, E_IO when a payload had to be read.
     """
     lying = layers(store, record)
-    digest = _digest(known, lying[-1])
+    if plain is None:
+        plain = node.is_plain(record["hash_algorithm"])
+    digest = known.root_as(lying[-1], plain=plain)[2]
     for layer in reversed(lying[:-1]):
-        digest = lay_over(known, digest, layer)
+        digest = lay_over(known, digest, layer, plain=plain)
     return digest, lying[1:]
 
 
-def lay_over(known: Trees, digest: bytes, layer: Descriptor) -> bytes:
+def lay_over(known: Trees, digest: bytes, layer: Descriptor, *, plain: bool) -> bytes:
     """Return the digest of a tree with the own paths of a partial snapshot in place. Errors: as `whole_tree`."""
-    own = _digest(known, layer)
+    own = known.root_as(layer, plain=plain)[2]
     for item in layer["partial_paths"] or ():
         path = canon.path_from_json(item) if isinstance(item, dict) else item.encode("utf-8")
         digest = _graft(known, digest, own, [part for part in path.split(b"/") if part])
@@ -50,12 +55,6 @@ def layers(store: Store, record: Descriptor) -> list[Descriptor]:
             break
         found.append(here)
     return found
-
-
-def _digest(known: Trees, record: Descriptor) -> bytes:
-    root = known.root(record)
-    assert root is not None
-    return root[2]
 
 
 def _graft(known: Trees, base: bytes | None, other: bytes | None, parts: list[bytes]) -> bytes:

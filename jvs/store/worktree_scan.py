@@ -49,16 +49,23 @@ def unchanged_since(store: Store, name: str, paths: list[bytes] | None = None) -
     return head
 
 
-def walk_now(store: Store, name: str, *, compare: Descriptor | None = None) -> scan.ScanResult:
+def walk_now(
+    store: Store, name: str, *, compare: Descriptor | None = None, plain: bool | None = None
+) -> scan.ScanResult:
     """Walk a worktree as it is now, reading only what the index does not know.
+
+    The tree has the algorithm of `compare`, so that its digests can be compared with those of that snapshot, unless
+    `plain` says which (True: `sha256-tree-1`).
 
     With `compare` the metadata that the tree hash does not cover is compared with that of a snapshot: see `differs`.
     Writes nothing but, after much had to be looked at, what was found to the index, so that the next look is quick.
     """
     directory = store.require_worktree(name)
     traits.commit_writes(directory)
-    against = _against(store, name, compare) if compare is not None else None
-    found = _walk(store, name, directory, against, moment_ns=0)
+    if plain is None:
+        plain = compare is not None and node.is_plain(compare["hash_algorithm"])
+    against = _against(store, name, compare, plain) if compare is not None else None
+    found = _walk(store, name, directory, against, moment_ns=0, plain=plain)
     quick = found.taken < MUCH_READ and (against is None or not against.full or found.files + found.dirs < MUCH_READ)
     if quick or not store.settings.use_index:
         return found
@@ -67,16 +74,25 @@ def walk_now(store: Store, name: str, *, compare: Descriptor | None = None) -> s
     moment = racy.writeback(directory, moment, juicefs=not traits.scan_flags(directory)[0])
     if moment == racy.NEVER_NS or (compare is not None and compare["snapshot_id"] != store.head_of(name)[0]):
         return found
-    found = _walk(store, name, directory, against, moment_ns=moment)
+    found = _walk(store, name, directory, against, moment_ns=moment, plain=plain)
     index, key = store.index(), store.tree_key(name)
     base_id, compared = index.base_id(key), compare["snapshot_id"] if compare is not None and found.marks_hold else ""
-    fresh = index.seen_checks(key) is None or index.compared_with(key) != compared
+    fresh = index.seen_checks(key, plain=plain) is None or index.compared_with(key, plain=plain) != compared
     base = (f"{base_id} {compared}", found.digest)
-    index.store(seen(key), rows=found.rows, nodes=found.nodes, totals=found.totals, base=base, replace=fresh)
+    algorithm = node.PLAIN if plain else node.ALGORITHM
+    index.store(
+        seen(key),
+        rows=found.rows,
+        nodes=found.nodes,
+        totals=found.totals,
+        base=base,
+        replace=fresh,
+        algorithm=algorithm,
+    )
     return found
 
 
-def _against(store: Store, name: str, record: Descriptor) -> kept.Against:
+def _against(store: Store, name: str, record: Descriptor, plain: bool) -> kept.Against:
     """Return what to compare metadata with: a partial snapshot counts for its own paths, its parent for the others."""
     layers = []
     now: Descriptor | None = record
@@ -92,7 +108,7 @@ def _against(store: Store, name: str, record: Descriptor) -> kept.Against:
         if now is not None and now.get("collected"):
             break
     index, key = store.index(), store.tree_key(name)
-    full = index.compared_with(key) != record["snapshot_id"]
+    full = index.compared_with(key, plain=plain) != record["snapshot_id"]
     base_id = index.base_id(key)
     base = store.layout.payload(base_id) if full and base_id and len(layers) == 1 else None
     overlaid = frozenset(index.paths(seen(key))) if base is not None else frozenset[bytes]()
@@ -100,15 +116,17 @@ def _against(store: Store, name: str, record: Descriptor) -> kept.Against:
 
 
 def _walk(
-    store: Store, name: str, directory: Below, against: kept.Against | None, *, moment_ns: int
+    store: Store, name: str, directory: Below, against: kept.Against | None, *, moment_ns: int, plain: bool
 ) -> scan.ScanResult:
     index = store.index()
     with_inode, btrfs = traits.scan_flags(directory)
     jobs = os.cpu_count() or 1
-    comparing = kept.KeptHasher(against, jobs=jobs, slow_calls=not with_inode) if against is not None else None
+    comparing = None
+    if against is not None:
+        comparing = kept.KeptHasher(against, jobs=jobs, slow_calls=not with_inode, plain=plain)
     scanner = scan.Scanner(
-        comparing or scan.Hasher(jobs=jobs, allow_unreadable=True, slow_calls=not with_inode),
-        rows=index.seen_rows(store.tree_key(name)),
+        comparing or scan.Hasher(jobs=jobs, allow_unreadable=True, slow_calls=not with_inode, plain=plain),
+        rows=index.seen_rows(store.tree_key(name), plain=plain),
         known=index,
         with_inode=with_inode,
         moment_ns=moment_ns,

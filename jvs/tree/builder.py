@@ -45,6 +45,9 @@ class ScanResult:
         self.unreadable: list[tuple[bytes, str]] = []
         self.differs: dict[bytes, list[str]] = {}  # metadata that is not that of the snapshot it was compared with
         self.marks_hold = True  # the rows say of each entry whether `differs` holds it
+        self.lists: dict[
+            bytes, tuple[int, bytes]
+        ] = {}  # the leaves of the large files that were read, by their digests
         self.plain = False  # known to have neither hard-link groups nor special files
         self.source_stamps = False  # the rows hold the stamps of the source, not of what was walked
 

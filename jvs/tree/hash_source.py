@@ -13,7 +13,7 @@ import os
 
 from jvs.fs import copyfile, listing, paths
 from jvs.fs.xattrs import read_covered
-from jvs.tree import node, racy
+from jvs.tree import leaves, racy
 from jvs.tree.hasher import BIG_BYTES, NOT_READ, WATCHED_BYTES, Hasher
 
 TYPE_CHECKING = False
@@ -29,12 +29,12 @@ def hash_either(original: int, clone: int, before: os.stat_result, *, attributes
     """Hash two open files with one content, and close both: the original, or the clone when the original changed.
 
     `before` is the stat of the original when they were equal; it must be settled (`racy.is_settled`). `attributes`
-    reads the covered xattrs of the clone as well. Errors: OSError.
+    reads the covered xattrs of the clone as well. Big files are hashed by `FileHash`, in the same way. Errors: OSError.
     """
     try:
-        digest, size = node.hash_open_file(original)
+        digest, size = leaves.hash_open_file(original)
         if not copyfile.unchanged(before, os.fstat(original)):
-            digest, size = node.hash_open_file(clone)
+            digest, size = leaves.hash_open_file(clone)
         return digest, size, read_covered(clone) if attributes else NOT_READ
     finally:
         os.close(original)
@@ -57,11 +57,12 @@ class OriginalsHasher(Hasher):
             listing.kind_of(st.st_mode) == listing.FILE
             and st.st_size >= min(WATCHED_BYTES, BIG_BYTES)
             and racy.is_settled(st, self._moment_ns)
+            and not self.plain
         ):
             original = self._open_original(path, st)
             if original >= 0:
                 self.watch(original, path, st.st_size)
-                if st.st_size < BIG_BYTES or path in self.busy:  # a write that goes on does not show in the stat
+                if st.st_size <= BIG_BYTES or path in self.busy:  # a write that goes on does not show in the stat
                     os.close(original)
                     return super().take(inside, fd, path, name, st, old)
                 try:
@@ -69,7 +70,8 @@ class OriginalsHasher(Hasher):
                 except BaseException:
                     os.close(original)
                     raise
-                return self.run_in_thread(self.jobs, _hash_both, original, clone, st), st.st_size, None
+                known = self.known_leaves(clone, path, old)
+                return self.hash_original(original, clone, st, known=known), st.st_size, None
         return super().take(inside, fd, path, name, st, old)
 
     def _open_original(self, path: bytes, st: os.stat_result) -> int:
@@ -93,7 +95,3 @@ class OriginalsHasher(Hasher):
         """End the threads."""
         super().close()
         os.close(self._source)
-
-
-def _hash_both(original: int, clone: int, before: os.stat_result) -> Hashed:
-    return hash_either(original, clone, before, attributes=True)

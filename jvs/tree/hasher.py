@@ -10,40 +10,55 @@ import stat
 
 from jvs.fs import copyfile, listing, paths
 from jvs.fs.xattrs import read_covered
-from jvs.tree import node
+from jvs.tree import leaves, node
 from jvs.tree.attributes import read_special
+from jvs.tree.leaves import NOT_READ as NOT_READ
 from jvs.tree.visitor import Visitor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
     from typing import Any
 
+    from jvs.tree.file_hash import FileHash
     from jvs.tree.node import Entry
+    from jvs.tree.shared_leaves import SharedLeaves
     from jvs.tree.threads import Threads
     from jvs.tree.visitor import Taken
 
     Hashed = tuple[bytes, int, dict[bytes, bytes] | None]
 
-BIG_BYTES = 4 << 20
+BIG_BYTES = leaves.LEAF_BYTES
 WATCHED_BYTES = 256 << 10
 """A single write of less is over before its stamp is old enough to be kept."""
 BATCH_FILES = 32
 LATENCY_THREADS = 8
-NOT_READ: dict[bytes, bytes] = {}
-"""Represents attributes that the caller knows better."""
 
 
 class Hasher(Visitor):
     """Hashes what the index does not know; the base of those who do more.
 
-    `jobs` threads hash big files. With `slow_calls` small files are hashed in threads as well, some at a time:
-    on FUSE a call waits for another process, and waiting for several at once costs no more than for one.
+    `jobs` threads hash big files, each of them all together. With `slow_calls` small files are hashed in threads as
+    well, some at a time: on FUSE a call waits for another process, and waiting for several at once costs no more than
+    for one. `plain` hashes as `sha256-tree-1` does.
     """
 
-    def __init__(self, *, jobs: int = 1, allow_unreadable: bool = False, slow_calls: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        jobs: int = 1,
+        allow_unreadable: bool = False,
+        slow_calls: bool = False,
+        plain: bool = False,
+    ) -> None:
         super().__init__(allow_unreadable=allow_unreadable)
         self.jobs = jobs
+        self.plain = plain
+        self.shared: Callable[[], SharedLeaves] | None = None
+        """Gives what the snapshot before knows of large files, for walks over immutable ones."""
+        self._shared: SharedLeaves | None = None
+        self._open: set[FileHash] = set()
         self.slow_calls = slow_calls
         self._pool: Threads | None = None
         self._running: list[Future[Any]] = []
@@ -66,29 +81,82 @@ class Hasher(Visitor):
             self.refuse(path, error)
             return None
         self.watch(file_fd, path, st.st_size)
-        return self.hash_file(file_fd, st.st_size)
+        known = self.known_leaves(file_fd, path, old) if st.st_size > BIG_BYTES else None
+        return self.hash_file(file_fd, st.st_size, known)
 
     def watch(self, file_fd: int, path: bytes, size: int) -> None:
         """Note a file that somebody may be writing just now: its stamp may be the same when that is done."""
         if size >= WATCHED_BYTES and copyfile.is_open_for_writing(file_fd):
             self.busy.add(path)
 
-    def hash_file(self, file_fd: int, size: int) -> Taken:
-        """Hash an open file, in another thread when it is big; takes over the descriptor."""
+    def known_leaves(self, fd: int, path: bytes, old: Entry | None) -> dict[int, bytes]:
+        """Return the leaves of an immutable open file that are those of the snapshot before, proved without reading."""
+        if self.shared is None or self.plain or old is None:
+            return {}
+        if self._shared is None:
+            self._shared = self.shared()
+        return self._shared.known(fd, path, old)
+
+    def hash_file(self, file_fd: int, size: int, known: dict[int, bytes] | None = None) -> Taken:
+        """Hash an open file, in other threads when it is big; takes over the descriptor."""
         try:
-            if size >= BIG_BYTES and self.jobs > 1:
-                future = self.hash_in_thread(file_fd)
-                file_fd = -1
-                return future, size, None
-            digest, read = node.hash_open_file(file_fd)
+            if size > BIG_BYTES:
+                big, file_fd = file_fd, -1
+                return self.hash_in_thread(big, size, known=known), size, None
+            digest, read = leaves.hash_open_file(file_fd, plain=self.plain, lists=self.lists)
             return digest, read, read_covered(file_fd)
         finally:
             if file_fd >= 0:
                 os.close(file_fd)
 
-    def hash_in_thread(self, file_fd: int, *, attributes: bool = True) -> Future[Hashed]:
-        """Hash an open file in a thread, which closes it; `attributes` reads its xattrs as well."""
-        return self.run_in_thread(self.jobs, _hash_and_close, file_fd, attributes)
+    def hash_in_thread(
+        self, file_fd: int, size: int, *, attributes: bool = True, known: dict[int, bytes] | None = None
+    ) -> Future[Hashed]:
+        """Hash an open big file in threads, which close it; `attributes` reads its xattrs as well.
+
+        `known` are leaves that need not be read: of an immutable file.
+        """
+        if self.plain:
+            return self.run_in_thread(self.jobs, _hash_and_close, file_fd, attributes, True)
+        from jvs.tree.file_hash import FileHash
+
+        return self.hash_leaves(FileHash(file_fd, size, attributes=attributes, lists=self.lists, known=known))
+
+    def hash_original(
+        self,
+        original: int,
+        clone: int,
+        before: os.stat_result,
+        *,
+        attributes: bool = True,
+        known: dict[int, bytes] | None = None,
+    ) -> Future[Hashed]:
+        """Hash a big file by its original, whose stat was `before` when both had one content; both are closed.
+
+        `known` are leaves that need not be read.
+        """
+        from jvs.tree.file_hash import FileHash
+
+        work = FileHash(
+            *(original, before.st_size),
+            attributes=attributes,
+            lists=self.lists,
+            instead=clone,
+            before=before,
+            known=known,
+        )
+        return self.hash_leaves(work)
+
+    def hash_leaves(self, work: FileHash) -> Future[Hashed]:
+        """Let as many threads as there are work on one file."""
+        self._open.add(work)
+        work.future.add_done_callback(lambda _: self._open.discard(work))
+        if self.jobs == 1:
+            work.work()
+        else:
+            for _ in range(min(self.jobs, work.count)):
+                self.run_in_thread(self.jobs, work.work)
+        return work.future
 
     def run_in_thread(self, threads: int, work: Any, *args: Any) -> Future[Any]:
         """Do some work in one of the threads; waits while there is too much of it already."""
@@ -107,7 +175,7 @@ class Hasher(Visitor):
         batch = self._batch
         if batch is None or batch.directory != directory or len(batch.names) >= BATCH_FILES:
             self.flush()
-            batch = self._batch = _Batch(fd, directory)
+            batch = self._batch = _Batch(fd, directory, self.plain, self.lists)
         batch.names.append(name)
         return _Promise(batch, len(batch.names) - 1)
 
@@ -124,12 +192,19 @@ class Hasher(Visitor):
             self._batch = None
         if self._pool is not None:
             self._pool.end()
+        if self._shared is not None:
+            self._shared.close()
+        for work in list(self._open):  # an error ended the walk before its turn came
+            work.close()
+        self._open.clear()
 
 
 class _Batch:
     """Some files of one directory that one thread hashes."""
 
-    def __init__(self, fd: int, directory: bytes) -> None:
+    def __init__(self, fd: int, directory: bytes, plain: bool, lists: leaves.Lists) -> None:
+        self.plain = plain
+        self.lists = lists
         self.directory = directory
         self.fd = os.dup(fd)  # the walk closes its own before the thread is done
         self.names: list[bytes] = []
@@ -147,7 +222,7 @@ class _Batch:
         failure: OSError | None = None
         for _ in range(listing.TRIES):
             try:
-                return _hash_and_close(paths.open_file(name, self.fd))
+                return _hash_and_close(paths.open_file(name, self.fd), True, self.plain, self.lists)
             except OSError as error:
                 failure = error
             if not listing.may_have_changed(failure):
@@ -185,9 +260,19 @@ class _Promise:
         return found
 
 
-def _hash_and_close(fd: int, attributes: bool = True) -> Hashed:
+def _hash_and_close(fd: int, attributes: bool, plain: bool, lists: leaves.Lists | None = None) -> Hashed:
     try:
-        digest, size = node.hash_open_file(fd)
+        digest, size = leaves.hash_open_file(fd, plain=plain, lists=lists)
         return digest, size, read_covered(fd) if attributes else NOT_READ
     finally:
         os.close(fd)
+
+
+def hash_quickly(fd: int, *, plain: bool = False, lists: leaves.Lists | None = None) -> tuple[bytes, int]:
+    """Return the digest of an open file and the number of bytes read; a large one is read by all processors."""
+    size = os.fstat(fd).st_size
+    if plain or size <= BIG_BYTES:
+        return leaves.hash_open_file(fd, plain=plain, lists=lists)
+    from jvs.tree.file_hash import hash_by_all
+
+    return hash_by_all(fd, size, lists)

@@ -15,6 +15,7 @@ import struct
 from jvs.tree import index_file
 from jvs.tree import node as tree_node
 from jvs.tree import rows as tree_rows
+from jvs.tree.index_file import are_bytes, is_passing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _NODE = "SELECT data FROM node WHERE digest=?"
 _TOTAL = "SELECT counts, chk FROM total WHERE node=?"
+Bound = tuple[str, bytes, frozenset[bytes], bool, str]
+"""Shape: snapshot, root node, checksums of its rows, whether it is plain (see `store`), algorithm."""
 MOST_PRELOADED = 2_000
 """More nodes and totals than that are not kept in memory."""
 
@@ -54,7 +57,7 @@ class Index(tree_rows.Known):
                     self._seconds = index_file.seconds_for(index_file.size_of(db))
                 return db
             except (index_file.Odd, sqlite3.Error) as error:
-                if attempt == 2 or self.readonly or _is_passing(error):
+                if attempt == 2 or self.readonly or is_passing(error):
                     return None  # busy, read-only, no space: work without
                 try:
                     index_file.drop(self.path)
@@ -162,47 +165,53 @@ class Index(tree_rows.Known):
             }
         return {}
 
-    def bound_rows(self, name: str) -> tree_rows.Rows:
-        """Return the rows of one worktree if its base proves all of them, else none.
+    def bound_rows(self, name: str, *, plain: bool = False) -> tree_rows.Rows:
+        """Return the rows of one worktree if its base proves all of them; `plain`: for a walk in `sha256-tree-1`.
 
         A row alone is true of the stamps in it, but its node also says what is below: the row above a directory must
         not be older than that of the directory.
         """
         with self.at_once():
             base = self.bound_base(name)
-            return self.rows(name, base[2]) if base is not None else {}
+            return {} if base is None else tree_rows.as_wanted(self.rows(name, base[2]), self, base[4], plain=plain)
 
-    def seen_rows(self, name: str) -> tree_rows.Rows:
+    def seen_rows(self, name: str, *, plain: bool = False) -> tree_rows.Rows:
         """Return the rows of one worktree with those of later looks before them, for looking only.
 
         What a look found has the right digests, but says nothing of what any payload holds: no link may rest on it.
         """
         with self.at_once():
-            rows = self.bound_rows(name)
-            checks = self.seen_checks(name)
-            return {**rows, **self.rows(tree_rows.seen(name), checks)} if checks is not None else rows
+            rows = self.bound_rows(name, plain=plain)
+            checks = self.seen_checks(name, plain=plain)
+            if checks is not None:
+                rows.update(self.rows(tree_rows.seen(name), checks))
+            return rows
 
-    def seen_checks(self, name: str) -> frozenset[bytes] | None:
+    def seen_checks(self, name: str, *, plain: bool = False) -> frozenset[bytes] | None:
         """Return the checksums of the rows of later looks; None when they were laid over other rows than those now."""
-        seen = self.bound_base(tree_rows.seen(name))
-        return seen[2] if seen is not None and seen[0].partition(" ")[0] == self.base_id(name) else None
+        seen = self._seen_base(name, plain)
+        return seen[2] if seen is not None else None
 
-    def compared_with(self, name: str) -> str:
+    def _seen_base(self, name: str, plain: bool) -> Bound | None:
+        """Return the base of later looks, when they used the algorithm and were laid over the rows that are there."""
+        seen = self.bound_base(tree_rows.seen(name))
+        if seen is None or (seen[4] == tree_node.PLAIN) != plain:
+            return None
+        return seen if seen[0].partition(" ")[0] == self.base_id(name) else None
+
+    def compared_with(self, name: str, *, plain: bool = False) -> str:
         """Return the snapshot whose metadata the stamps prove that `seen_rows` returns; empty when unknown."""
-        base, seen = self.base_id(name), self.base(tree_rows.seen(name))
-        if seen is not None and seen[0].partition(" ")[0] == base:
-            return seen[0].partition(" ")[2]
-        return base
+        seen = self._seen_base(name, plain)
+        return seen[0].partition(" ")[2] if seen is not None else self.base_id(name)
 
     def base_id(self, name: str) -> str:
         """Return the snapshot that the rows of a worktree describe; empty when there is none."""
-        base = self.base(name)
-        return base[0] if base is not None else ""
+        return (self.base(name) or ("", b""))[0]
 
     def checked_row(self, name: str, path: bytes) -> tuple[bytes, bytes, bytes] | None:
         """Return one row of a worktree and its checksum, when that is right."""
         found = self._one("SELECT stamps, node, chk FROM dir WHERE tree=? AND path=?", name, path)
-        if found is None or not _are_bytes(found) or tree_rows.check_of(name, path, found[0], found[1]) != found[2]:
+        if found is None or not are_bytes(found) or tree_rows.check_of(name, path, found[0], found[1]) != found[2]:
             return None
         return found[0], found[1], found[2]
 
@@ -217,7 +226,7 @@ class Index(tree_rows.Known):
     def total(self, node: bytes) -> tree_rows.Total | None:
         """Return what a directory with this node holds in all, when it is known."""
         found = self._fetch(_TOTAL, node)
-        if found is None or not _are_bytes(found) or tree_rows.check_of("total", node, found[0], b"") != found[1]:
+        if found is None or not are_bytes(found) or tree_rows.check_of("total", node, found[0], b"") != found[1]:
             return None
         return struct.unpack("<5Q", found[0]) if len(found[0]) == 40 else None
 
@@ -226,8 +235,8 @@ class Index(tree_rows.Known):
         bound = self.bound_base(name)
         return bound[:2] if bound is not None else None
 
-    def bound_base(self, name: str) -> tuple[str, bytes, frozenset[bytes], bool] | None:
-        """Return the base of a worktree, the checksums of the rows that it was bound to, and whether it is plain.
+    def bound_base(self, name: str) -> Bound | None:
+        """Return the base of a worktree, with the checksums of the rows that it was bound to.
 
         Files are linked from that payload unread, so a base that a crash, which may keep some pages of a
         transaction and lose others, left next to the rows of another snapshot must not be trusted. The checksums
@@ -240,7 +249,7 @@ class Index(tree_rows.Known):
         self._read[name] = found[1]
         return found[0]
 
-    def _bound_now(self, name: str) -> tuple[tuple[str, bytes, frozenset[bytes], bool], bytes] | None:
+    def _bound_now(self, name: str) -> tuple[Bound, bytes] | None:
         """Return what `bound_base` does, and the check that binds it."""
         with _Asking(self):
             row = self._one("SELECT snapshot, root, plain, rows FROM base WHERE tree=?", name)
@@ -249,7 +258,8 @@ class Index(tree_rows.Known):
             snapshot, root, plain, bound = row
             checks = self._checks_of(name)
             if tree_rows.sum_of(checks, snapshot, root, plain == 1) == bound:
-                return (snapshot, root, frozenset(checks), plain == 1), bound
+                base, algorithm = tree_rows.without_algorithm(snapshot)
+                return (base, root, frozenset(checks), plain == 1, algorithm), bound
         return None
 
     def _is_as_read(self, name: str) -> bool:
@@ -265,7 +275,7 @@ class Index(tree_rows.Known):
         if digest == tree_node.EMPTY_DIGEST:
             return b"\x80"
         found = self._fetch(_NODE, digest)
-        if found is None or not _are_bytes(found) or tree_node.node_digest(found[0]) != digest:
+        if found is None or not are_bytes(found) or tree_node.node_digest(found[0]) != digest:
             return None
         data: bytes = found[0]
         return data
@@ -273,7 +283,7 @@ class Index(tree_rows.Known):
     def root(self, root_hash: str) -> tree_node.Root | None:
         """Return the root that a root hash names, proved by it, or None."""
         found = self._fetch(_NODE, bytes.fromhex(root_hash))
-        if found is None or not _are_bytes(found) or tree_node.hash_of_root(found[0]) != root_hash:
+        if found is None or not are_bytes(found) or tree_node.hash_of_root(found[0]) != root_hash:
             return None
         return tree_node.decode_root(found[0])
 
@@ -288,12 +298,14 @@ class Index(tree_rows.Known):
         base: tuple[str, bytes] | None = None,
         plain: bool = False,
         replace: bool = False,
+        algorithm: str = tree_node.ALGORITHM,
     ) -> None:
         """Keep nodes, and rows (path, packed row, node digest) of one worktree, in one transaction.
 
         `gone` are directories that are no more; `replace` forgets all rows of the worktree first; `base` says
         which snapshot the rows describe, and rows that are kept without one have none; `plain` that there are neither
-        hard-link groups nor special files in it. Whatever goes wrong, nothing is raised and nothing half is kept.
+        hard-link groups nor special files in it; `algorithm` is that of the tree. Whatever goes wrong, nothing is
+        raised and nothing half is kept.
         """
         if self._db is None or self.readonly:
             return
@@ -321,6 +333,7 @@ class Index(tree_rows.Known):
                     [(name, path, row, node, tree_rows.check_of(name, path, row, node)) for path, row, node in rows],
                 )
                 if base is not None:
+                    base = tree_rows.with_algorithm(base[0], algorithm), base[1]
                     bound = tree_rows.sum_of(self._checks_of(name), *base, plain)
                     values = (name, *base, int(plain), bound)
                     self._db.execute("INSERT OR REPLACE INTO base VALUES (?,?,?,?,?)", values)
@@ -377,7 +390,7 @@ class _Asking:
             return False
         import sqlite3
 
-        if _is_passing(error):
+        if is_passing(error):
             self._owner.take_back()
             return True
         if issubclass(kind, (sqlite3.Error, TypeError, ValueError, AttributeError)):
@@ -385,16 +398,3 @@ class _Asking:
             return True
         self._owner.take_back()
         return False
-
-
-def _is_passing(error: BaseException | None) -> bool:
-    """Answer whether the file may be good for all that: busy, read-only, no space; not one that takes for ever."""
-    import sqlite3
-
-    interrupted = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
-    return isinstance(error, sqlite3.OperationalError) and not interrupted
-
-
-def _are_bytes(values: tuple[Any, ...]) -> bool:
-    """Answer whether columns hold bytes: SQLite keeps whatever was put there."""
-    return all(isinstance(value, bytes) for value in values)

@@ -22,8 +22,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
+    from typing import Any
 
-VERSION = 5
+VERSION = 6
+OLDER = 5
+"""The version whose bases name no algorithm, because there was only one. It is the same in all else."""
 BUSY_SECONDS = 2.0
 _ROOM = 256 << 10
 """Bytes that dropping the index frees at least: on a full disk XFS makes no file while less is free."""
@@ -77,9 +80,12 @@ def connect(path: str | rooted.Below, *, readonly: bool) -> sqlite3.Connection |
         db.execute("PRAGMA synchronous=OFF")
         db.execute("PRAGMA journal_mode=MEMORY")
         with_budget(db, _LEAST_SECONDS)
-        if db.execute("PRAGMA user_version").fetchone() == (0,):
+        version = db.execute("PRAGMA user_version").fetchone()
+        if version == (0,):
             _make(db)
         _check_schema(db)
+        if version == (OLDER,) and not readonly:  # whoever knows of one algorithm alone must not use it any more
+            db.execute(f"PRAGMA user_version={VERSION}")
         db.set_authorizer(_authorize)
     except BaseException:
         db.close()
@@ -134,7 +140,7 @@ def _check_header(place: rooted.Below) -> bool:
         return False
     rollback = header[18:20] == b"\1\1"  # otherwise SQLite would make and read a write-ahead log
     page, version = int.from_bytes(header[16:18], "big"), int.from_bytes(header[60:64], "big")
-    if not (header.startswith(_MAGIC) and page == _PAGE_BYTES and rollback and version == VERSION):
+    if not (header.startswith(_MAGIC) and page == _PAGE_BYTES and rollback and version in (VERSION, OLDER)):
         raise Odd("it is no index of this version")
     return True
 
@@ -227,3 +233,16 @@ def _authorize(action: int, first: str | None, second: str | None, database: str
     ):
         return sqlite3.SQLITE_OK
     return sqlite3.SQLITE_DENY
+
+
+def is_passing(error: BaseException | None) -> bool:
+    """Answer whether the file may be good for all that: busy, read-only, no space; not one that takes for ever."""
+    import sqlite3
+
+    interrupted = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
+    return isinstance(error, sqlite3.OperationalError) and not interrupted
+
+
+def are_bytes(values: tuple[Any, ...]) -> bool:
+    """Answer whether columns hold bytes: SQLite keeps whatever was put there."""
+    return all(isinstance(value, bytes) for value in values)

@@ -76,8 +76,8 @@ class KeptHasher(Hasher):
     Shape: `differs` maps a path to words; what is not in the payload, or has another kind there, is in no word.
     """
 
-    def __init__(self, against: Against, *, jobs: int, slow_calls: bool) -> None:
-        super().__init__(jobs=jobs, allow_unreadable=True, slow_calls=slow_calls)
+    def __init__(self, against: Against, *, jobs: int, slow_calls: bool, plain: bool = False) -> None:
+        super().__init__(jobs=jobs, allow_unreadable=True, slow_calls=slow_calls, plain=plain)
         if against.full:
             self.must_visit = None
         self.against = against

@@ -1,4 +1,6 @@
-"""The Merkle tree `sha256-tree-1`: entries, nodes, root hash, and comparing two trees where they differ.
+"""The Merkle tree `sha256-tree-2`: entries, nodes, root hash, and comparing two trees where they differ.
+
+In `sha256-tree-1` the digest of a file of any size is the SHA-256 of its content; all else is the same.
 
 Source: jvs-format(5), Tree hash.
 """
@@ -16,13 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-ALGORITHM = "sha256-tree-1"
+ALGORITHM = "sha256-tree-2"
+PLAIN = "sha256-tree-1"
+ALGORITHMS = (ALGORITHM, PLAIN)
 _TREE_PREFIX = b"jvs-tree-1\0"
 _ROOT_PREFIX = b"jvs-root-1\0"
-CHUNK_BYTES = 1 << 20
 
 Entry = tuple[bytes, int, int, int, bytes, "dict[bytes, bytes] | None"]
 """Shape: name, kind (`walk.FILE` ...), permission bits, size in bytes, 32-byte digest, covered xattrs or None."""
+
+
+def is_plain(algorithm: str) -> bool:
+    """Answer whether an algorithm takes the SHA-256 of large files as their digests: the one of earlier snapshots."""
+    return algorithm == PLAIN
 
 
 def encode_node(entries: list[Entry]) -> bytes:
@@ -135,16 +143,6 @@ def decode_root(data: bytes) -> Root:
     if not (isinstance(value, list) and len(value) == 3 and isinstance(value[0], int) and isinstance(value[2], bytes)):
         raise ValueError("a root has mode, xattrs and digest")
     return value[0], value[1], value[2]
-
-
-def hash_open_file(fd: int) -> tuple[bytes, int]:
-    """Return the SHA-256 of a file from its start, and the number of bytes read."""
-    digest = hashlib.sha256()
-    size = 0
-    while chunk := os.read(fd, CHUNK_BYTES):
-        digest.update(chunk)
-        size += len(chunk)
-    return digest.digest(), size
 
 
 def special_digest(kind: int, name: bytes, st: os.stat_result, dir_fd: int) -> bytes:

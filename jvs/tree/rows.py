@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 
 from jvs.fs import listing
-from jvs.tree.node import decode_node
+from jvs.tree.leaves import LEAF_BYTES
+from jvs.tree.node import PLAIN, decode_node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,6 +80,59 @@ def sum_of(checks: Iterable[bytes], snapshot: str, root: bytes, plain: bool) -> 
     total = sum(int.from_bytes(check, "little") for check in checks) & ((1 << 128) - 1)
     facts = snapshot.encode() + b"\0" + root + (b"\1" if plain else b"\0") + total.to_bytes(16, "little")
     return hashlib.sha256(facts).digest()[:16]
+
+
+def with_algorithm(text: str, algorithm: str) -> str:
+    """Return the text that names a base together with the algorithm of its tree; the older one has no mark."""
+    return text if algorithm == PLAIN else f"{text}#{algorithm}"
+
+
+def without_algorithm(text: str) -> tuple[str, str]:
+    """Return what `with_algorithm` was given."""
+    base, _, algorithm = text.partition("#")
+    return base, algorithm or PLAIN
+
+
+class OtherRows(dict[bytes, tuple[bytes, bytes]]):
+    """Rows of a tree in another algorithm: large files, whose digests are no good, have no stamps, and are read.
+
+    `unsettled` are the directories that hold some, or may: the rows that they have must not stay.
+    """
+
+    def __init__(self, rows: Rows, known: Known) -> None:
+        super().__init__(rows)
+        self.unsettled: set[bytes] = set()
+        for path, (row, digest) in rows.items():
+            names = _large_files(known, digest)
+            if names is None or names:
+                listed, stamps = split(row, listing.STAMP.size)
+                self[path] = pack(listed, _without(stamps, listed, names)), digest
+                self.unsettled.add(path)
+
+
+def _large_files(known: Known, digest: bytes) -> set[bytes] | None:
+    """Return the names of the large files in a directory, or None when its node is not known."""
+    total = known.total(digest)
+    if total is not None and total[4] <= LEAF_BYTES:
+        return set()
+    data = known.node(digest)
+    if data is None:
+        return None
+    return {entry[0] for entry in decode_node(data) if entry[1] == listing.FILE and entry[3] > LEAF_BYTES}
+
+
+def _without(stamps: bytes, names: list[bytes], dropped: set[bytes] | None) -> bytes:
+    """Return stamps with zeros for some names, or for all of them."""
+    width = listing.STAMP.size
+    pieces = [stamps[i * width : (i + 1) * width] for i in range(len(names))]
+    return b"".join(
+        bytes(width) if dropped is None or name in dropped else piece for name, piece in zip(names, pieces, strict=True)
+    )
+
+
+def as_wanted(rows: Rows, known: Known, have: str, *, plain: bool) -> Rows:
+    """Return the rows of a tree in one algorithm for a walk in the one that is wanted."""
+    return rows if (have == PLAIN) == plain else OtherRows(rows, known)
 
 
 class Known:

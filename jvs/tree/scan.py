@@ -63,13 +63,13 @@ class Scanner:
         self.visitor = visitor
         self.rows: Any = {} if rows is None else rows
         self.known = known or tree_rows.Known()
+        self._unsettled = rows.unsettled if isinstance(rows, tree_rows.OtherRows) else frozenset()
         self._untouched = Untouched(touched, self.rows, self.known)
         self._gone = None if touched is None else gone
         self.one_mount, self.with_inode = one_mount, with_inode
         self.moment_ns = moment_ns
         self.btrfs = btrfs
-        self.skip = skip
-        self.only = only
+        self.skip, self.only = skip, only
         self._builder = TreeBuilder(visitor, with_rows=bool(moment_ns))
         self._seen: set[bytes] = set()
         self._vanished: list[bytes] = []
@@ -110,8 +110,8 @@ class Scanner:
         mode, xattrs = self.visitor.stored.get(b"") or (st.st_mode & 0o7777, read_covered(fd))
         found.root = (mode, xattrs, found.digest)
         found.root_hash = node.root_hash(found.root)
-        found.gone = [path for path in self._paths_gone() if path not in self._seen]
-        found.unreadable = self.visitor.unreadable
+        found.gone = [path for path in self._paths_gone() if path not in self._seen] + list(self._unsettled)
+        found.unreadable, found.lists = self.visitor.unreadable, self.visitor.lists
         return found
 
     def _paths_gone(self) -> Iterable[bytes]:

@@ -23,14 +23,14 @@ class Threads:
     def __init__(self, most: int) -> None:
         import queue
 
-        self._most = most
+        self.most = most
         self._jobs: SimpleQueue[Job | None] = queue.SimpleQueue()
         self._running: list[Thread] = []
 
     def submit(self, work: Callable[..., Any], *args: Any) -> Future[Any]:
         """Run a function in a thread, or here and now when there is none to be had (a limit of processes)."""
         job: Job = (Future(), work, args)
-        if len(self._running) < self._most:
+        if len(self._running) < self.most:
             self._begin()
         if self._running:
             self._jobs.put(job)
@@ -45,7 +45,7 @@ class Threads:
         try:
             thread.start()
         except RuntimeError:  # "can't start new thread": those that run do all, or the caller does
-            self._most = len(self._running)
+            self.most = len(self._running)
             return
         self._running.append(thread)
 

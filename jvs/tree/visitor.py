@@ -39,7 +39,7 @@ class Visitor:
     makes the scanner look at that entry again, and call again or leave it out; EACCES makes it call `refuse`. Any
     other exception ends the walk.
 
-    The scanner reads `stored` and `busy` after each entry, and `unreadable` at the end.
+    The scanner reads `stored` and `busy` after each entry, `unreadable` and `lists` at the end.
     """
 
     must_visit: frozenset[bytes] | None = frozenset()
@@ -51,6 +51,8 @@ class Visitor:
         """What was left out because it cannot be read, and why."""
         self.stored: dict[bytes, tuple[int, dict[bytes, bytes] | None]] = {}
         """Mode and covered xattrs of what could not be stored as it was found; its stamp is not kept."""
+        self.lists: dict[bytes, tuple[int, bytes]] = {}
+        """The leaves of the large files that were read, by the digests of these files."""
         self.busy: set[bytes] = set()
         """Files that were open for writing when they were read; their stamps are not kept."""
 

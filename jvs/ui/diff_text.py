@@ -106,7 +106,8 @@ def show_sizes(change: Change) -> str:
         return f"{listing.KIND_NAMES[old[1]]} -> {listing.KIND_NAMES[new[1]]}"
     if "content" in how and new[1] == listing.FILE:
         sizes = [units.size(old[3]), units.size(new[3])]
-        return sizes[1] if sizes[0] == sizes[1] else " -> ".join(sizes)
+        text = sizes[1] if sizes[0] == sizes[1] else " -> ".join(sizes)
+        return text if change.changed_bytes is None else f"{units.size(change.changed_bytes)} of {text} changed"
     if "mode" in how:
         return f"mode {old[2]:04o} -> {new[2]:04o}"
     return ", ".join(how) or "moved"

@@ -142,7 +142,7 @@ def _changes(changes: Changes | None) -> str:
     parts = [f"{count} {what}" for what, count in counts.items() if count]
     if not parts:
         return "nothing against its parent"
-    return f"{', '.join(parts)}; {units.size(changes.get('bytes', 0))} of new content"
+    return f"{', '.join(parts)}; {units.size(changes.get('new_bytes', changes.get('bytes', 0)))} of new content"
 
 
 def _losses(lost: list[Loss], screen: Terminal) -> list[str]:

@@ -11,11 +11,13 @@ from jvs.ui import terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jvs.check.differences import Difference
     from jvs.check.verify import SnapshotReport
     from jvs.store.audit_check import ChainReport
     from jvs.ui.terminal import Terminal
 
 SHOWN_DIFFERENCES = 20
+SHOWN_RANGES = 3
 
 
 def one(report: SnapshotReport, screen: Terminal, *, payload: bool, others: int = 0) -> str:
@@ -45,6 +47,10 @@ def everything(reports: list[SnapshotReport], problems: list[JvsError], chain: C
     if chain.torn:
         torn = f"audit log: a torn last line of {chain.torn} bytes, left by a crash; the next command repairs it"
         lines += terminal.wrap(torn, screen, "", "  ")
+    read, held = sum(report.read_bytes for report in reports), sum(report.payload_bytes for report in reports)
+    if held:
+        line = f"{units.size(read)} read for {units.plural(len(reports), 'snapshot')} of {units.size(held)} in all"
+        lines += terminal.wrap(line, screen, "", "  ")
     good = sum(1 for report in reports if not report.error)
     state = "broken" if any(problem.name == AuditChainBroken.name for problem in problems) else "whole"
     records = units.plural(chain.count, "record")
@@ -61,8 +67,15 @@ def _lines(report: SnapshotReport, screen: Terminal) -> list[str]:
     first, *more = terminal.wrap(what, screen, f"{report.snapshot_id}  ", "    ")
     lines = [first.replace(word, screen.paint(word, "red"), 1), *more]
     for item in report.differences[:SHOWN_DIFFERENCES]:
-        front, path = f"  {item['what']}: ", terminal.show_text(item["path"])
+        front, path = f"  {item['what']}{_where(item)}: ", terminal.show_text(item["path"])
         lines.append(front + (terminal.cut_left(path, screen.width - len(front)) if screen.tty else path))
     if len(report.differences) > SHOWN_DIFFERENCES:
         lines.append(f"  ... and {len(report.differences) - SHOWN_DIFFERENCES} more; '--json' lists them")
     return lines
+
+
+def _where(item: Difference) -> str:
+    """Say which bytes of a large file are damaged, as far as that fits a line."""
+    ranges = item.get("ranges", [])
+    shown = ", ".join(f"{start}-{end - 1}" for start, end in ranges[:SHOWN_RANGES])
+    return f" (bytes {shown}{', ...' if len(ranges) > SHOWN_RANGES else ''})" if ranges else ""

@@ -14,6 +14,7 @@ from jvs.errors import NotFound, PayloadHashMismatch, from_oserror, stands_for
 from jvs.fs import durable, paths, removal
 from jvs.names import check_snapshot_id
 from jvs.store import audit, intent, lineage, node_store, records, tamper_check, worktree, write_ahead
+from jvs.tree import node
 from jvs.worktrees import registration
 
 TYPE_CHECKING = False
@@ -101,6 +102,7 @@ def _stage(store: Store, record: Descriptor | None, staged: Below) -> tuple[str,
         payload = store.layout.payload(record["snapshot_id"])
         maker = registry.pick_for_fork(requested, payload, forks, options)
         request = engine.Request(payload, staged, jobs=os.cpu_count() or 1, hash=maker.name == engine.COPY, frozen=True)
+        request.plain = node.is_plain(record["hash_algorithm"])
         with progress.step("fork"):
             made = maker.fork(request)
         if made.tree is not None and made.tree.root_hash != record["payload_root_hash"]:
@@ -113,7 +115,9 @@ def _stage(store: Store, record: Descriptor | None, staged: Below) -> tuple[str,
 
 def _check_payload(record: Descriptor, payload: Below) -> None:
     """Tell a snapshot that was tampered with from a copy that could not keep everything."""
-    if node_store.hash_payload(payload, jobs=os.cpu_count() or 1).root_hash != record["payload_root_hash"]:
+    plain = node.is_plain(record["hash_algorithm"])
+    found = node_store.hash_payload(payload, jobs=os.cpu_count() or 1, plain=plain)
+    if found.root_hash != record["payload_root_hash"]:
         snapshot_id = record["snapshot_id"]
         raise PayloadHashMismatch(
             f"the files of snapshot '{snapshot_id}' are not what was published; no worktree was made",

@@ -96,7 +96,7 @@ def _rename_rows(store: Store, old: str, new: str) -> None:
     base = index.bound_base(before)
     if base is not None:
         rows = [(path, row, node) for path, (row, node) in index.rows(before, base[2]).items()]
-        index.store(key, rows=rows, base=base[:2], plain=base[3], replace=True)
+        index.store(key, rows=rows, base=base[:2], plain=base[3], replace=True, algorithm=base[4])
     index.forget(old)
 
 
@@ -112,11 +112,13 @@ def count_changes(store: Store, name: str) -> tuple[int | None, int]:
     from jvs.tree import node as tree_node
 
     try:
-        found = worktree_scan.walk_now(store, name)
         head = worktree.load(store.layout, name)["head_snapshot_id"]
+        record = descriptor.load(store.layout, head) if head is not None else None
+        plain = record is not None and tree_node.is_plain(record["hash_algorithm"])
+        found = worktree_scan.walk_now(store, name, plain=plain)
         known = node_store.Trees(store)
         known.add(found)
-        root = known.root(descriptor.load(store.layout, head)) if head is not None else None
+        root = known.root(record) if record is not None else None
         before = root[2] if root is not None else tree_node.EMPTY_DIGEST
         known._nodes.setdefault(tree_node.EMPTY_DIGEST, b"\x80")
         return sum(1 for _ in tree_node.compare(known.load, before, found.digest)), found.bytes

@@ -108,13 +108,13 @@ def test_fork_is_writable_and_a_subvolume(place: Path):
 def test_unchanged_files_are_not_read_again(place: Path, monkeypatch: pytest.MonkeyPatch):
     import time
 
-    from jvs.tree import node
+    from jvs.tree import leaves
 
     time.sleep(0.05)
     first = clone(place, "one")
     rows = {path: (row, digest) for path, row, digest in first.tree.rows}
     read: list[int] = []
-    monkeypatch.setattr(node, "hash_open_file", lambda fd: read.append(fd))
+    monkeypatch.setattr(leaves, "hash_open_file", lambda fd, **more: read.append(fd))
     second = clone(place, "two", rows=rows, known=making.Known(first.tree.nodes))
     assert second.tree.root_hash == first.tree.root_hash
     assert read == []

@@ -70,6 +70,7 @@ def test_json_and_cbor(store, tree):
         "mode": "0644",
         "size": 1,
         "digest": hashlib.sha256(b"1").hexdigest(),
+        "algorithm": "sha256",
     }
     assert value[-1]["path_b64"] == "/w=="
     stream = io.BytesIO(making.plumb("ls-tree", "HEAD", "--cbor").out)

@@ -15,7 +15,7 @@ from jvs import clock
 from jvs.publish import run as publishing
 from jvs.store import changing
 from jvs.store.store import Store
-from jvs.tree import hash_source, hasher, node, racy, scan
+from jvs.tree import hash_source, hasher, leaves, racy, scan
 
 OLD_NS = 1_600_000_000_000_000_000
 
@@ -55,7 +55,7 @@ def test_a_change_while_it_is_hashed_is_noticed(pair: tuple[Path, Path], monkeyp
     original, clone = pair
     before = original.stat()
     clock.sleep(0.05)
-    real = node.hash_open_file
+    real = leaves.hash_open_file
     calls: list[int] = []
 
     def hash_and_disturb(fd: int) -> tuple[bytes, int]:
@@ -65,7 +65,7 @@ def test_a_change_while_it_is_hashed_is_noticed(pair: tuple[Path, Path], monkeyp
             original.write_bytes(b"later")
         return found
 
-    monkeypatch.setattr(node, "hash_open_file", hash_and_disturb)
+    monkeypatch.setattr(leaves, "hash_open_file", hash_and_disturb)
     original.write_bytes(b"already")
     digest, _, _ = hash_source.hash_either(opened(original), opened(clone), before)
     assert digest == hashlib.sha256(b"content" * 1000).digest()
@@ -113,8 +113,8 @@ def test_snapshots_of_big_files_are_what_their_hash_says(store: Store, monkeypat
         (main / "dir" / f"big{number}").write_bytes(os.urandom(1 << 17))
     clock.sleep(0.1)
     used: list[bool] = []
-    real = hash_source.hash_either
-    monkeypatch.setattr(hash_source, "hash_either", lambda *a, **k: used.append(True) or real(*a, **k))
+    real = hasher.Hasher.hash_original
+    monkeypatch.setattr(hasher.Hasher, "hash_original", lambda *a, **k: used.append(True) or real(*a, **k))
     first = take(store)
     assert len(used) == 4
     assert fresh(store, first) == first["payload_root_hash"]
@@ -134,12 +134,12 @@ def test_a_store_into_a_mapped_file_is_either_in_the_snapshot_or_not(
         view[0] = 1
         clock.sleep(0.1)
         view[1] = 1
-        real = hash_source.hash_either
+        real = hasher.Hasher.hash_original
 
         def store_and_hash(*args: object, **more: object) -> object:
             view[2] = 1
             return real(*args, **more)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(hash_source, "hash_either", store_and_hash)
+        monkeypatch.setattr(hasher.Hasher, "hash_original", store_and_hash)
         record = take(store)
     assert fresh(store, record) == record["payload_root_hash"]

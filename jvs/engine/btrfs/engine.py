@@ -90,6 +90,7 @@ class BtrfsEngine(Engine):
         worker = hash_source.OriginalsHasher(
             request.source, moment_ns=moment, jobs=request.jobs, allow_unreadable=request.allow_unreadable
         )
+        worker.shared = request.shared
         touched, gone = self._touched(request)
         scanner = scan.Scanner(
             worker,

@@ -196,15 +196,15 @@ def test_what_a_look_remembered_is_seen_by_the_next_one(large: Lab) -> None:
 
 @needs_root
 def test_marked_entries_are_not_read_again(large: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    from jvs.tree import node
+    from jvs.tree import leaves
 
     for path in large.main.glob("d*/f*"):
         os.chown(path, 1000, 1001)
     time.sleep(0.05)
     assert not is_clean(large)
     read = []
-    real = node.hash_open_file
-    monkeypatch.setattr(node, "hash_open_file", lambda fd: read.append(fd) or real(fd))
+    real = leaves.hash_open_file
+    monkeypatch.setattr(leaves, "hash_open_file", lambda fd, **more: read.append(fd) or real(fd, **more))
     assert not is_clean(large)
     assert read == []
 

@@ -91,14 +91,14 @@ def test_a_store_through_a_mapping_is_seen(tmp_path: Path, name: str) -> None:
 @alone
 @pytest.mark.parametrize("name", FILESYSTEMS)
 def test_files_are_read_again_only_where_stamps_say_nothing(tmp_path: Path, name: str, monkeypatch) -> None:
-    from jvs.tree import node
+    from jvs.tree import leaves
 
     lab = filled(Lab(FILESYSTEMS[name](tmp_path) / "r"))
     time.sleep(0.05)
     lab.take("warm")
     read = []
-    real = node.hash_open_file
-    monkeypatch.setattr(node, "hash_open_file", lambda fd: read.append(fd) or real(fd))
+    real = leaves.hash_open_file
+    monkeypatch.setattr(leaves, "hash_open_file", lambda fd, **more: read.append(fd) or real(fd, **more))
     assert is_clean(lab)
     assert bool(read) == (name not in KEPT)
 
