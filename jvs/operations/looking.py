@@ -251,25 +251,39 @@ def verify(
 
 
 def verify_all(
-    store: Store, *, payload: bool = True, jobs: int = 0, independent: bool = False
+    store: Store,
+    *,
+    payload: bool = True,
+    jobs: int = 0,
+    independent: bool = False,
+    sample: float | None = None,
+    older_than: str | None = None,
 ) -> tuple[list[SnapshotReport], list[JvsError], ChainReport]:
     """Check every snapshot, all lines, and the audit chain; damage is in what is returned. Errors: E_IO.
 
-    `independent` reads what snapshots share again for each of them.
+    `independent` reads what snapshots share again for each of them. `sample` reads that many percent of the
+    snapshots, those first that were not verified for longest, `older_than` those that were not for that duration.
     """
+    from jvs import units
     from jvs.check import verify as checking
+    from jvs.store import verified
 
+    older_ns = None if older_than is None else units.duration_ns(older_than, "--older-than")
+    some = sample is not None or older_ns is not None
     with store.reading():
-        found = checking.check_all(store, payload=payload, jobs=jobs, independent=independent)
-    checking.remember(store, found[0], only=payload)
+        only = None
+        if some:
+            only = verified.due(store, checking.candidates(store.layout), percent=sample, older_ns=older_ns)
+        found = checking.check_all(store, payload=payload, jobs=jobs, independent=independent, only=only)
+    checking.remember(store, found[0], only=payload and not some)
     return found
 
 
-def unchecked(store: Store, snapshot_id: str) -> int:
-    """Return how many snapshots there are besides one. Errors: E_IO."""
+def unchecked(store: Store, *snapshot_ids: str) -> int:
+    """Return how many snapshots there are besides some. Errors: E_IO."""
     from jvs.check import verify as checking
 
-    return sum(other != snapshot_id for other in checking.candidates(store.layout))
+    return len(set(checking.candidates(store.layout)) - set(snapshot_ids))
 
 
 def doctor(store: Store, *, strict: bool = False, actions: Iterable[str] = (), jobs: int = 0) -> Diagnosis:

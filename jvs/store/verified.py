@@ -9,6 +9,8 @@ Source: jvs-verify(1), jvs-show(1).
 
 from __future__ import annotations
 
+import math
+
 from jvs import canon, clock
 from jvs.fs import durable, paths
 from jvs.store import anchor, records
@@ -41,6 +43,23 @@ def recall(store: Store) -> dict[str, Verified]:
     except (OSError, canon.BadJSON):
         return {}
     return {i: found for i, found in value.items() if records.is_id(i) and _FITS(found)}
+
+
+def due(store: Store, ids: list[str], *, percent: float | None = None, older_ns: int | None = None) -> list[str]:
+    """Return those of some snapshots whose verification is due, the longest ago first; never comes before that.
+
+    `older_ns` leaves out what was verified since; `percent` takes that share of all snapshots, one at least. Where
+    nothing is remembered the share is taken at random.
+    """
+    known = recall(store)
+    ages = {i: known[i]["at"] if i in known else "" for i in ids}
+    chosen = sorted(ids, key=lambda i: (ages[i], clock.random_hex()))
+    if older_ns is not None:
+        limit = clock.now_ns() - older_ns
+        chosen = [i for i in chosen if not ages[i] or clock.parse_rfc3339(ages[i]) <= limit]
+    if percent is not None:
+        chosen = chosen[: max(1, math.ceil(len(ids) * percent / 100))]
+    return chosen
 
 
 def remember(store: Store, found: Mapping[str, str | None], *, only: bool = False) -> None:

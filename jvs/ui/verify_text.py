@@ -38,8 +38,13 @@ def _valid(answer: bool | None) -> str:
     return "unknown" if answer is None else str(answer).lower()
 
 
-def everything(reports: list[SnapshotReport], problems: list[JvsError], chain: ChainReport, screen: Terminal) -> str:
-    """Return what was found of all snapshots, lines and the audit chain, and the sum of it."""
+def everything(
+    reports: list[SnapshotReport], problems: list[JvsError], chain: ChainReport, screen: Terminal, *, others: int = 0
+) -> str:
+    """Return what was found of all snapshots, lines and the audit chain, and the sum of it.
+
+    `others` is the number of snapshots whose files were not read, because only some were asked for.
+    """
     lines = [line for report in reports for line in _lines(report, screen)]
     for problem in problems:
         first, *more = terminal.wrap(f"{problem.name}: {problem.message}", screen, "", "  ")
@@ -51,6 +56,9 @@ def everything(reports: list[SnapshotReport], problems: list[JvsError], chain: C
     if held:
         line = f"{units.size(read)} read for {units.plural(len(reports), 'snapshot')} of {units.size(held)} in all"
         lines += terminal.wrap(line, screen, "", "  ")
+    if others:
+        rest = f"the files of {units.plural(others, 'other snapshot')} were not read"
+        lines += terminal.wrap(rest, screen, "", "  ")
     good = sum(1 for report in reports if not report.error)
     state = "broken" if any(problem.name == AuditChainBroken.name for problem in problems) else "whole"
     records = units.plural(chain.count, "record")

@@ -115,3 +115,34 @@ def test_memory_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> Non
     for record in store.taken:  # type: ignore[attr-defined]
         assert not verify.check_snapshot(store, record["snapshot_id"], memory=memory).tampered
     assert len(memory.inodes) <= 3 and len(memory.places) < 8
+
+
+def test_what_was_not_verified_for_longest_comes_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(store.root)
+    ids = [record["snapshot_id"] for record in store.taken]  # type: ignore[attr-defined]
+    seen: list[str] = []
+    for count in (1, 2, 3, 4, 5):
+        value = making.run("verify", "--sample", "20", "--json").json
+        assert value["healthy"] and value["not_checked"] == len(ids) - 1
+        seen += [report["snapshot_id"] for report in value["snapshots"]]
+        assert len(set(seen)) == count
+    assert sorted(seen) == sorted(ids)
+    assert making.run("verify", "--sample", "20", "--json").json["snapshots"][0]["snapshot_id"] == seen[0]
+    assert making.run("verify", "--older-than", "1d", "--json").json["snapshots"] == []
+    said = making.run("verify", "--older-than", "0s").text
+    assert "5 of 5 snapshots OK" in said and "not read" not in said
+    assert "the files of 4 other snapshots were not read" in making.run("verify", "--sample", "1").text
+    for words in (["--sample", "0"], ["--sample", "101"], ["--older-than", "soon"], ["--sample", "5", "HEAD"]):
+        assert making.run("verify", *words).exit == 2
+
+
+def test_a_sample_says_what_is_wrong_with_the_records_of_the_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(store.root)
+    for record in store.taken[:2]:  # type: ignore[attr-defined]
+        assert making.run("verify", record["snapshot_id"]).exit == 0
+    marker = Path(str(store.layout.ready(store.taken[0]["snapshot_id"])))  # type: ignore[attr-defined]
+    marker.unlink()
+    value = making.run("verify", "--sample", "20", "--json").json
+    assert [report["snapshot_id"] for report in value["snapshots"] if report["error"]] == [marker.stem]
