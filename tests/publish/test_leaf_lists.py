@@ -66,7 +66,7 @@ def test_a_collection_removes_the_list_with_its_snapshot(store: Store, monkeypat
     monkeypatch.chdir(store.root)
     assert making.run("gc", "plan", "--keep-last", "1").exit == 0
     plan = making.run("gc", "plan", "--keep-last", "1", "--json").json
-    assert making.run("gc", "run", plan["plan_id"]).exit == 0
+    assert making.run("gc", "run", "--plan-id", plan["plan_id"]).exit == 0
     visible = {record["snapshot_id"] + ".leaves" for record in taken if record["snapshot_id"] not in plan["candidates"]}
     assert plan["candidates"] and lists_in(store) == visible
     assert making.violations(store.root) == []
