@@ -123,10 +123,9 @@ def _load_base(store: Store, base_id: str) -> Descriptor:
 
 
 def root_of(store: Store, known: node_store.Trees, record: Descriptor) -> node.Root:
-    """Return the root of a snapshot, of a partial one with what it lies on."""
-    root = known.root(record)
-    assert root is not None
-    return root[0], root[1], partial.whole_tree(store, known, record)[0]
+    """Return the root of a snapshot as `sha256-tree-2` has it, of a partial one with what it lies on."""
+    root = known.root_as(record, plain=False)
+    return root[0], root[1], partial.whole_tree(store, known, record, plain=False)[0]
 
 
 def _layers(store: Store, theirs: Descriptor) -> list[journal.LayerJSON]:

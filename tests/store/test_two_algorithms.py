@@ -270,3 +270,21 @@ def test_a_large_file_can_be_read_from_either(store: Store, before: Before, monk
         assert making.plumb("cat-file", f"{record['snapshot_id']}:d/large").out == content
         said = making.plumb("ls-tree", "--sha256sum", f"{record['snapshot_id']}:d").text
         assert f"{hashlib.sha256(content).hexdigest()}  large\n" in said
+
+
+def test_a_merge_of_snapshots_of_both_algorithms_finds_no_difference_in_what_is_the_same(
+    store: Store, before: Before, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = making.main_of(store)
+    first = before(store)
+    monkeypatch.chdir(main)
+    assert making.run("fork", "--at", first["snapshot_id"], "side").exit == 0
+    making.write(Path(store.root) / "worktrees/side", {"e/mine": "mine"})
+    theirs = making.snapshot(store, name="side")
+    assert theirs["hash_algorithm"] == "sha256-tree-2"
+    making.write(main, {"d/small": "ours"})
+    before(store)
+    said = making.run("merge", "side")
+    assert said.exit == 0, said.err
+    assert (main / "e/mine").read_text() == "mine" and (main / "d/small").read_text() == "ours"
+    check(store)
