@@ -51,6 +51,8 @@ def merge(
     text = names.check_note(f"merge {label}" if note is None else note)
     with context.hooked(store, "snapshot", name, environment, note=text) as facts, changing.worktree(store, name):
         outcome = _plan(store, name, label, theirs, base, choose, paths)
+        if outcome.plan is None:
+            _look_at(store, source, theirs)
         if outcome.plan is None or outcome.plan.conflicts:
             return outcome
         whole = paths is None
@@ -146,9 +148,8 @@ def merge_trees(store: Store, base: str, ours: str, theirs: str) -> Merger:
 
 def _source(store: Store, source: str, name: str, *, now: bool, environment: Mapping[str, str]) -> tuple[str, str]:
     """Return the snapshot that is merged, and what it is called. Errors: E_AMBIGUOUS, E_NOT_FOUND, E_USAGE."""
-    from jvs import progress
     from jvs.operations import snapshots
-    from jvs.store import refs, worktree, worktree_scan
+    from jvs.store import refs, worktree
 
     is_worktree = source in worktree.names(store.layout)
     snapshot_id = _named(store, source) if is_worktree else refs.resolve(store, source, name)
@@ -173,9 +174,16 @@ def _source(store: Store, source: str, name: str, *, now: bool, environment: Map
     latest = store.head_of(source)[1]
     if latest is None:
         raise refs.no_snapshot(source)
-    if worktree_scan.unchanged_since(store, source) != latest:
-        progress.remark(f"what changed in '{source}' since its last snapshot is not merged: '--now' takes one first")
     return latest, source
+
+
+def _look_at(store: Store, source: str, latest: str) -> None:
+    """Say what may be missed when there is nothing to merge: files of the other worktree that no snapshot holds."""
+    from jvs import progress
+    from jvs.store import worktree, worktree_scan
+
+    if source in worktree.names(store.layout) and worktree_scan.unchanged_since(store, source) != latest:
+        progress.remark(f"what changed in '{source}' since its last snapshot is not merged: '--now' takes one first")
 
 
 def _named(store: Store, word: str) -> str | None:

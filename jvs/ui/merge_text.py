@@ -8,8 +8,8 @@ from __future__ import annotations
 from jvs import canon, units
 from jvs.compare.listing import entry_json
 from jvs.restore import merging
-from jvs.store import refs
-from jvs.ui import terminal
+from jvs.store import lineage, refs
+from jvs.ui import history_text, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def tree_facts(found: Merger, base: str, ours: str, theirs: str) -> MergeTreeDoc
 def merged(store: Store, found: Outcome, screen: Terminal) -> str:
     """Return what was merged, or the conflicts because of which nothing was."""
     short = refs.ShortIds.among_all(store.layout)
+    age = history_text.show_age(lineage.load_any(store.layout, found.theirs))
     source, name = terminal.show_text(found.source), found.worktree
     if found.plan is None:
         return f"Nothing to merge: '{name}' has all of '{source}' ({short(found.theirs)})\n"
@@ -110,8 +111,10 @@ def merged(store: Store, found: Outcome, screen: Terminal) -> str:
     lines += [f"conflict decided for {word}: {terminal.show_path(path)}" for path, word in found.plan.settled]
     if found.snapshot is None:
         verb = "Would merge" if found.done is None else "Merged"
-        return "\n".join([f"{verb} {count} from '{source}' ({short(found.theirs)}) into '{name}'", *lines]) + "\n"
-    head = f"Merged {count} from '{source}' ({short(found.theirs)}) into '{name}'"
+        return (
+            "\n".join([f"{verb} {count} from '{source}' ({short(found.theirs)}, {age}) into '{name}'", *lines]) + "\n"
+        )
+    head = f"Merged {count} from '{source}' ({short(found.theirs)}, {age}) into '{name}'"
     return "\n".join([screen.paint(head, "bold"), *lines, f"Created snapshot {found.snapshot['snapshot_id']}"]) + "\n"
 
 
