@@ -158,12 +158,13 @@ def _base(environment: Mapping[str, str], name: str, below_home: str) -> str:
     """Return a directory of the user's own; empty when there is none.
 
     A relative path counts as not set: what it names depends on where a command runs, and there may be a repository
-    that somebody else made. Source: XDG Base Directory Specification.
+    that somebody else made. So does a home that is not there, as services have one: it is nobody's to make.
+    Source: XDG Base Directory Specification.
     """
     given, home = environment.get(name, ""), environment.get("HOME", "")
     if given.startswith("/"):
         return given
-    return os.path.join(home, below_home) if home.startswith("/") else ""
+    return os.path.join(home, below_home) if home.startswith("/") and os.path.isdir(home) else ""
 
 
 def _is_own(path: str) -> bool:

@@ -276,6 +276,16 @@ def test_a_memory_that_cannot_be_used_stops_nothing(two, tmp_path):
             )
 
 
+def test_a_home_that_is_not_there_is_not_made(two, tmp_path):
+    for home in (tmp_path / "nowhere", tmp_path / "no" / "where"):
+        two.must("verify", "--all", env={"HOME": str(home), "XDG_STATE_HOME": "", "XDG_CONFIG_HOME": ""})
+        assert not home.exists() and not home.parent.joinpath("no").exists()
+    home = tmp_path / "home"
+    home.mkdir()
+    two.must("verify", "--all", env={"HOME": str(home), "XDG_STATE_HOME": "", "XDG_CONFIG_HOME": ""})
+    assert list((home / ".local" / "state" / "jvs").iterdir()) != []
+
+
 def test_a_plan_with_anything_else_in_it_does_not_run(two):
     """Whatever was changed: the id is the hash of all that the file holds."""
     plan = two.must("gc", "plan", "--keep-last", "1", "--json").json["plan_id"]
