@@ -6,7 +6,7 @@ Source: jvs-snapshot(1), jvs-restore(1), jvs-run(1), jvs-undo(1).
 from __future__ import annotations
 
 from jvs import names
-from jvs.errors import UsageError
+from jvs.errors import UsageError, readable
 from jvs.operations import context
 from jvs.store import changing
 
@@ -151,6 +151,7 @@ def run(
     from jvs.compare import diff as comparing
 
     name, tags = context.worktree(store, worktree, changes=True), names.check_listed(tags, "tags")
+    label = readable(label)  # the words of a command may be any bytes
 
     def keep(text: str) -> tuple[Descriptor, bool]:
         return snapshot(store, name, note=text, tags=tags, if_changed=True, environment=environment)

@@ -480,7 +480,8 @@ KINDS = {
     r"|somebody else moved it|others",
     "move, remove or correct what is in the way": r"\b(move|remove|repair|delete|correct|unmount|take it out)\b"
     r"|edit it by hand|write '2'|somebody put it back|sets? it aside",
-    "other words on the command line": r"^(write|name|give|send|choose|use|put|leave|quote|answer|begin|feed|compare"
+    "other words on the command line": r"^(write|decide|name|give|send"
+    r"|choose|use|put|leave|quote|answer|begin|feed|compare"
     r"|one of|set HOME|a script begins|did you mean|install|make|do what|names hold|the fields|jvs[- ]|cd|clone)\b",
     "another jvs": r"version of jvs|newer jvs|this is a bug in jvs",
     "a command, which exists with its options": r"'jvs[- ][^']*'|'--[a-z-]+'|see ",

@@ -14,6 +14,7 @@ import resource
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -127,19 +128,28 @@ def test_a_situation_is_never_a_bug(ready, command):
     assert b"healthy" in after.out, after.said
 
 
-@pytest.mark.parametrize("situation", list(filter(AT_THE_START.search, SITUATIONS))[:: 1 if LONG else 2])
-def test_a_process_that_starts_in_a_situation_is_never_a_bug(ready, situation):
-    more = dict(SITUATIONS[situation])
-    steps = [step.split(" ") for step in more.pop("situation", [])]
+def prepared(steps: list[str]) -> Callable[[], None]:
+    """Return what makes a situation in a process that is about to become a program."""
 
     def prepare() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        for how, *words in steps:
+        for how, *words in (step.split(" ") for step in steps):
             if how == "close":
                 os.close(int(words[0]))
-            elif how == "limit":
+            elif how == "deleted":
+                os.mkdir("soon-gone")
+                os.chdir("soon-gone")
+                os.rmdir("../soon-gone")
+            else:
                 resource.setrlimit(getattr(resource, f"RLIMIT_{words[0]}"), (int(words[1]),) * 2)
 
+    return prepare
+
+
+@pytest.mark.parametrize("situation", list(filter(AT_THE_START.search, SITUATIONS))[:: 1 if LONG else 2])
+def test_a_process_that_starts_in_a_situation_is_never_a_bug(ready, situation):
+    more = dict(SITUATIONS[situation])
+    prepare = prepared(more.pop("situation", []))
     for command in ("snapshot", "status") if LONG else ("snapshot",):
         answer = ready.program("jvs", *COMMANDS[command], preexec_fn=prepare, **more)
         if answer.exit == 1 and b"jvs" not in answer.err:
@@ -262,7 +272,7 @@ def test_the_hook_never_blocks_a_tool_whatever_it_reads(ready, data):
 @pytest.mark.parametrize("situation", ["stdin closed", "stdout closed", "stderr closed", "the directory is deleted"])
 @pytest.mark.parametrize("program", [["jvs-claude-hook"], ["jvs-guard", "true"], ["jvs-guard"]], ids=" ".join)
 def test_the_programs_for_agents_in_odd_situations(ready, program, situation):
-    answer = ready.program(*program, **SITUATIONS[situation])
+    answer = ready.program(*program, preexec_fn=prepared(SITUATIONS[situation]["situation"]))
     assert b"Traceback" not in answer.err and answer.exit != 70, answer.said
     assert answer.exit == 0 or program[0] == "jvs-guard", answer.said
 
