@@ -49,6 +49,11 @@ FD_OR_PROC = "an open descriptor, or its name below /proc/self/fd"
 
 EXCEPTIONS: dict[str, dict[str, str]] = {
     "jvs/cli/arguments.py": {"os.path.realpath": "turns paths of the command line into names below the worktree"},
+    "jvs/cli/difftool.py": {
+        "tempfile.mkdtemp": "a new directory of its own, which nobody else can enter",
+        "os.mkdir": "in the directory that was just made",
+        "subprocess.run": "the program that the user named",
+    },
     "jvs/cli/dispatch.py": dict.fromkeys(("os.access", "os.execv", "os.path.isfile"), ON_PATH),
     "jvs/cli/manual.py": {
         **dict.fromkeys(("os.access", "os.listdir", "os.path.isfile"), ON_PATH),
@@ -86,6 +91,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         ("os.chmod", "os.chown", "os.listxattr", "os.removexattr", "os.setxattr", "os.stat", "os.utime"), FD_OR_PROC
     ),
     "jvs/fs/mounts.py": {"open": PROC, "os.path.realpath": "compared with the mount table"},
+    "jvs/fs/namespace.py": {"os.open": PROC},
     "jvs/fs/paths.py": {"os.chmod": FD_OR_PROC},
     "jvs/fs/rooted.py": {
         "Root.open": "the one place where a path that a person named becomes a root",
@@ -96,6 +102,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("os.getxattr", "os.listxattr"), FD_OR_PROC),
         "os.path.isdir": PROC,
     },
+    "jvs/operations/looking.py": {"rooted.at": "a copy of a payload that a program of the user is shown"},
     "jvs/restore/entries.py": {"os.listdir": FD_OR_PROC},
     "jvs/restore/plan.py": {"os.listdir": FD_OR_PROC},
     "jvs/store/anchor.py": {"durable.open_directory": OWN},
@@ -119,7 +126,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "os.path.realpath": "as os.lstat",
     },
     "jvs/store/ownership.py": {"os.path.realpath": "what the user's own settings trust; compared, never opened"},
-    "jvs/store/settings.py": dict.fromkeys(("os.path.realpath", "os.stat", "rooted.at"), OWN),
+    "jvs/store/settings.py": dict.fromkeys(("os.path.isdir", "os.path.realpath", "os.stat", "rooted.at"), OWN),
     "jvs/store/settings_file.py": dict.fromkeys(("durable.open_directory", "os.path.realpath"), OWN),
     "jvs/store/store.py": {"os.path.realpath": "tells which worktree the current directory lies in"},
     "jvs/tree/index_file.py": {

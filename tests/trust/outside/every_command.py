@@ -18,6 +18,8 @@ NOT_RUN = {
 }
 READS = "reads"
 CHANGES = "changes"
+GUESSED = "guessed"
+"""Words that may be wrong, of commands that have none here."""
 
 STEPS = (
     *("write-intent", "clone-tree", "hash-tree", "sync-tree", "write-descriptor", "write-ready", "rename-ready"),
@@ -29,7 +31,7 @@ def _plain(name: str) -> list[tuple[str, tuple[str, ...]]]:
     """Return words for a command that nobody has thought about here."""
     kind = commands.COMMANDS[name][0]
     words = (commands.program_of(name),) if kind == commands.PLUMBING else tuple(name.split(" "))
-    return [(CHANGES, words), (CHANGES, (*words, "HEAD"))]
+    return [(GUESSED, words), (GUESSED, (*words, "HEAD"))]
 
 
 def table(root: Path) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
@@ -60,6 +62,10 @@ def table(root: Path) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
         "tag": [(CHANGES, ("tag", one, "more")), (CHANGES, ("tag", "-d", "HEAD", "six"))],
         "note": [(CHANGES, ("note", one, "another"))],
         "meta": [(CHANGES, ("meta", one, "loss=0.5"))],
+        "merge": [(CHANGES, ("merge", "side"))],
+        "gc drop": [(CHANGES, ("gc", "drop", one))],
+        "gc auto": [(CHANGES, ("gc", "auto", "--keep-last", "1"))],
+        "merge-base": [(READS, ("jvs-merge-base", one, "HEAD"))],
         "worktree list": [(READS, ("worktree", "list")), (READS, ("worktree", "list", "--json"))],
         "worktree create": [(CHANGES, ("worktree", "create", "created"))],
         "worktree fork": [(CHANGES, ("worktree", "fork", "HEAD", "fresh"))],

@@ -98,6 +98,7 @@ def chosen(root: Path, case: forging.Case, how_many: int) -> list[tuple[str, ...
     """Return the commands of a case: always the same; half of them change something."""
     reads = every_command.invocations(root, every_command.READS)
     changes = every_command.invocations(root, every_command.CHANGES)
+    changes += every_command.invocations(root, every_command.GUESSED)
     if not how_many:
         everything = [*reads, *changes]
         random.shuffle(everything)

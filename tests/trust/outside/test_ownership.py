@@ -77,7 +77,8 @@ def owned(scratch: Path, built: Path, uid: int) -> Path:
 
 def commands(root: Path, kind: str | None = None) -> list[Words]:
     """Return the words of every command that opens a repository."""
-    found = every_command.invocations(root, kind)
+    kinds = (every_command.CHANGES, every_command.READS) if kind is None else (kind,)
+    found = [words for one in kinds for words in every_command.invocations(root, one)]
     return [words for words in found if words[0] not in ("init", *NO_REPOSITORY)]
 
 
