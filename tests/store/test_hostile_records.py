@@ -17,6 +17,7 @@ from jvs.check import doctor, verify
 from jvs.errors import DescriptorCorrupt, JvsError, NameInvalid, PathEscape
 from jvs.gc import plan as gc_plan
 from jvs.gc import retention
+from jvs.restore import journal
 from jvs.store import descriptor, intent, layout, lineage, records, worktree
 from jvs.store.store import Store
 
@@ -101,6 +102,8 @@ def test_hostile_json_is_refused_wherever_it_stands(store, where, data):
     if where != "plan":
         assert not doctor.examine(store).healthy
         with pytest.raises(JvsError):
+            if where == "op":  # which keeps no snapshot, and so stops no collection
+                journal.load(store.layout, "1700000000000-0a1b2c3d")
             gc_plan.make(store, retention.Policy({}))
             descriptor.check_agreement(store.layout, descriptor.load(store.layout, one))
     else:

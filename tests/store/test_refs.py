@@ -6,7 +6,7 @@ import making
 import pytest
 
 from jvs import clock
-from jvs.errors import Ambiguous, NotFound
+from jvs.errors import Ambiguous, NotFound, UsageError
 from jvs.store import refs
 
 
@@ -64,11 +64,16 @@ def test_a_note_taken_twice_is_ambiguous(store, ids):
         refs.resolve(store, "first light")
 
 
-@pytest.mark.parametrize("target", ["nothing", "HEAD~9", "HEAD~x", "@{3q}", "@{}", "1500000000000-deadbeef", "", "/"])
+@pytest.mark.parametrize("target", ["nothing", "HEAD~9", "HEAD~x", "@{3q}", "@{}", "1500000000000-deadbeef", "/"])
 def test_nothing_is_not_found_with_a_hint(store, ids, target):
     with pytest.raises(NotFound) as caught:
         refs.resolve(store, target)
     assert caught.value.hint
+
+
+def test_an_empty_word_is_no_target(store, ids):
+    with pytest.raises(UsageError):
+        refs.resolve(store, "")
 
 
 def test_near_ones_are_named(store, ids):
