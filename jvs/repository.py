@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from jvs.worktrees.fork import Made
     from jvs.worktrees.move import Removed
 
+    Env = Mapping[str, str] | None
+
 Path = str | os.PathLike[str]
 
 
@@ -51,15 +53,15 @@ class Repository:
     opened, or main.
     """
 
-    def __init__(self, store: Store, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, store: Store, environment: Env = None) -> None:
         self._store = store
         self._environment = dict(environment or {})
 
     @classmethod
     def init(
-        cls, path: Path, *, source: Path | None = None, environment: Mapping[str, str] | None = None, **options: Any
+        cls, path: Path, *, source: Path | None = None, here: bool = False, environment: Env = None, **options: Any
     ) -> Repository:
-        """Make a repository and open it; `source` is a directory whose content main begins with.
+        """Make a repository and open it; main begins with the content of `source`, or `here` is the directory itself.
 
         `options` are settings with `_` for `.`, and `wait` (seconds): `Repository.init("lab", durability="each")`.
         Durable: yes. Errors: E_EXISTS, E_USAGE, E_NAME_INVALID, E_PATH_ESCAPE, E_IO, E_NO_SPACE.
@@ -68,12 +70,15 @@ class Repository:
 
         settings = given.settings(environment, dict(options))
         home = (environment or {}).get("HOME")
-        source = None if source is None else os.fspath(source)
-        configuration.init(os.fspath(path), settings, source=source, home=home)
+        if here:
+            configuration.init_here(os.fspath(path), settings, home=home)
+        else:
+            source = None if source is None else os.fspath(source)
+            configuration.init(os.fspath(path), settings, source=source, home=home)
         return cls.open(path, environment=environment, **options)
 
     @classmethod
-    def open(cls, path: Path = ".", *, environment: Mapping[str, str] | None = None, **options: Any) -> Repository:
+    def open(cls, path: Path = ".", *, environment: Env = None, **options: Any) -> Repository:
         """Open the repository at or above a directory.
 
         Without `environment` only defaults and the repository's own settings count, and hooks run in an empty one; pass
@@ -154,17 +159,19 @@ class Repository:
         *,
         worktree: str | None = None,
         paths: Iterable[Path | bytes] | None = None,
+        excepted: Iterable[Path | bytes] | None = None,
         discard: bool = False,
     ) -> Done:
         """Bring a worktree, or some of its paths, back to a snapshot, in place; `undo` undoes it.
 
-        `paths` are relative to the worktree and may be patterns. Durable: yes.
+        `paths`, and what is `excepted` and stays, are relative to the worktree and may be patterns. Durable: yes.
         Errors: E_NOT_FOUND, E_AMBIGUOUS, E_BUSY, E_DIRTY, E_PAYLOAD_HASH_MISMATCH, E_NO_SPACE, E_IO.
         """
         from jvs.operations import snapshots
 
+        only, left = given.relative(paths), given.relative(excepted)
         return snapshots.restore(
-            self._store, target, worktree, paths=given.relative(paths), discard=discard, environment=self._environment
+            self._store, target, worktree, paths=only, excepted=left, discard=discard, environment=self._environment
         )
 
     def undo(self, operation_id: str | None = None, *, redo: bool = False, worktree: str | None = None) -> Operation:

@@ -4,6 +4,7 @@ Reads SOURCE and TARGET whole, and turns TARGET into a copy of SOURCE in place: 
 times, and directories that both have stay. Works anywhere, without a repository. Prints one line for each entry that
 changed: added, modified or removed, TAB, path. What is displaced goes to DIR/files when --keep names a new directory on
 the filesystem of TARGET, else it is discarded, and how many bytes went is said on stderr. Durable when it returns 0.
+A TARGET with a repository's `.jvs` in it is refused: that would be displaced as well.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ from __future__ import annotations
 import argparse
 
 from jvs.cli import run as cli
-from jvs.errors import CloneIncomplete, Exists, IOFailure, NoSpace, UsageError
+from jvs.errors import CloneIncomplete, Exists, IOFailure, NoSpace, PathEscape, UsageError
 
-RAISES = (UsageError, IOFailure, NoSpace, Exists, CloneIncomplete)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.fs.rooted import Below
+
+RAISES = (UsageError, IOFailure, NoSpace, Exists, PathEscape, CloneIncomplete)
 SEE_ALSO = ("jvs-restore(1)", "jvs-diff-tree(1)", "jvs-clone-tree(1)", "jvs-protocol(7)")
 EXAMPLES = (
     ("jvs-apply-tree .jvs/snapshots/ID /srv/app --keep /srv/app.before", "deploy a snapshot's files elsewhere"),
@@ -44,6 +49,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         if not os.path.isdir(path):
             raise UsageError(f"'{path}' is not a directory", hint="name two directories: SOURCE and TARGET")
     target = rooted.at(os.path.realpath(args.target))
+    _refuse_repository(target)
     keep = rooted.at(args.keep) if args.keep else target.parent / f".jvs-kept-{clock.new_operation_id()}"
     check_target(keep)
     made, size, degraded = restore.apply_directory(rooted.at(os.path.realpath(args.source)), target, keep)
@@ -59,6 +65,18 @@ def work(args: argparse.Namespace) -> cli.Result:
         else:
             lines.append(f"{change['change']}\t{show_path(step.path)}\n".encode())
     return cli.Result({"changes": changes, "displaced_bytes": size, "degraded": degraded}, b"".join(lines))
+
+
+def _refuse_repository(target: Below) -> None:
+    """Refuse to displace the control directory of a repository in place. Errors: E_PATH_ESCAPE."""
+    from jvs.fs import paths
+    from jvs.store import layout
+
+    if paths.exists(target / layout.CONTROL / "format_version"):
+        raise PathEscape(
+            f"'{target}' is a repository in place, whose '.jvs' would be displaced",
+            hint="'jvs restore' changes its files, or name a directory below it",
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,7 +3,7 @@
 Alone it clones SRC to DST, which must not exist, with the best engine that works there or the one that --engine
 names, and prints the engine and what could not be kept. As a filter it clones the worktree of a publish record to
 `snapshots/ID.tmp`, and adds `engine` and `degraded`. DST appears complete or not at all: it is made as
-`DST.XXXXXXXX.tmp` and renamed.
+`DST.XXXXXXXX.tmp` and renamed. It holds all of SRC; --skip-root-control leaves `.jvs` at the root of it out.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--record", action="store_true", help="filter a publish record from stdin to stdout")
     parser.add_argument("--engine", metavar="ENGINE", help="use this engine, or fail")
     parser.add_argument("--allow-unreadable", action="store_true", help="leave out what cannot be read, and say so")
+    parser.add_argument("--skip-root-control", action="store_true", help="leave '.jvs' at the root of SRC out")
     return parser
 
 
@@ -44,7 +45,9 @@ def work(args: argparse.Namespace) -> cli.Result:
     from jvs import clock
     from jvs.engine import base as engine
     from jvs.engine import registry
-    from jvs.fs import durable, rooted
+    from jvs.engine.btrfs.ioctl import is_btrfs
+    from jvs.fs import durable, paths, rooted
+    from jvs.tree.exclusion import RESERVED, Exclusion
 
     if os.path.lexists(args.target):
         raise Exists(f"'{args.target}' is already there", hint="remove it, or clone to another name")
@@ -52,7 +55,10 @@ def work(args: argparse.Namespace) -> cli.Result:
     source, target = rooted.at(args.source), rooted.at(os.path.abspath(args.target))
     request = engine.Request(source, target.plus(f".{clock.random_hex(8)}.tmp"))
     request.allow_unreadable = args.allow_unreadable
+    request.exclude = Exclusion() if args.skip_root_control and paths.exists(source / RESERVED) else None
     wanted, options = settings.get("default_engine"), settings.engine_options()
+    if request.exclude is not None and wanted in (None, "auto", engine.BTRFS) and is_btrfs(source):
+        wanted = engine.REFLINK  # a snapshot of a subvolume holds all of it
     chosen = registry.pick_for_fork(wanted, source, target.parent, options)
     try:
         cloned = chosen.fork(request)

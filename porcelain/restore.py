@@ -6,7 +6,9 @@ asked. TARGET is an id, a prefix of one, a tag, a note, HEAD (the latest snapsho
 patterns such as '*.py') only those are restored, and the worktree stays where it is in history; otherwise it is at
 TARGET then, and detached when that is not the latest. The next snapshot goes on from there. With PATHs and without
 TARGET nothing is restored: the snapshots that changed them are listed, to choose one from, those that are deleted by
-now too.
+now too. What --except names (a path with all below it, or a pattern, which without a slash means names in any
+directory) stays as it is, and so does what is excluded, by the rules of today or those of the snapshot, unless it is
+named as PATH.
 
 Everything that will be copied is read and checked first: a snapshot whose files were tampered with is not restored.
 """
@@ -30,6 +32,7 @@ EXAMPLES = (
     ("jvs restore LATEST", "return to the latest snapshot"),
     ("jvs restore baseline -- src/model.py '*.toml'", "bring back some paths only"),
     ("jvs restore -- src/model.py", "list the versions of a file that there are"),
+    ("jvs restore baseline --except .git --except '*.log'", "but leave some paths as they are"),
     ("jvs restore --dry-run LATEST", "see what would change"),
 )
 
@@ -40,6 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("target", metavar="TARGET", nargs="?", help="the snapshot")
     parser.add_argument("path", metavar="PATH", nargs="*", help="only these paths or patterns")
     parser.add_argument("--paths", metavar="P", action="append", default=[], help="only this path; repeatable")
+    parser.add_argument(
+        "--except", dest="excepted", metavar="P", action="append", default=[], help="leave this as it is; repeatable"
+    )
     parser.add_argument("-w", "--worktree", metavar="NAME", help="the worktree (the one around you, or main)")
     parser.add_argument("-i", "--interactive", action="store_true", help="choose among numbered candidates")
     parser.add_argument("-n", "--dry-run", action="store_true", help="show what would change, and change nothing")
@@ -57,13 +63,14 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     store = cli.open_store(args)
     paths = cli.worktree_paths(store, args.worktree, [*args.paths, *args.path])
+    excepted = cli.worktree_paths(store, args.worktree, args.excepted, reserved=True)
     target = _choose(store, args.worktree, args.target, paths) if args.interactive else args.target
     if target is None and paths is not None:
         return _candidates(store, args.worktree, paths)
     if target is None:
         raise UsageError("no TARGET was given", hint="name a snapshot, or choose one with '-i'; see 'jvs history'")
     if args.dry_run:
-        planned = snapshots.plan_restore(store, target, args.worktree, paths=paths)
+        planned = snapshots.plan_restore(store, target, args.worktree, paths=paths, excepted=excepted)
         return cli.Result(
             restore_text.plan_facts(store.worktree_name(args.worktree), planned),
             lambda screen: restore_text.planned(planned, screen),
@@ -74,6 +81,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         target,
         args.worktree,
         paths=paths,
+        excepted=excepted,
         forced=args.force_tampered,
         discard=args.discard,
         environment=os.environ,

@@ -3,7 +3,8 @@
 Publishes the files of the worktree around the current directory (main, elsewhere in the repository) as a new
 snapshot, and prints its id. When it returns 0 the snapshot is complete, durable and visible; on any failure, and after
 a crash at any instant, it is not visible at all and the next command cleans up by itself. The files are not touched,
-not even their access times. NOTE is a remark for `jvs history`; `-` reads it from stdin.
+not even their access times. What '.jvsignore' and the setting 'exclude' name is left out. NOTE is a remark for `jvs
+history`; `-` reads it from stdin.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from jvs.cli import run as cli
 from jvs.errors import CHANGING, CloneIncomplete, Detached, Dirty, PayloadHashMismatch, UsageError
 
 RAISES = (*CHANGING, Detached, Dirty, PayloadHashMismatch, CloneIncomplete)
-SEE_ALSO = ("jvs-history(1)", "jvs-restore(1)", "jvs-verify(1)", "jvs-engines(7)", "jvs-protocol(7)")
+SEE_ALSO = ("jvs-history(1)", "jvs-restore(1)", "jvs-verify(1)", "jvs-config(5)", "jvs-engines(7)")
 EXAMPLES = (
     ('jvs snapshot "before training"', "snapshot with a note"),
     ("jvs snapshot --tag baseline --tag v1 start", "with tags"),

@@ -1,8 +1,10 @@
 """Make a worktree from a snapshot
 
-Makes `worktrees/NAME` with everything that the snapshot holds, ignored files, '.git' and '.venv' included, by the best
-engine that works here. One word is the new NAME, whatever snapshots are called; of two, the first is TARGET. Without
-TARGET the worktree is made from the head of the worktree around you, without NAME it is called fork-SHORTID.
+Makes `worktrees/NAME` (in place: `.jvs/forks/NAME`) with everything that the snapshot holds, files that git ignores,
+'.git' and '.venv' included, by the best engine that works here. One word is the new NAME, whatever snapshots are
+called; of two, the first is TARGET. Without TARGET the worktree is made from the head of the worktree around you,
+without NAME it is called fork-SHORTID. With --now a snapshot is taken first when something changed, and the fork has
+the files as they are.
 
 An engine that reads every byte checks the snapshot on the way; --verify reads and checks it first with any engine.
 """
@@ -10,6 +12,7 @@ An engine that reads every byte checks the snapshot on the way; --verify reads a
 from __future__ import annotations
 
 import argparse
+import os
 
 from jvs.cli import run as cli
 from jvs.errors import CHANGING, Ambiguous, CloneIncomplete, Exists, PayloadHashMismatch, UsageError
@@ -23,6 +26,7 @@ RAISES = (*CHANGING, Ambiguous, Exists, PayloadHashMismatch, CloneIncomplete)
 SEE_ALSO = ("jvs-worktree-create(1)", "jvs-worktree-remove(1)", "jvs-worktree-path(1)", "jvs-engines(7)")
 EXAMPLES = (
     ("jvs fork experiment", "go on in a worktree of its own"),
+    ("jvs fork --now attempt", "with what no snapshot holds yet"),
     ("jvs fork baseline trial-2", "from a snapshot with that tag"),
     ("jvs fork --at baseline", "the same, under a name that is made"),
     ('cd "$(jvs worktree path experiment)"', "work there"),
@@ -34,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.make_parser("worktree fork", __doc__)
     parser.add_argument("word", metavar="[TARGET] NAME", nargs="*", help="the new name, alone or after a snapshot")
     parser.add_argument("--at", metavar="TARGET", help="the snapshot (the head)")
+    parser.add_argument("--now", action="store_true", help="from the files as they are now: snapshot first")
     parser.add_argument("--verify", action="store_true", help="read and check the snapshot first")
     parser.add_argument("--engine", metavar="ENGINE", help="use this engine, or fail")
     return parser
@@ -47,7 +52,10 @@ def work(args: argparse.Namespace) -> cli.Result:
     if len(targets) > 1 or (targets and args.at is not None):
         raise UsageError("too many words", hint="jvs fork [TARGET] NAME, or jvs fork --at TARGET [NAME]")
     target = targets[0] if targets else args.at
-    made = worktrees.fork(cli.open_store(args), name, target=target, verify=args.verify)
+    if args.now and target is not None:
+        raise UsageError("--now and a snapshot do not go together", hint="jvs fork --now NAME, or jvs fork TARGET NAME")
+    store = cli.open_store(args)
+    made = worktrees.fork(store, name, target=target, verify=args.verify, now=os.environ if args.now else None)
     return cli.Result(made, lambda screen: _text(made, screen))
 
 

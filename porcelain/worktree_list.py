@@ -1,7 +1,7 @@
 """List the worktrees
 
 For each: its name, the short ids of head and latest, whether it is detached, and where its files are. main comes
-first. Writes nothing.
+first. With --status also whether it is clean, or how many entries changed since its head. Writes nothing.
 """
 
 from __future__ import annotations
@@ -30,18 +30,25 @@ if TYPE_CHECKING:
         detached: bool
         missing: bool
         here: bool
+        clean: bool | None
+        changes: int | None
 
 
 RAISES = READING
 SEE_ALSO = ("jvs-worktree-fork(1)", "jvs-worktree-path(1)", "jvs-status(1)")
-EXAMPLES = (("jvs worktree list", "show all worktrees"),)
+EXAMPLES = (
+    ("jvs worktree list", "show all worktrees"),
+    ("jvs worktree list --status", "and what changed in each"),
+)
 
 _NARROW_COLUMNS = 50
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    return cli.make_parser("worktree list", __doc__, jsonl=True)
+    parser = cli.make_parser("worktree list", __doc__, jsonl=True)
+    parser.add_argument("--status", action="store_true", help="say of each what changed since its head")
+    return parser
 
 
 def work(args: argparse.Namespace) -> cli.Result:
@@ -49,17 +56,22 @@ def work(args: argparse.Namespace) -> cli.Result:
     from jvs.store import worktree
 
     store = cli.open_store(args)
-    items = [_item(store, name) for name in worktree.names(store.layout)]
+    items = [_item(store, name, look=args.status) for name in worktree.names(store.layout)]
     return cli.Result(items, lambda screen: _table(screen, store, items), items=items)
 
 
-def _item(store: Store, name: str) -> WorktreeItem:
+def _item(store: Store, name: str, *, look: bool) -> WorktreeItem:
     from jvs.fs import paths
     from jvs.store import worktree
 
     config = worktree.load(store.layout, name)
     head, latest = store.head_of(name)
     path = store.layout.worktree_dir(name)
+    found = None
+    if look and paths.is_dir(path):
+        from jvs.operations import looking
+
+        found = looking.status(store, name)
     return {
         "name": name,
         "path": str(path),
@@ -70,10 +82,13 @@ def _item(store: Store, name: str) -> WorktreeItem:
         "detached": head != latest,
         "missing": not paths.is_dir(path),
         "here": name == store.worktree_here,
+        "clean": None if found is None else found.clean,
+        "changes": None if found is None else len(found.diff.changes),
     }
 
 
 def _table(screen: Terminal, store: Store, items: list[WorktreeItem]) -> str:
+    from jvs import units
     from jvs.store import refs
     from jvs.ui import terminal
 
@@ -87,6 +102,8 @@ def _table(screen: Terminal, store: Store, items: list[WorktreeItem]) -> str:
         head = short(item["head_snapshot_id"]) if item["head_snapshot_id"] else "-"
         state = " (detached)" if item["detached"] else ""
         state += " (missing)" if item["missing"] else ""
+        if item["clean"] is not None:
+            state += " clean" if item["clean"] else f" {units.plural(item['changes'] or 0, 'change')}"
         if screen.tty and screen.width < _NARROW_COLUMNS:
             state = state.replace("detached", "det.").replace("missing", "mis.")
         name, path = terminal.cut(item["name"], width), terminal.show_text(item["path"])

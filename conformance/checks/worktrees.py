@@ -42,6 +42,76 @@ def check_18_init_makes_a_valid_repository(env: Env) -> None:
     env.healthy(f"{env.work}/third")
 
 
+def check_63_init_in_place(env: Env) -> None:
+    """init without a name keeps a directory what it is; `.jvs` is in no snapshot, and forks lie inside it."""
+    root = f"{env.work}/project"
+    write(f"{root}/dir/file", "one\n")
+    write(f"{root}/.git/HEAD", "ref\n")
+    before, inode = env.tree(root), os.stat(root).st_ino
+    shown = env.jvs("init", "--json", cwd=root).json()
+    env.equal(
+        (shown["repo_root"], shown["captures"]), (root, {"entries": 4, "bytes": 8, "excluded": []}), "what init says"
+    )
+    env.equal((env.tree(root), os.stat(root).st_ino), (before, inode), "the directory")
+    env.equal(mode_of(f"{root}/.jvs"), 0o700, "mode of .jvs")
+    env.equal(env.config(root)["path"], ".", "path of main")
+    first = env.snapshot(root, "first")
+    env.equal(payload_hash(root, first), before, "the root hash")
+    env.equal(sorted(os.listdir(f"{root}/.jvs/snapshots/{first}")), [".git", "dir"], "names in the payload")
+    write(f"{root}/dir/file", "two\n")
+    write(f"{root}/new", "x\n")
+    broken = env.tree(root)
+    env.jvs("restore", first, cwd=f"{root}/dir")
+    env.equal(env.tree(root), before, "after restore")
+    env.jvs("undo", cwd=f"{root}/dir")
+    env.equal(env.tree(root), broken, "after undo")
+    env.jvs("fork", first, "side", cwd=root)
+    env.equal(env.tree(f"{root}/.jvs/forks/side"), before, "the fork")
+    env.healthy(root)
+    for place in (root, f"{root}/dir", f"{root}/.jvs/forks/side", env.work):
+        env.refused("E_EXISTS", 7, "init", "--here", place)
+    for words in (("snapshot", "--", ".jvs"), ("restore", first, "--", ".jvs/repo_id")):
+        env.refused("E_PATH_ESCAPE", 11, *words, cwd=root)
+    env.jvs("init", "classic")
+    write(f"{env.work}/classic/main/.jvs/mine", "x")
+    env.refused("E_PATH_ESCAPE", 11, "snapshot", "x", cwd=f"{env.work}/classic/main")
+
+
+def check_64_what_is_excluded_is_left_alone(env: Env) -> None:
+    """Rules keep files out of snapshots; restore and undo leave them as they are; the descriptor says the rules."""
+    root = env.repository()
+    main = f"{root}/main"
+    write(f"{main}/.jvsignore", "*.log\n/cache/\n")
+    write(f"{main}/cache/big", "1\n")
+    write(f"{main}/dir/x.log", "1\n")
+    first = env.snapshot(root, "first")
+    record = env.repo(root).visible()[first]
+    env.equal(record["excluded"]["rules"], ["*.log", "/cache/"], "the rules in the descriptor")
+    env.equal(record["excluded"]["top"], [{"path": "cache"}], "what was left out at the top")
+    payload = f"{root}/.jvs/snapshots/{first}"
+    env.check(not os.path.lexists(f"{payload}/cache"), "the cache was captured")
+    env.check(not os.path.lexists(f"{payload}/dir/x.log"), "a log was captured")
+    write(f"{main}/cache/big", "2\n")
+    write(f"{main}/fresh/y.log", "2\n")
+    write(f"{main}/fresh/file", "2\n")
+    write(f"{main}/a.txt", "changed\n")
+    env.jvs("restore", first, cwd=main)
+    env.equal(read_file(f"{main}/a.txt"), b"alpha\n", "a captured file after restore")
+    env.check(not os.path.lexists(f"{main}/fresh/file"), "a new file is still there after restore")
+    for path in ("cache/big", "fresh/y.log"):
+        env.equal(read_file(f"{main}/{path}"), b"2\n", f"{path} after restore")
+    env.jvs("undo", cwd=main)
+    env.equal(read_file(f"{main}/fresh/file"), b"2\n", "a new file after undo")
+    for path in ("cache/big", "fresh/y.log"):
+        env.equal(read_file(f"{main}/{path}"), b"2\n", f"{path} after undo")
+    env.jvs("snapshot", cwd=main)
+    said = env.jvs("snapshot", "--if-changed", "--json", cwd=main).json()
+    env.equal(said["changed"], False, "a snapshot of what did not change")
+    write(f"{main}/.jvsignore", "*.log\n")
+    env.check("changed" not in env.jvs("snapshot", "--if-changed", "--json", cwd=main).json(), "changed rules")
+    env.healthy(root)
+
+
 def check_19_removing_a_worktree_removes_both_halves(env: Env) -> None:
     """`worktree remove` takes configuration and directory, keeps unsaved files in undo, and undo brings them back."""
     root = env.repository()

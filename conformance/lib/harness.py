@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lib import oracle
+from lib.places import worktree_dir as worktree_dir
 from lib.reader import Repo, read_repository
 from lib.records import ID
 from lib.treehash import DIR, hash_tree
@@ -256,7 +257,7 @@ class Env:
 
     def tree(self, path: str) -> str:
         """Return the root hash of a directory, as we compute it."""
-        return hash_tree(path).root_hash
+        return hash_tree(path, skip=b".jvs").root_hash
 
     def config(self, root: str, name: str = "main") -> dict[str, Any]:
         """Return a worktree's configuration."""
@@ -279,11 +280,6 @@ class Env:
         now = self.frozen(root)
         differing = sorted(path for path in {*before, *now} if before.get(path) != now.get(path))
         self.check(not differing, f"{what} changed {differing[:5]}")
-
-
-def worktree_dir(root: str, name: str) -> str:
-    """Return where a worktree's files are."""
-    return os.path.join(root, "main") if name == "main" else os.path.join(root, "worktrees", name)
 
 
 def mode_of(path: str) -> int:

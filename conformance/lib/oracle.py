@@ -86,7 +86,7 @@ def stored_contents(repo: Repo, trees: dict[str, Tree] | None = None) -> set[tup
     """Return the kinds and digests of everything in worktrees, visible snapshots and `undo/`."""
     stored: set[tuple[int, bytes]] = set()
     places = [repo.worktree_dir(name) for name in repo.configs]
-    places += [os.path.join(repo.root, "worktrees"), os.path.join(repo.jvs, "undo")]
+    places += [repo.forks, os.path.join(repo.jvs, "undo")]
     for snapshot_id in repo.visible():
         if trees and snapshot_id in trees:
             stored |= trees[snapshot_id].contents()
@@ -94,7 +94,7 @@ def stored_contents(repo: Repo, trees: dict[str, Tree] | None = None) -> set[tup
             places.append(os.path.join(repo.jvs, "snapshots", snapshot_id))
     for place in places:
         if os.path.isdir(place):
-            stored |= hash_tree(place).contents()
+            stored |= hash_tree(place, skip=b".jvs").contents()
     return stored
 
 
@@ -133,7 +133,7 @@ def state(path: str) -> dict[str, Any]:
         heads[name] = config and repo.effective(config["head_snapshot_id"])
         latests[name] = config and repo.effective(config["latest_snapshot_id"])
         if os.path.isdir(repo.worktree_dir(name)):
-            worktrees[name] = hash_tree(repo.worktree_dir(name)).root_hash
+            worktrees[name] = repo.tree_of(name).root_hash
     return {
         "snapshots": {i: {key: d[key] for key in shown} for i, d in sorted(visible.items())},
         "annotations": {i: a and {key: a.get(key) for key in said} for i, a in sorted(repo.annotations.items())},

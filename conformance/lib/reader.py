@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lib.canonical import Malformed, cbor_decode, json_decode, json_encode, json_object
+from lib.places import forks_of, is_in_place, worktree_dir
 from lib.records import (
     ID,
     NAME,
@@ -26,12 +27,13 @@ from lib.records import (
     genesis_hash,
     ids_in,
 )
+from lib.treehash import Tree, hash_tree
 
 _TOP = frozenset(
     [
         *("format_version", "repo_id", "config.toml", "worktrees", "snapshots", "descriptors", "intents", "audit"),
         *("gc", "undo", "locks", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "index.sqlite-journal"),
-        *("synced.json", "annotations"),
+        *("synced.json", "annotations", ".gitignore"),
     ]
 )
 
@@ -72,8 +74,20 @@ class Repo:
     def jvs(self) -> str:
         return os.path.join(self.root, ".jvs")
 
+    @property
+    def in_place(self) -> bool:
+        return is_in_place(self.root)
+
+    @property
+    def forks(self) -> str:
+        return forks_of(self.root)
+
     def worktree_dir(self, name: str) -> str:
-        return os.path.join(self.root, "main") if name == "main" else os.path.join(self.root, "worktrees", name)
+        return worktree_dir(self.root, name)
+
+    def tree_of(self, name: str) -> Tree:
+        """Return the tree of a worktree; `.jvs` at its root is no part of it."""
+        return hash_tree(self.worktree_dir(name), skip=b".jvs")
 
     def pending(self) -> dict[str, str | None]:
         """Return the snapshots that intents are publishing, each with the head to go back to."""
@@ -114,7 +128,8 @@ class Repo:
 def read_repository(root: str) -> Repo:
     """Read a repository. Errors: none for damage (see `problems`); OSError when the root itself is not there."""
     repo = Repo(os.path.realpath(root))
-    repo.root_extras = sorted(set(os.listdir(repo.root)) - {".jvs", "main", "worktrees"})
+    if not repo.in_place:
+        repo.root_extras = sorted(set(os.listdir(repo.root)) - {".jvs", "main", "worktrees"})
     if not os.path.isdir(repo.jvs) or os.path.islink(repo.jvs):
         repo.problems.append(Problem("layout", ".", "there is no .jvs directory"))
         return repo
@@ -134,11 +149,12 @@ def read_repository(root: str) -> Repo:
     held = os.path.isdir(os.path.join(repo.jvs, "undo", "held"))  # what operations need of collected snapshots
     repo.debris += [f"undo/{n}" for n in _names(repo, "undo") if not ID.match(n) and n != "held"]
     repo.debris += [f"undo/held/{n}" for n in (_names(repo, "undo/held") if held else []) if not ID.match(n)]
-    repo.debris += [n for n in os.listdir(repo.jvs) if n not in _TOP]
+    top = {*_TOP, "forks"} if repo.in_place else _TOP
+    repo.debris += [n for n in os.listdir(repo.jvs) if n not in top]
     repo.debris += [f"gc/trash/{n}" for n in _names(repo, "gc/trash")]
-    forks = os.path.join(repo.root, "worktrees")
-    if os.path.isdir(forks):
-        repo.debris += [f"../worktrees/{n}" for n in sorted(os.listdir(forks)) if n.startswith(".jvs-tmp-")]
+    if os.path.isdir(repo.forks):
+        shown = os.path.relpath(repo.forks, repo.jvs)
+        repo.debris += [f"{shown}/{n}" for n in sorted(os.listdir(repo.forks)) if n.startswith(".jvs-tmp-")]
     return repo
 
 

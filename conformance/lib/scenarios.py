@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from supervisor import supervise
 
+from lib import in_place
 from lib.harness import Env, write
 from lib.pipeline import PIPELINE
 
@@ -344,6 +345,8 @@ def _pipeline(env: Env) -> Words:
 SCENARIOS = (
     Scenario("init", _init, cwd=".", watched="."),
     Scenario("init-from", _init_from, cwd=".", watched="."),
+    Scenario("init-here", in_place.init_here, cwd=".", watched="."),
+    *(Scenario(name, build, cwd="repo") for name, build in in_place.BUILDS.items()),
     Scenario("first-snapshot", _first_snapshot),
     Scenario("snapshot", _snapshot),
     Scenario("snapshot-detached", _snapshot_detached),

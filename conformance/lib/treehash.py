@@ -70,14 +70,14 @@ class Tree:
         return {(e.kind, e.digest) for e in self.entries.values() if e.kind == SYMLINK or (e.kind == FILE and e.size)}
 
 
-def hash_tree(path: str | bytes, algorithm: str = TREE_2) -> Tree:
-    """Hash a directory. Errors: OSError, also when the path is a link."""
+def hash_tree(path: str | bytes, algorithm: str = TREE_2, *, skip: bytes = b"") -> Tree:
+    """Hash a directory, without the entry `skip` of its root. Errors: OSError, also when the path is a link."""
     tree = Tree(algorithm=algorithm)
     fd = os.open(path, _DIR_FLAGS)
     try:
         st = os.fstat(fd)
         xattrs = _xattrs(fd)
-        digest, size = _directory(fd, b"", tree)
+        digest, size = _directory(fd, b"", tree, skip)
     finally:
         os.close(fd)
     mode = stat.S_IMODE(st.st_mode)
@@ -86,9 +86,11 @@ def hash_tree(path: str | bytes, algorithm: str = TREE_2) -> Tree:
     return tree
 
 
-def _directory(fd: int, path: bytes, tree: Tree) -> tuple[bytes, int]:
+def _directory(fd: int, path: bytes, tree: Tree, skip: bytes = b"") -> tuple[bytes, int]:
     encoded, total = [], 0
     for name in sorted(os.fsencode(name) for name in os.listdir(fd)):
+        if name == skip:
+            continue
         here = path + b"/" + name if path else name
         st = os.lstat(name, dir_fd=fd)
         kind, mode = KINDS[stat.S_IFMT(st.st_mode)], stat.S_IMODE(st.st_mode)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from lib.reader import Repo
-from lib.treehash import DIR, Entry, Tree, hash_tree
+from lib.treehash import DIR, Entry, Tree
 from lib.violations import Expect, Violation
 
 
@@ -30,10 +30,10 @@ def check_worktrees(repo: Repo, expect: Expect, found: list[Violation], recovere
     for name in expect.worktrees:
         if name not in repo.configs and name not in busy:
             found.append(Violation("I4", f"worktrees/{name}", "is no longer registered"))
-    forks = os.path.join(repo.root, "worktrees")
-    for name in os.listdir(forks) if os.path.isdir(forks) else ():
+    for name in os.listdir(repo.forks) if os.path.isdir(repo.forks) else ():
         if name not in repo.configs and not name.startswith(".jvs-tmp-") and name not in busy:
-            found.append(Violation("I14", f"../worktrees/{name}", "is not a registered worktree"))
+            where = os.path.relpath(os.path.join(repo.forks, name), repo.jvs)
+            found.append(Violation("I14", where, "is not a registered worktree"))
 
 
 def _busy(repo: Repo) -> set[str]:
@@ -46,7 +46,7 @@ def _busy(repo: Repo) -> set[str]:
 
 
 def _worktree_content(repo: Repo, name: str, allowed: list[Tree], found: list[Violation], *, mixed: bool) -> None:
-    tree = hash_tree(repo.worktree_dir(name))
+    tree = repo.tree_of(name)
     if tree.root_hash in {other.root_hash for other in allowed}:
         return
     names = {path for other in allowed for path in other.entries}

@@ -75,7 +75,7 @@ WORKTREES = (
                 "        durable.fsync_dir(root.parent)\n        return True\n",
                 "        return True\n",
             ),
-            Swap("store/init.py", "    durable.fsync_dir(_find_place(str(root)).parent)\n", ""),
+            Swap("store/init.py", "    durable.fsync_dir(find_place(str(root)).parent)\n", ""),
         ),
         ("model:init",),
     ),

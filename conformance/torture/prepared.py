@@ -40,14 +40,14 @@ class Prepared:
         """Note the snapshots, worktrees and contents of the repository before the operation."""
         state = oracle.state(root)
         self.snapshots = {i: s["payload_root_hash"] for i, s in state["snapshots"].items()}
-        self.trees = {name: [hash_tree(worktree_dir(root, name))] for name in state["worktrees"]}
+        self.trees = {name: [hash_tree(worktree_dir(root, name), skip=b".jvs")] for name in state["worktrees"]}
         self.contents = {content for trees in self.trees.values() for content in trees[0].contents()}
 
     def learn_trees(self, root: str) -> None:
         """Add the worktrees as they are now to what is allowed."""
         for name, known in self.trees.items():
             if os.path.isdir(worktree_dir(root, name)):
-                tree = hash_tree(worktree_dir(root, name))
+                tree = hash_tree(worktree_dir(root, name), skip=b".jvs")
                 if tree.root_hash not in {other.root_hash for other in known}:
                     known.append(tree)
 

@@ -27,6 +27,7 @@ KNOWN: dict[str, tuple[tuple[str, str], ...]] = {
         (r"(format_version|repo_id|config\.toml|synced\.json)(\.tmp)?", FILE),
         (r"index\.sqlite(-journal|-wal|-shm)?", ANY),  # what cannot be an index is dropped, whatever it is
         ("|".join(("hooks", *layout.DIRECTORIES, *layout.LATER_DIRECTORIES)), ANY),  # checked as such
+        (r"\.gitignore", FILE),
     ),
     "descriptors": ((_ID + r"\.json(\.tmp)?", FILE),),
     "snapshots": ((_ID + r"(\.tmp)?", DIRECTORY), (_ID + r"\.(READY|leaves)", FILE)),
@@ -56,7 +57,8 @@ def find_foreign(store: Store) -> list[Finding]:
     """Report entries in `.jvs` that jvs does not make."""
     here, found = store.layout, []
     for directory, known in KNOWN.items():
-        found += _find_in(here, directory, known)
+        forks = ((layout.FORKS, DIRECTORY),) if not directory and here.in_place else ()
+        found += _find_in(here, directory, (*known, *forks))
     for directory, known in (("worktrees", IN_WORKTREE), ("undo", IN_OPERATION)):
         for name in listing.names(paths.below(here.jvs, directory.encode())):
             if name != "held" and kind_of(here.jvs / directory / name) == DIRECTORY:

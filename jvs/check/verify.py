@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from jvs.store.layout import Layout
     from jvs.store.shapes import Intent
     from jvs.store.store import Store
+    from jvs.tree.exclusion import Exclusion
 
     class SnapshotReportDocument(TypedDict):
         """A report as `--json` prints it; null where a check was not made or could not be."""
@@ -99,12 +100,14 @@ class SnapshotReport:
         }
 
 
-def hash_directory(path: Below, *, jobs: int = 0, plain: bool = False) -> scan.ScanResult:
+def hash_directory(
+    path: Below, *, jobs: int = 0, plain: bool = False, exclude: Exclusion | None = None
+) -> scan.ScanResult:
     """Hash any directory, reading every byte. `jobs` threads for big files; 0 means one per core. Errors: E_IO.
 
     `plain`: as `sha256-tree-1` has it.
     """
-    return node_store.hash_payload(path, jobs=jobs or os.cpu_count() or 1, plain=plain)
+    return node_store.hash_payload(path, jobs=jobs or os.cpu_count() or 1, plain=plain, exclude=exclude)
 
 
 def check_snapshot(

@@ -192,16 +192,20 @@ def with_paths(argv: list[str] | None) -> list[str] | None:
     return [*argv[:i], *(f"--paths={path}" for path in argv[i + 1 :])]
 
 
-def worktree_paths(store: Store, worktree: str | None, words: list[str]) -> list[bytes] | None:
+def worktree_paths(
+    store: Store, worktree: str | None, words: list[str], *, reserved: bool = False
+) -> list[bytes] | None:
     """Return path arguments relative to a worktree; None without any, which means all of it.
 
     Inside the worktree they are read relative to the current directory, elsewhere relative to the worktree; an
-    absolute path must be in the worktree. Errors: E_PATH_ESCAPE, E_NAME_INVALID.
+    absolute path must be in the worktree. `.jvs` at its root is refused unless `reserved`. Errors: E_PATH_ESCAPE,
+    E_NAME_INVALID.
     """
     if not words:
         return None
     name = store.worktree_name(worktree)
     from jvs.fs import paths
+    from jvs.store import reserved as names
 
     base = os.path.realpath(str(store.layout.worktree_dir(name)))
     current = os.path.realpath(here())
@@ -213,6 +217,8 @@ def worktree_paths(store: Store, worktree: str | None, words: list[str]) -> list
             raise PathEscape(f"path '{word}' is not in worktree '{name}'", hint=f"name paths below '{base}'")
         relative = os.path.relpath(whole, base)
         found.append(b"/".join(paths.split_relative(os.fsencode("" if relative == "." else relative))))
+    if not reserved:
+        names.check_paths(found)
     return found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from jvs import canon
 from jvs.compare.changes import ADDED, LETTERS, MODIFIED, REMOVED, RENAMED, Change, is_below, pair_renames
 from jvs.fs import listing
-from jvs.store import annotation, lineage, partial, refs
+from jvs.store import annotation, exclusion, lineage, partial, refs
 from jvs.tree import leaves, node, path_filter
 
 TYPE_CHECKING = False
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jvs.store.descriptor import Descriptor
     from jvs.store.node_store import Trees
     from jvs.store.store import Store
+    from jvs.tree.exclusion import Exclusion
     from jvs.tree.leaves import Lists
     from jvs.tree.node import Entry
     from jvs.tree.scan import ScanResult
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         total_modified: int
         total_renamed: int
         unreadable: list[canon.PathJSON]
+        not_captured: list[canon.PathJSON]
 
 
 class Side:
@@ -84,6 +86,15 @@ class Diff:
         self.after = after
         self.changes = changes
         self.unreadable = unreadable or []
+        self.not_captured: list[bytes] = []
+        """What the older side has, and the rules of the newer one exclude: it is not deleted."""
+
+    def leave_out(self, exclude: Exclusion) -> None:
+        """Take what rules exclude out of what is said to be removed."""
+        if exclude.has_rules:
+            gone = [c for c in self.changes if c.what == REMOVED and exclude.drops_any(c.path, is_dir=c.is_dir)]
+            self.not_captured = [change.path for change in gone]
+            self.changes = [change for change in self.changes if change not in gone]
 
     def of(self, what: str) -> list[Change]:
         """Return the changes of one kind."""
@@ -115,6 +126,7 @@ class Diff:
             "total_modified": counts[MODIFIED],
             "total_renamed": counts[RENAMED],
             "unreadable": [canon.path_json(path) for path in self.unreadable],
+            "not_captured": [canon.path_json(path) for path in self.not_captured],
         }
 
     def _documents(self, what: str) -> list[ChangeDocument]:
@@ -279,7 +291,10 @@ def between(store: Store, before: str | None, after: str, *, paths: list[bytes] 
     """Compare two snapshots. Errors: E_NOT_FOUND, E_PAYLOAD_HASH_MISMATCH, E_IO."""
     comparer = Comparer(store)
     a, b = comparer.snapshot(before), comparer.snapshot(after)
-    return Diff(a, b, comparer.changes(a, b, paths=paths))
+    found = Diff(a, b, comparer.changes(a, b, paths=paths))
+    if b.record is not None:
+        found.leave_out(exclusion.of_snapshot(b.record))
+    return found
 
 
 def against_files(
@@ -297,4 +312,6 @@ def against_files(
     unreadable = [path for path, _ in found.unreadable]
     if unreadable:
         changes = [c for c in changes if not is_below(c.path, unreadable)]
-    return Diff(a, b, changes, unreadable)
+    made = Diff(a, b, changes, unreadable)
+    made.leave_out(store.exclusion(name))
+    return made

@@ -9,6 +9,7 @@ from jvs import canon
 from jvs.compare import diff
 from jvs.compare.changes import ADDED, MODIFIED, REMOVED
 from jvs.errors import JvsError
+from jvs.store import exclusion
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from jvs.compare.changes import ChangeDocument
     from jvs.compare.diff import Diff
+    from jvs.store.descriptor import Excluded
     from jvs.store.store import Store
 
     class StatusCounts(TypedDict):
@@ -41,17 +43,32 @@ if TYPE_CHECKING:
         removed: list[ChangeDocument]
         counts: StatusCounts
         unreadable: list[canon.PathJSON]
+        not_captured: list[canon.PathJSON]
+        excluded: Excluded | None
+        rules_changed: bool
 
 
 class Status:
     """The state of a worktree, and what changed in it since its head."""
 
-    def __init__(self, name: str, head: str | None, latest: str | None, engine: str, found: Diff) -> None:
+    def __init__(
+        self,
+        name: str,
+        head: str | None,
+        latest: str | None,
+        engine: str,
+        found: Diff,
+        excluded: Excluded | None = None,
+        *,
+        rules_changed: bool = False,
+    ) -> None:
         self.name = name
         self.head = head
         self.latest = latest
         self.engine = engine
         self.diff = found
+        self.excluded = excluded
+        self.rules_changed = rules_changed
 
     @property
     def detached(self) -> bool:
@@ -61,7 +78,8 @@ class Status:
     @property
     def clean(self) -> bool:
         """Answer whether the files are those of the head. What cannot be read cannot be called clean."""
-        return self.head is not None and not self.diff.changes and not self.diff.unreadable
+        changed = self.diff.changes or self.diff.unreadable or self.rules_changed
+        return self.head is not None and not changed
 
     def as_json(self) -> StatusDocument:
         """Return the document for `--json`."""
@@ -80,6 +98,9 @@ class Status:
             "removed": [change.as_json() for change in self.diff.of(REMOVED)],
             "counts": {"added": counts[ADDED], "modified": counts[MODIFIED], "removed": counts[REMOVED]},
             "unreadable": [canon.path_json(path) for path in self.diff.unreadable],
+            "not_captured": [canon.path_json(path) for path in self.diff.not_captured],
+            "excluded": self.excluded,
+            "rules_changed": self.rules_changed,
         }
 
 
@@ -93,4 +114,8 @@ def look(store: Store, name: str, *, paths: list[bytes] | None = None) -> Status
         if error.name != "E_IO":
             raise
         engine = str(store.settings.get("default_engine"))
-    return Status(name, head, latest, engine, diff.against_files(store, head, name, paths=paths, renames=False))
+    found = diff.against_files(store, head, name, paths=paths, renames=False)
+    exclude, record = store.exclusion(name), found.before.record
+    excluded = exclusion.describe(store.layout, name, exclude)
+    changed = record is not None and not exclusion.same_rules(record, exclude)
+    return Status(name, head, latest, engine, found, excluded, rules_changed=changed)

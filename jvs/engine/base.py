@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jvs.fs.rooted import Below
     from jvs.tree import rows as tree_rows
     from jvs.tree import scan
+    from jvs.tree.exclusion import Exclusion
     from jvs.tree.shared_leaves import SharedLeaves
 
 
@@ -38,7 +39,7 @@ class Request:
     to them. `hash` asks for the tree hash on the way, where that is cheaper than a walk afterwards. `as_worktree` makes
     the target's root what a worktree's root is on that filesystem: a subvolume on btrfs. `frozen` says that nothing
     writes to the source: it is a payload. `plain` asks for the hash of `sha256-tree-1`;
-    `shared` gives what is known of the large files of `base_payload`.
+    `shared` gives what is known of the large files of `base_payload`; `exclude` says what of the source is left out.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Request:
         as_worktree: bool = False,
         frozen: bool = False,
         plain: bool = False,
+        exclude: Exclusion | None = None,
     ) -> None:
         self.source = source
         self.target = target
@@ -71,6 +73,7 @@ class Request:
         self.frozen = frozen
         self.plain = plain
         self.shared: Callable[[], SharedLeaves] | None = None
+        self.exclude = exclude
 
 
 class Cloned:

@@ -361,6 +361,7 @@ def run(request: Request, *, engine_name: str, share: bool) -> Cloned:
         moment_ns=lasting,
         btrfs=btrfs,
         one_mount=request.as_worktree,
+        exclude=request.exclude,
         only=path_filter.chosen_names(request.paths) if request.paths is not None else None,
     )
     found: scan.ScanResult | None = scanner.run(request.source)

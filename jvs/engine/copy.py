@@ -16,6 +16,7 @@ from jvs.fs import listing, paths
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.fs.rooted import Below
+    from jvs.tree.exclusion import Exclusion
 
 
 class CopyEngine(Engine):
@@ -49,7 +50,7 @@ def check_space(request: Request) -> None:
     free = store.f_bavail * store.f_frsize
     if (used.f_blocks - used.f_bfree) * used.f_frsize <= free:  # the whole filesystem would fit
         return
-    wanted = allocated_bytes(request.source, free)
+    wanted = allocated_bytes(request.source, free, request.exclude)
     if wanted > free:
         from jvs.errors import NoSpace
 
@@ -69,22 +70,25 @@ def _space(directory: Below) -> os.statvfs_result:
         os.close(fd)
 
 
-def allocated_bytes(directory: Below, limit: int) -> int:
+def allocated_bytes(directory: Below, limit: int, exclude: Exclusion | None = None) -> int:
     """Return the bytes that the files of a tree occupy, or some number above `limit` once it is passed."""
     listing.allow_deep_trees()
     fd = paths.open_dir(directory)
     try:
-        return _allocated(fd, limit)
+        return _allocated(fd, limit, b"", exclude)
     finally:
         os.close(fd)
 
 
-def _allocated(fd: int, limit: int) -> int:
+def _allocated(fd: int, limit: int, path: bytes, exclude: Exclusion | None) -> int:
     total = 0
     below = []
     with contextlib.suppress(OSError), os.scandir(fd) as entries:  # unreadable or deleted: the copy itself will say
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
+            is_dir = entry.is_dir(follow_symlinks=False)
+            if exclude is not None and exclude.drops(listing.relative(path, os.fsencode(entry.name)), is_dir=is_dir):
+                continue
+            if is_dir:
                 below.append(os.fsencode(entry.name))
             elif entry.is_file(follow_symlinks=False):
                 st = entry.stat(follow_symlinks=False)
@@ -97,7 +101,7 @@ def _allocated(fd: int, limit: int) -> int:
         except OSError:  # unreadable or deleted: the copy itself will say
             continue
         try:
-            total += _allocated(child, limit - total)
+            total += _allocated(child, limit - total, listing.relative(path, name), exclude)
         finally:
             os.close(child)
     return total

@@ -135,6 +135,12 @@ def below(place: Below, path: bytes) -> Below:
     return Below(place.root, (*place.parts, *split_relative(path)))
 
 
+def is_inside(place: Below, directory: Below) -> bool:
+    """Answer whether a place lies below a directory, by the paths that both are reached by, links resolved."""
+    above = os.path.realpath(str(directory)).rstrip("/") + "/"
+    return (os.path.realpath(str(place)) + "/").startswith(above)
+
+
 def open_parent(root_fd: int, parts: list[bytes]) -> int:
     """Open the directory that holds the last component, following no link and crossing no mount.
 

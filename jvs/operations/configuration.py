@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from jvs.store.detach import HistoryDeleted
     from jvs.store.init import Initialized
+    from jvs.store.init_in_place import InitializedHere
     from jvs.store.settings import Settings
     from jvs.store.store import Store
 
@@ -27,6 +29,36 @@ def init(path: str, settings: Settings, *, source: str | None = None, home: str 
     from jvs.store import init as making
 
     return making.create(path, settings, source=source, home=home)
+
+
+def init_here(path: str, settings: Settings, *, home: str | None = None) -> InitializedHere:
+    """Make a directory the main worktree of a new repository, where it is. `home` is refused as a place.
+
+    Shape: `repo_root`, `format_version`, `repo_id`, `engine`, `captures` (entries, bytes).
+    Durable: yes. Errors: E_USAGE, E_EXISTS, E_PATH_ESCAPE, E_IO, E_NO_SPACE.
+    """
+    from jvs.store import init_in_place as making
+
+    return making.create(path, settings, home=home)
+
+
+def detach(store: Store) -> HistoryDeleted:
+    """Delete all history of a workspace, and leave its files where they are.
+
+    Shape: `repo_root`, `paths` (where the files are), `snapshots` (how many were deleted).
+    Durable: yes. Errors: E_EXISTS, E_BUSY, E_IO.
+    """
+    from jvs.store import detach as detaching
+
+    return detaching.delete_history(store)
+
+
+def finish_detaching(directory: str, settings: Settings) -> int:
+    """Remove what a crash left of a control directory that was to be deleted; return how many there were."""
+    from jvs.fs import rooted
+    from jvs.store import detach as detaching
+
+    return detaching.sweep(rooted.Root.open(directory).here, settings.engine_options())
 
 
 def config_set(store: Store | None, settings: Settings, key: str, words: Iterable[str]) -> tuple[Any, str, bool]:

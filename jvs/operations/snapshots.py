@@ -86,11 +86,14 @@ def restore(
     worktree: str | None = None,
     *,
     paths: list[bytes] | None = None,
+    excepted: list[bytes] | None = None,
     forced: str | None = None,
     discard: bool = False,
     environment: Mapping[str, str],
 ) -> Done:
-    """Bring a worktree, or some of its paths, back to a snapshot. `forced`: why, although its checks fail.
+    """Bring a worktree, or some of its paths, back to a snapshot, but for what `excepted` names.
+
+    `forced`: why, although its checks fail.
 
     A worktree whose directory was removed gets a new one.
 
@@ -110,7 +113,9 @@ def restore(
     with context.hooked(store, "restore", name, environment, target=target) as facts, changing.worktree(store, name):
         as_it_is = forced is not None and names.is_snapshot_id(target)  # whatever its checks say
         snapshot_id = target if as_it_is else refs.resolve(store, target, name)
-        done = restoring.restore(store, name, snapshot_id, paths=paths, forced=forced, discard=discard)
+        done = restoring.restore(
+            store, name, snapshot_id, paths=paths, excepted=excepted, forced=forced, discard=discard
+        )
         facts["snapshot_id"] = snapshot_id
     context.thin(store, name, done.operation_id)
     context.prune(store, name)
@@ -118,7 +123,12 @@ def restore(
 
 
 def plan_restore(
-    store: Store, target: str, worktree: str | None = None, *, paths: list[bytes] | None = None
+    store: Store,
+    target: str,
+    worktree: str | None = None,
+    *,
+    paths: list[bytes] | None = None,
+    excepted: list[bytes] | None = None,
 ) -> RestorePlan:
     """Return what a restore would do. Writes nothing, and runs no hooks. Errors: as `restore`."""
     from jvs.restore import plan
@@ -128,7 +138,8 @@ def plan_restore(
     with store.reading():
         snapshot_id = refs.resolve(store, target, name)
         known = node_store.Trees(store)
-        return plan.make(store, name, plan.find_target(store, snapshot_id, known, paths=paths), known)
+        found = plan.find_target(store, snapshot_id, known, paths=paths)
+        return plan.make(store, name, found, known, excepted=excepted)
 
 
 def run(

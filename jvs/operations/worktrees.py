@@ -12,6 +12,7 @@ from jvs.store import changing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TypedDict
 
     from jvs.store.store import Store
@@ -38,18 +39,27 @@ def fork(
     target: str | None = None,
     worktree: str | None = None,
     verify: bool = False,
+    now: Mapping[str, str] | None = None,
 ) -> Forked:
     """Make a worktree from a snapshot, by default the head of `worktree`; without a name it is `fork-SHORTID`.
 
+    With `now`, the environment for hooks, a snapshot is taken first when something changed.
     Shape: the configuration, with `snapshot_id`, `path`, `engine`, `degraded`.
     Durable: yes. Errors: E_NOT_FOUND, E_AMBIGUOUS, E_EXISTS, E_NAME_INVALID, E_PAYLOAD_HASH_MISMATCH, E_IO.
     """
     from jvs.store import refs
     from jvs.worktrees import fork as forking
+    from jvs.worktrees import registration
 
     here = store.worktree_name(worktree)
     if name is not None:
         name = _check_fork_name(store, name, target, here)
+        registration.check_free(store, name)
+    if now is not None:
+        from jvs.operations import snapshots
+
+        taken, _ = snapshots.snapshot(store, here, note=f"fork {name or ''}".strip(), if_changed=True, environment=now)
+        target = taken["snapshot_id"]
     snapshot_id = refs.resolve(store, target, here) if target is not None else forking.head(store, here)
     if name is None:
         name = f"fork-{refs.short_id(store.layout, snapshot_id)}"

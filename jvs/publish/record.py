@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import TypedDict
 
     from jvs.fs.losses import Loss
-    from jvs.store.descriptor import Changes, Descriptor
+    from jvs.store.descriptor import Changes, Descriptor, Excluded
     from jvs.tree.builder import Counts
 
     class Started(TypedDict):
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         degraded: list[Loss]
         moment_ns: int
         with_inode: bool
+        excluded: Excluded | None
         payload_root_hash: str
         payload: Counts
         changes: Changes | None
@@ -81,6 +82,7 @@ LEARNED: dict[str, records.Fields] = {
         "degraded": descriptor.are_losses,
         "moment_ns": records.is_count,
         "with_inode": records.is_bool,
+        "excluded": records.nullable(descriptor.is_excluded),
     },
     "hash-tree": {
         "payload_root_hash": records.is_hash,

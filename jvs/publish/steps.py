@@ -19,7 +19,7 @@ from jvs.fs import paths as fs_paths
 from jvs.publish import payload
 from jvs.publish.large_files import LargeFiles
 from jvs.publish.registry import StepContext, step
-from jvs.store import audit, descriptor, intent, worktree, write_ahead
+from jvs.store import audit, descriptor, exclusion, intent, reserved, worktree, write_ahead
 from jvs.tree import node
 
 TYPE_CHECKING = False
@@ -39,6 +39,7 @@ def check_worktree(store: Store, record: PublishRecord, context: StepContext) ->
     """
     name = record["worktree"]
     directory = store.require_worktree(name)
+    reserved.check_worktree(store.layout, name)
     config = worktree.load(store.layout, name)
     head, latest = config["head_snapshot_id"], config["latest_snapshot_id"]
     if head != latest and store.settings.get("snapshot.when_detached") == "refuse":
@@ -50,6 +51,7 @@ def check_worktree(store: Store, record: PublishRecord, context: StepContext) ->
             latest=latest,
         )
     paths = [canon.path_from_json(path) for path in record["partial_paths"] or []]
+    reserved.check_paths(paths)
     payload.check_paths(directory, _payloads_before(store, head) if paths else [], paths)
     record["parent_id"], record["latest_id"] = head, latest
     if config.get("merging") and record["partial_paths"] is None:
@@ -105,6 +107,7 @@ def clone_tree(
     request = engine.Request(store.layout.worktree_dir(name), store.layout.payload_tmp(record["snapshot_id"]))
     request.jobs = os.cpu_count() or 1
     request.allow_unreadable = allow_unreadable
+    request.exclude = store.exclusion(name)
     request.hash = context.is_shared  # else the tree of the walk would be lost with this process
     if record["partial_paths"] is not None:
         request.paths = [canon.path_from_json(path) for path in record["partial_paths"]]
@@ -115,6 +118,7 @@ def clone_tree(
     record["degraded"] = cloned.degraded
     record["moment_ns"] = cloned.moment_ns
     record["with_inode"] = cloned.with_inode
+    record["excluded"] = exclusion.describe(store.layout, name, request.exclude)
     context.tree = cloned.tree
 
 
@@ -184,6 +188,7 @@ def write_descriptor(
         "payload": record["payload"],
         "changes": record["changes"],
         "degraded": record["degraded"],
+        "excluded": record["excluded"],
         "partial_paths": _paths_as_stored(record["partial_paths"]),
         "actor": store.actor,
         "audit_head": audit_head,

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         """What only some kinds of operations note."""
 
         paths: list[PathJSON] | None
+        excepted: list[PathJSON]
         added: int
         modified: int
         removed: int

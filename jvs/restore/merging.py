@@ -12,7 +12,8 @@ from jvs.errors import Conflict, IOFailure, LineageBroken, from_oserror
 from jvs.fs import listing
 from jvs.restore import delta, entries, journal, plan, run
 from jvs.restore.sources import LayeredDir
-from jvs.store import audit, lineage, mount_check, node_store, partial, worktree, worktree_scan
+from jvs.restore.spared import Spared, refuse_replacing
+from jvs.store import audit, exclusion, lineage, mount_check, node_store, partial, worktree, worktree_scan
 from jvs.tree import merge, path_filter
 
 TYPE_CHECKING = False
@@ -155,7 +156,7 @@ def _make_delta(store: Store, name: str, planned: MergePlan, known: node_store.T
             dirs[action.path] = action.new
         dirs.setdefault(action.path.rpartition(b"/")[0], None)
     made = planned.delta
-    made.replace_steps(steps)
+    made.replace_steps(_without_excluded(store, name, planned, steps))
     target = plan.RestoreTarget(planned.theirs["snapshot_id"], (0, None, b""), None)
     try:
         with (
@@ -168,6 +169,25 @@ def _make_delta(store: Store, name: str, planned: MergePlan, known: node_store.T
             plan.note_inodes(made, here)
     except OSError as error:
         raise from_oserror(error, f"planning the merge into '{name}'") from error
+
+
+def _without_excluded(store: Store, name: str, planned: MergePlan, steps: list[delta.Step]) -> list[delta.Step]:
+    """Return the steps that touch nothing that is excluded, here or in the snapshot that comes.
+
+    Errors: E_EXISTS when a directory goes, or is replaced, that holds something of it.
+    """
+    rules = store.exclusion(name), exclusion.of_snapshot(planned.theirs)
+    with Spared(store.layout.worktree_dir(name), now=rules[0], then=rules[1]) as spared:
+        if not spared.any:
+            return steps
+        kept = []
+        for step in steps:
+            if spared.is_inside(step.path) or spared.covers(step.path, step.old, step.new):
+                continue
+            if spared.holds_here(step.path):
+                raise refuse_replacing(step.path)
+            kept.append(step)
+        return kept
 
 
 def _twins(made: delta.Delta, here: entries.RootedDir, planned: MergePlan) -> list[MergeConflict]:

@@ -13,7 +13,8 @@ from jvs.fs import listing
 from jvs.fs import paths as fs_paths
 from jvs.fs.xattrs import covered
 from jvs.restore import delta, entries
-from jvs.store import lineage, node_store, worktree_scan
+from jvs.restore.spared import Spared, refuse_replacing
+from jvs.store import exclusion, lineage, node_store, reserved, worktree_scan
 from jvs.tree import kept, node, path_filter
 from jvs.tree.node import decode_node
 
@@ -115,9 +116,12 @@ def find_target(
 class _Planner:
     """Compares two trees and writes down steps; whole directories that come or go are one step."""
 
-    def __init__(self, load: Callable[[bytes], list[Entry]], wanted: list[bytes] | None) -> None:
+    def __init__(
+        self, load: Callable[[bytes], list[Entry]], wanted: list[bytes] | None, spared: Spared | None = None
+    ) -> None:
         self.load = load
         self.wanted = wanted
+        self.spared = spared
         self.steps: list[delta.Step] = []
         self.dirs: dict[bytes, Entry | None] = {}
         """Directories that need care, each with its entry in the target when it becomes like that."""
@@ -164,6 +168,7 @@ class _Planner:
                 added.append(step)  # it is that directory already, and what is inside keeps its place
                 continue
             path = listing.relative(step.path.rpartition(b"/")[0], other)
+            reserved.check_paths([path])  # another spelling of '.jvs' would take the place of the control directory
             if path not in made.paths:
                 added.append(delta.Step(path, delta.DROP, self._entry(before, path), None))
         if added:
@@ -181,6 +186,8 @@ class _Planner:
             above = {b"/".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
             old, new = self._entry(before, path), self._entry(root[4], path) if path else root
             if not self.chosen(path) or new is None or above & there or (path and old is None):
+                continue
+            if self.spared is not None and any(self.spared.covers(one, old) for one in above - {b""}):
                 continue
             if kept.shown_words(words):
                 self.metadata.append(path)
@@ -210,7 +217,7 @@ class _Planner:
     def _one(self, path: bytes, a: Entry | None, b: Entry | None) -> bool:
         """Compare one entry; answers whether the directory that holds it changes."""
         chosen = self.chosen(path)
-        if not chosen and not self.leads(path):
+        if (not chosen and not self.leads(path)) or (self.spared is not None and self.spared.covers(path, a, b)):
             return False
         a_dir = a[4] if a is not None and a[1] == listing.DIR else None
         b_dir = b[4] if b is not None and b[1] == listing.DIR else None
@@ -222,9 +229,14 @@ class _Planner:
                 self.dirs[path] = b
             return False
         if chosen:
+            if self.spared is not None and self.spared.any and self.spared.holds(self.load, path, a_dir, b_dir):
+                return self._around_spared(path, a, b)
             how = delta.DROP if b is None else delta.COPY
             self.steps.append(delta.Step(path, how, a, b))
             return True
+        if a is None and b_dir is not None and self.spared is not None and self.spared.is_named_dir(path):
+            self.compare(path, None, b_dir, None)
+            return False
         if b_dir is not None:  # a chosen path lies in a directory that the worktree does not have
             self.steps.append(delta.Step(path, delta.MAKE, a, b))
             self.dirs[path] = b
@@ -234,11 +246,36 @@ class _Planner:
             self.compare(path, a_dir, None, None)
         return False
 
+    def _around_spared(self, path: bytes, a: Entry | None, b: Entry | None) -> bool:
+        """Add the steps that bring back, or displace, a directory but for what in it is left as it is.
 
-def make(store: Store, name: str, target: RestoreTarget, known: node_store.Trees) -> RestorePlan:
+        Errors: E_EXISTS when something else is to take the place of such a directory.
+        """
+        if b is None:
+            assert a is not None
+            self.compare(path, a[4], None, None)
+            return False
+        if a is not None and a[1] == listing.DIR:
+            raise refuse_replacing(path)
+        self.steps.append(delta.Step(path, delta.MAKE, a, b))
+        self.dirs[path] = b
+        self.compare(path, None, b[4], b)
+        return True
+
+
+def make(
+    store: Store,
+    name: str,
+    target: RestoreTarget,
+    known: node_store.Trees,
+    *,
+    excepted: list[bytes] | None = None,
+) -> RestorePlan:
     """Find out what has to change, and check in the payload all that will be copied. Changes nothing.
 
-    Errors: E_PAYLOAD_HASH_MISMATCH when the snapshot's files are not what was published; E_NOT_FOUND for paths.
+    What `excepted` names is left as it is, whatever the snapshot holds.
+    Errors: E_PAYLOAD_HASH_MISMATCH when the snapshot's files are not what was published; E_NOT_FOUND for paths;
+    E_EXISTS when something is to take the place of a directory with what is left as it is.
     """
     with progress.step("look at the worktree"):
         record = None if target.forced else lineage.load_visible(store, target.snapshot_id)
@@ -247,18 +284,21 @@ def make(store: Store, name: str, target: RestoreTarget, known: node_store.Trees
     wanted = target.paths
     if wanted is not None:
         wanted = path_filter.match_paths(known.load, [target.root[2], found.digest], wanted)
-    planner = _Planner(known.load, wanted)
+    directory = store.layout.worktree_dir(name)
+    patterns = [*(excepted or ()), *map(os.fsencode, store.settings.get("restore.protect"))]
+    then = exclusion.of_snapshot(record) if record is not None else None
     root_entry: Entry = (b"", listing.DIR, target.root[0], 0, target.root[2], target.root[1])
-    whole = planner.chosen(b"")
-    if found.digest != target.root[2]:
-        planner.compare(b"", found.digest, target.root[2], root_entry if whole else None)
-    if whole and (found.root[0], found.root[1]) != (target.root[0], target.root[1]):
-        planner.dirs[b""] = root_entry
-    planner.add_metadata(found.differs, found.digest, root_entry)
+    with Spared(directory, patterns, now=store.exclusion(name), then=then, wanted=wanted) as spared:
+        planner = _Planner(known.load, wanted, spared)
+        whole = planner.chosen(b"")
+        if found.digest != target.root[2]:
+            planner.compare(b"", found.digest, target.root[2], root_entry if whole else None)
+        if whole and (found.root[0], found.root[1]) != (target.root[0], target.root[1]):
+            planner.dirs[b""] = root_entry
+        planner.add_metadata(found.differs, found.digest, root_entry)
     made = delta.Delta()
     made.steps = sorted(planner.steps, key=lambda step: step.path)
     made.metadata = planner.metadata
-    directory = store.layout.worktree_dir(name)
     try:
         with (
             entries.RootedDir(directory) as here,

@@ -7,14 +7,14 @@ Source: jvs-protocol(7), Restore.
 
 from __future__ import annotations
 
-from jvs import canon, clock, progress
+from jvs import canon, clock, progress, units
 from jvs.engine import registry, space
 from jvs.errors import StaleHead, from_oserror
 from jvs.fs import durable
 from jvs.fs import paths as fs_paths
 from jvs.restore import apply, journal, plan
 from jvs.restore.sources import LayeredDir
-from jvs.store import audit, intent, mount_check, node_store, worktree, write_ahead
+from jvs.store import audit, intent, mount_check, node_store, reserved, worktree, write_ahead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,13 +71,14 @@ def restore(
     snapshot_id: str,
     *,
     paths: list[bytes] | None = None,
+    excepted: list[bytes] | None = None,
     forced: str | None = None,
     discard: bool = False,
 ) -> Done:
     """Restore a worktree whose lock the caller holds, or only some of its paths.
 
     `forced` is the reason for restoring a snapshot that fails its checks. `discard` keeps nothing of what is
-    displaced. With `paths` the head stays.
+    displaced. With `paths` the head stays; what `excepted` names stays as it is.
     Durable: yes. Errors: those of `plan.find_target` and `plan.make`; E_NO_SPACE, E_IO, after which all is as
     before, or the next command carries on.
     """
@@ -85,13 +86,16 @@ def restore(
     mount_check.refuse_moving(store, name)
     known = node_store.Trees(store)
     target = plan.find_target(store, snapshot_id, known, paths=paths, forced=forced is not None)
-    planned = plan.make(store, name, target, known)
+    planned = plan.make(store, name, target, known, excepted=excepted)
+    _remark_commits(store, name, planned)
     before = worktree.load(store.layout, name)
     heads = _heads_after(before, snapshot_id, moves=paths is None and not target.forced)
     details: journal.Details = {
         "paths": None if paths is None else [canon.path_json(path) for path in paths],
         **planned.delta.counts(),
     }
+    if excepted:
+        details["excepted"] = [canon.path_json(path) for path in excepted]
     event = audit.event(
         "restore",
         store.actor,
@@ -119,6 +123,19 @@ def restore(
     done = carry_out(store, record, planned.delta, event, operation="restore")
     done.plan = planned
     return done
+
+
+def _remark_commits(store: Store, name: str, planned: RestorePlan) -> None:
+    """Say how many commits go with an older `.git`, and how to keep them."""
+    from jvs.restore import git_log
+
+    payload = store.layout.payload(planned.target.snapshot_id)
+    count = git_log.commits_since(store.layout.worktree_dir(name), payload, planned.delta)
+    if count:
+        what = units.plural(count, "commit")
+        progress.remark(
+            f"{what} in '.git' since that snapshot go to undo: 'jvs undo' brings them back, '--except .git' keeps them"
+        )
 
 
 def _heads(config: WorktreeConfig) -> journal.Heads:
@@ -172,6 +189,8 @@ def carry_out(store: Store, record: Operation, steps: Delta, event: audit.Event,
 
 def _applier(store: Store, record: Operation, steps: Delta) -> apply.Applier:
     layout, operation_id = store.layout, record["operation_id"]
+    if layout.in_place:  # whatever a journal says, the control directory is no part of a worktree
+        reserved.check_paths(path for path in (*steps.paths, *(item[0] for item in steps.dirs)))
     applier = apply.Applier(
         steps,
         operation_id,

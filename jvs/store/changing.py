@@ -27,11 +27,13 @@ def worktree(store: Store, name: str, *, alone: bool = False) -> Iterator[None]:
     the recovery.
     """
     wait, command = store.settings.wait, store.settings.command
-    mount_check.refuse(store, name)  # before the locks, which are files below `.jvs`
+    mount_check.refuse(store)  # before the locks, which are files below `.jvs`
     with (
         locks.acquire_repository(store.layout.locks, exclusive=alone, wait=wait, command=command),
         locks.acquire(store.layout.lock(f"worktree-{name}"), wait=wait, command=command),
+        store.same_exclusion(name),
     ):
+        mount_check.refuse(store, name, exclude=store.known_exclusion(name))
         recover(store, name)
         yield
         _remember(store)

@@ -44,6 +44,14 @@ if TYPE_CHECKING:
         digest: str | None
         old_digest: str | None
 
+    class Excluded(TypedDict):
+        """What a snapshot was taken without: the rules, and the entries of the root that they left out."""
+
+        rules: list[str]
+        caches: bool
+        top: list[canon.PathJSON]
+        entries: int
+
     class Descriptor(TypedDict):
         """A descriptor. On no disk are `collected`, which `lineage` sets on what a tombstone keeps, and `annotated_at`
         and `annotated_by`, which `annotations` sets where tags, note or meta are not those that it was taken with, and
@@ -62,6 +70,7 @@ if TYPE_CHECKING:
         payload: Counts
         changes: NotRequired[Changes | None]
         degraded: list[Loss]
+        excluded: NotRequired[Excluded | None]
         partial_paths: list[str | canon.PathJSON] | None
         actor: str
         audit_head: str
@@ -109,6 +118,14 @@ def are_counts(value: Any) -> bool:
     )
 
 
+is_excluded = records.shaped(
+    {
+        "rules": records.each(records.is_text),
+        "caches": records.is_bool,
+        "top": records.each(records.is_path),
+        "entries": records.is_count,
+    }
+)
 FIELDS = {
     "format": records.is_count,
     "snapshot_id": records.is_id,
@@ -128,7 +145,12 @@ FIELDS = {
     "descriptor_checksum": records.is_hash,
     "integrity_state": records.is_text,
 }
-OPTIONAL = {"changes": records.nullable(records.is_object), "meta": records.is_meta, "merged": records.are_ids}
+OPTIONAL = {
+    "changes": records.nullable(records.is_object),
+    "meta": records.is_meta,
+    "merged": records.are_ids,
+    "excluded": records.nullable(is_excluded),
+}
 READY_FIELDS = {
     "snapshot_id": records.is_id,
     "created_at": records.is_time,

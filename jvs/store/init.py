@@ -20,6 +20,7 @@ from jvs.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import TypedDict
 
     from jvs.fs.losses import Loss
@@ -40,7 +41,10 @@ if TYPE_CHECKING:
         degraded: list[Loss]
 
 
-_STAGE = ".jvs.init-"
+STAGE = ".jvs.init-"
+"""How the name of a control directory begins while it is being made."""
+GONE = ".jvs.gone-"
+"""How the name of a control directory begins that is being removed."""
 _STAGED_MAIN = "main"
 
 
@@ -54,9 +58,9 @@ def create(path: str, settings: Settings, *, source: str | None = None, home: st
     nothing is left.
     """
     root = os.path.realpath(path)
-    _check_place(root, home)
+    check_place(root, home)
     origin = None if source is None else _check_source(source, root)
-    place = _find_place(root)
+    place = find_place(root)
     made = _make_root(place)
     try:
         top = Root(root, paths.open_dir(place)).here
@@ -68,12 +72,17 @@ def create(path: str, settings: Settings, *, source: str | None = None, home: st
         raise
 
 
-def _check_place(root: str, home: str | None) -> None:
+def check_place(root: str, home: str | None, *, named: bool = True) -> None:
+    """Refuse `/`, the home directory, and what is in a repository; with `named` also what is no name for one.
+
+    Errors: E_USAGE, E_NAME_INVALID, E_EXISTS.
+    """
     if root == "/" or (home and root == os.path.realpath(home)):
         raise UsageError(
             f"'{root}' cannot become a repository", hint="name a directory of its own: 'jvs init NAME'", path=root
         )
-    names.check_worktree_name(os.path.basename(root))
+    if named:
+        names.check_worktree_name(os.path.basename(root))
     try:
         above = layout.find_root(root if os.path.isdir(root) else os.path.dirname(root))
     except NotARepository:
@@ -92,7 +101,7 @@ def _check_source(source: str, root: str) -> Below:
         raise PathEscape(
             f"'{source}' and '{root}' lie inside each other", hint="make the repository next to the directory"
         )
-    place = _find_place(real)
+    place = find_place(real)
     _refuse_control(place)
     return place
 
@@ -110,7 +119,7 @@ def _refuse_control(source: Below) -> None:
     raise Exists(what, hint=hint, path=str(source))
 
 
-def _find_place(path: str) -> Below:
+def find_place(path: str) -> Below:
     """Return the place that a person named, in the directory that holds it. Errors: E_IO."""
     try:
         return rooted.at(path)
@@ -148,19 +157,22 @@ def _create_locked(root: Below, settings: Settings, source: Below | None) -> Ini
         _check_empty(root)
         finished, degraded = _build(root, settings, source)
     durable.publish(finished, root / layout.CONTROL)
-    durable.fsync_dir(_find_place(str(root)).parent)
+    durable.fsync_dir(find_place(str(root)).parent)
     progress.effect({"operation": "init"})
-    return {**_describe(str(root), settings), "degraded": degraded}
+    return {**describe(str(root), settings), "degraded": degraded}
 
 
 def _finish_or_sweep(root: Below, settings: Settings) -> Below | None:
     """Return a dead attempt of ours that only lacks its last rename; remove all others. Errors: E_PATH_ESCAPE."""
     whole = None
     for entry in listing.names(root):
-        if not entry.startswith(_STAGE):
+        if not entry.startswith((STAGE, GONE)):
             continue
         staged = root / entry
-        _check_own(staged, settings)
+        if entry.startswith(GONE):
+            registry.remove_any(staged, settings.engine_options())
+            continue
+        check_own(staged, settings)
         if whole is None and _is_whole(root, staged):
             whole = staged
         else:
@@ -168,13 +180,18 @@ def _finish_or_sweep(root: Below, settings: Settings) -> Below | None:
     return whole
 
 
-def _check_own(staged: Below, settings: Settings) -> None:
+def check_own(staged: Below, settings: Settings) -> None:
     """Refuse a control directory in the making that is not our own. Errors: E_PATH_ESCAPE; OSError."""
     ownership.check_made(settings, Root(str(staged), paths.open_dir(staged)))
 
 
 def _is_whole(root: Below, staged: Below) -> bool:
-    """A staged control directory is complete once its main worktree has been moved out, which comes last."""
+    """A staged control directory is complete once its main worktree has been moved out, which comes last.
+
+    One for a repository in place is made anew: nothing tells whether it is complete, and it holds nothing yet.
+    """
+    if paths.exists(staged / layout.FORKS):
+        return False
     there = all(paths.is_dir(paths.below(staged, name.encode())) for name in layout.DIRECTORIES)
     moved = not paths.exists(staged / _STAGED_MAIN)
     return there and moved and paths.is_dir(root / layout.MAIN)
@@ -187,20 +204,21 @@ def _check_empty(root: Below) -> None:
             continue  # a dead attempt of ours made it
         raise Exists(
             f"'{root}' is not empty: it holds '{os.fsencode(entry).decode('utf-8', 'backslashreplace')}'",
-            hint=f"make the repository next to it and copy the files into it: 'jvs init NAME --from {root}'",
+            hint=f"'jvs init --here {root}' makes the directory itself the workspace; "
+            f"'jvs init NAME --from {root}' clones its files into a new one",
         )
 
 
 def _build(root: Below, settings: Settings, source: Below | None) -> tuple[Below, list[Loss]]:
-    staged, forks, main = root / (_STAGE + clock.random_hex(8)), root / "worktrees", root / layout.MAIN
+    staged, forks, main = root / (STAGE + clock.random_hex(8)), root / "worktrees", root / layout.MAIN
     try:
         durable.make_dir(staged)
-        _check_own(staged, settings)
-        _set_mode(staged, 0o700)  # snapshots may hold secrets, whatever the umask says
+        check_own(staged, settings)
+        set_mode(staged, 0o700)  # snapshots may hold secrets, whatever the umask says
         for name in layout.DIRECTORIES:
             durable.make_dir(paths.below(staged, name.encode()))
         degraded = _build_main(staged, settings, source)
-        _write_control(staged, settings, source, degraded)
+        write_control(staged, settings, source, degraded=degraded)
         durable.sync_tree(staged, skip=_STAGED_MAIN)
         if not paths.exists(forks):
             durable.make_dir(forks, mode=0o777)
@@ -216,7 +234,8 @@ def _build(root: Below, settings: Settings, source: Below | None) -> tuple[Below
     return staged, degraded
 
 
-def _set_mode(place: Below, mode: int) -> None:
+def set_mode(place: Below, mode: int) -> None:
+    """Give a directory a mode, whatever the umask says. Errors: OSError."""
     fd = paths.open_dir(place)
     try:
         os.fchmod(fd, mode)
@@ -230,7 +249,7 @@ def _build_main(staged: Below, settings: Settings, source: Below | None) -> list
     requested, options = settings.get("default_engine"), settings.engine_options()
     if source is None:
         registry.best_for(staged, requested, options).make_worktree(target)
-        _set_mode(target, 0o777 & ~_umask())
+        set_mode(target, 0o777 & ~_umask())
         registry.pick(requested, target, staged, options)  # one that was asked for and does not work: now, not later
         return []
     if mounts.points_below(str(source)):
@@ -249,11 +268,21 @@ def _umask() -> int:
     return before
 
 
-def _write_control(staged: Below, settings: Settings, source: Below | None, degraded: list[Loss]) -> None:
+def write_control(
+    staged: Below,
+    settings: Settings,
+    source: Below | None = None,
+    *,
+    degraded: Iterable[Loss] = (),
+    path: str | None = None,
+) -> None:
+    """Write the files of a new control directory; `path` is where main will be. Durable: their content."""
     repo_id = clock.new_uuid()
     durable.create_file(staged / "format_version", b"%d\n" % layout.FORMAT_VERSION)
     durable.create_file(staged / "repo_id", f"{repo_id}\n".encode())
-    details: audit.Details = {"format_version": layout.FORMAT_VERSION, "degraded": degraded}
+    details: audit.Details = {"format_version": layout.FORMAT_VERSION, "degraded": list(degraded)}
+    if path is not None:
+        details["path"] = path
     if source is not None:
         details["from"] = canon.path_json(os.fsencode(str(source)))
     event = audit.event("init", settings.actor, worktree=layout.MAIN, details=details)
@@ -261,11 +290,12 @@ def _write_control(staged: Below, settings: Settings, source: Below | None, degr
     durable.create_file(staged / "audit" / "audit.jsonl", canon.encode(record) + b"\n")
     home = staged / "worktrees" / layout.MAIN
     durable.make_dir(home)
-    config = worktree.new_config(layout.MAIN, event_id=event["event_id"])
+    config = worktree.new_config(layout.MAIN, event_id=event["event_id"], path=path)
     records.save(home / "config.json", config)
 
 
-def _describe(root: str, settings: Settings) -> Described:
+def describe(root: str, settings: Settings) -> Described:
+    """Return what a repository is. Errors: as opening it."""
     store = Store.open(root, settings)
     return {
         "repo_root": root,

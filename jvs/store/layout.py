@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 CONTROL = ".jvs"
 MAIN = "main"
+FORKS = "forks"
+"""Where in the control directory the forks of a repository in place are."""
+IN_PLACE = "."
+"""The `path` of a main worktree whose files are next to `.jvs`; null is the classic place, `main`."""
 FORMAT_VERSION = 2
 DIRECTORIES = (
     "worktrees",
@@ -80,15 +84,27 @@ class Layout:
         self.annotations = self.jvs / "annotations"
         self.hooks = self.jvs / "hooks"
         self.index = self.jvs / "index.sqlite"
-        self.forks = self.top / "worktrees"
         self.control.one_mount = True
-        self.top.keep_open(self.forks)
+        self._in_place: bool | None = None
         for place in self.directories():
             self.control.keep_open(place)
 
     def directories(self) -> list[Below]:
         """Return the directories that every control directory has."""
         return [paths.below(self.jvs, name.encode()) for name in DIRECTORIES]
+
+    @property
+    def in_place(self) -> bool:
+        """Whether main is the directory that holds `.jvs`; else it is the directory `main` next to it."""
+        if self._in_place is None:
+            self._in_place = _is_in_place(self)
+            self.forks.root.keep_open(self.forks)
+        return self._in_place
+
+    @property
+    def forks(self) -> Below:
+        """Where worktrees other than main are."""
+        return self.jvs / FORKS if self.in_place else self.top / "worktrees"
 
     def payload(self, snapshot_id: str) -> Below:
         """Return where the files of a published snapshot are."""
@@ -145,7 +161,9 @@ class Layout:
     def worktree_dir(self, name: str) -> Below:
         """Return where the user's files of a worktree are."""
         name = check_worktree_name(name)
-        return self.top / MAIN if name == MAIN else self.forks / name
+        if name != MAIN:
+            return self.forks / name
+        return self.top.here if self.in_place else self.top / MAIN
 
     def lock(self, name: str) -> Below:
         """Return a lock file: `repo`, `gate`, `audit`, `index`, `worktree-NAME`, `head-NAME`."""
@@ -154,11 +172,26 @@ class Layout:
     def worktree_of(self, path: str) -> str | None:
         """Return the worktree that a path lies in, or None for a path elsewhere in the repository."""
         parts = os.path.relpath(path, self.root).split(os.sep)
-        if parts[0] == MAIN:
+        if self.in_place:
+            if parts[0] != CONTROL:
+                return MAIN
+            parts = parts[1:]
+        elif parts[0] == MAIN:
             return MAIN
-        if parts[0] == "worktrees" and len(parts) > 1:
+        if len(parts) > 1 and parts[0] == (FORKS if self.in_place else "worktrees"):
             return parts[1]
         return None
+
+
+def _is_in_place(layout: Layout) -> bool:
+    """Read where main is; a configuration that cannot be read says nothing, and the directory of the forks does."""
+    from jvs import canon
+
+    try:
+        value = canon.decode_object(paths.read_file(layout.worktrees / MAIN / "config.json", 1 << 20))
+        return bool(value.get("path") == IN_PLACE)
+    except (OSError, canon.BadJSON):
+        return paths.is_dir(layout.jvs / FORKS)
 
 
 def _open_roots(root: str) -> tuple[Root, Root]:
@@ -207,16 +240,19 @@ def find_root(start: str) -> str:
         )
     raise NotARepository(
         f"'{start}' is not inside a jvs repository",
-        hint="make one with 'jvs init NAME', or point at one with '-C DIR'",
+        hint="make one with 'jvs init' or 'jvs init NAME', or point at one with '-C DIR'",
     )
 
 
+_FIXED = ("format_version", "repo_id", "descriptors")
+
+
 def _looks_like_control(control: str, info: os.stat_result) -> bool:
-    """Tell a control directory from a user's directory that is called `.jvs`: it has one of the two fixed files.
+    """Tell a control directory from a user's directory that is called `.jvs`: it has one of the fixed entries.
 
     One that another user closed to us counts, so that it is said whose it is.
     """
-    for name in ("format_version", "repo_id", "descriptors"):
+    for name in _FIXED:
         try:
             os.lstat(os.path.join(control, name))
             return True
@@ -225,6 +261,11 @@ def _looks_like_control(control: str, info: os.stat_result) -> bool:
         except OSError:
             continue
     return False
+
+
+def is_control(fd: int) -> bool:
+    """Answer the same of an open directory that we can read."""
+    return not set(_FIXED).isdisjoint(os.listdir(fd))
 
 
 def check_control(layout: Layout) -> None:
@@ -245,8 +286,9 @@ def check_directories(layout: Layout) -> None:
 
     Errors: E_PATH_ESCAPE; E_IO.
     """
+    main = () if layout.in_place else (layout.top / MAIN,)
     later = [layout.jvs / name for name in LATER_DIRECTORIES]
-    for place in (layout.top / MAIN, layout.forks, *layout.directories(), *later):
+    for place in (*main, layout.forks, *layout.directories(), *later):
         if paths.mode_of(place):
             _check_directory(place)
 

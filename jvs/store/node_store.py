@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jvs.fs.rooted import Below
     from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
+    from jvs.tree.exclusion import Exclusion
     from jvs.tree.node import Entry
 
 
@@ -132,11 +133,13 @@ def with_root(found: scan.ScanResult) -> dict[bytes, bytes]:
     return {**found.nodes, bytes.fromhex(found.root_hash): node.encode_root(found.root)}
 
 
-def hash_payload(path: Below, *, jobs: int = 1, plain: bool = False) -> scan.ScanResult:
+def hash_payload(
+    path: Below, *, jobs: int = 1, plain: bool = False, exclude: Exclusion | None = None
+) -> scan.ScanResult:
     """Hash a directory reading every byte, in `jobs` threads for big files. Errors: E_IO.
 
     `plain`: as `sha256-tree-1` has it.
     """
     with_inode, btrfs = traits.scan_flags(path)
     worker = scan.Hasher(jobs=jobs, slow_calls=not with_inode, plain=plain)
-    return scan.Scanner(worker, btrfs=btrfs, one_mount=True).run(path)
+    return scan.Scanner(worker, btrfs=btrfs, exclude=exclude, one_mount=True).run(path)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jvs.engine.base import Engine
     from jvs.fs.rooted import Below
     from jvs.store.settings import Settings
+    from jvs.tree.exclusion import Exclusion
     from jvs.tree.index import Index
 
 
@@ -37,6 +38,7 @@ class Store:
         self._index: Index | None = None
         self._repo_id: str | None = None
         self.hooks_remarked = False
+        self._exclusions: dict[str, Exclusion] = {}
 
     @classmethod
     def open(cls, start: str, settings: Settings) -> Store:
@@ -120,6 +122,29 @@ class Store:
         return registry.pick(
             chosen, self.layout.worktree_dir(name), self.layout.snapshots, self.settings.engine_options()
         )
+
+    def exclusion(self, name: str) -> Exclusion:
+        """Return what is excluded in a worktree: as read under its lock, while that is held, else as it is now.
+
+        Errors: E_USAGE for rules that mean nothing, E_IO.
+        """
+        from jvs.store import exclusion
+
+        return self._exclusions.get(name) or exclusion.read(self.layout, self.settings, name)
+
+    def known_exclusion(self, name: str) -> Exclusion | None:
+        """Return what is excluded in a worktree whose lock is held; None when the worktree is yet to be made."""
+        return self._exclusions.get(name)
+
+    @contextlib.contextmanager
+    def same_exclusion(self, name: str) -> Iterator[None]:
+        """Read once what is excluded in a worktree that is there, and keep to that. Errors: as `exclusion`."""
+        if paths.is_dir(self.layout.worktree_dir(name)):
+            self._exclusions[name] = self.exclusion(name)
+        try:
+            yield
+        finally:
+            self._exclusions.pop(name, None)
 
     def log(self) -> audit.Log:
         """Return the audit log."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def is_untouched(store: Store, record: Descriptor) -> bool:
     """Answer whether a payload shows no evidence of having been changed; False when there is no telling."""
     payload = store.layout.payload(record["snapshot_id"])
-    if record["engine"] == engine.BTRFS and ioctl.is_btrfs(payload):
+    if record["engine"] == engine.BTRFS and not record.get("excluded") and ioctl.is_btrfs(payload):
         from jvs.engine.btrfs import search as btrfs_search
 
         return btrfs_search.never_changed(payload)

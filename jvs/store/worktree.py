@@ -10,7 +10,7 @@ from jvs.errors import Busy, LineageBroken, NameInvalid, NotFound, StaleHead
 from jvs.fs import listing, locks, paths
 from jvs.names import check_worktree_name
 from jvs.store import intent, records
-from jvs.store.layout import MAIN
+from jvs.store.layout import IN_PLACE, MAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from jvs.store.layout import Layout
 
-    class WorktreeConfig(TypedDict):
-        """The configuration of a worktree; `event_id` is the audit event that last moved its head.
+    class WorktreeFacts(TypedDict):
+        """What is known of a worktree but where it is; `event_id` is the audit event that last moved its head.
 
         `merging` are snapshots that were merged into the files, and that the next snapshot names.
         """
@@ -33,9 +33,22 @@ if TYPE_CHECKING:
         event_id: NotRequired[str | None]
         merging: NotRequired[list[str]]
 
+    class WorktreeConfig(WorktreeFacts):
+        """The configuration of a worktree.
+
+        `path` is where its files are, from the repository's directory; null, or missing, is the classic place.
+        """
+
+        path: NotRequired[str | None]
+
     HeadField = Literal["head_snapshot_id", "latest_snapshot_id", "base_snapshot_id"]
 
-OPTIONAL = {"made_as": records.is_name, "event_id": records.is_text_or_null, "merging": records.are_ids}
+OPTIONAL = {
+    "made_as": records.is_name,
+    "event_id": records.is_text_or_null,
+    "merging": records.are_ids,
+    "path": records.one_of(None, IN_PLACE),
+}
 FIELDS = {
     "name": records.is_name,
     "created_at": records.is_time,
@@ -45,10 +58,13 @@ FIELDS = {
 }
 
 
-def new_config(name: str, base: str | None = None, event_id: str | None = None) -> WorktreeConfig:
+def new_config(
+    name: str, base: str | None = None, event_id: str | None = None, path: str | None = None
+) -> WorktreeConfig:
     """Return the configuration of a new worktree that holds the files of `base` (None: nothing yet)."""
     return {
         "name": name,
+        "path": path,
         "made_as": name,
         "created_at": clock.rfc3339(),
         "base_snapshot_id": base,
@@ -77,6 +93,11 @@ def load(layout: Layout, name: str) -> WorktreeConfig:
         raise LineageBroken(
             f"the configuration of worktree '{name}' is that of '{config['name']}'",
             hint=f"correct 'name' in '{layout.worktree_config(name)}'",
+        )
+    if config.get("path") is not None and name != MAIN:
+        raise LineageBroken(
+            f"worktree '{name}' cannot be in place",
+            hint=f"remove 'path' from '{layout.worktree_config(name)}'",
         )
     return config
 

@@ -9,7 +9,7 @@ import os
 
 from jvs import canon, clock
 from jvs.engine import traits
-from jvs.store import descriptor, lineage, node_store, partial
+from jvs.store import descriptor, exclusion, lineage, node_store, partial
 from jvs.tree import kept, node, path_filter, racy, scan
 from jvs.tree.rows import seen
 
@@ -32,6 +32,8 @@ def unchanged_since(store: Store, name: str, paths: list[bytes] | None = None) -
     if head is None:
         return None
     record = descriptor.load(store.layout, head)
+    if paths is None and not exclusion.same_rules(record, store.exclusion(name)):
+        return None
     found = walk_now(store, name, compare=record)
     if found.unreadable:  # what cannot be read cannot be called unchanged
         return None
@@ -131,6 +133,7 @@ def _walk(
         with_inode=with_inode,
         moment_ns=moment_ns,
         btrfs=btrfs,
+        exclude=store.exclusion(name),
     )
     found = scanner.run(directory)
     if comparing is not None:

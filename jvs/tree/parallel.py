@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from jvs.tree.exclusion import Exclusion
+
 LEAST_ENTRIES = 5_000
 """Trees with fewer entries are walked sooner than a process begins."""
 MOST_PROCESSES = 8
@@ -45,16 +47,17 @@ class Swept:
 
 
 class Sweeper:
-    """Compares the directories below an open one with their rows; `with_inode` is as for a walk."""
+    """Compares the directories below an open one with their rows; `with_inode` and `exclude` are as for a walk."""
 
     processes = 0
     """How many processes work, this one included; 0: one for each processor. The answer is the same."""
 
-    def __init__(self, root: int, rows: tree_rows.Rows, *, with_inode: bool) -> None:
+    def __init__(self, root: int, rows: tree_rows.Rows, *, with_inode: bool, exclude: Exclusion | None = None) -> None:
         self._root = root
         self._rows = rows
         self._device = os.fstat(root).st_dev
         self._with_inode = with_inode
+        self._exclude = exclude
 
     def pays(self) -> bool:
         """Answer whether a sweep is quicker than a walk of the same tree."""
@@ -120,6 +123,8 @@ class Sweeper:
             found.touched.add(path)
             return
         names, stats = listing.list_dir(fd)
+        if self._exclude is not None:
+            names, stats = self._exclude.rest(fd, path, names, stats)
         found.entries += len(names)
         stamps = listing.stamps(stats, with_inode=self._with_inode)
         row = self._rows[path][0]

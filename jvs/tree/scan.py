@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jvs.fs.rooted import Below
+    from jvs.tree.exclusion import Exclusion
     from jvs.tree.node import Entry
     from jvs.tree.visitor import Visitor
 
@@ -39,10 +40,9 @@ class Scanner:
     `rows` and `known` come from the index (none: everything is read). `with_inode` is off where the same file
     has other inode numbers in the clone (JuiceFS). `moment_ns` is the time before which the tree's dirty pages
     were written back: stamps that are not older are not kept. `btrfs` refuses nested subvolumes. `only` limits some
-    directories to some names; `skip` leaves names out of the root. `touched` are the only directories in which
-    anything may have changed since the rows were written (and `gone` those that are not there any more): those that
-    lead to them, and all others, are taken from the rows and what is known of their nodes without being listed.
-    `one_mount` refuses what is mounted inside meanwhile.
+    directories to some names; `exclude` says what is left out; `one_mount` refuses what is mounted inside meanwhile.
+    `touched` are the only directories in which anything may have changed since the rows were written (and `gone` those
+    that are not there any more): those that lead to them, and all others, are taken from the rows without being listed.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Scanner:
         with_inode: bool = True,
         moment_ns: int = 0,
         btrfs: bool = False,
-        skip: frozenset[bytes] = frozenset(),
+        exclude: Exclusion | None = None,
         only: dict[bytes, set[bytes]] | None = None,
         touched: Set[bytes] | None = None,
         gone: Set[bytes] = frozenset(),
@@ -69,7 +69,7 @@ class Scanner:
         self.one_mount, self.with_inode = one_mount, with_inode
         self.moment_ns = moment_ns
         self.btrfs = btrfs
-        self.skip, self.only = skip, only
+        self.exclude, self.only = exclude, only
         self._builder = TreeBuilder(visitor, with_rows=bool(moment_ns))
         self._seen: set[bytes] = set()
         self._vanished: list[bytes] = []
@@ -100,7 +100,7 @@ class Scanner:
         st = os.fstat(fd)
         self._device = st.st_dev
         self._hidden = not self.with_inode and attributes.are_kept(fd)
-        if self._gone is None and not (self.only or self.skip or self._hidden):
+        if self._gone is None and not (self.only or self._hidden):
             self._sweep(fd)
         inside = self.visitor.enter(None, b"", b"", fd, st)
         root = self._untouched.whole(b"") or self._visit(fd, b"", inside)
@@ -130,7 +130,7 @@ class Scanner:
             return
         if isinstance(self.rows, tree_rows.LazyRows):
             self.rows = self.rows.all()
-        sweeper = parallel.Sweeper(fd, self.rows, with_inode=self.with_inode)
+        sweeper = parallel.Sweeper(fd, self.rows, with_inode=self.with_inode, exclude=self.exclude)
         if sweeper.pays():
             found = sweeper.run()
             progress.advance("scan", found.entries)
@@ -147,10 +147,10 @@ class Scanner:
                 if not listing.may_have_changed(error) and error.errno != errno.EACCES:
                     raise
         names, stats = listing.list_dir(fd)
-        wanted = self.only.get(path) if self.only else None
-        if wanted is not None or (self.skip and not path):
-            skip = frozenset() if path else self.skip
-            kept = [i for i, name in enumerate(names) if name not in skip and (wanted is None or name in wanted)]
+        if self.exclude is not None:
+            names, stats = self.exclude.rest(fd, path, names, stats)
+        if self.only and (wanted := self.only.get(path)) is not None:
+            kept = [i for i, name in enumerate(names) if name in wanted]
             names, stats = [names[i] for i in kept], [stats[i] for i in kept]
         self._seen.add(path)
         here = Directory(path)

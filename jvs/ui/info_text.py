@@ -8,13 +8,14 @@ from __future__ import annotations
 from jvs import units
 from jvs.engine import registry
 from jvs.errors import JvsError
-from jvs.store import intent, layout, lineage, worktree
-from jvs.ui import history_text, terminal
+from jvs.store import exclusion, intent, layout, lineage, worktree
+from jvs.ui import history_text, status_text, terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypedDict
+    from typing import Literal, TypedDict
 
+    from jvs.store.descriptor import Excluded
     from jvs.store.store import Store
     from jvs.tree.builder import Counts
     from jvs.ui.terminal import Terminal
@@ -58,10 +59,12 @@ if TYPE_CHECKING:
         """What is known about a repository, as `jvs info --json` prints it."""
 
         repo_root: str
+        layout: Literal["in place", "classic"]
         repo_id: str
         format_version: int
         total_snapshots: int
         total_worktrees: int
+        excluded: Excluded | None
         worktrees: list[str]
         operations_in_flight: int
         newest: NewestFacts | None
@@ -71,6 +74,10 @@ _COSTS = {
     "O(1)": "O(1): the same for any number and size of files",
     "O(entries)": "O(entries): grows with the number of files, not with their size",
     "O(bytes)": "O(bytes): grows with the bytes that are new or changed, which are copied",
+}
+_LAYOUTS = {
+    "in place": "in place: the directory itself is main, snapshots and forks are in .jvs",
+    "classic": "classic: your files are in main, forks in worktrees, snapshots in .jvs",
 }
 _INDENT = " " * 12
 _NAMED_WORKTREES = 5
@@ -84,9 +91,11 @@ def facts(store: Store, name: str, *, sizes: bool = False) -> InfoDocument:
     names = worktree.names(store.layout)
     return {
         "repo_root": store.root,
+        "layout": "in place" if store.layout.in_place else "classic",
         "repo_id": store.repo_id,
         "format_version": layout.FORMAT_VERSION,
         **_engine(store, name),
+        "excluded": exclusion.describe(store.layout, name, store.exclusion(name)),
         "total_snapshots": len(lineage.visible_ids(store.layout)),
         "total_worktrees": len(names),
         "worktrees": names,
@@ -147,11 +156,13 @@ def page(value: InfoDocument, screen: Terminal) -> str:
     """Return the facts for a person, fit to the screen."""
     rows = [
         ("Repository", terminal.show_text(value["repo_root"])),
+        ("Layout", _LAYOUTS[value["layout"]]),
         ("Id", value["repo_id"]),
         ("Format", str(value["format_version"])),
         ("Engine", str(value["snapshot_engine"])),
         ("Cost", _cost(value)),
         *(("", words) for words in _engines(value)),
+        *([("Excluded", status_text.show_excluded(value["excluded"]))] if value["excluded"] else []),
         ("Worktrees", _worktrees(value)),
         ("Snapshots", str(value["total_snapshots"])),
     ]

@@ -14,10 +14,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.compare.changes import Folded
     from jvs.compare.status import Status
+    from jvs.store.descriptor import Excluded
     from jvs.store.layout import Layout
     from jvs.ui.terminal import Terminal
 
 _FIRST_ROWS = 12
+_NAMED = 5
 
 
 def short(found: Status, screen: Terminal, *, zero: bool, plain: bool) -> bytes:
@@ -37,6 +39,8 @@ def short(found: Status, screen: Terminal, *, zero: bool, plain: bool) -> bytes:
 def long(layout: Layout, found: Status, screen: Terminal) -> str:
     """Return the state of the worktree and what changed in it, fit to the screen."""
     lines = [*_where(layout, found, screen), f"Engine: {found.engine}"]
+    if found.excluded is not None:
+        lines += terminal.wrap(f"Excluded: {show_excluded(found.excluded)}", screen, "", "  ")
     folded = changes.fold(found.diff.changes)
     if found.head is None:
         lines += ["", *_first(folded, screen)]
@@ -46,10 +50,26 @@ def long(layout: Layout, found: Status, screen: Terminal) -> str:
         lines += ["", diff_text.summary(found.diff.counts())]
     elif found.clean:
         lines.append("Clean: nothing changed since.")
+    if found.rules_changed:
+        lines += ["", "The rules for what is excluded changed since."]
+    if found.diff.not_captured:
+        lines += ["", "Excluded now, and no longer captured:"]
+        lines += [f"     {_fit(terminal.show_path(path), screen, 5)}" for path in found.diff.not_captured[:_FIRST_ROWS]]
+        if len(found.diff.not_captured) > _FIRST_ROWS:
+            lines.append(f"     ... and {len(found.diff.not_captured) - _FIRST_ROWS} more")
     if found.diff.unreadable:
         lines += ["", "Cannot be read:"]
         lines += [f"  ?  {_fit(terminal.show_path(path), screen, 5)}" for path in found.diff.unreadable]
     return "\n".join(lines) + "\n"
+
+
+def show_excluded(excluded: Excluded) -> str:
+    """Return in a few words what rules leave out: the entries of the root, and how many rules there are."""
+    top = [terminal.show_text(item["path"]) for item in excluded["top"][:_NAMED]]
+    more = f" and {excluded['entries'] - len(top)} more" if excluded["entries"] > len(top) else ""
+    count = len(excluded["rules"]) + excluded["caches"]
+    rules = units.plural(count, "rule")
+    return f"{', '.join(top)}{more} ({rules})" if top else f"nothing at the top ({rules})"
 
 
 def _where(layout: Layout, found: Status, screen: Terminal) -> list[str]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jvs.store.shapes import ForkIntent
     from jvs.store.store import Store
 
-    class Made(worktree.WorktreeConfig):
+    class Made(worktree.WorktreeFacts):
         """A worktree that was made: its configuration, where it is, how it was made, and what could not be kept."""
 
         path: str

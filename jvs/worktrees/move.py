@@ -60,6 +60,7 @@ def rename(store: Store, old: str, new: str, *, undoes: Operation | None = None)
     _refuse_main(old, "renamed")
     config = worktree.load(store.layout, old)
     store.require_worktree(old)
+    mount_check.refuse(store, old)  # what is excluded moves as well
     mount_check.refuse_moving(store, old)
     registration.check_free(
         store, new
@@ -135,6 +136,7 @@ def remove(store: Store, name: str, *, discard: bool = False, undoes: Operation 
     """
     _refuse_main(name, "removed")
     config = worktree.load(store.layout, name)
+    mount_check.refuse(store, name)  # what is excluded moves as well
     mount_check.refuse_moving(store, name)
     changes, size = count_changes(store, name)
     event = _event(store, "worktree_remove", name, undoes, {"changes": changes, "bytes": size, "discard": discard})

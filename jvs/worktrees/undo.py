@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 
-from jvs import clock
+from jvs import canon, clock
 from jvs.errors import Busy, NotFound, from_oserror
 from jvs.fs import listing
 from jvs.restore import belonging, bringing, delta, entries, journal
 from jvs.restore import run as restore
 from jvs.restore.plan import RestorePlan, RestoreTarget
+from jvs.restore.spared import Spared, refuse_replacing
 from jvs.store import audit, changing, lineage, mount_check, worktree
 
 TYPE_CHECKING = False
@@ -176,10 +177,18 @@ def plan(store: Store, record: Operation, name: str) -> delta.Delta:
     files = journal.files(store.layout, record["operation_id"])
     made = delta.Delta()
     try:
-        with entries.RootedDir(store.layout.worktree_dir(name)) as here, entries.RootedDir(files) as kept:
+        named = [canon.path_from_json(path) for path in record["details"].get("paths") or ()]
+        directory = store.layout.worktree_dir(name)
+        with (
+            entries.RootedDir(directory) as here,
+            entries.RootedDir(files) as kept,
+            Spared(directory, now=store.exclusion(name), wanted=named) as spared,
+        ):
             replaced: list[bytes] = []
             for i, step in enumerate(was.steps):
                 if not any(step.path.startswith(path + b"/") for path in replaced):
+                    if spared.any and _turn_around(made, step, here, kept, spared):
+                        continue
                     _turn(made, step, here, kept, twin=i in was.twins)
                     if step.how == delta.MAKE:
                         replaced.append(step.path)
@@ -195,6 +204,24 @@ def plan(store: Store, record: Operation, name: str) -> delta.Delta:
         raise from_oserror(error, "planning the undo") from error
     made.steps.sort(key=lambda step: step.path)
     return made
+
+
+def _turn_around(
+    made: delta.Delta, step: delta.Step, here: entries.RootedDir, kept: entries.RootedDir, spared: Spared
+) -> bool:
+    """Turn a step round whose place holds what is excluded now, which stays; False when it holds nothing of it.
+
+    Errors: E_EXISTS when something is to come back to the place of such a directory.
+    """
+    if spared.is_inside(step.path) or spared.covers(step.path):
+        return True
+    if not spared.holds_here(step.path):
+        return False
+    if kept.lstat(step.path) is not None:
+        raise refuse_replacing(step.path)
+    for path, st in spared.others_in(step.path):
+        made.steps.append(delta.Step(path, delta.DROP, _rough(path, st), None, old_ino=st.st_ino))
+    return True
 
 
 def _turn(made: delta.Delta, step: delta.Step, here: entries.RootedDir, kept: entries.RootedDir, *, twin: bool) -> None:

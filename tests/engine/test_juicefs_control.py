@@ -128,10 +128,10 @@ def test_bind_mount_is_cloned_over_the_control_file(fs_at: FsAt, tmp_path: Path)
 
 def test_helper_says_what_is_wrong_like_the_client(place: Path):
     (place / "store" / "one").mkdir()
-    command = control.clone_command(making.at(place / "main"), making.at(place / "store" / "one"))
+    command = control.clone_command([(making.at(place / "main"), making.at(place / "store" / "one"))])
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "<FATAL>: clone failed: file exists\n")
-    inside = control.clone_command(making.at(place), making.at(place / "store" / "two"))
+    inside = control.clone_command([(making.at(place), making.at(place / "store" / "two"))])
     assert "inside the source" in subprocess.run(inside, capture_output=True, text=True).stderr
 
 

@@ -121,9 +121,11 @@ def loses(line: Line, monkeypatch: pytest.MonkeyPatch, *paths: str) -> None:
                 making.remove(self.clone / path)
             return printed
 
-    monkeypatch.setattr(
-        line.engine, "run_clone", lambda source, clone: Losing(real(source, clone), Path(str(clone))), raising=True
-    )
+    def run_clone(pairs: list) -> object:
+        for running in real(pairs):
+            yield Losing(running, Path(str(pairs[0][1])))
+
+    monkeypatch.setattr(line.engine, "run_clone", run_clone, raising=True)
 
 
 def test_only_the_root_and_what_changed_is_looked_at(line: Line):

@@ -77,7 +77,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "jvs/engine/juicefs/engine.py": {
         "os.access": ON_PATH,
         "shutil.which": ON_PATH,
-        "os.path.realpath": "tells whether one directory lies in the other; nothing is opened by it",
     },
     "jvs/engine/juicefs/mount.py": dict.fromkeys(
         ("os.path.realpath", "os.stat"), "finds the root of the mount that a directory lies on, going up"
@@ -92,7 +91,10 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     ),
     "jvs/fs/mounts.py": {"open": PROC, "os.path.realpath": "compared with the mount table"},
     "jvs/fs/namespace.py": {"os.open": PROC},
-    "jvs/fs/paths.py": {"os.chmod": FD_OR_PROC},
+    "jvs/fs/paths.py": {
+        "os.chmod": FD_OR_PROC,
+        "os.path.realpath": "tells whether one directory lies in the other; nothing is opened by it",
+    },
     "jvs/fs/rooted.py": {
         "Root.open": "the one place where a path that a person named becomes a root",
         "os.open": "as above",
@@ -102,6 +104,8 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("os.getxattr", "os.listxattr"), FD_OR_PROC),
         "os.path.isdir": PROC,
     },
+    "jvs/operations/agents.py": dict.fromkeys(("durable.open_directory", "os.path.isdir", "os.path.realpath"), OWN),
+    "jvs/operations/configuration.py": {"rooted.Root.open": COMMAND_LINE},
     "jvs/operations/looking.py": {"rooted.at": "a copy of a payload that a program of the user is shown"},
     "jvs/restore/entries.py": {"os.listdir": FD_OR_PROC},
     "jvs/restore/plan.py": {"os.listdir": FD_OR_PROC},
@@ -118,6 +122,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("os.path.isdir", "os.path.realpath", "rooted.at"), COMMAND_LINE),
         "Root": "of a directory that is open already",
     },
+    "jvs/store/init_in_place.py": dict.fromkeys(("Root.open", "os.path.isdir", "os.path.realpath"), COMMAND_LINE),
     "jvs/store/intent.py": dict.fromkeys(("open", "os.readlink"), PROC),
     "jvs/store/layout.py": {
         "Root": "of a directory that is open already",
@@ -129,6 +134,10 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "jvs/store/settings.py": dict.fromkeys(("os.path.isdir", "os.path.realpath", "os.stat", "rooted.at"), OWN),
     "jvs/store/settings_file.py": dict.fromkeys(("durable.open_directory", "os.path.realpath"), OWN),
     "jvs/store/store.py": {"os.path.realpath": "tells which worktree the current directory lies in"},
+    "jvs/tree/exclusion.py": {
+        "os.path.realpath": "compared with the mount table",
+        "os.path.isdir": "what is mounted at a point of the mount table",
+    },
     "jvs/tree/index_file.py": {
         "rooted.at": "an index that a caller named as a path",
         "sqlite3.connect": "SQLite opens by path: a file that was checked, in a directory of our owner alone",

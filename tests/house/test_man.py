@@ -49,6 +49,7 @@ OF_THE_SYSTEM = {
     "cut(1)",
     "du(1)",
     "flock(2)",
+    "gitignore(5)",
     "mv(1)",
     "openat2(2)",
     "read(1)",

@@ -37,6 +37,7 @@ FREE_FORM = {
     ("jvs/repository.py", "history"): "arguments, handed on as they are",
     ("jvs/repository.py", "merge"): "as above",
     ("jvs/repository.py", "snapshot"): "as above",
+    ("jvs/operations/agents.py", "<module>"): "settings of another program, which we only add to",
     ("jvs/operations/given.py", "settings"): "settings by keyword, before their keys are known",
     ("jvs/store/audit.py", "<module>"): "details of an event, different for each operation",
     ("jvs/store/audit.py", "check_shape"): "an object that may be a record, or anything",
@@ -47,10 +48,10 @@ FREE_FORM = {
 """(file, function) -> why a dictionary there holds anything; every other one has a shape."""
 CHECKED = {
     ("jvs.store.descriptor", "FIELDS", "Descriptor"): {
-        *("changes", "collected", "meta", "merged", "annotated_at", "annotated_by", "path_changes"),
+        *("changes", "collected", "meta", "merged", "annotated_at", "annotated_by", "path_changes", "excluded"),
     },
     ("jvs.store.descriptor", "READY_FIELDS", "Ready"): set(),
-    ("jvs.store.worktree", "FIELDS", "WorktreeConfig"): {"event_id", "made_as", "merging"},
+    ("jvs.store.worktree", "FIELDS", "WorktreeConfig"): {"event_id", "made_as", "merging", "path"},
     ("jvs.restore.journal", "FIELDS", "Operation"): {"identity", "clock"},
     ("jvs.store.records", "PIN_FIELDS", "Pin"): set(),
     ("jvs.store.records", "ANNOTATION_FIELDS", "Annotation"): set(),
@@ -74,8 +75,12 @@ INTENTS = {
     "annotate": ("AnnotateIntent",),
     "config": ("ConfigIntent",),
 }
-OTHER_KEYS = {"Version", "Meta", "SkipDirMtime", "threading", "jvs.progress", "annotation_sha256"}
-"""What `get()` is given that is no key of ours: the configuration of a JuiceFS mount, `sys.modules`, audit details."""
+OTHER_KEYS = {
+    *("Version", "Meta", "SkipDirMtime", "threading", "jvs.progress", "annotation_sha256"),
+    *("hooks", "mcpServers", "command"),
+}
+"""What `get()` is given that is no key of ours: the configuration of a JuiceFS mount, `sys.modules`, audit details, and
+the settings of an agent."""
 WRONG = {
     "a key that a record has not": (
         "from jvs.store.descriptor import Descriptor",

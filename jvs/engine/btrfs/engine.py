@@ -13,6 +13,7 @@ import os
 
 from jvs import clock
 from jvs.engine import base as engine
+from jvs.engine import left_out
 from jvs.engine.base import Cloned, Engine, Probe, Request
 from jvs.engine.btrfs import ioctl
 from jvs.errors import CloneIncomplete, JvsError, from_oserror
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from jvs.fs.losses import Loss
     from jvs.fs.rooted import Below
     from jvs.tree import scan
+    from jvs.tree.exclusion import Exclusion
 
 
 class BtrfsEngine(Engine):
@@ -47,6 +49,8 @@ class BtrfsEngine(Engine):
             return self._answer(False, "the store is not on the same btrfs filesystem as the worktree")
         if paths.is_dir(source_dir) and not ioctl.is_subvolume(source_dir):
             return self._answer(False, f"'{source_dir}' is a plain directory, not the root of a btrfs subvolume")
+        if paths.is_inside(store, source_dir):
+            return self._answer(False, "the snapshots lie inside the worktree, and would be in each new one")
         if paths.is_dir(source_dir):
             inside = ioctl.nested(source_dir)
             if inside:
@@ -59,7 +63,10 @@ class BtrfsEngine(Engine):
             from jvs.engine import copier
 
             return copier.run(request, engine_name=engine.REFLINK, share=True)
-        moment = self._snapshot(request, ioctl.RDONLY)
+        excluding = request.exclude is not None and request.exclude.has_rules
+        moment = self._snapshot(request, 0 if excluding else ioctl.RDONLY)
+        if request.exclude is not None and excluding:
+            _leave_out(request.target, request.exclude)
         degraded: list[Loss] = []
         tree = None
         if request.hash:
@@ -74,13 +81,13 @@ class BtrfsEngine(Engine):
     def _snapshot(self, request: Request, flags: int) -> int:
         engine.check_source(request.source)
         engine.check_target(request.target)
-        _refuse_nested(request.source)
+        _refuse_nested(request.source, request.exclude)
         moment = clock.now_ns()  # the ioctl itself writes back all dirty pages first
         try:
             ioctl.snapshot(request.source, request.target, flags)
         except OSError as error:
             raise from_oserror(error, f"snapshotting the subvolume '{request.source}'") from error
-        _refuse_nested(request.source)  # one that appeared in between is an empty directory in the snapshot
+        _refuse_nested(request.source, request.exclude)  # one that appeared meanwhile is an empty directory there
         return moment
 
     def _hash(self, request: Request, moment: int) -> scan.ScanResult:
@@ -98,6 +105,7 @@ class BtrfsEngine(Engine):
             known=request.known,
             moment_ns=moment,
             btrfs=True,
+            exclude=request.exclude,
             touched=touched,
             gone=gone,
         )
@@ -113,7 +121,8 @@ class BtrfsEngine(Engine):
         """
         if request.known is None or not request.rows:
             return None, frozenset()
-        if request.base_payload is not None and self.search:
+        excluding = request.exclude is not None and request.exclude.has_rules  # no generation tells of changed rules
+        if request.base_payload is not None and self.search and not excluding:
             from jvs.engine.btrfs import search as btrfs_search
 
             touched = btrfs_search.changed_directories(request.target, request.base_payload)
@@ -128,7 +137,7 @@ class BtrfsEngine(Engine):
         request.rows = rows
         source = paths.open_dir(request.source)
         try:
-            found = parallel.Sweeper(source, rows, with_inode=True).run()
+            found = parallel.Sweeper(source, rows, with_inode=True, exclude=request.exclude).run()
         finally:
             os.close(source)
         if b"" not in rows or not tree_rows.has_names(rows[b""][0], _names(request.target), listing.STAMP.size):
@@ -202,10 +211,19 @@ def remove_keeping_times(root: int, path: bytes) -> None:
         os.close(above)
 
 
-def _refuse_nested(source: Below) -> None:
+def _leave_out(target: Below, exclude: Exclusion) -> None:
+    """Take what is excluded out of a snapshot that can still be written, and freeze it. Errors: E_IO."""
+    try:
+        left_out.remove(target, exclude, lambda fd, path: removal.remove_tree(path.rpartition(b"/")[2], dir_fd=fd))
+        ioctl.set_flags(target, ioctl.RDONLY)
+    except OSError as error:
+        raise from_oserror(error, f"taking what is excluded out of '{target}'") from error
+
+
+def _refuse_nested(source: Below, exclude: Exclusion | None) -> None:
     """Errors: E_CLONE_INCOMPLETE when a snapshot would hold an empty directory in place of something."""
     try:
-        inside = ioctl.nested(source)
+        inside = ioctl.nested(source, exclude)
     except OSError as error:
         raise from_oserror(error, f"looking for subvolumes in '{source}'") from error
     if inside:

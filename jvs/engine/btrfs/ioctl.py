@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from jvs.fs.rooted import Below
+    from jvs.tree.exclusion import Exclusion
 
 ROOT_INODE = 256  # BTRFS_FIRST_FREE_OBJECTID: the inode of every subvolume's root, and of nothing else
 SNAP_DESTROY = 0x5000940F  # _IOW(0x94, 15, struct btrfs_ioctl_vol_args), 4096 bytes
@@ -163,9 +164,14 @@ def set_flags(path: Below, flags: int) -> None:
         os.close(fd)
 
 
-def nested(directory: Below) -> str:
-    """Return a subvolume or mount point inside a subvolume, or nothing. Costs O(1) and needs no privilege."""
+def nested(directory: Below, exclude: Exclusion | None = None) -> str:
+    """Return a subvolume or mount point inside a subvolume that is not excluded, or nothing.
+
+    Costs O(1) and needs no privilege.
+    """
     below = mounts.points_below(str(directory))
+    if exclude is not None:
+        below = exclude.points(below, str(directory))
     if below:
         return below[0]
     try:
@@ -183,7 +189,9 @@ def nested(directory: Below) -> str:
                 return ""
         for number in range(data[4088]):  # num_items, after min_treeid and 255 references
             tree_id, directory_id = struct.unpack_from("=QQ", data, 8 + 16 * number)
-            return f"{directory}/{_name_of(fd, tree_id, directory_id)}"
+            name = _name_of(fd, tree_id, directory_id)
+            if exclude is None or not exclude.drops_any(os.fsencode(name), is_dir=True):
+                return f"{directory}/{name}"
         return ""
     finally:
         os.close(fd)

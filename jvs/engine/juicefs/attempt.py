@@ -8,18 +8,20 @@ from __future__ import annotations
 import os
 
 from jvs import clock
+from jvs.engine import left_out
 from jvs.engine.base import Cloned, Request
 from jvs.engine.juicefs import control, repair
 from jvs.engine.juicefs.client import Incomplete
 from jvs.engine.juicefs.completeness import Proved, Surveyed, Unproved
 from jvs.engine.juicefs.survey import Survey
 from jvs.errors import CloneIncomplete, IOFailure, from_oserror
-from jvs.fs import listing, paths
+from jvs.fs import durable, listing, metadata, paths
 from jvs.fs.losses import Losses
 from jvs.tree import scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Protocol
 
     from jvs.engine.juicefs.client import Running
@@ -30,10 +32,14 @@ if TYPE_CHECKING:
 
         name: str
 
-        def run_clone(self, source: Below, target: Below) -> Running: ...
+        def remove(self, path: Below) -> None: ...
+
+        def run_clone(self, pairs: list[tuple[Below, Below]]) -> Iterator[Running]: ...
 
 
 _APPEAR_SECONDS = 10.0
+_CLONED = (listing.FILE, listing.DIR, listing.SYMLINK)
+"""What is cloned by itself; special files are made anew, as those that a clone of a directory drops."""
 
 
 class Attempt:
@@ -46,10 +52,51 @@ class Attempt:
         self.losses = Losses()
 
     def start(self) -> bytes:
-        """Clone, and wait until the clone is seen; return what the program that did it printed."""
-        printed = self.owner.run_clone(self.request.source, self.temporary).wait()
-        _await(self.temporary)
-        return printed
+        """Clone, and wait until the clone is seen; return what the programs that did it printed."""
+        names = self._chosen_names()
+        if names is None:
+            pairs = [(self.request.source, self.temporary)]
+        else:
+            durable.make_dir(self.temporary)
+            pairs = [(self.request.source / name, self.temporary / name) for name in names]
+        printed = [running.wait() for running in self.owner.run_clone(pairs)]
+        _await(self.temporary, set(names or ()))
+        if self.request.exclude is not None and self.request.exclude.has_rules:
+            left_out.remove(self.temporary, self.request.exclude, self._remove)
+        if names is not None:
+            self._finish_root()
+        return b"\n".join(printed)
+
+    def _chosen_names(self) -> list[bytes] | None:
+        """Return the entries of the source's root to be cloned one by one; None when it is cloned as a whole."""
+        if self.request.exclude is None:
+            return None
+        fd = paths.open_dir(self.request.source)
+        try:
+            names, stats = listing.list_dir(fd)
+            rest, stats = self.request.exclude.rest(fd, b"", names, stats)
+        finally:
+            os.close(fd)
+        if len(rest) == len(names):
+            return None
+        return [name for name, st in zip(rest, stats, strict=True) if listing.kind_of(st.st_mode) in _CLONED]
+
+    def _remove(self, above: int, path: bytes) -> None:
+        """Remove what is left out of the clone again: inside the filesystem server when it is a directory."""
+        place = paths.below(self.temporary, path)
+        if paths.is_dir(place):
+            self.owner.remove(place)
+        else:
+            durable.unlink(path.rpartition(b"/")[2], dir_fd=above)
+
+    def _finish_root(self) -> None:
+        """Give the root of a clone that was made entry by entry the metadata of its source."""
+        source, target = paths.open_dir(self.request.source), paths.open_dir(self.temporary)
+        try:
+            metadata.apply_dir(target, source, os.fstat(source), b"", self.losses)
+        finally:
+            os.close(source)
+            os.close(target)
 
     def hash(self, worker: scan.Hasher, moment: int) -> scan.ScanResult:
         """Walk the clone, reading what the rows do not know."""
@@ -59,6 +106,7 @@ class Attempt:
             known=self.request.known,
             with_inode=False,
             moment_ns=moment,
+            exclude=self.request.exclude,
         )
         return scanner.run(self.temporary)
 
@@ -86,7 +134,7 @@ class SurveyedAttempt(Attempt):
 
     def __init__(self, owner: Cloner, request: Request) -> None:
         super().__init__(owner, request)
-        self.before = Survey()
+        self.before = Survey(request.exclude)
         self.absent: set[bytes] = set()
 
     def run(self) -> Cloned:
@@ -145,13 +193,16 @@ class SurveyedAttempt(Attempt):
             )
 
 
-def _await(path: Below) -> None:
+def _await(path: Below, names: set[bytes]) -> None:
     """Wait until the kernel shows a clone; it may remember for a few seconds that the name was not there.
+
+    `names` are those that the clone was made of one by one; one that is gone again is looked for in vain, and proves
+    nothing.
 
     Only with the mount option `--negative-entry-cache`; listing the directory above makes it look again.
     """
     waited = 0.0
-    while not paths.is_dir(path):
+    while not (paths.is_dir(path) and names.issubset(map(os.fsencode, listing.names(path) if names else ()))):
         if waited > _APPEAR_SECONDS:
             raise Incomplete(
                 IOFailure(

@@ -54,6 +54,7 @@ class Proved(hasher.Hasher):
     def __init__(self, request: Request) -> None:
         super().__init__(jobs=request.jobs, allow_unreadable=request.allow_unreadable, slow_calls=True)
         self._source = paths.open_dir(request.source)
+        self._exclude = request.exclude
 
     def listed(self, path: bytes, names: list[bytes], *, proved: bool) -> None:
         """Compare with the source as it is now, unless the rows prove it. Errors: Unproved."""
@@ -69,7 +70,8 @@ class Proved(hasher.Hasher):
     def _list_source(self, path: bytes) -> tuple[list[bytes], list[os.stat_result]]:
         fd = paths.open_below(self._source, paths.split_relative(path))
         try:
-            return listing.list_dir(fd)
+            names, stats = listing.list_dir(fd)
+            return (names, stats) if self._exclude is None else self._exclude.rest(fd, path, names, stats)
         finally:
             os.close(fd)
 

@@ -93,10 +93,14 @@ def _command(*words: str) -> list[str]:
     return [sys.executable, "-I", "-S", __file__, *words]
 
 
-def clone_command(source: Below, target: Below) -> list[str]:
-    """Return the process to start for a clone. Errors: ValueError for names that the mount would not check."""
-    check_name(os.fsencode(target.name))
-    return _command("clone", str(source), str(target))
+def clone_command(pairs: list[tuple[Below, Below]]) -> list[str]:
+    """Return the process to start for clones of sources to targets, one after the other.
+
+    Errors: ValueError for names that the mount would not check.
+    """
+    for _, target in pairs:
+        check_name(os.fsencode(target.name))
+    return _command("clone", *(str(place) for pair in pairs for place in pair))
 
 
 def remove_command(path: Below) -> list[str]:
@@ -188,11 +192,22 @@ def find_control(directory: str) -> str:
 
 
 def run(words: list[str]) -> Reply:
-    """Do what the command line of the helper says. Errors: OSError, ValueError."""
-    target = os.path.abspath(words[-1])
+    """Do what the command line of the helper says; the counts are those of all clones. Errors: OSError, ValueError."""
+    if words[0] != "clone":
+        return _run_one(words[0], "", words[1])
+    whole = Reply()
+    for i in range(1, len(words), 2):
+        reply = _run_one("clone", words[i], words[i + 1])
+        whole.done += reply.done
+        whole.total += reply.total
+    return whole
+
+
+def _run_one(what: str, source: str, target: str) -> Reply:
+    target = os.path.abspath(target)
     parent, name = os.path.dirname(target), os.fsencode(os.path.basename(target))
-    if words[0] == "clone":
-        source = os.path.abspath(words[1])
+    if what == "clone":
+        source = os.path.abspath(source)
         if (os.path.realpath(parent) + "/").startswith(os.path.realpath(source) + "/"):
             raise ValueError("the target lies inside the source")
         beside, above = os.lstat(source), os.stat(parent)
@@ -210,11 +225,12 @@ def run(words: list[str]) -> Reply:
 def is_whole(printed: bytes) -> bool:
     """Answer whether the helper counted as many entries cloned as the mount had announced.
 
-    Shape: `done total`. One that lost entries has fewer. The announcement counts what is in the metadata engine's
-    own statistics, so that a tree which is being written may show a difference and still be complete.
+    Shape: `done total`, a line for each process. One that lost entries has fewer. The announcement counts what is in
+    the metadata engine's own statistics, so that a tree which is being written may show a difference and still be
+    complete.
     """
-    words = printed.split()
-    return len(words) == 2 and words[0] == words[1] and int(words[0]) > 0
+    counts = [line.split() for line in printed.splitlines()]
+    return bool(counts) and all(len(words) == 2 and words[0] == words[1] and int(words[0]) > 0 for words in counts)
 
 
 def main(words: list[str]) -> int:

@@ -22,13 +22,19 @@ from jvs.engine.juicefs.client import Incomplete, Running
 from jvs.engine.juicefs.completeness import Unproved
 from jvs.errors import IOFailure, JvsError, from_oserror
 from jvs.fs import durable, listing, metadata, paths
+from jvs.tree.exclusion import RESERVED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jvs.fs.rooted import Below
+    from jvs.tree.exclusion import Exclusion
 
 TRIES = 3
 _CONTROL, _CLIENT = "control", "client"
+_PAIRS = 200
+"""Of a source and a target, for one process: two such lists of the longest paths fit into a command line."""
 
 
 class JuiceFSEngine(Engine):
@@ -46,7 +52,7 @@ class JuiceFSEngine(Engine):
             return self._answer(False, "the worktree is not on JuiceFS")
         if paths.lstat(source).st_dev != paths.lstat(store).st_dev:
             return self._answer(False, "the store is not on the same JuiceFS mount as the worktree")
-        if (os.path.realpath(str(store)) + "/").startswith(os.path.realpath(str(source_dir)).rstrip("/") + "/"):
+        if paths.is_inside(store, source_dir) and not paths.is_inside(store, source_dir / RESERVED):
             return self._answer(False, "the store lies inside the worktree, where JuiceFS cannot clone to")
         way, why = self._way(source)
         if not way:
@@ -110,7 +116,7 @@ class JuiceFSEngine(Engine):
             return copier.run(request, engine_name=engine.COPY, share=False)
         engine.check_source(request.source)
         engine.check_target(request.target)
-        juicefs_mount.refuse_mounts(request.source)
+        juicefs_mount.refuse_mounts(request.source, request.exclude)
         writers.flush_open_files(request.source)
         problem: JvsError | None = None
         kinds: list[type[ProvedAttempt | SurveyedAttempt]] = [SurveyedAttempt] * TRIES
@@ -131,7 +137,7 @@ class JuiceFSEngine(Engine):
                 self._discard(attempt.temporary)
                 raise
         assert problem is not None
-        raise _empty_attribute(request.source) or problem
+        raise _empty_attribute(request.source, request.exclude) or problem
 
     def _can_vouch(self, request: Request) -> bool:
         """Answer whether the quick proof may be tried.
@@ -149,16 +155,25 @@ class JuiceFSEngine(Engine):
         if paths.exists(path):
             self.remove(path)
 
-    def run_clone(self, source: Below, target: Below) -> Running:
-        """Start cloning, with the client or over the control file. Errors: E_IO when neither works."""
+    def run_clone(self, pairs: list[tuple[Below, Below]]) -> Iterator[Running]:
+        """Start cloning sources to targets, with the client or over the control file, one process after the other.
+
+        Errors: E_IO when neither works.
+        """
         from jvs.engine.juicefs import control
 
-        way, why = self._way(source)
+        if not pairs:
+            return
+        source = pairs[0][0]
+        way, why = self._way(source if paths.is_dir(source) else source.parent)
         if way == _CONTROL:
-            return Running(control.clone_command(source, target), "juicefs control clone")
-        if way == _CLIENT:
-            return Running([self._binary(), "clone", "--preserve", str(source), str(target)], "juicefs clone")
-        raise IOFailure(f"cloning '{source}': {why}", hint="run 'jvs info' to see which engines work here")
+            for start in range(0, len(pairs), _PAIRS):
+                yield Running(control.clone_command(pairs[start : start + _PAIRS]), "juicefs control clone")
+        elif way == _CLIENT:
+            for source, target in pairs:
+                yield Running([self._binary(), "clone", "--preserve", str(source), str(target)], "juicefs clone")
+        else:
+            raise IOFailure(f"cloning '{source}': {why}", hint="run 'jvs info' to see which engines work here")
 
     def _binary(self) -> str:
         found = self.find_binary()
@@ -187,7 +202,7 @@ class JuiceFSEngine(Engine):
         return Running([self._binary(), "rmr", str(path)], "juicefs rmr") if way == _CLIENT else None
 
 
-def _empty_attribute(source: Below) -> JvsError | None:
+def _empty_attribute(source: Below, exclude: Exclusion | None) -> JvsError | None:
     """Look for what makes a clone on SQL metadata fail with EIO for good: an extended attribute without a value."""
     stack = [(paths.open_dir(source), b"")]
     try:
@@ -195,6 +210,8 @@ def _empty_attribute(source: Below) -> JvsError | None:
             fd, path = stack.pop()
             try:
                 names, stats = listing.list_dir(fd)
+                if exclude is not None:
+                    names, stats = exclude.rest(fd, path, names, stats)
                 for name, st in zip(names, stats, strict=True):
                     here = listing.relative(path, name)
                     empty = [label for label, value in metadata.entry_xattrs(name, fd).items() if not value]

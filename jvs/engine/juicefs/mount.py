@@ -13,6 +13,7 @@ from jvs.fs import mounts, paths
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.fs.rooted import Below
+    from jvs.tree.exclusion import Exclusion
 
 CONTROL_INODE = 0x7FFFFFFF00000002
 """The inode of the control file; the same in every directory of every version since 1.0."""
@@ -49,9 +50,11 @@ def mount_root(directory: Below) -> str | None:
         path = above
 
 
-def refuse_mounts(source: Below) -> None:
+def refuse_mounts(source: Below, exclude: Exclusion | None = None) -> None:
     """Errors: E_CLONE_INCOMPLETE when something is mounted inside: the clone would hold what lies below it."""
     below = mounts.points_below(str(source))
+    if exclude is not None:
+        below = exclude.points(below, str(source))
     if below:
         raise CloneIncomplete(
             f"'{below[0]}' is a mount point, which a snapshot of the worktree cannot hold",

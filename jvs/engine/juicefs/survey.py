@@ -13,15 +13,18 @@ from jvs.fs import paths as fs_paths
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.fs.rooted import Below
+    from jvs.tree.exclusion import Exclusion
 
 
 class Survey:
     """The names of every directory of a tree; its special files; its hard-link groups.
 
     Shape: `names` maps a directory's path to its sorted names; `groups` maps an inode to the paths of its names.
+    What `exclude` leaves out is not in them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, exclude: Exclusion | None = None) -> None:
+        self._exclude = exclude
         self.names: dict[bytes, list[bytes]] = {}
         self.specials: list[tuple[bytes, os.stat_result]] = []
         self.groups: dict[int, list[bytes]] = {}
@@ -40,6 +43,8 @@ class Survey:
 
     def _visit(self, fd: int, path: bytes) -> None:
         names, stats = listing.list_dir(fd)
+        if self._exclude is not None:
+            names, stats = self._exclude.rest(fd, path, names, stats)
         self.names[path] = names
         self.entries += len(names)
         for name, st in zip(names, stats, strict=True):

@@ -13,6 +13,10 @@ NOT_RUN = {
     "torture": "works in directories of its own, for minutes",
     "completion": "prints a text; what it does is in test_nothing_runs_unasked.py",
     "help": "reads no repository",
+    **{
+        f"agent {word}": "reads no repository, but the settings of an agent"
+        for word in ("install", "uninstall", "status")
+    },
     "version": "reads no repository",
     "mcp": "serves until its input ends; what its tools may do is in tests/contrib/test_agents.py",
 }
@@ -91,6 +95,7 @@ def table(root: Path) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
         "gc unpin": [(CHANGES, ("gc", "unpin", one))],
         "gc pins": [(READS, ("gc", "pins"))],
         "info": [(READS, ("info", "--sizes"))],
+        "detach": [(CHANGES, ("detach",))],
         "hooks list": [(READS, ("hooks", "list"))],
         "hooks allow": [(CHANGES, ("hooks", "allow"))],
         "hooks deny": [(CHANGES, ("hooks", "deny"))],

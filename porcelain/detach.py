@@ -1,0 +1,56 @@
+"""Stop keeping snapshots of a workspace, and keep its files
+
+With --delete-history, which must be given, the repository is removed: all snapshots, all records, and what could be
+undone. The files of all worktrees stay where they are, and nothing of jvs is left. It also removes what 'rm -rf'
+cannot: the read-only snapshots of btrfs. Forks of a repository in place lie inside '.jvs': they have to be removed
+first.
+
+When it returns 0 the history is gone. After a crash the repository is as it was, or there is none any more and the same
+command removes what is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from jvs.cli import run as cli
+from jvs.errors import CHANGING, Exists, NotARepository, UsageError
+
+RAISES = (*CHANGING, Exists)
+SEE_ALSO = ("jvs-init(1)", "jvs-worktree-remove(1)", "jvs-gc-run(1)")
+EXAMPLES = (("jvs detach --delete-history", "remove the repository, keep the files"),)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = cli.make_parser("detach", __doc__)
+    parser.add_argument("--delete-history", action="store_true", help="delete all snapshots and records for good")
+    return parser
+
+
+def work(args: argparse.Namespace) -> cli.Result:
+    """Remove the repository, or what a crash left of it."""
+    from jvs import units
+    from jvs.operations import configuration
+    from jvs.ui import terminal
+
+    try:
+        store = cli.open_store(args)
+    except NotARepository:
+        left = 0 if not args.delete_history else configuration.finish_detaching(cli.here(), cli.settings_of(args))
+        if not left:
+            raise
+        return cli.Result({"repo_root": cli.here(), "paths": [], "snapshots": None}, "Removed what was left\n")
+    if not args.delete_history:
+        raise UsageError(
+            "nothing was removed: the history is to be named", hint="'jvs detach --delete-history' deletes it for good"
+        )
+    done = configuration.detach(store)
+    lines = [f"Deleted {units.plural(done['snapshots'], 'snapshot')} of {terminal.show_text(done['repo_root'])}"]
+    lines += [f"your files: {terminal.show_text(path)}" for path in done["paths"]]
+    return cli.Result(done, "\n".join(lines) + "\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command."""
+    return cli.run(build_parser(), work, argv)
