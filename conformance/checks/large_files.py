@@ -11,7 +11,7 @@ from lib.treehash import LEAF_BYTES
 SIZE = 3 * LEAF_BYTES + 12345
 
 
-def check_62_large_files_are_hashed_as_they_are(env: Env) -> None:
+def check_65_large_files_are_hashed_as_they_are(env: Env) -> None:
     """Small changes inside a large file, and holes, give the hash of all its bytes; damage is found and placed."""
     root = env.repository()
     path = f"{root}/main/large"
