@@ -6,6 +6,9 @@ undo back, and OPERATION, an id from '--list', undoes any operation. What lies i
 that the operation did not touch stay as they are. An operation belongs to the worktree that it was done in, also after
 a rename, and to no later one of the same name.
 
+What a snapshot holds as well is not kept twice, and no snapshot is kept for an undo: a collection that takes one leaves
+what an undo needs of it.
+
 Operations go by themselves when they are both old (undo.max_age_days) and many (undo.max_operations), each with a word
 about what goes. --forget removes them at once, and with them what they displaced: OPERATION, those that are --older
 than AGE, or --all that '--list' shows and those of worktrees that are gone.
