@@ -128,7 +128,10 @@ async def _session(lab: Path) -> None:
     async with stdio_client(parameters) as (reader, writer), ClientSession(reader, writer) as session:
         await session.initialize()
         tools = {tool.name: tool for tool in (await session.list_tools()).tools}
-        assert set(tools) == {"snapshot", "restore", "undo", "status", "diff", "history", "fork"}
+        assert set(tools) == {
+            *("snapshot", "restore", "undo", "status", "diff", "history", "show", "cat", "ls"),
+            *("fork", "merge", "tag", "note", "meta"),
+        }
 
         async def ask(name: str, /, **arguments: Any) -> dict[str, Any]:
             answer = await session.call_tool(name, arguments)
