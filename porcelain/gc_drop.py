@@ -15,8 +15,8 @@ from jvs.errors import CHANGING, GcPlanMismatch
 RAISES = (*CHANGING, GcPlanMismatch)
 SEE_ALSO = ("jvs-gc-auto(1)", "jvs-gc-plan(1)", "jvs-gc-unpin(1)", "jvs-prune-snapshot(1)")
 EXAMPLES = (
-    ("jvs gc drop HEAD~1 --dry-run", "what would come free"),
-    ("jvs gc drop HEAD~1", "let the snapshot before the newest go"),
+    ("jvs gc drop HEAD~1 --drop-tagged --dry-run", "what would come free"),
+    ("jvs gc drop HEAD~1 --drop-tagged", "let the snapshot before the newest go, whatever names it"),
 )
 
 

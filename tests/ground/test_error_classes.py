@@ -38,11 +38,12 @@ BROKEN = "import jvs.porcelain.info as m; m.work = lambda args: 1 / 0; "
 class Case:
     """A failure: the command line, what its hint must name, and a program to run before it on its stdin."""
 
-    def __init__(self, *words: str, hint: str, before: str = "", stdin: bytes = b"") -> None:
+    def __init__(self, *words: str, hint: str, before: str = "", stdin: bytes = b"", answers: bool = False) -> None:
         self.words = words
         self.hint = hint
         self.before = before
         self.stdin = stdin
+        self.answers = answers  # there is an answer on stdout as well: what is in conflict
 
 
 def usage(store):
@@ -165,6 +166,15 @@ def gc_plan_mismatch(store):
     return Case("gc", "run", "--plan-id", plan, hint="jvs gc plan")
 
 
+def conflict(store):
+    making.run("worktree", "fork", "HEAD", "other")
+    making.write(making.main_of(store), {"a": "here"})
+    making.snapshot(store, "here")
+    making.write(making.main_of(store).parent / "worktrees" / "other", {"a": "there"})
+    making.run("snapshot", "-w", "other", "there")
+    return Case("merge", "other", hint="--ours", answers=True)
+
+
 def internal(store):
     return Case("info", hint="report", before=BROKEN)
 
@@ -181,6 +191,7 @@ CASES = {
     "E_DETACHED": detached,
     "E_DIRTY": dirty,
     "E_STALE_HEAD": stale_head,
+    "E_CONFLICT": conflict,
     "E_NAME_INVALID": name_invalid,
     "E_PATH_ESCAPE": path_escape,
     "E_FORMAT_UNSUPPORTED": format_unsupported,
@@ -238,7 +249,7 @@ def test_a_person_reads_class_sentence_and_what_to_do_next(name, store):
     with provoked(name, store) as case:
         done = call(case)
     assert done.returncode == promised()[name], done.stderr.decode()
-    assert done.stdout == b""
+    assert bool(done.stdout) == case.answers
     lines = done.stderr.decode().splitlines()
     if name == "E_INTERNAL":
         assert lines[0] == "Traceback (most recent call last):"
@@ -255,7 +266,7 @@ def test_a_person_reads_class_sentence_and_what_to_do_next(name, store):
 def test_a_program_gets_one_object_with_the_class(name, store):
     with provoked(name, store) as case:
         done = call(case, "--json")
-    assert (done.returncode, done.stdout) == (promised()[name], b"")
+    assert (done.returncode, bool(done.stdout)) == (promised()[name], case.answers)
     text = done.stderr.decode()
     error = json.loads(text[text.index('{\n  "error"') :])["error"]
     assert (error["class"], error["exit"]) == (name, done.returncode)
