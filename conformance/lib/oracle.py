@@ -87,6 +87,9 @@ def stored_contents(repo: Repo, trees: dict[str, Tree] | None = None) -> set[tup
     stored: set[tuple[int, bytes]] = set()
     places = [repo.worktree_dir(name) for name in repo.configs]
     places += [repo.forks, os.path.join(repo.jvs, "undo")]
+    if any(intent is not None and intent.get("operation") == "gc_run" for intent in repo.intents.values()):
+        # what is taken out and needed by an undo is on its way to undo/held, and the recovery sees to that
+        places += [os.path.join(repo.jvs, "snapshots"), os.path.join(repo.jvs, "gc", "trash")]
     for snapshot_id in repo.visible():
         if trees and snapshot_id in trees:
             stored |= trees[snapshot_id].contents()

@@ -39,16 +39,14 @@ WORKTREES = (
         (
             Swap(
                 "worktrees/move.py",
-                "    if paths.exists(layout.worktree_dir(old)) and not paths.exists(layout.worktree_dir(new)):\n"
-                "        durable.publish(layout.worktree_dir(old), layout.worktree_dir(new))\n"
+                "    _move(store, pending, layout.worktree_dir(old), layout.worktree_dir(new))\n"
                 "    if paths.exists(parked):\n",
                 "    if paths.exists(parked):\n",
             ),
             Swap(
                 "worktrees/move.py",
                 "    _rename_rows(store, old, new)\n",
-                "    if paths.exists(layout.worktree_dir(old)) and not paths.exists(layout.worktree_dir(new)):\n"
-                "        durable.publish(layout.worktree_dir(old), layout.worktree_dir(new))\n"
+                "    _move(store, pending, layout.worktree_dir(old), layout.worktree_dir(new))\n"
                 "    _rename_rows(store, old, new)\n",
             ),
         ),

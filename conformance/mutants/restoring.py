@@ -79,7 +79,7 @@ RESTORING = (
         (
             Swap(
                 "restore/replace.py",
-                "durable.rename(name, last, source_fd=parent, target_fd=there)\n            self.log.note_in_place",
+                "moving.shift(parent, name, there, last)\n            self.log.note_in_place",
                 "removal.remove_tree(name, dir_fd=parent)\n            self.log.note_in_place",
             ),
         ),

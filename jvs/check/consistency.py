@@ -25,6 +25,7 @@ from jvs.errors import IOFailure, JvsError, LineageBroken, NameInvalid, NotFound
 from jvs.fs import listing, paths
 from jvs.gc import pins, retention, roots, tombstone
 from jvs.gc import plan as gc_plan
+from jvs.gc import remove as gc_remove
 from jvs.store import annotation, descriptor, intent, layout, lineage, worktree
 
 TYPE_CHECKING = False
@@ -193,6 +194,8 @@ def find_in_snapshots(store: Store, *, payload: bool, jobs: int = 0) -> list[Fin
         if isinstance(error, NotFound):
             if not any(paths.exists(path) for path in (here.payload(snapshot_id), here.ready(snapshot_id))):
                 continue  # collected, or rolled back, since we listed
+            if gc_remove.is_stuck(here, snapshot_id):
+                continue  # its tombstone says so
             problem = f"snapshot '{snapshot_id}' has files or a marker, and no descriptor"
             hint = "restore 'descriptors/' from a copy of the repository; nothing is deleted that may be a snapshot"
             error = PartialSnapshot(problem, hint=hint)

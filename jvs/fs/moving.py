@@ -6,6 +6,7 @@ Source: rename(2); the kernel's Documentation/filesystems/overlayfs.rst, Renamin
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -40,6 +41,75 @@ def move(source: Below, target: Below, *, keep_source: bool = False) -> None:
         copy(source, target)
     if not keep_source and paths.exists(source):
         removal.remove_tree(source)
+
+
+def publish(source: Below, target: Below, halfway: Below) -> None:
+    """Rename a finished directory to its final name when that is free; else, and when it is moved already, do nothing.
+
+    Where it cannot be renamed, what is in it is moved one by one to `halfway`, which only we use, and that is renamed.
+    A file is always under one name. Doing it again completes what was interrupted. Durable: yes. Errors: OSError.
+    """
+    if not paths.exists(halfway):
+        if not paths.exists(source) or paths.exists(target):
+            return
+        try:
+            durable.publish(source, target)
+            return
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+    if paths.exists(source):
+        with durable.inside(source) as (from_fd, name), durable.inside(halfway) as (to_fd, new):
+            shift(from_fd, name, to_fd, new)
+        durable.fsync_dir(halfway.parent)
+        durable.fsync_dir(source.parent)
+    durable.publish(halfway, target)
+
+
+def shift(source: int, name: bytes, target: int, new: bytes) -> None:
+    """Move an entry between open directories; a directory that cannot be renamed is made again around what is in it.
+
+    Durable: what is below; the caller syncs both directories. Errors: OSError; EXDEV at a mount.
+    """
+    st = os.lstat(name, dir_fd=source)
+    if not stat.S_ISDIR(st.st_mode):
+        _shift_file(source, name, target, new)
+        return
+    try:
+        durable.rename_new(name, new, source_fd=source, target_fd=target)
+        return
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    from_fd = paths.open_dir(name, source, one_mount=True)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.close(metadata.make_dir(new, target))
+        to_fd = paths.open_dir(new, target, one_mount=True)
+        try:
+            for child in listing.list_dir(from_fd)[0]:
+                shift(from_fd, child, to_fd, child)
+            metadata.apply_dir(to_fd, from_fd, st, new, Losses())
+            os.fsync(to_fd)  # before the directory goes that a crash would bring the names back to
+        finally:
+            os.close(to_fd)
+    finally:
+        os.close(from_fd)
+    durable.rmdir(name, dir_fd=source)
+
+
+def _shift_file(source: int, name: bytes, target: int, new: bytes) -> None:
+    """Rename what is no directory; a name that is taken, by somebody in the meantime, gets a number."""
+    for number in range(100):
+        wanted = new if number == 0 else new + b".%d" % number
+        try:
+            durable.rename_new(name, wanted, source_fd=source, target_fd=target)
+            return
+        except FileExistsError:
+            continue
+    raise FileExistsError(errno.EEXIST, "already there", os.fsdecode(new))
 
 
 def copy(source: Below, target: Below) -> None:

@@ -8,6 +8,7 @@ Source: jvs-gc-plan(1), jvs-mark-live(1), jvs-protocol(7), Collection.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import stat
 
@@ -32,7 +33,7 @@ from jvs.gc.roots import (
     texts_in,
 )
 from jvs.names import is_snapshot_id
-from jvs.store import annotation, descriptor, held, intent, line_times, lineage, records, worktree
+from jvs.store import annotation, descriptor, held, intent, line_times, lineage, records, reserve, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -315,19 +316,21 @@ def _forget_old(layout: Layout, new: str) -> None:
 
 
 def make_room(store: Store) -> bool:
-    """Free the index on a full disk, so that a few small records can be written; False when there is none."""
+    """Free the reserve and the index on a full disk, so that a few records can be written; False when there are none.
+
+    The index goes for good only where inodes are short, or where it cannot be cut: it is rebuilt.
+    """
     store.close()
-    try:
-        size = paths.lstat(store.layout.index).st_size
-    except OSError:
-        return False
-    if size == 0:
-        return False
-    try:
-        durable.truncate(store.layout.index, 0)  # frees the blocks even while others have it open; empty means rebuild
-    except OSError:  # btrfs may need a block to free one; removing a name is never refused for that
-        durable.unlink(store.layout.index, missing_ok=True)
-    return True
+    freed = reserve.release(store.layout)
+    with contextlib.suppress(OSError):
+        if paths.lstat(store.layout.index).st_size == 0:
+            return freed
+        try:
+            durable.truncate(store.layout.index, 0)  # frees the blocks even while others have it open
+        except OSError:  # btrfs may need a block to free one; removing a name is never refused for that
+            durable.unlink(store.layout.index, missing_ok=True)
+        freed = True
+    return freed
 
 
 class Stored:

@@ -7,12 +7,13 @@ Source: jvs-protocol(7), Collection; jvs-format(5), Tombstones.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 
 from jvs import canon, clock
 from jvs.engine import registry
 from jvs.errors import JvsError, NoSpace, from_oserror
-from jvs.fs import durable, listing, paths, rooted
+from jvs.fs import durable, listing, moving, paths, rooted
 from jvs.gc import plan as gc_plan
 from jvs.gc import tombstone
 from jvs.names import is_snapshot_id
@@ -98,22 +99,27 @@ def take_out(layout: Layout, ids: list[str]) -> None:
         durable.unlink(layout.ready(snapshot_id), missing_ok=True)
     durable.fsync_dir(layout.snapshots)
     for snapshot_id in ids:
-        _move_payload(layout, snapshot_id)
+        with contextlib.suppress(PermissionError):  # immutable, or of somebody else: `is_stuck` until it can be moved
+            move_payload(layout, snapshot_id)
     durable.fsync_dir(layout.trash)  # the new name first: a payload without any name would be lost bytes
     durable.fsync_dir(layout.snapshots)
 
 
-def _move_payload(layout: Layout, snapshot_id: str) -> None:
-    """Move a payload to the trash; where that cannot be done, delete it where it is."""
+def move_payload(layout: Layout, snapshot_id: str) -> None:
+    """Move a payload to the trash. Errors: OSError; EPERM when it cannot be moved."""
     source, target = layout.payload(snapshot_id), layout.trash / snapshot_id
     if not paths.exists(source):
         return
-    if paths.exists(target):  # trash of the same name can only be of an earlier life of this very id
+    if paths.exists(target):  # of an earlier life of this very id, or moved by half before a crash
         target = target.plus(f".{clock.random_hex(8)}")
     try:
         durable.rename(source, target)
         return
     except OSError as error:
+        if error.errno == errno.EXDEV:  # a directory of an overlay's lower layer: what is in it is moved
+            with rooted.changing(source) as (above, name), rooted.changing(target) as (trash, new):
+                moving.shift(above, name, trash, new)
+            return
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise
     # A read-only subvolume, or a directory whose mode is 0555, cannot get another parent (EROFS; EACCES, because its
@@ -139,6 +145,12 @@ def is_out(layout: Layout, snapshot_id: str) -> bool:
     return paths.exists(layout.tombstone(snapshot_id)) and not any(paths.exists(name) for name in names)
 
 
+def is_stuck(layout: Layout, snapshot_id: str) -> bool:
+    """Answer whether a snapshot is taken out, but for its payload, which could not be moved."""
+    taken = is_marked(layout, snapshot_id) and not paths.exists(layout.descriptor(snapshot_id))
+    return taken and paths.exists(layout.payload(snapshot_id))
+
+
 def note_failure(store: Store, snapshot_id: str, error: JvsError) -> None:
     """Let a tombstone say why the trash of its snapshot could not be deleted."""
     stone = tombstone.load(store.layout, snapshot_id)
@@ -159,6 +171,8 @@ def commit_tombstones(store: Store, candidates: list[str]) -> None:
             continue
         if paths.exists(layout.descriptor(snapshot_id)):
             stay.append(snapshot_id)
+        elif is_stuck(layout, snapshot_id):
+            commit.append({**stone, "gc_state": "failed", "reason": "its payload could not be moved"})
         elif stone["gc_state"] == "marked" or not any(name.startswith(snapshot_id) for name in trash):
             commit.append({**stone, "gc_state": "committed"})
     for snapshot_id in stay:

@@ -14,20 +14,21 @@ import contextlib
 from jvs import progress
 from jvs.engine import space
 from jvs.engine.btrfs import cleaner as btrfs_cleaner
-from jvs.errors import Busy, GcPlanMismatch, IOFailure, JvsError, NotFound, from_oserror
+from jvs.errors import Busy, GcPlanMismatch, IOFailure, JvsError, NoSpace, NotFound, from_oserror
 from jvs.fs import durable, listing, locks, paths
 from jvs.gc import plan as gc_plan
 from jvs.gc import reach, tombstone
 from jvs.gc import remove as gc_remove
 from jvs.gc.retention import Policy
 from jvs.names import check_snapshot_id, is_snapshot_id
-from jvs.store import audit, changing, held, intent, lineage, write_ahead
+from jvs.store import audit, changing, held, intent, lineage, reserve, write_ahead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypedDict
 
     from jvs.fs.rooted import Below
+    from jvs.store.layout import Layout
     from jvs.store.shapes import CollectionIntent
     from jvs.store.store import Store
 
@@ -65,7 +66,7 @@ def run(store: Store, plan_id: str, policy: Policy | None = None, *, allow_newer
     """
     layout, wait, command = store.layout, store.settings.wait, store.settings.command
     gc_plan.path_of(layout, plan_id)
-    with locks.acquire(layout.lock("gc"), wait=wait, command=command):
+    with _lock(store):
         _recover_own(store)
         sweep(store)
         collected: list[str] = []
@@ -82,6 +83,7 @@ def run(store: Store, plan_id: str, policy: Policy | None = None, *, allow_newer
             collected = sorted({*collected, *out})
             left = set(out) != set(plan.candidates)
     _tidy_index(store)
+    reserve.fill(layout)
     return {
         "plan_id": plan_id,
         "collected": collected,
@@ -89,6 +91,17 @@ def run(store: Store, plan_id: str, policy: Policy | None = None, *, allow_newer
         "freed_bytes": freed.bytes,
         "exact": freed.exact,
     }
+
+
+def _lock(store: Store) -> locks.Lock:
+    """Take the lock of collections; its file may have to be made, on a disk that has no room. Errors: E_BUSY, E_IO."""
+    path, wait, command = store.layout.lock("gc"), store.settings.wait, store.settings.command
+    try:
+        return locks.acquire(path, wait=wait, command=command)
+    except NoSpace:
+        if not gc_plan.make_room(store):
+            raise
+    return locks.acquire(path, wait=wait, command=command)
 
 
 def _check(store: Store, plan_id: str, policy: Policy | None, *, allow_newer: bool) -> tuple[gc_plan.Plan, set[str]]:
@@ -187,6 +200,13 @@ def _take_out_all(store: Store, plan: gc_plan.Plan, pending: CollectionIntent) -
         raise from_oserror(error, "taking snapshots out") from error
 
 
+def _stuck(layout: Layout, snapshot_id: str) -> JvsError:
+    return IOFailure(
+        f"the files of snapshot '{snapshot_id}' could not be moved: Operation not permitted",
+        hint=f"look at '{layout.payload(snapshot_id)}' (lsattr, ls -ld); the next 'jvs gc run' tries again",
+    )
+
+
 def _rescue(store: Store, ids: list[str]) -> None:
     """Move what an undo needs out of the trash while nobody is at work; what fails is tried again before deleting."""
     with contextlib.suppress(JvsError):
@@ -201,7 +221,8 @@ def _delete_all(
     out = sorted(i for i in pending["candidates"] if gc_remove.is_out(layout, i))
     with progress.step("gc measure"):
         freed.add(reach.measure(store, plan.found, out, lambda i: layout.trash / i))
-    failure: JvsError | None = None
+    stuck = [i for i in pending["candidates"] if gc_remove.is_stuck(layout, i)]
+    failure: JvsError | None = _stuck(layout, stuck[0]) if stuck else None
     needed = held.needed(layout, set(out))
     with progress.step("gc delete"):
         for snapshot_id in out:
@@ -292,6 +313,10 @@ def sweep(store: Store) -> list[Below]:
     layout = store.layout
     gc_plan.check_places(layout)
     gc_remove.sweep_tombstones(layout)
+    failed = [i for i, stone in tombstone.load_all(layout).items() if stone["gc_state"] == "failed"]
+    for snapshot_id in failed:
+        with contextlib.suppress(PermissionError):
+            gc_remove.move_payload(layout, snapshot_id)
     removed = []
     trash = listing.names(layout.trash)
     held.rescue(store, sorted({name[:22] for name in trash if is_snapshot_id(name[:22])}))
@@ -301,7 +326,6 @@ def sweep(store: Store) -> list[Below]:
     if removed:
         durable.fsync_dir(layout.trash)  # before a tombstone says that they are deleted
         btrfs_cleaner.wait_for_space(layout.trash)
-    failed = [i for i, stone in tombstone.load_all(layout).items() if stone["gc_state"] == "failed"]
     gc_remove.commit_tombstones(store, failed)
     return removed
 
@@ -333,7 +357,7 @@ def _tidy_index(store: Store) -> None:
 def prune(store: Store, snapshot_id: str, policy: Policy) -> Pruned:
     """Collect one snapshot that nothing protects. Errors: E_NOT_FOUND, E_GC_PLAN_MISMATCH naming what protects it."""
     layout, wait, command = store.layout, store.settings.wait, store.settings.command
-    with locks.acquire(layout.lock("gc"), wait=wait, command=command):
+    with _lock(store):
         _recover_own(store)
         with contextlib.ExitStack() as alone:
             alone.enter_context(locks.acquire_repository(layout.locks, exclusive=True, wait=wait, command=command))

@@ -14,6 +14,7 @@ import contextlib
 
 from jvs import names
 from jvs.errors import Busy
+from jvs.fs import paths
 from jvs.store import changing
 
 TYPE_CHECKING = False
@@ -54,6 +55,14 @@ def hooked(
     yield facts
     if "snapshot_id" in facts:
         hooks.run(store, f"post-{what}", name, environment, **facts)
+
+
+def reserve(store: Store) -> None:
+    """Make the reserve that a collection on a full disk begins with, unless it is there."""
+    if not paths.exists(store.layout.reserve):
+        from jvs.store import reserve as reserving
+
+        reserving.fill(store.layout)
 
 
 def thin(store: Store, name: str, operation_id: str | None) -> None:

@@ -69,6 +69,7 @@ def snapshot(
             store, name, note=note, tags=tags, meta=values, paths=paths, allow_unreadable=allow_unreadable
         )
         facts["snapshot_id"] = made["snapshot_id"]
+    context.reserve(store)
     return made, True
 
 

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 
-from jvs.fs import durable, listing, metadata, removal
+from jvs.fs import durable, listing, metadata, moving, removal
 from jvs.fs.losses import Losses
 from jvs.restore.delta import COPY, DROP, MAKE, MOVE
 from jvs.restore.entries import Movable, is_spelled, lstat_at
@@ -130,24 +130,45 @@ class Switcher:
         with Movable(above, label):
             if not there:
                 try:
-                    durable.rename_new(label, name, source_fd=above, target_fd=parent)
+                    self._put_in_place(above, label, parent, name)
                 except FileExistsError:
                     return False
                 self.log.note_in_place(i, None)
                 return True
             with Movable(parent, name):
-                traded = durable.exchange(label, name, source_fd=above, target_fd=parent)
+                traded = self._exchange(above, label, parent, name)
             if not traded:  # no exchange on this filesystem: the name is absent for an instant
                 if self.places.crosses:
                     raise OSError(errno.EOPNOTSUPP, "two names cannot trade places here", os.fsdecode(name))
                 self.stow(i, step.path)
-                durable.rename_new(label, name, source_fd=above, target_fd=parent)
+                moving.shift(above, label, parent, name)
                 return True
         if self.places.is_moved(step):
             self.stow_moved(i, step, above, label)
         else:
             self.stow(i, self.places.temporary(i, step))
         return True
+
+    def _exchange(self, above: int, label: bytes, parent: int, name: bytes) -> bool:
+        """Let two names trade places; False where the filesystem cannot do that with these two.
+
+        A directory of an overlay's lower layer cannot be renamed at all: EXDEV, within one directory as well.
+        """
+        try:
+            return durable.exchange(label, name, source_fd=above, target_fd=parent)
+        except OSError as error:
+            if error.errno != errno.EXDEV or self.places.crosses:
+                raise
+            return False
+
+    def _put_in_place(self, above: int, label: bytes, parent: int, name: bytes) -> None:
+        """Rename to a name that must be free; a directory that cannot be renamed is made again around its entries."""
+        try:
+            durable.rename_new(label, name, source_fd=above, target_fd=parent)
+        except OSError as error:
+            if error.errno != errno.EXDEV or self.places.crosses:
+                raise
+            moving.shift(above, label, parent, name)
 
     def stow_moved(self, i: int, step: Step, above: int, label: bytes) -> None:
         """Move what traded places with something in `undo/` from there to this operation's own directory."""
@@ -173,7 +194,7 @@ class Switcher:
         self._count(step, parent, name)
         if not self.places.crosses:
             with Movable(parent, name):
-                durable.rename(name, last, source_fd=parent, target_fd=there)
+                moving.shift(parent, name, there, last)
             self.log.note_in_place(i, slot)
             return
         if path != temporary:

@@ -79,6 +79,7 @@ class Layout:
         self.pins = self.gc / "pins"
         self.tombstones = self.gc / "tombstones"
         self.trash = self.gc / "trash"
+        self.reserve = self.gc / "reserve"
         self.undo = self.jvs / "undo"
         self.locks = self.jvs / "locks"
         self.annotations = self.jvs / "annotations"

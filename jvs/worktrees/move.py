@@ -10,7 +10,7 @@ import errno
 from jvs import clock
 from jvs.engine import registry, space
 from jvs.errors import JvsError, LineageBroken, UsageError, from_oserror
-from jvs.fs import durable, locks, paths
+from jvs.fs import durable, locks, moving, paths
 from jvs.names import check_worktree_name
 from jvs.restore import belonging, journal
 from jvs.store import audit, intent, lineage, mount_check, node_store, records, worktree, worktree_scan, write_ahead
@@ -72,20 +72,24 @@ def rename(store: Store, old: str, new: str, *, undoes: Operation | None = None)
     return worktree.load(store.layout, new)
 
 
+def _move(store: Store, pending: MoveIntent, source: Below, target: Below) -> None:
+    """Give a directory another name when that is free. Can be repeated. Durable: yes."""
+    halfway = store.layout.undo_dir(pending["operation_id"]) / f"moving-{target.name}"
+    moving.publish(source, target, halfway)
+
+
 def _forward_rename(store: Store, pending: RenameIntent) -> None:
     """Take the old name off the register, rename, register the new name. Can be repeated."""
     layout, old, new = store.layout, pending["worktree"], pending["new_name"]
     parked = registration.parked(store, pending["operation_id"])
-    if paths.exists(registration.config_dir(store, old)) and not paths.exists(parked):
-        durable.publish(registration.config_dir(store, old), parked)
-    if paths.exists(layout.worktree_dir(old)) and not paths.exists(layout.worktree_dir(new)):
-        durable.publish(layout.worktree_dir(old), layout.worktree_dir(new))
+    _move(store, pending, registration.config_dir(store, old), parked)
+    _move(store, pending, layout.worktree_dir(old), layout.worktree_dir(new))
     if paths.exists(parked):
         path = parked / "config.json"
         config: worktree.WorktreeConfig = records.load(path, worktree.FIELDS, LineageBroken)
         named = {"made_as": config["name"], **config, "name": new, "event_id": pending["audit"]["event_id"]}
         records.save(path, named)
-        durable.publish(parked, registration.config_dir(store, new))
+        _move(store, pending, parked, registration.config_dir(store, new))
     _rename_rows(store, old, new)
 
 
@@ -168,10 +172,8 @@ def _forward_remove(store: Store, pending: RemoveIntent) -> None:
     """Take the worktree off the register, then move its directory to `undo/`. Can be repeated."""
     layout, name, operation_id = store.layout, pending["worktree"], pending["operation_id"]
     parked, kept = registration.parked(store, operation_id), layout.undo_dir(operation_id) / "worktree"
-    if paths.exists(registration.config_dir(store, name)) and not paths.exists(parked):
-        durable.publish(registration.config_dir(store, name), parked)
-    if paths.exists(layout.worktree_dir(name)) and not paths.exists(kept):
-        durable.publish(layout.worktree_dir(name), kept)
+    _move(store, pending, registration.config_dir(store, name), parked)
+    _move(store, pending, layout.worktree_dir(name), kept)
     store.index().forget(name)
 
 
@@ -221,13 +223,11 @@ def _forward_give_back(store: Store, pending: ReturnIntent) -> None:
     layout, name, source = store.layout, pending["worktree"], pending["undoes"]
     parked, kept = registration.parked(store, source), layout.undo_dir(source) / "worktree"
     _move_heads(pending, parked / "config.json")
-    if paths.exists(kept) and not paths.exists(layout.worktree_dir(name)):
-        durable.publish(kept, layout.worktree_dir(name))
+    _move(store, pending, kept, layout.worktree_dir(name))
     if not paths.exists(layout.worktree_dir(name)):  # its directory was missing when it was removed
         registry.best_for(layout.forks, None, store.settings.engine_options()).make_worktree(layout.worktree_dir(name))
         durable.fsync_dir(layout.forks)
-    if paths.exists(parked) and not paths.exists(registration.config_dir(store, name)):
-        durable.publish(parked, registration.config_dir(store, name))
+    _move(store, pending, parked, registration.config_dir(store, name))
 
 
 # What they have in common
@@ -332,7 +332,7 @@ def _roll_back(store: Store, pending: MoveIntent) -> bool:
         if paths.exists(layout.undo_dir(operation_id) / "worktree") or (gone and begun):
             return False
         if paths.exists(parked):
-            durable.publish(parked, home)
+            _move(store, pending, parked, home)
     journal.discard(store, operation_id)
     return True
 

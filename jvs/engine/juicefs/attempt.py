@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _APPEAR_SECONDS = 10.0
 _CLONED = (listing.FILE, listing.DIR, listing.SYMLINK)
 """What is cloned by itself; special files are made anew, as those that a clone of a directory drops."""
+_REMEMBERED_SECONDS = 1.1
+"""So long a mount remembers names, unless it is told otherwise (--entry-cache, --dir-entry-cache)."""
 
 
 class Attempt:
@@ -174,13 +176,10 @@ class SurveyedAttempt(Attempt):
     def _check(self) -> None:
         """Errors: Incomplete when something is missing that is still there in the source."""
         lost = [path for path in self.missing if path not in self.absent]
-        if not lost:
-            return
-        source = paths.open_dir(self.request.source)
-        try:
-            lost = [path for path in lost if paths.lstat_below(source, path.split(b"/")) is not None]
-        finally:
-            os.close(source)
+        lost = self._still_there(lost)
+        if lost:  # or they were removed at another mount, and this one remembers them for a second
+            clock.sleep(_REMEMBERED_SECONDS)
+            lost = self._still_there(lost)
         if lost:
             shown = lost[0].decode("utf-8", "backslashreplace")
             raise Incomplete(
@@ -191,6 +190,15 @@ class SurveyedAttempt(Attempt):
                     path=shown,
                 )
             )
+
+    def _still_there(self, names: list[bytes]) -> list[bytes]:
+        if not names:
+            return []
+        source = paths.open_dir(self.request.source)
+        try:
+            return [path for path in names if paths.lstat_below(source, path.split(b"/")) is not None]
+        finally:
+            os.close(source)
 
 
 def _await(path: Below, names: set[bytes]) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jvs.fs.rooted import Below
     from jvs.tree.exclusion import Exclusion
 
-TRIES = 3
+TRIES = 10
 _CONTROL, _CLIENT = "control", "client"
 _PAIRS = 200
 """Of a source and a target, for one process: two such lists of the longest paths fit into a command line."""
@@ -108,7 +108,7 @@ class JuiceFSEngine(Engine):
     def clone(self, request: Request) -> Cloned:
         """Clone, prove it complete, repair what JuiceFS does not keep, and hash what changed.
 
-        Errors: E_CLONE_INCOMPLETE after three attempts; E_NO_SPACE; E_IO; E_EXISTS.
+        Errors: E_CLONE_INCOMPLETE after ten attempts; E_NO_SPACE; E_IO; E_EXISTS.
         """
         if request.paths is not None:  # single paths are copied; the filesystem shares their blocks
             from jvs.engine import copier

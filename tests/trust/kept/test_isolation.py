@@ -206,7 +206,8 @@ def test_pruning_never_crosses_a_mount(tmp_path):
     works(lab, "main", "y")
 
 
-def test_a_collection_over_an_immutable_payload_directory(ext4):
+@pytest.mark.parametrize("where", ["sub", "."])
+def test_a_collection_over_an_immutable_payload_directory(ext4, where):
     lab = two(ext4 / "r")
     lab.write({"sub/c": "c"})
     second = lab.take("second")
@@ -214,7 +215,7 @@ def test_a_collection_over_an_immutable_payload_directory(ext4):
     third = lab.take("third")
     lab.write({"a": "fourth"})
     lab.take("fourth")
-    with immutable(next((lab.jvs_dir / "snapshots" / second).rglob("sub"))):
+    with immutable(lab.jvs_dir / "snapshots" / second / where):
         plan = lab.json("gc", "plan", "--keep-last", "1")["plan_id"]
         said = lab.say("gc", "run", "--plan-id", plan)
         assert "E_INTERNAL" not in said.err
