@@ -143,9 +143,16 @@ def find_in_undo(store: Store) -> list[Finding]:
         except JvsError as error:
             found.append(Finding(error, path=path))
         try:
-            held.load(here, operation_id)
+            elsewhere = held.load(here, operation_id)
+            lost = held.lost(here, elsewhere) if elsewhere is not None else None
         except JvsError as error:
             found.append(Finding(error, path=path / held.NAME, repair=CLEAN_INTENTS))
+            continue
+        if lost is not None:
+            shown = lost.path.decode("utf-8", "backslashreplace")
+            problem = f"'{shown}' of operation '{operation_id}' is not in snapshot '{lost.snapshot_id}' any more"
+            hint = "restore that snapshot from a copy of the repository, or 'jvs undo --forget' the operation"
+            found.append(Finding(PartialSnapshot(problem, hint=hint), path=path))
     return found
 
 

@@ -130,6 +130,11 @@ def _copy_range(source: int, target: int, start: int, stop: int | None, digest: 
     return position
 
 
+def is_at_rest(fd: int) -> bool:
+    """Answer whether nobody has a file open for writing, as far as the filesystem can prove that."""
+    return _read_lease(fd) == 0
+
+
 def is_open_for_writing(fd: int) -> bool:
     """Answer whether anybody could be writing to a file that is open for reading here.
 
@@ -138,6 +143,11 @@ def is_open_for_writing(fd: int) -> bool:
     once, and an open that meets it waits that long. False also where there are no leases (FUSE) or none for us.
     Source: fcntl(2), F_SETLEASE; the signal of a broken lease is set to one that is ignored unless it is handled.
     """
+    return _read_lease(fd) == errno.EAGAIN
+
+
+def _read_lease(fd: int) -> int | None:
+    """Take a read lease and give it back; return why it was refused, 0 when it was granted."""
     import fcntl
     import signal
 
@@ -145,9 +155,9 @@ def is_open_for_writing(fd: int) -> bool:
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
-        return error.errno == errno.EAGAIN
+        return error.errno
     fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    return False
+    return 0
 
 
 def unchanged(before: os.stat_result, after: os.stat_result) -> bool:

@@ -129,5 +129,6 @@ def remove(store: Store, name: str, *, discard: bool = False) -> Removed:
         )
     with changing.worktree(store, name):
         done = move.remove(store, name, discard=discard)
+    context.thin(store, name, done["operation_id"])
     context.prune(store, name)
     return done

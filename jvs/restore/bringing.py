@@ -24,11 +24,12 @@ from jvs.store import held
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jvs.fs.rooted import Below
     from jvs.restore.entries import Meta
     from jvs.store.store import Store
 
-HALF = b"half"
-"""Where copies are made, below the operation's directory."""
+HALF = b".jvs-tmp-half"
+"""Where copies are made, next to what the operation keeps itself."""
 
 
 def bring_back(store: Store, operation_id: str) -> None:
@@ -40,17 +41,19 @@ def bring_back(store: Store, operation_id: str) -> None:
     if record is None:
         return
     listing.allow_deep_trees()
-    home = store.layout.undo_dir(operation_id)
+    home, place = store.layout.undo_dir(operation_id), held.place(store.layout, operation_id)
+    half = place / os.fsdecode(HALF)
     try:
-        removal.remove_tree(home / os.fsdecode(HALF))
-        durable.make_dir(home / os.fsdecode(HALF))
+        removal.remove_tree(half)
+        durable.make_dir(half)
         try:
             with contextlib.ExitStack() as stack, progress.step("bring back"):
-                _Bringer(store, operation_id, stack).run(record)
-            durable.unlink(home / held.NAME)
-            durable.fsync_dir(home)
+                _Bringer(store, operation_id, place, stack).run(record)
         finally:
-            removal.remove_tree(home / os.fsdecode(HALF))
+            removal.remove_tree(half)
+        _apply_top(place, record)
+        durable.unlink(home / held.NAME)
+        durable.fsync_dir(home)
     except OSError as error:
         raise from_oserror(error, f"bringing back what operation '{operation_id}' displaced") from error
 
@@ -58,14 +61,13 @@ def bring_back(store: Store, operation_id: str) -> None:
 class _Bringer:
     """Copies what is missing below an operation's `files`, and then gives all of it its name."""
 
-    def __init__(self, store: Store, operation_id: str, stack: contextlib.ExitStack) -> None:
+    def __init__(self, store: Store, operation_id: str, place: Below, stack: contextlib.ExitStack) -> None:
         self.operation_id = operation_id
         self._store = store
         self._stack = stack
-        home = store.layout.undo_dir(operation_id)
-        self._each = store.settings.get("durability") == "each"
-        self._barrier = stack.enter_context(durable.Barrier(home, each=self._each))
-        self._keep = stack.enter_context(RootedDir(home))
+        each = store.settings.get("durability") == "each"
+        self._barrier = stack.enter_context(durable.Barrier(place, each=each))
+        self._keep = stack.enter_context(RootedDir(place))
         self._sources: dict[str, list[RootedDir]] = {}
         self._links: dict[int, Links] = {}
         self._copies: list[tuple[bytes, bytes]] = []
@@ -80,7 +82,7 @@ class _Bringer:
         if self._barrier.whole_filesystem:
             self._barrier.flush()  # a name must not lead to what a crash leaves empty
         for label, path in self._copies:
-            there, last = self._keep.parent(listing.relative(b"files", path), make=True, writable=True)
+            there, last = self._keep.parent(path, make=True, writable=True)
             half, _ = self._keep.parent(listing.relative(HALF, label))
             durable.rename_new(label, last, source_fd=half, target_fd=there)
         self._dirs.update(record.dirs)
@@ -89,7 +91,7 @@ class _Bringer:
         if self._barrier.whole_filesystem:
             self._barrier.flush()
         else:
-            durable.sync_tree(b"files", self._keep.fd)
+            durable.sync_tree(b".", self._keep.fd)
 
     def _checked(self, entry: held.HeldEntry) -> RootedDir:
         """Return the place that holds an entry as it was. Errors: E_PARTIAL_SNAPSHOT, E_PAYLOAD_HASH_MISMATCH."""
@@ -121,7 +123,7 @@ class _Bringer:
     def _add_missing(self, source: RootedDir, parent: int, name: bytes, path: bytes) -> None:
         """Copy an entry, or those below it that are not there: what could not be removed is there still."""
         links = self._links.setdefault(id(source), Links(self._keep, Delta(), self._losses))
-        now, st = self._keep.lstat(listing.relative(b"files", path)), os.lstat(name, dir_fd=parent)
+        now, st = self._keep.lstat(path), os.lstat(name, dir_fd=parent)
         if now is None:
             label = b"%d" % len(self._copies)
             half, _ = self._keep.parent(listing.relative(HALF, label))
@@ -135,7 +137,7 @@ class _Bringer:
             return
         if not stat.S_ISDIR(st.st_mode):
             if st.st_nlink > 1:
-                links.made[st.st_ino] = listing.relative(b"files", path)
+                links.made[st.st_ino] = path
             return
         if not stat.S_ISDIR(now.st_mode):
             return
@@ -148,7 +150,9 @@ class _Bringer:
             os.close(fd)
 
     def _apply(self, path: bytes, meta: Meta) -> None:
-        parent, name = self._keep.parent(listing.relative(b"files", path))
+        if not path:
+            return  # the last of all, when nothing in it changes any more
+        parent, name = self._keep.parent(path)
         st = lstat_at(name, parent)
         if st is None or not stat.S_ISDIR(st.st_mode):
             return
@@ -158,3 +162,17 @@ class _Bringer:
             metadata.apply_metadata(fd, StatOf(meta), xattrs, path, self._losses)  # type: ignore[arg-type]
         finally:
             os.close(fd)
+
+
+def _apply_top(place: Below, record: held.Held) -> None:
+    """Give a removed worktree itself the metadata that it had."""
+    meta = dict(record.dirs).get(b"")
+    if meta is None:
+        return
+    fd = fs_paths.open_dir(place)
+    try:
+        xattrs = {os.fsdecode(key): value for key, value in meta[5].items()}
+        metadata.apply_metadata(fd, StatOf(meta), xattrs, b"", Losses())  # type: ignore[arg-type]
+        os.fsync(fd)
+    finally:
+        os.close(fd)

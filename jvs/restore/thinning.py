@@ -12,6 +12,8 @@ import contextlib
 import os
 import stat
 
+from jvs import progress
+from jvs.engine.options import COPY
 from jvs.errors import Busy, JvsError
 from jvs.fs import copyfile, durable, listing, locks, metadata
 from jvs.fs import paths as fs_paths
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 MOST_SNAPSHOTS = 12
 """So many snapshots are looked through for what was displaced."""
+SHARED_BYTES, REMOVED_BYTES = 64 << 20, 256 << 20
+"""So much is read at most where snapshots share their blocks with what they were taken of, so that nothing is on the
+disk twice; and so much of a removed worktree, which takes no time otherwise."""
 
 
 def thin(store: Store, name: str, operation_id: str) -> int:
@@ -56,31 +61,58 @@ def _thin(store: Store, name: str, operation_id: str) -> int:
         record = journal.load(layout, operation_id)
     except FileNotFoundError:
         return 0
-    if record["kind"] != "restore" or held.load(layout, operation_id) is not None:
+    place = held.place(layout, operation_id)
+    if held.load(layout, operation_id) is not None or not fs_paths.is_dir(place):
         return 0
-    steps = journal.load_steps(layout, record)
+    listing.allow_deep_trees()
     with contextlib.ExitStack() as stack:
-        kept = stack.enter_context(RootedDir(journal.files(layout, operation_id)))
-        paths = [step.path for i, step in enumerate(steps.steps) if i not in steps.twins]
-        there = [path for path in paths if kept.lstat(path) is not None]
+        stack.enter_context(progress.step("compare with snapshots"))
+        kept = stack.enter_context(RootedDir(place))
+        there = _displaced(store, record, kept)
         if not there:
             return 0
-        sources = [(i, stack.enter_context(RootedDir(layout.payload(i)))) for i in _candidates(store, name, record)]
+        sources = [
+            _Source(i, stack.enter_context(RootedDir(layout.payload(i))), _limit(record, engine))
+            for i, engine in _candidates(store, name, record)
+        ]
         finder = _Finder(kept, sources)
+        before = meta_of(kept.fd)
         finder.find(there)
         if not finder.found:
             return 0
+        if record["kind"] == "worktree_remove":
+            finder.dirs[b""] = before
         held.save(layout, operation_id, held.Held(finder.found, sorted(finder.dirs.items()), finder.bytes))
         for entry in finder.found:
             finder.release(entry.path)
         return finder.bytes
 
 
-def _candidates(store: Store, name: str, record: Operation) -> Iterator[str]:
-    """Yield the visible snapshots that may hold what an operation displaced, the likeliest first."""
-    config = worktree.load(store.layout, name)
+def _displaced(store: Store, record: Operation, kept: RootedDir) -> list[bytes]:
+    """Return the paths of what an operation displaced, none below another."""
+    if record["kind"] == "worktree_remove":
+        return listing.list_dir(kept.fd)[0]
+    if record["kind"] != "restore":
+        return []
+    steps = journal.load_steps(store.layout, record)
+    paths = [step.path for i, step in enumerate(steps.steps) if i not in steps.twins]
+    return [path for path in paths if kept.lstat(path) is not None]
+
+
+def _limit(record: Operation, engine: str) -> int:
+    """Return how many bytes may be read to compare them with a snapshot that an engine made."""
+    if engine != COPY:
+        return SHARED_BYTES
+    return REMOVED_BYTES if record["kind"] == "worktree_remove" else 1 << 62
+
+
+def _candidates(store: Store, name: str, record: Operation) -> Iterator[tuple[str, str]]:
+    """Yield the visible snapshots that may hold what an operation displaced, and their engines, likeliest first."""
     wanted = [record["before"].get("head"), record["after"].get("head"), record["target"]]
-    wanted += [config["head_snapshot_id"], config["latest_snapshot_id"], config["base_snapshot_id"]]
+    wanted += [record["before"].get("latest"), record["before"].get("base")]
+    with contextlib.suppress(JvsError):  # a removed worktree has none
+        config = worktree.load(store.layout, name)
+        wanted += [config["head_snapshot_id"], config["latest_snapshot_id"], config["base_snapshot_id"]]
     for other in journal.load_all(store.layout)[:MOST_SNAPSHOTS]:
         wanted += [other["target"], other["before"].get("head")]
     seen: set[str] = set()
@@ -92,15 +124,24 @@ def _candidates(store: Store, name: str, record: Operation) -> Iterator[str]:
                 if layer["snapshot_id"] not in seen and len(seen) < MOST_SNAPSHOTS:
                     seen.add(layer["snapshot_id"])
                     lineage.load_visible(store, layer["snapshot_id"])
-                    yield layer["snapshot_id"]
+                    yield layer["snapshot_id"], layer["engine"]
         except JvsError:
             seen.add(snapshot_id)
+
+
+class _Source:
+    """A snapshot to compare with: where its files are, and how many bytes may still be read for that."""
+
+    def __init__(self, snapshot_id: str, files: RootedDir, limit: int) -> None:
+        self.snapshot_id = snapshot_id
+        self.files = files
+        self.left = limit
 
 
 class _Finder:
     """Finds what of some kept entries snapshots hold. `found` are those entries, `dirs` directories that lose some."""
 
-    def __init__(self, kept: RootedDir, sources: list[tuple[str, RootedDir]]) -> None:
+    def __init__(self, kept: RootedDir, sources: list[_Source]) -> None:
         self.kept = kept
         self.sources = sources
         self.found: list[held.HeldEntry] = []
@@ -139,11 +180,11 @@ class _Finder:
     def _look(self, path: bytes) -> bool:
         """Look at one entry; answer whether anything was found."""
         parent, name = self.kept.parent(path)
-        for snapshot_id, source in self.sources:
-            if self._is_held(parent, name, path, snapshot_id, source):
+        for source in self.sources:
+            if self._is_held(parent, name, path, source):
                 return True
         st = lstat_at(name, parent)
-        if st is None or not stat.S_ISDIR(st.st_mode):
+        if st is None or not stat.S_ISDIR(st.st_mode) or not _can_be_made(st):
             return False
         fd = fs_paths.open_dir(name, parent, one_mount=True)
         try:
@@ -155,20 +196,24 @@ class _Finder:
             self.dirs[path] = before
         return any(found)
 
-    def _is_held(self, parent: int, name: bytes, path: bytes, snapshot_id: str, source: RootedDir) -> bool:
+    def _is_held(self, parent: int, name: bytes, path: bytes, source: _Source) -> bool:
         try:
-            above, last = source.parent(path)
+            above, last = source.files.parent(path)
         except OSError as error:
             if listing.is_absent(error):
                 return False
             raise
         noted = _Noted()
-        if not self._looks_same(parent, name, above, last, path, snapshot_id, noted):
+        if (
+            not self._looks_same(parent, name, above, last, path, source.snapshot_id, noted)
+            or noted.bytes > source.left
+        ):
             return False
+        source.left -= noted.bytes
         mine = entry_at(parent, name)
         if mine is None or not same_entry(mine, entry_at(above, last)):
             return False
-        self.found.append(held.HeldEntry(path, snapshot_id, mine[4]))
+        self.found.append(held.HeldEntry(path, source.snapshot_id, mine[4]))
         self._stamps.update(noted.stamps)
         self._links += noted.links
         self.bytes += noted.bytes
@@ -231,7 +276,7 @@ class _Finder:
             return
         fd = fs_paths.open_file(name, parent)
         try:
-            if not copyfile.is_open_for_writing(fd) and self._is_as_found(os.fstat(fd), path):
+            if copyfile.is_at_rest(fd) and self._is_as_found(os.fstat(fd), path):
                 durable.unlink(name, dir_fd=parent)
         finally:
             os.close(fd)
@@ -282,7 +327,7 @@ def _can_be_made(st: os.stat_result) -> bool:
         and st.st_gid in groups
         and not stat.S_ISBLK(st.st_mode)
         and not stat.S_ISCHR(st.st_mode)
-        and (stat.S_ISDIR(st.st_mode) or stat.S_ISLNK(st.st_mode) or bool(st.st_mode & stat.S_IRUSR))
+        and (st.st_mode & 0o500 == 0o500 if stat.S_ISDIR(st.st_mode) else bool(st.st_mode & stat.S_IRUSR))
     )
 
 

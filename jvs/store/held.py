@@ -57,6 +57,12 @@ class Held:
         return sorted({entry.snapshot_id for entry in self.entries})
 
 
+def place(layout: Layout, operation_id: str) -> Below:
+    """Return where an operation keeps what it displaced: single entries, or a removed worktree as a whole."""
+    home = layout.undo_dir(operation_id)
+    return home / "worktree" if paths.is_dir(home / "worktree") else home / "files"
+
+
 def save(layout: Layout, operation_id: str, held: Held) -> None:
     """Write down what an operation need not keep. Durable: yes."""
     entries = [[entry.path, entry.snapshot_id.encode(), entry.digest] for entry in held.entries]
@@ -86,7 +92,7 @@ def load(layout: Layout, operation_id: str) -> Held | None:
         if version != VERSION or not records.is_count(size):
             raise ValueError("an unknown version")
         made = [HeldEntry(_path(path), _snapshot(owner), _bytes(digest)) for path, owner, digest in entries]
-        return Held(made, [(_path(path), _meta(meta)) for path, meta in dirs], size)
+        return Held(made, [(path and _path(path), _meta(meta)) for path, meta in dirs], size)
     except (ValueError, TypeError) as error:
         raise _damaged(operation_id) from error
 
@@ -155,6 +161,15 @@ def places(layout: Layout, snapshot_id: str) -> list[Below]:
     found = [layout.payload(snapshot_id), layout.held(snapshot_id)]
     found += [layout.trash / name for name in listing.names(layout.trash) if name.startswith(snapshot_id)]
     return [place for place in found if paths.is_dir(place)]
+
+
+def lost(layout: Layout, held: Held) -> HeldEntry | None:
+    """Return an entry that is in none of the places where it should be; None when all are there. Errors: OSError."""
+    found = {snapshot_id: places(layout, snapshot_id) for snapshot_id in held.snapshots}
+    for entry in held.entries:
+        if not any(paths.exists(paths.below(place, entry.path)) for place in found[entry.snapshot_id]):
+            return entry
+    return None
 
 
 def rescue(store: Store, snapshot_ids: list[str]) -> None:

@@ -5,12 +5,14 @@ Source: jvs-undo(1), jvs-protocol(7), Undo.
 
 from __future__ import annotations
 
+import contextlib
+
 from jvs import clock, progress
 from jvs.errors import JvsError, from_oserror
 from jvs.fs import paths
 from jvs.names import check_snapshot_id
 from jvs.restore import belonging, journal, pruning
-from jvs.store import audit, changing, write_ahead
+from jvs.store import audit, changing, held, write_ahead
 from jvs.worktrees import undo
 
 TYPE_CHECKING = False
@@ -25,13 +27,19 @@ if TYPE_CHECKING:
 def forget(store: Store, name: str, *, operation_id: str | None = None, older_ns: int | None = None) -> list[Operation]:
     """Remove one operation of a worktree, those that are older, or all; return their journals, newest first.
 
+    `bytes` in them is what only they kept.
+
     Operations of worktrees that are gone count everywhere: nobody else can name them.
     Durable: yes, with its audit record. Errors: E_NOT_FOUND, E_BUSY, E_IO, E_NO_SPACE.
     """
     with changing.worktree(store, name, alone=True):
         chosen = _choose(store, name, operation_id, older_ns)
+        for record in chosen:
+            record["bytes"] = journal.kept_bytes(store.layout, record)
         if chosen:
             _carry_out(store, name, chosen)
+            with contextlib.suppress(OSError, JvsError):  # the next operation tries again
+                held.sweep(store.layout)
     return chosen
 
 

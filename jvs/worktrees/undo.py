@@ -110,6 +110,7 @@ def _undo(store: Store, record: Operation, name: str) -> restore.Done | None:
         return None
     if record["kind"] == "worktree_remove":
         if record["details"].get("gone", True):
+            bringing.bring_back(store, record["operation_id"])
             move.give_back(store, record)
         else:
             move.remove(store, name, undoes=record)
