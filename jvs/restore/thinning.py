@@ -113,8 +113,10 @@ def _candidates(store: Store, name: str, record: Operation) -> Iterator[tuple[st
     with contextlib.suppress(JvsError):  # a removed worktree has none
         config = worktree.load(store.layout, name)
         wanted += [config["head_snapshot_id"], config["latest_snapshot_id"], config["base_snapshot_id"]]
-    for other in journal.load_all(store.layout)[:MOST_SNAPSHOTS]:
-        wanted += [other["target"], other["before"].get("head")]
+    for operation_id in journal.ids(store.layout)[-MOST_SNAPSHOTS:]:
+        with contextlib.suppress(JvsError, OSError):
+            other = journal.load(store.layout, operation_id)
+            wanted += [other["target"], other["before"].get("head")]
     seen: set[str] = set()
     for snapshot_id in wanted:
         if snapshot_id is None or snapshot_id in seen:
