@@ -254,6 +254,87 @@ def test_a_hard_link_left_in_the_worktree_does_not_change_what_undo_holds(lab):
     assert (lab.main / "big").exists()
 
 
+def test_what_somebody_is_writing_to_stays(lab):
+    lab.write({"big": BIG})
+    lab.take("big")
+    with open(lab.main / "big", "ab") as file:
+        lab.restore("first")
+        file.write(b"the last words")
+        file.flush()
+    assert digest(BIG + "the last words") in everything(lab)
+    lab.jvs("undo")
+    assert lab.read("big").decode() == BIG + "the last words"
+
+
+def test_a_snapshot_that_was_damaged_holds_nothing(lab):
+    lab.write({"big": BIG})
+    taken = lab.take("big")
+    payload = lab.jvs_dir / "snapshots" / taken / "big"
+    st = payload.stat()
+    payload.chmod(0o600)
+    payload.write_bytes(b"?" * len(BIG))
+    os.utime(payload, ns=(st.st_atime_ns, st.st_mtime_ns))
+    payload.chmod(st.st_mode & 0o7777)
+    lab.restore("first")
+    assert digest(BIG) in everything(lab)
+    lab.jvs("undo")
+    assert lab.read("big").decode() == BIG
+
+
+def test_metadata_links_and_directories_come_back_as_they_were(lab):
+    lab.write({"t/one": BIG, "t/deep/er": "er", "t/touched": "touched", "alone": "alone"})
+    os.link(lab.main / "t/one", lab.main / "t/two")
+    os.link(lab.main / "t/one", lab.main / "three")
+    os.symlink("one", lab.main / "t/link")
+    os.mkfifo(lab.main / "t/fifo")
+    os.utime(lab.main / "t/deep", ns=(10**18, 10**18))
+    lab.take("second")
+    os.utime(lab.main / "t/touched", ns=(10**17, 10**17))
+    lab.write({"t/new": PRECIOUS})
+    before = lab.facts()
+    lab.restore("first")
+    assert lab.kept_bytes() < len(BIG) // 10
+    lab.jvs("undo")
+    assert same(before, lab.facts()) == []
+    lab.jvs("undo", "--redo")
+    lab.jvs("undo")
+    assert same(before, lab.facts()) == []
+
+
+def test_a_removed_worktree_is_not_kept_twice_and_comes_back(lab):
+    lab.write({"big": BIG, "e/f": "f"})
+    taken = lab.take("big")
+    lab.jvs("worktree", "fork", taken, "w")
+    lab.write({"mine": PRECIOUS}, "w")
+    before = lab.facts("w")
+    removal = lab.json("worktree", "remove", "w")["operation_id"]
+    assert lab.kept_bytes() < len(BIG) // 10
+    lab.write({"a": "third"})
+    lab.take("third")
+    assert taken in lab.collect("--keep-last", "1")
+    assert digest(BIG) in everything(lab)
+    lab.jvs("undo", removal)
+    assert same(before, lab.facts("w")) == []
+    lab.jvs("snapshot", "goes on", "-w", "w")
+    lab.check()
+
+
+def test_what_a_collection_left_for_an_undo_goes_with_the_last_operation(lab):
+    lab.write({"big": BIG})
+    taken = lab.take("big")
+    for _ in range(3):
+        lab.restore("first")
+        lab.restore(taken)
+    lab.restore("first")
+    lab.write({"a": "third"})
+    lab.take("third")
+    assert taken in lab.collect("--keep-last", "1")
+    assert len(BIG) <= lab.kept_bytes() < 2 * len(BIG), "once for all operations"
+    lab.jvs("undo", "--forget", "--all")
+    assert lab.kept_bytes() == 0
+    lab.check()
+
+
 # Letting go on purpose
 
 
