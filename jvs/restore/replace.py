@@ -141,7 +141,7 @@ class Switcher:
                 if self.places.crosses:
                     raise OSError(errno.EOPNOTSUPP, "two names cannot trade places here", os.fsdecode(name))
                 self.stow(i, step.path)
-                moving.shift(above, label, parent, name)
+                self._put_in_place(above, label, parent, name)
                 return True
         if self.places.is_moved(step):
             self.stow_moved(i, step, above, label)
