@@ -16,7 +16,7 @@ from jvs.errors import JvsError, PartialSnapshot, from_oserror
 from jvs.fs import durable, listing, paths, removal
 from jvs.names import is_operation_id
 from jvs.restore import delta
-from jvs.store import held, intent, records
+from jvs.store import intent, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -315,15 +315,6 @@ def describe(record: Operation) -> str:
     if kind == "worktree_remove" and not record["details"].get("gone", True):
         return f"undo of the {phrase}"
     return phrase
-
-
-def kept_bytes(layout: Layout, record: Operation) -> int:
-    """Return how many bytes only an operation keeps: what it displaced without what snapshots hold. Units: bytes."""
-    try:
-        elsewhere = held.load(layout, record["operation_id"])
-    except JvsError:
-        elsewhere = None
-    return max(record["bytes"] - (elsewhere.bytes if elsewhere is not None else 0), 0)
 
 
 def discard(store: Store, operation_id: str) -> None:

@@ -92,7 +92,7 @@ def load(layout: Layout, operation_id: str) -> Held | None:
         if version != VERSION or not records.is_count(size):
             raise ValueError("an unknown version")
         made = [HeldEntry(_path(path), _snapshot(owner), _bytes(digest)) for path, owner, digest in entries]
-        return Held(made, [(path and _path(path), _meta(meta)) for path, meta in dirs], size)
+        return Held(made, [(_path(path) if path != b"" else b"", _meta(meta)) for path, meta in dirs], size)
     except (ValueError, TypeError) as error:
         raise _damaged(operation_id) from error
 

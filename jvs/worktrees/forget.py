@@ -27,15 +27,11 @@ if TYPE_CHECKING:
 def forget(store: Store, name: str, *, operation_id: str | None = None, older_ns: int | None = None) -> list[Operation]:
     """Remove one operation of a worktree, those that are older, or all; return their journals, newest first.
 
-    `bytes` in them is what only they kept.
-
     Operations of worktrees that are gone count everywhere: nobody else can name them.
     Durable: yes, with its audit record. Errors: E_NOT_FOUND, E_BUSY, E_IO, E_NO_SPACE.
     """
     with changing.worktree(store, name, alone=True):
         chosen = _choose(store, name, operation_id, older_ns)
-        for record in chosen:
-            record["bytes"] = journal.kept_bytes(store.layout, record)
         if chosen:
             _carry_out(store, name, chosen)
             with contextlib.suppress(OSError, JvsError):  # the next operation tries again
