@@ -21,17 +21,30 @@ FILES = 6
 XFS = 0x58465342
 BLOCK_BYTES = 128 << 10
 """Of each file where removing a name takes blocks first."""
+ENOUGH_BYTES, ENOUGH_INODES = 16 << 20, 64
+"""What a disk has left where a reserve is made."""
 
 
 def fill(layout: Layout) -> None:
-    """Make what is missing of the reserve; a disk that has no room for it is left alone. Durable: no."""
+    """Make what is missing of the reserve; a disk that has little room is left alone. Durable: no."""
     with contextlib.suppress(OSError):
+        if not _has_room(layout):
+            return
         if not paths.exists(layout.reserve):
             durable.make_dir(layout.reserve)
         there = set(listing.names(layout.reserve))
         for number in range(FILES):
             if str(number) not in there:
                 _make(layout, number)
+
+
+def _has_room(layout: Layout) -> bool:
+    fd = paths.open_dir(layout.gc)
+    try:
+        st = os.statvfs(fd)
+    finally:
+        os.close(fd)
+    return st.f_bavail * st.f_frsize >= ENOUGH_BYTES and (st.f_files == 0 or st.f_favail >= ENOUGH_INODES)
 
 
 def _make(layout: Layout, number: int) -> None:

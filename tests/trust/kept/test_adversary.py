@@ -396,6 +396,12 @@ class Adversary(RuleBasedStateMachine):
             self.known -= only_here  # what only a snapshot holds is what a collection may take
             self.say_of_collection(plan.json["plan_id"], only_here)
 
+    def say_of_collection(self, plan_id: str, only_here: set[str]) -> None:
+        before = self.known - only_here
+        self.lab.say("gc", "run", "--plan-id", plan_id)
+        self.known = before
+        self.nothing_is_lost(("gc", "run"))
+
     def in_snapshots_only(self) -> set[str]:
         from lab import below, digest
 
