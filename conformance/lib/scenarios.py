@@ -167,35 +167,6 @@ def _undo(env: Env) -> Words:
     return ("undo",)
 
 
-def _restore_held(env: Env) -> Words:
-    """A restore that displaces what the latest snapshot holds, with links, other owners and attributes."""
-    _, ids = _linked(env)
-    return ("restore", ids[0])
-
-
-def _linked(env: Env) -> tuple[str, list[str]]:
-    root = env.repository()
-    ids = env.history(root, 2)
-    main = f"{root}/main"
-    write(f"{main}/links/one", "one file\n")
-    os.link(f"{main}/links/one", f"{main}/links/two")
-    os.link(f"{main}/links/one", f"{main}/three")
-    write(f"{main}/links/deep/other", "of somebody else\n")
-    if os.geteuid() == 0:
-        os.chown(f"{main}/links/deep/other", 1000, 1000)
-        os.chown(f"{main}/links/deep", 1000, 1000)
-    os.utime(f"{main}/links/deep", ns=(10**18, 10**18))
-    env.jvs("snapshot", "links", cwd=main)
-    return root, ids
-
-
-def _undo_held(env: Env) -> Words:
-    root, ids = _linked(env)
-    env.jvs("restore", ids[0], cwd=f"{root}/main")
-    write(f"{root}/main/later", "after the restore\n")
-    return ("undo",)
-
-
 def _redo(env: Env) -> Words:
     _undo(env)
     env.jvs("undo", cwd=f"{env.work}/repo/main")
@@ -249,18 +220,6 @@ def _gc(env: Env) -> Words:
     root, _ = _base(env)
     plan = env.jvs("gc", "plan", "--keep-last", "1", "--drop-tagged", "--json", cwd=root).json()
     env.check(plan["candidate_count"] > 0, f"nothing to collect: {plan}")
-    return ("gc", "run", "--plan-id", plan["plan_id"])
-
-
-def _gc_needed(env: Env) -> Words:
-    """A collection of a snapshot that holds what an undo needs: all of it stays."""
-    root = env.repository()
-    ids = env.history(root, 2)
-    env.jvs("restore", ids[0], cwd=f"{root}/main")
-    write(f"{root}/main/later", "after the restore\n")
-    env.jvs("snapshot", "later", cwd=f"{root}/main")
-    plan = env.jvs("gc", "plan", "--keep-last", "1", "--drop-tagged", "--json", cwd=root).json()
-    env.check(ids[1] in plan["candidates"], f"an undo keeps a snapshot: {plan}")
     return ("gc", "run", "--plan-id", plan["plan_id"])
 
 
@@ -402,8 +361,6 @@ SCENARIOS = (
     Scenario("restore-directory", _restore_directory),
     Scenario("restore-settles", _restore_settles),
     Scenario("undo", _undo),
-    Scenario("restore-held", _restore_held),
-    Scenario("undo-held", _undo_held),
     Scenario("redo", _redo),
     Scenario("undo-removal", _undo_removal),
     Scenario("redo-removal", _redo_removal),
@@ -414,7 +371,6 @@ SCENARIOS = (
     Scenario("remove", _remove),
     Scenario("discard", _discard, loses=True),
     Scenario("gc", _gc, gone=True, loses=True),
-    Scenario("gc-needed", _gc_needed, gone=True),
     Scenario("gc-settles", _gc_settles, gone=True, loses=True),
     Scenario("gc-plan", _gc_plan, repairs=True),
     Scenario("prune-snapshot", _prune, gone=True, loses=True, program="jvs-prune-snapshot"),

@@ -87,13 +87,14 @@ COLLECTING = (
             Swap(
                 "gc/remove.py",
                 "    for snapshot_id in ids:\n        durable.unlink(layout.descriptor(",
-                "    for snapshot_id in ids:\n        _move_payload(layout, snapshot_id)\n"
+                "    for snapshot_id in ids:\n        move_payload(layout, snapshot_id)\n"
                 "    for snapshot_id in ids:\n        durable.unlink(layout.descriptor(",
             ),
             Swap(
                 "gc/remove.py",
                 "    durable.fsync_dir(layout.snapshots)\n    for snapshot_id in ids:\n"
-                "        _move_payload(layout, snapshot_id)\n",
+                "        with contextlib.suppress(PermissionError):  # immutable, or of somebody else: `is_stuck` "
+                "until it can be moved\n            move_payload(layout, snapshot_id)\n",
                 "    durable.fsync_dir(layout.snapshots)\n",
             ),
         ),

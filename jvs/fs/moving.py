@@ -92,7 +92,7 @@ def shift(source: int, name: bytes, target: int, new: bytes) -> None:
             for child in listing.list_dir(from_fd)[0]:
                 shift(from_fd, child, to_fd, child)
             metadata.apply_dir(to_fd, from_fd, st, new, Losses())
-            os.fsync(to_fd)  # before the directory goes that a crash would bring the names back to
+            durable.fsync_dir(b".", to_fd)  # before the directory goes that a crash would bring the names back to
         finally:
             os.close(to_fd)
     finally:

@@ -173,6 +173,6 @@ def _apply_top(place: Below, record: held.Held) -> None:
     try:
         xattrs = {os.fsdecode(key): value for key, value in meta[5].items()}
         metadata.apply_metadata(fd, StatOf(meta), xattrs, b"", Losses())  # type: ignore[arg-type]
-        os.fsync(fd)
+        durable.fsync_dir(b".", fd)
     finally:
         os.close(fd)
