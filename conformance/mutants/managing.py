@@ -133,8 +133,8 @@ COLLECTING = (
             Drop("gc/remove.py", "durable.fsync_dir(layout.descriptors)  # or a crash"),
             Swap(
                 "gc/remove.py",
-                "    durable.fsync_dir(layout.snapshots)\n    for snapshot_id in ids:\n        _move",
-                "    for snapshot_id in ids:\n        _move",
+                "    durable.fsync_dir(layout.snapshots)\n    for snapshot_id in ids:\n        with",
+                "    for snapshot_id in ids:\n        with",
             ),
         ),
         ("model:gc",),
@@ -145,8 +145,8 @@ COLLECTING = (
         (
             Swap(
                 "gc/run.py",
-                '        pending["audit"]["details"]["collected"] = out\n',
-                '        pending["audit"]["details"]["collected"] = out\n'
+                '        pending["audit"]["details"]["collected"] = sorted(taken)\n',
+                '        pending["audit"]["details"]["collected"] = sorted(taken)\n'
                 '        intent.clear(store.layout, pending["operation_id"])\n',
             ),
         ),

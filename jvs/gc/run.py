@@ -181,9 +181,8 @@ def _collect(
         half_done = False
         alone.close()
         out, failure = _delete_all(store, plan, pending, freed)
-        pending["audit"]["details"]["collected"] = sorted(
-            i for i in pending["candidates"] if i in out or gc_remove.is_stuck(store.layout, i)
-        )
+        taken = {i for i in pending["candidates"] if i in out or gc_remove.is_stuck(store.layout, i)}
+        pending["audit"]["details"]["collected"] = sorted(taken)
     if failure is not None:
         raise failure
     return out
