@@ -31,8 +31,9 @@ KNOWN: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "descriptors": ((_ID + r"\.json(\.tmp)?", FILE),),
     "snapshots": ((_ID + r"(\.tmp)?", DIRECTORY), (_ID + r"\.(READY|leaves)", FILE)),
-    "audit": ((r"audit(-\d{13})?\.jsonl", FILE), (r"torn-\d+-[0-9a-f]+\.bin", FILE)),
-    "gc": (("plans|pins|tombstones|trash", ANY),),
+    "audit": ((r"audit(-\d{13})?\.jsonl", FILE), (r"torn-\d+-[0-9a-f]+\.bin", ANY)),
+    "gc": (("plans|pins|tombstones|trash|reserve", ANY),),
+    "gc/reserve": (("[0-9]", FILE),),
     "gc/plans": ((_PLAN + r"\.json(\.tmp)?", ANY),),  # what is no file is debris
     "gc/pins": ((_ID + r"\.json(\.tmp)?", FILE),),
     "gc/tombstones": ((_ID + r"\.json(\.tmp)?", FILE),),
@@ -47,7 +48,7 @@ KNOWN: dict[str, tuple[tuple[str, str], ...]] = {
 IN_WORKTREE = ((r"config\.json(\.tmp)?", FILE),)
 IN_OPERATION = (
     (r"(op\.json|delta\.cbor|held\.cbor)(\.tmp)?", ANY),  # what is no file is damage
-    (r"files(\.\d+)?|config|worktree", DIRECTORY),
+    (r"files(\.\d+)?|config|worktree|moving-.+", DIRECTORY),
 )
 _OF_THE_SYSTEM = re.compile(r"\.nfs[0-9a-f]+|\.fuse_hidden[0-9a-f]+|\.snapshot|lost\+found")
 """What filesystems put into directories by themselves."""
