@@ -146,7 +146,11 @@ def test_hash_tree_prints_the_root_hash(tree):
     expected = making.oracle_module("treehash").hash_tree(str(tree))
     assert making.plumb("hash-tree", str(tree)).text == expected.root_hash + "\n"
     said = making.plumb("hash-tree", "--json", "-j", "3", str(tree))
-    assert said.json == {"root_hash": expected.root_hash, "payload": expected.counts()}
+    assert said.json == {
+        "root_hash": expected.root_hash,
+        "hash_algorithm": "sha256-tree-2",
+        "payload": expected.counts(),
+    }
 
 
 def test_hash_tree_refuses_what_is_no_directory(tree):

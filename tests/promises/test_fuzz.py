@@ -167,7 +167,7 @@ def test_any_target_is_found_or_refused(store: Store, target: str) -> None:
     try:
         refs.resolve(store, target, "main")
     except JvsError as error:
-        assert error.name in ("E_NOT_FOUND", "E_AMBIGUOUS") and error.hint
+        assert error.name in (("E_NOT_FOUND", "E_AMBIGUOUS") if target else ("E_USAGE",)) and error.hint
 
 
 RECORD = {
