@@ -18,15 +18,17 @@ NAMES = [
     *("init", "snapshot", "history", "status", "diff", "show", "restore", "undo", "run", "worktree list"),
     *("worktree create", "worktree fork", "worktree path", "worktree rename", "worktree remove", "verify", "doctor"),
     *("gc plan", "gc run", "gc pin", "gc unpin", "gc pins", "info", "config get", "config set", "config unset"),
+    *("cat", "ls", "tag", "note", "meta", "merge", "gc drop", "gc auto", "detach"),
     *("config list", "completion", "help", "version", "check-worktree", "write-intent", "clone-tree", "hash-tree"),
     *("sync-tree", "write-descriptor", "write-ready", "rename-ready", "update-head", "chain-append", "clear-intent"),
     *("resolve", "cat-descriptor", "list-snapshots", "ls-tree", "diff-tree", "probe-engine", "list-intents"),
     *("verify-snapshot", "chain-check", "with-lock", "apply-tree", "mark-live", "prune-snapshot"),
+    *("cat-file", "merge-base", "merge-tree"),
     *("conformance list",),
 ]
 SUITES = {"conformance run", "torture"}
-ELSEWHERE = {"mcp", "hooks list", "hooks allow", "hooks deny"}
-"""A protocol of its own on stdin, and what lies outside of the repository: test_cmd_mcp and test_cmd_hooks."""
+ELSEWHERE = {"mcp", "hooks list", "hooks allow", "hooks deny", "agent install", "agent uninstall", "agent status"}
+"""A protocol of its own on stdin, and what lies outside of the repository: tests of their own."""
 """They judge an installation for minutes; what they print comes from the suite's own programs."""
 
 ARGUMENTS: dict[str, list[str]] = {
@@ -38,6 +40,18 @@ ARGUMENTS: dict[str, list[str]] = {
     "worktree fork": ["first", "w"],
     "worktree rename": ["spare", "w"],
     "worktree remove": ["spare"],
+    "cat": ["first:a"],
+    "ls": ["first"],
+    "tag": ["first", "t"],
+    "note": ["first", "other words"],
+    "meta": ["first", "k=v"],
+    "merge": ["spare"],
+    "gc drop": ["LOOSE"],
+    "gc auto": ["--keep-last", "1"],
+    "detach": ["--delete-history"],
+    "cat-file": ["first:a"],
+    "merge-base": ["first", "second"],
+    "merge-tree": ["first", "first", "second"],
     "gc pin": ["first"],
     "gc unpin": ["second"],
     "gc run": ["--plan-id", "PLAN"],
