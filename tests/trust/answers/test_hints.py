@@ -312,7 +312,7 @@ ROWS = [
     Row("'jvs worktree list' shows the worktrees", ["status", "-w", "nothing"], [["worktree", "list"]]),
     Row("'jvs worktree list' shows the worktrees", ["status", "-w", ""], [["worktree", "list"]]),
     Row(
-        "make one with 'jvs init NAME', or point at one",
+        "make one with 'jvs init' or 'jvs init NAME'",
         ["-C", "/", "status"],
         [["init", "<FRESH>"], ["-C", "<FRESH>", "status"]],
     ),
@@ -357,6 +357,9 @@ ROWS = [
     Row("leave one of them out", ["jvs-resolve", "--head", "one"], [["jvs-resolve", "--head"], ["jvs-resolve", "one"]]),
     Row("jvs run [--rollback] -- CMD ...", ["run"], [["run", "--", "true"]]),
     Row("check its name and PATH", ["run", "--", "no-such-program"], [["run", "--", "true"]]),
+    Row("close the quotes", ["diff", "--tool", "'true", "one"], [["diff", "--tool", "'true'", "one"]]),
+    Row("--tool meld, --tool 'diff -r'", ["diff", "--tool", "", "one"], [["diff", "--tool", "true", "one"]]),
+    Row("a single snapshot is read whole in any case", ["verify", "one", "--independent"], [["verify", "one"]]),
     Row("jvs-hash-tree DIR", ["jvs-hash-tree"], [["jvs-hash-tree", "."]]),
     Row("jvs-sync-tree DIR", ["jvs-sync-tree"], [["jvs-sync-tree", "."]]),
     Row("jvs-clone-tree SRC DST", ["jvs-clone-tree", "."], [["jvs-clone-tree", ".", "<FRESH>"]]),
