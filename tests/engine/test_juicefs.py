@@ -14,6 +14,7 @@ from treefacts import describe_tree, diff_trees
 
 from jvs import clock
 from jvs.engine import base as engine
+from jvs.engine.juicefs import engine as juicefs_engine
 from jvs.engine.juicefs import mount as juicefs_mount
 from jvs.engine.juicefs import writers
 from jvs.engine.juicefs.engine import JuiceFSEngine
@@ -71,7 +72,10 @@ def test_clone_that_lost_a_directorys_content_is_made_again(place: Place, tmp_pa
 
 
 @pytest.mark.parametrize("hashed", [True, False])
-def test_clone_that_never_comes_out_whole_is_an_error(place: Place, tmp_path: Path, hashed: bool):
+def test_clone_that_never_comes_out_whole_is_an_error(
+    place: Place, tmp_path: Path, hashed: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(juicefs_engine, "TRIES", 3)
     place.with_client(tmp_path, LOSES_A_DIRECTORY)
     with pytest.raises(CloneIncomplete) as caught:
         place.clone(hash=hashed)
