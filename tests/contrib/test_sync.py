@@ -21,7 +21,7 @@ from jvs.store import intent
 from jvs.store.store import Store
 
 SYNC = Path(__file__).resolve().parents[2] / "contrib" / "jvs-sync"
-RUNTIME = ("locks", "intents", "gc/trash")
+RUNTIME = ("locks", "intents", "gc/trash", "gc/reserve")
 
 pytestmark = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
 

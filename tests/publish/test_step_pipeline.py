@@ -235,7 +235,7 @@ def compared(root):
         for at, dirs, found in os.walk(root)
         for name in [*dirs, *found]
         for snapshot_id, number in [named(os.path.join(at, name), names)]
-        if "/locks/" not in os.path.join(at, name)
+        if "/locks/" not in os.path.join(at, name) and "/gc/reserve" not in os.path.join(at, name)
     )
     payloads = {
         names[i]: making.oracle_module("treehash").hash_tree(os.path.join(repo.jvs, "snapshots", i)).entries
