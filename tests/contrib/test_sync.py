@@ -21,7 +21,7 @@ from jvs.store import intent
 from jvs.store.store import Store
 
 SYNC = Path(__file__).resolve().parents[2] / "contrib" / "jvs-sync"
-RUNTIME = ("locks", "intents", "gc/trash", "gc/reserve")
+RUNTIME = ("locks", "intents", "gc/trash")
 
 pytestmark = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
 
@@ -64,7 +64,7 @@ def entries(root: str | Path) -> dict[str, str]:
 
 def portable(root: str | Path) -> dict[str, str]:
     """Return all of a repository but what belongs to one machine."""
-    runtime = (*(f".jvs/{name}/" for name in RUNTIME), ".jvs/index.sqlite", ".jvs/synced.json")
+    runtime = (*(f".jvs/{name}/" for name in RUNTIME), ".jvs/index.sqlite", ".jvs/synced.json", ".jvs/gc/reserve")
     return {name: value for name, value in entries(root).items() if not name.startswith(runtime)}
 
 
