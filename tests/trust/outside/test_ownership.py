@@ -173,9 +173,7 @@ def foreign(root: Path, owner: int) -> list[str]:
     return [f"of another: {path}" for path in paths if path.lstat().st_uid != owner]
 
 
-@pytest.mark.xfail(
-    reason="a worktree that an undo makes again where a removal kept nothing twice is root's", strict=True
-)
+@pytest.mark.xfail(reason="what undo makes again where nothing was kept twice is root's", strict=True)
 @pytest.mark.parametrize("owner", [OWNER, NOBODY])
 def test_what_root_makes_in_a_repository_that_it_trusts_belongs_to_the_owner(scratch, built, owner):
     def work(root: Path) -> list[str]:
