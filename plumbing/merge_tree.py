@@ -1,7 +1,7 @@
 """Print what merging three snapshots gives
 
-Merges THEIRS into OURS, both compared with BASE, and prints one JSON object: `changes`, what would have to change in
-OURS (path, how: copy, make, drop or meta, and the entry that comes), and `conflicts`, the paths that both changed
+Merges B into A, both compared with SNAPSHOT, and prints one JSON object: `changes`, what would have to change in A
+(path, how: copy, make, drop or meta, and the entry that comes), and `conflicts`, the paths that both changed
 differently. No file is read and nothing is changed. The status is 7 when there are conflicts.
 """
 
