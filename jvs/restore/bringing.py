@@ -13,12 +13,12 @@ import stat
 
 from jvs import progress
 from jvs.errors import PartialSnapshot, PayloadHashMismatch, from_oserror
-from jvs.fs import durable, listing, metadata, removal
+from jvs.fs import durable, listing, removal
 from jvs.fs import paths as fs_paths
 from jvs.fs.losses import Losses
+from jvs.restore import finish
 from jvs.restore.delta import Delta
 from jvs.restore.entries import RootedDir, has_digest, lstat_at, meta_of
-from jvs.restore.finish import StatOf
 from jvs.restore.hardlinks import Links
 from jvs.store import held
 
@@ -158,8 +158,7 @@ class _Bringer:
             return
         fd = fs_paths.open_dir(name, parent)
         try:
-            xattrs = {os.fsdecode(key): value for key, value in meta[5].items()}
-            metadata.apply_metadata(fd, StatOf(meta), xattrs, path, self._losses)  # type: ignore[arg-type]
+            finish.apply_meta(fd, meta, path, self._losses)
         finally:
             os.close(fd)
 
@@ -171,8 +170,7 @@ def _apply_top(place: Below, record: held.Held) -> None:
         return
     fd = fs_paths.open_dir(place)
     try:
-        xattrs = {os.fsdecode(key): value for key, value in meta[5].items()}
-        metadata.apply_metadata(fd, StatOf(meta), xattrs, b"", Losses())  # type: ignore[arg-type]
+        finish.apply_meta(fd, meta, b"", Losses())
         durable.fsync_dir(b".", fd)
     finally:
         os.close(fd)

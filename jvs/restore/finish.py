@@ -41,8 +41,7 @@ def apply_metadata(delta: Delta, places: Places, losses: Losses, *, after: bool)
                 if stat.S_IMODE(os.fstat(fd).st_mode) != before[0]:
                     os.fchmod(fd, before[0])
                 continue
-            xattrs = {os.fsdecode(name): value for name, value in (meta[5] or {}).items()}
-            metadata.apply_metadata(fd, StatOf(meta), xattrs, path, losses)  # type: ignore[arg-type]
+            apply_meta(fd, meta, path, losses)
             places.note_changed(path)
         finally:
             os.close(fd)
@@ -59,13 +58,18 @@ def _apply_entry(places: Places, path: bytes, meta: Meta, losses: Losses) -> Non
     st = lstat_at(name, parent)
     if st is None or listing.kind_of(st.st_mode) != kind_of_meta(meta):
         return
-    xattrs = {os.fsdecode(key): value for key, value in meta[5].items()}
     fd = metadata.handle(name, parent)
     try:
-        metadata.apply_metadata(metadata.handle_path(fd), StatOf(meta), xattrs, path, losses)  # type: ignore[arg-type]
+        apply_meta(metadata.handle_path(fd), meta, path, losses)
     finally:
         os.close(fd)
     places.sync_entry(name, parent, is_dir=False)
+
+
+def apply_meta(where: int | bytes, meta: Meta, path: bytes, losses: Losses) -> None:
+    """Give an open entry, or the one at that path of `/proc`, the metadata that a journal knows of it."""
+    xattrs = {os.fsdecode(key): value for key, value in (meta[5] or {}).items()}
+    metadata.apply_metadata(where, _StatOf(meta), xattrs, path, losses)  # type: ignore[arg-type]
 
 
 _FORMATS = (
@@ -75,7 +79,7 @@ _FORMATS = (
 """By kind: see `listing.FILE` and those after it."""
 
 
-class StatOf:
+class _StatOf:
     """A stat made from a journal's metadata."""
 
     def __init__(self, meta: Meta) -> None:
