@@ -42,13 +42,14 @@ def work(args: argparse.Namespace) -> cli.Result:
     store = cli.open_store(args)
     most = None if args.max_bytes is None else units.parse_size(args.max_bytes, "--max-bytes")
     plan, done = collection.auto(store, policy.given(args), max_bytes=most, dry_run=args.dry_run)
-    value = {**plan.as_json(), "done": done, "max_bytes": most, "used_bytes": None}
-    last = ""
+    planned = plan.as_json()
+    used, last = None, ""
     if most is not None:
-        value["used_bytes"] = used = collection.used_bytes(store)
+        used = collection.used_bytes(store)
         over = ", which protected ones take" if used > most and not args.dry_run else ""
         last = f"Snapshots take {units.size(used)} of {units.size(most)}{over}.\n"
-    return cli.Result(value, lambda screen: plan_text.carried_out(plan.as_json(), done, screen) + last)
+    value = {**planned, "done": done, "max_bytes": most, "used_bytes": used}
+    return cli.Result(value, lambda screen: plan_text.carried_out(planned, done, screen) + last)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -36,8 +36,8 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     store = cli.open_store(args)
     plan, done = collection.drop_these(store, args.targets, drop_tagged=args.drop_tagged, dry_run=args.dry_run)
-    value = {**plan.as_json(), "done": done}
-    return cli.Result(value, lambda screen: plan_text.carried_out(plan.as_json(), done, screen))
+    planned = plan.as_json()
+    return cli.Result({**planned, "done": done}, lambda screen: plan_text.carried_out(planned, done, screen))
 
 
 def main(argv: list[str] | None = None) -> int:

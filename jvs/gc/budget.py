@@ -11,6 +11,7 @@ from jvs.gc.retention import DROP_TAGGED, ONLY, Policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
 
 
@@ -25,11 +26,11 @@ def within(store: Store, policy: Policy, max_bytes: int) -> Policy:
     everything = sorted(gc_plan.published(store.layout))
     made = gc_plan.make(store, Policy({**rules, ONLY: everything}), estimate=False)
     oldest_first = [i for i in reversed(made.order) if i in made.candidates]
-    used = _bytes(store, made, everything)
+    used = _bytes(store, made.found, everything)
     most, least = len(oldest_first), 0
     while least < most:  # the smallest number of them that is enough
         middle = (least + most) // 2
-        if used - _bytes(store, made, oldest_first[:middle]) <= max_bytes:
+        if used - _bytes(store, made.found, oldest_first[:middle]) <= max_bytes:
             most = middle
         else:
             least = middle + 1
@@ -39,8 +40,8 @@ def within(store: Store, policy: Policy, max_bytes: int) -> Policy:
 def used_bytes(store: Store) -> int:
     """Return what all snapshots together take."""
     found = gc_plan.published(store.layout)
-    return reach.measure(store, found, found, store.layout.payload).bytes if found else 0
+    return _bytes(store, found, list(found))
 
 
-def _bytes(store: Store, made: gc_plan.Plan, ids: list[str]) -> int:
-    return reach.measure(store, made.found, ids, store.layout.payload).bytes if ids else 0
+def _bytes(store: Store, found: dict[str, Descriptor], ids: list[str]) -> int:
+    return reach.measure(store, found, ids, store.layout.payload).bytes if ids else 0

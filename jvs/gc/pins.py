@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 def load(layout: Layout, snapshot_id: str) -> Pin:
     """Read one pin. Errors: FileNotFoundError; E_PARTIAL_SNAPSHOT when damaged; E_IO."""
-    path = layout.pin(snapshot_id)
-    pin: Pin = records.load(path, records.PIN_FIELDS, PartialSnapshot)
-    if pin["snapshot_id"] != snapshot_id:
-        raise PartialSnapshot(
-            f"pin '{snapshot_id}' is damaged: it is that of '{pin['snapshot_id']}'",
-            hint=f"pin the snapshot again ('jvs gc pin {snapshot_id}'), or take the pin away ('jvs gc unpin')",
-            path=str(path),
-        )
+    pin: Pin = records.load_of(
+        snapshot_id,
+        layout.pin(snapshot_id),
+        records.PIN_FIELDS,
+        PartialSnapshot,
+        kind="pin",
+        hint=f"pin the snapshot again ('jvs gc pin {snapshot_id}'), or take the pin away ('jvs gc unpin')",
+    )
     return pin
 
 

@@ -34,14 +34,14 @@ OPERATION = "annotate"
 
 def load(layout: Layout, snapshot_id: str) -> Annotation:
     """Read one annotation. Errors: FileNotFoundError; E_PARTIAL_SNAPSHOT when damaged; E_IO."""
-    path = layout.annotation(snapshot_id)
-    found: Annotation = records.load(path, records.ANNOTATION_FIELDS, PartialSnapshot)
-    if found["snapshot_id"] != snapshot_id:
-        raise PartialSnapshot(
-            f"annotation '{snapshot_id}' is damaged: it is that of '{found['snapshot_id']}'",
-            hint="'jvs doctor --repair clean_intents' sets it aside; then give the snapshot its tags and note again",
-            path=str(path),
-        )
+    found: Annotation = records.load_of(
+        snapshot_id,
+        layout.annotation(snapshot_id),
+        records.ANNOTATION_FIELDS,
+        PartialSnapshot,
+        kind="annotation",
+        hint="'jvs doctor --repair clean_intents' sets it aside; then give the snapshot its tags and note again",
+    )
     return found
 
 

@@ -267,6 +267,15 @@ def load(path: Below, fields: Fields, error: type[JvsError], optional: Fields | 
     return parse(data, path, fields, error, optional)
 
 
+def load_of(snapshot_id: str, path: Below, fields: Fields, error: type[JvsError], *, kind: str, hint: str) -> Any:
+    """Read the record of a `kind` that is named after its snapshot. Errors: as `load`; `error` for another's record."""
+    found = load(path, fields, error)
+    if found["snapshot_id"] != snapshot_id:
+        problem = f"{kind} '{snapshot_id}' is damaged: it is that of '{found['snapshot_id']}'"
+        raise error(problem, hint=hint, path=str(path))
+    return found
+
+
 def save(path: Below, record: Mapping[str, object]) -> None:
     """Replace a record in one step. Durable: yes."""
     durable.replace_file(path, canon.encode(record) + b"\n")
