@@ -7,8 +7,8 @@ from pathlib import Path
 
 import making
 import pytest
+from crashing import dies_before
 
-from jvs.fs import durable
 from jvs.store import detach
 
 
@@ -57,15 +57,8 @@ def test_the_history_is_to_be_named(tmp_path: Path):
 @pytest.mark.parametrize("stop", range(8))
 def test_a_crash_leaves_all_or_what_the_same_command_removes(tmp_path: Path, stop: int):
     root = project(tmp_path / "p")
-    pid = os.fork()
-    if pid == 0:
-        try:
-            _die_before(stop)
-            detach.delete_history(making.open_store(root))
-            os._exit(0)
-        finally:
-            os._exit(2)  # whatever was raised, the child never goes on as a second pytest
-    os.waitpid(pid, 0)
+    calls = ("publish", "fsync_dir", "unlink", "rmdir")
+    dies_before(stop, calls, lambda: detach.delete_history(making.open_store(root)))
     if (root / ".jvs").exists():
         assert making.run("-C", str(root), "doctor", "--strict").exit == 0
         assert making.run("-C", str(root), "verify", "--all").exit == 0
@@ -73,17 +66,3 @@ def test_a_crash_leaves_all_or_what_the_same_command_removes(tmp_path: Path, sto
         assert making.run("-C", str(root), "detach", "--delete-history").exit == 0
     if not (root / ".jvs").exists():
         assert sorted(os.listdir(root)) == ["a", "d"]
-
-
-def _die_before(count: int) -> None:
-    calls = [0]
-    for name in ("publish", "fsync_dir", "unlink", "rmdir"):
-        real = getattr(durable, name)
-
-        def counted(*args, _real=real, **options):
-            if calls[0] == count:
-                os._exit(9)
-            calls[0] += 1
-            return _real(*args, **options)
-
-        setattr(durable, name, counted)

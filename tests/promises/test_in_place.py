@@ -8,8 +8,8 @@ from pathlib import Path
 import making
 import pytest
 import zoo
+from crashing import dies_before
 
-from jvs.fs import durable
 from jvs.store import init_in_place
 
 FILES = {"src/a.py": "a = 1\n", "src/b.py": "b = 2\n", ".git/HEAD": "ref: x\n", "README": "read me\n", "node/x/y": "y"}
@@ -188,15 +188,8 @@ def test_a_crash_at_any_point_leaves_none_or_a_whole_one(tmp_path: Path, stop: i
     root = tmp_path / "project"
     making.write(root, FILES)
     before = facts(root)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            _die_before(stop)
-            init_in_place.create(str(root), making.settings())
-            os._exit(0)
-        finally:
-            os._exit(2)  # whatever was raised, the child never goes on as a second pytest
-    os.waitpid(pid, 0)
+    calls = ("make_dir", "create_file", "publish", "fsync_dir", "fsync_file")
+    dies_before(stop, calls, lambda: init_in_place.create(str(root), making.settings()))
     if not (root / ".jvs").exists():
         assert making.run("init", "--here", str(root)).exit == 0
     assert zoo.diff_trees(before, facts(root)) == []
@@ -204,20 +197,6 @@ def test_a_crash_at_any_point_leaves_none_or_a_whole_one(tmp_path: Path, stop: i
     run(root, "snapshot", "first")
     run(root, "doctor", "--strict")
     assert making.violations(root) == []
-
-
-def _die_before(count: int) -> None:
-    calls = [0]
-    for name in ("make_dir", "create_file", "publish", "fsync_dir", "fsync_file"):
-        real = getattr(durable, name)
-
-        def counted(*args, _real=real, **options):
-            if calls[0] == count:
-                os._exit(9)
-            calls[0] += 1
-            return _real(*args, **options)
-
-        setattr(durable, name, counted)
 
 
 # The reserved name

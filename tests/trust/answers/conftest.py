@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,3 +43,21 @@ def lab(make_lab: Callable[..., Lab]) -> Lab:
     made = make_lab()
     (made.main / "a").write_text("1\n")
     return made
+
+
+@pytest.fixture(scope="module")
+def template_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a repository with two snapshots, to be copied."""
+    where = tmp_path_factory.mktemp("template")
+    lab = Lab(where / "lab")
+    lab.must("init", str(lab.root), cwd=where)
+    lab.snapshot("one", a="1\n")
+    lab.snapshot("two", a="2\n")
+    return where
+
+
+@pytest.fixture
+def two(template_of_two: Path, tmp_path: Path) -> Lab:
+    """Return a repository with two snapshots."""
+    subprocess.run(["cp", "-a", f"{template_of_two}/.", str(tmp_path)], check=True)
+    return Lab(tmp_path / "lab")

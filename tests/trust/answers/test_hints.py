@@ -11,7 +11,6 @@ import ast
 import fcntl
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -53,23 +52,6 @@ def hints() -> Iterator[tuple[str, str]]:
 
 HINTS = sorted(set(hints()))
 QUOTED = re.compile(r"'(jvs[ -][^']+)'")
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory) -> Path:
-    where = tmp_path_factory.mktemp("template")
-    lab = Lab(where / "lab")
-    lab.must("init", str(lab.root), cwd=where)
-    lab.snapshot("one", a="1\n")
-    lab.snapshot("two", a="2\n")
-    return where
-
-
-@pytest.fixture
-def two(template, tmp_path: Path) -> Lab:
-    """Return a repository with two snapshots."""
-    subprocess.run(["cp", "-a", f"{template}/.", str(tmp_path)], check=True)
-    return Lab(tmp_path / "lab")
 
 
 def test_there_are_hints_to_follow():

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from running import BIN, Lab
+from running import BIN
 
 
 def edit(path: Path, **fields: object) -> None:
@@ -21,23 +21,6 @@ def edit(path: Path, **fields: object) -> None:
     record = json.loads(path.read_text())
     path.chmod(0o600)
     path.write_text(json.dumps({**record, **fields}) + "\n")
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory) -> Path:
-    where = tmp_path_factory.mktemp("template")
-    lab = Lab(where / "lab")
-    lab.must("init", str(lab.root), cwd=where)
-    lab.snapshot("one", a="1\n")
-    lab.snapshot("two", a="2\n")
-    return where
-
-
-@pytest.fixture
-def two(template, tmp_path: Path) -> Lab:
-    """Return a repository with two snapshots."""
-    subprocess.run(["cp", "-a", f"{template}/.", str(tmp_path)], check=True)
-    return Lab(tmp_path / "lab")
 
 
 def test_verify_all_finds_an_edited_integrity_state(two):
