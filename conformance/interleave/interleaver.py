@@ -16,6 +16,7 @@ from typing import Any
 
 from lib import oracle
 from lib.harness import Env, Failure, Result
+from lib.places import worktree_dir
 from lib.scenarios import SCENARIOS
 from lib.violations import Expect
 from supervisor import supervise
@@ -194,7 +195,7 @@ class Interleaver(Bench):
         expect = Expect(snapshots=self.snapshots, gone={self.ids[0]} if collects else set())
         found += [str(violation) for violation in oracle.check_repository(root, expect=expect, recovered=True)]
         try:
-            env.jvs("snapshot", "after", cwd=f"{root}/main")
+            env.jvs("snapshot", "after", cwd=worktree_dir(root, "main"))
             env.jvs("doctor", "--strict", cwd=root)
         except Failure as failure:
             return [*found, f"the next command: {failure}"]

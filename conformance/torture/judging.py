@@ -7,6 +7,7 @@ from typing import Any
 
 from lib import oracle
 from lib.harness import Env, Failure
+from lib.places import worktree_dir
 from lib.violations import Expect
 
 from torture import likeness
@@ -47,7 +48,7 @@ def next_command(prepared: Prepared, env: Env, *, repair: bool = False) -> dict[
         env.jvs(*prepared.words, code=(0, 7))
     if repair:
         env.jvs("doctor", "--repair-runtime", cwd=root, code=(0, 3))
-    env.jvs("snapshot", "after", cwd=f"{root}/main")
+    env.jvs("snapshot", "after", cwd=worktree_dir(root, "main"))
     env.jvs("doctor", "--strict", cwd=root)  # which verifies everything as well
     return comparable(root)
 

@@ -34,11 +34,16 @@ def manners(point: Point, outcome: supervise.Outcome) -> list[str]:
 
 
 def _forgotten_sync(point: Point, outcome: supervise.Outcome) -> list[str]:
-    """Exit 0 after a sync that failed is right for the index, which is a cache, and on a full disk that got space."""
+    """Exit 0 after a sync that failed is right for the index, which is a cache, and on a full disk that got space.
+
+    It is right as well for the record of what an undo need not keep, as long as all of it is kept.
+    """
     failed = outcome.fired
     if failed is None or failed.name not in supervise.SYNCS or "/index.sqlite" in failed.paths[0]:
         return []
     if failed.paths[0].endswith("/.jvs"):  # only SQLite syncs this directory, for its own journal
+        return []
+    if _keeps_all(failed, outcome):
         return []
     again = [
         event for event in outcome.events[failed.number :] if (event.name, event.paths) == (failed.name, failed.paths)
@@ -46,3 +51,14 @@ def _forgotten_sync(point: Point, outcome: supervise.Outcome) -> list[str]:
     if point.kind in ("ENOSPC", "EDQUOT") and again:
         return []
     return [f"exit 0, though {failed.name} of '{failed.paths[0]}' failed"]
+
+
+def _keeps_all(failed: supervise.Event, outcome: supervise.Outcome) -> bool:
+    """Answer whether it was held.cbor that could not be synced, and nothing that it names was removed then."""
+    home, _, name = failed.paths[0].partition("/held.cbor")
+    before, later = outcome.events[: failed.number - 1], outcome.events[failed.number :]
+    recorded = bool(before) and before[-1].paths[-1] == f"{home}/held.cbor"
+    if "/.jvs/undo/" not in home or not (name or recorded):
+        return False
+    gone = [event.paths[0] for event in later if "unlink" in event.name]
+    return not any(path.startswith(home + "/") for path in gone if path != f"{home}/held.cbor.tmp")
