@@ -24,15 +24,6 @@ def monotonic() -> float:
     return time.monotonic()
 
 
-def boot_id() -> str:
-    """Return what tells this boot of the system from every other, or nothing where that cannot be found out."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
 def boottime_ns() -> int:
     """Return how long this boot lasts, sleep included; nobody can set it. Units: nanoseconds."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

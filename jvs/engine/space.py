@@ -8,11 +8,11 @@ Source: fiemap in the kernel's Documentation/filesystems/fiemap.rst.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 import struct
 
+from jvs import system
 from jvs.fs import durable, listing, paths
 
 TYPE_CHECKING = False
@@ -63,7 +63,7 @@ class Meter:
     def __init__(self, place: Below, *, kept: Container[bytes] = (), most: int = MOST_ENTRIES) -> None:
         fd = paths.open_dir(place)
         try:
-            self._type = durable.filesystem_type(fd)
+            self._type = system.filesystem_type(fd)
         finally:
             os.close(fd)
         self.bytes = 0
@@ -203,7 +203,7 @@ def shared_extents(fd: int) -> list[tuple[int, int]]:
     while True:
         buffer = bytearray(_HEADER.size + _EXTENTS_AT_ONCE * _EXTENT.size)
         _HEADER.pack_into(buffer, 0, start, (1 << 64) - 1 - start, 0, 0, _EXTENTS_AT_ONCE, 0)
-        fcntl.ioctl(fd, _FIEMAP, buffer)
+        system.ioctl(fd, _FIEMAP, buffer)
         mapped = _HEADER.unpack_from(buffer, 0)[3]
         for i in range(mapped):
             logical, physical, length, _, _, flags, *_ = _EXTENT.unpack_from(buffer, _HEADER.size + i * _EXTENT.size)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 
+from jvs import system
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -39,10 +41,8 @@ def reflink(source: int, target: int) -> bool:
     The kernel writes back the source's dirty pages first and clones under its lock: the copy is one moment of it.
     Errors: OSError for a full disk or broken storage.
     """
-    import fcntl
-
     try:
-        fcntl.ioctl(target, FICLONE, source)
+        system.ioctl(target, FICLONE, source)
     except OSError as error:
         if error.errno in _NO_CLONE:
             return False

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 
+from jvs import system
 from jvs.fs import paths, rooted
 from jvs.fs.rooted import Below, Root
 
@@ -222,7 +223,7 @@ def exchange(source: bytes, target: bytes, *, source_fd: int, target_fd: int) ->
     Durable: no; the caller syncs the directories. Errors: OSError; EXDEV across subvolumes.
     Source: renameat2(2), RENAME_EXCHANGE.
     """
-    return _renameat2(source, target, source_fd, target_fd, 2)
+    return system.renameat2(source, target, source_fd, target_fd, system.RENAME_EXCHANGE)
 
 
 def rename_new(source: bytes, target: bytes, *, source_fd: int, target_fd: int) -> None:
@@ -231,7 +232,7 @@ def rename_new(source: bytes, target: bytes, *, source_fd: int, target_fd: int) 
     Durable: no; the caller syncs the directories. Errors: FileExistsError when the name is taken; OSError.
     Source: renameat2(2), RENAME_NOREPLACE.
     """
-    if _renameat2(source, target, source_fd, target_fd, 1):
+    if system.renameat2(source, target, source_fd, target_fd, system.RENAME_NOREPLACE):
         return
     try:
         os.lstat(target, dir_fd=target_fd)
@@ -239,18 +240,6 @@ def rename_new(source: bytes, target: bytes, *, source_fd: int, target_fd: int) 
         os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
         return
     raise FileExistsError(errno.EEXIST, "already there", os.fsdecode(target))
-
-
-def _renameat2(source: bytes, target: bytes, source_fd: int, target_fd: int, flags: int) -> bool:
-    import ctypes
-
-    done = _libc().renameat2(source_fd, source, target_fd, target, flags)  # type: ignore[attr-defined]
-    if done == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):  # NFS, 9p and other network filesystems
-        return False
-    raise OSError(number, os.strerror(number), os.fsdecode(target))
 
 
 def publish(source: Below, target: Below) -> None:
@@ -292,22 +281,6 @@ def rmdir(path: Below | bytes, *, missing_ok: bool = False, dir_fd: Where = None
             raise
 
 
-def _libc() -> object:
-    import ctypes
-
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def filesystem_type(fd: int) -> int:
-    """Return the f_type of fstatfs(2), which os.statvfs does not give; 0 when the system does not say."""
-    import ctypes
-
-    buffer = ctypes.create_string_buffer(256)
-    if _libc().fstatfs(fd, buffer) != 0:  # type: ignore[attr-defined]
-        return 0
-    return int.from_bytes(buffer.raw[: ctypes.sizeof(ctypes.c_long)], "little") & 0xFFFFFFFF
-
-
 class Barrier:
     """Makes everything written after it was opened durable, in the cheapest way that is true.
 
@@ -335,16 +308,12 @@ class Barrier:
     def filesystem_type(self) -> int:
         """The f_type of fstatfs(2); 0 when the system does not say."""
         if self._type is None:
-            self._type = filesystem_type(self._fd)
+            self._type = system.filesystem_type(self._fd)
         return self._type
 
     def flush(self) -> None:
         """Sync the whole filesystem. Durable: everything on it. Errors: OSError; never try again after one."""
-        import ctypes
-
-        if _libc().syncfs(self._fd) != 0:  # type: ignore[attr-defined]
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+        system.syncfs(self._fd)
 
     def sync_trees(self, trees: Sequence[Below], files: Sequence[Below]) -> None:
         """Make whole trees and single files durable, with one barrier where that is possible."""

@@ -7,10 +7,10 @@ Source: lseek(2), SEEK_DATA; fstatfs(2); Documentation/filesystems/fiemap.rst; j
 
 from __future__ import annotations
 
-import fcntl
 import os
 import struct
 
+from jvs import system
 from jvs.fs import durable
 
 TYPE_CHECKING = False
@@ -51,12 +51,12 @@ _BTRFS_FS_INFO = 0x8400941F
 
 def tells_holes(fd: int) -> bool:
     """Answer whether a filesystem says truly which parts of an open file were never written."""
-    return durable.filesystem_type(fd) in _HOLES_ARE_TRUE
+    return system.filesystem_type(fd) in _HOLES_ARE_TRUE
 
 
 def copies_bytes(fd: int) -> bool:
     """Answer whether a copy of an open file costs as much as reading and writing it, whoever makes it."""
-    return durable.filesystem_type(fd) in _COPIES_BYTES
+    return system.filesystem_type(fd) in _COPIES_BYTES
 
 
 def places(fd: int) -> list[Extent] | None:
@@ -69,7 +69,7 @@ def places(fd: int) -> list[Extent] | None:
         _HEAD.pack_into(buffer, 0, start, (1 << 64) - 1 - start, _FLAG_SYNC, 0, wanted, 0)
         wanted = _AT_ONCE
         try:
-            fcntl.ioctl(fd, FS_IOC_FIEMAP, buffer, True)
+            system.ioctl(fd, FS_IOC_FIEMAP, buffer)
         except OSError:
             return None
         count = _HEAD.unpack_from(buffer)[3]
@@ -157,7 +157,7 @@ def device_of(fd: int) -> Device | None:
 
     An overlay passes the question for places through to its layers: files of two disks would look alike.
     """
-    kind = durable.filesystem_type(fd)
+    kind = system.filesystem_type(fd)
     if kind == BTRFS:
         answer = _answer(fd, _BTRFS_FS_INFO, 1024)
         return None if answer is None else ("btrfs", answer[16:32], 0)
@@ -173,7 +173,7 @@ def is_realtime(fd: int) -> bool | None:
 def _answer(fd: int, request: int, size: int) -> bytes | None:
     buffer = bytearray(size)
     try:
-        fcntl.ioctl(fd, request, buffer, True)
+        system.ioctl(fd, request, buffer)
     except OSError:
         return None
     return bytes(buffer)

@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 
+from jvs import system
 from jvs.fs import copyfile, listing, paths
 from jvs.fs.losses import Losses
 from jvs.fs.xattrs import NOT_OURS, Attributes, covered, read_all
@@ -40,16 +41,11 @@ def handle(name: bytes, dir_fd: int) -> int:
     return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
 
 
-def handle_path(fd: int) -> bytes:
-    """Return the path under which system calls that take no O_PATH descriptor accept one. Source: proc(5)."""
-    return b"/proc/self/fd/%d" % fd
-
-
 def entry_xattrs(name: bytes, dir_fd: int) -> Attributes:
     """Return the attributes of an entry of any kind, without opening it."""
     fd = handle(name, dir_fd)
     try:
-        return read_all(handle_path(fd))
+        return read_all(system.path_of(fd))
     finally:
         os.close(fd)
 
@@ -59,7 +55,7 @@ def apply_metadata(
 ) -> Kept:
     """Give an entry that we made the owner, attributes, mode and times of another.
 
-    `target` is an open descriptor or the `handle_path` of one (anything that must not be opened). The order
+    `target` is an open descriptor or the `system.path_of` one (anything that must not be opened). The order
     matters: changing the owner clears set-id bits and file capabilities, an ACL changes the mode, and every one of
     these changes times.
     Errors: none; what the system refuses goes into `losses`.
@@ -220,7 +216,7 @@ def copy_special(
         return None
     fd = handle(new, dst_fd)
     try:
-        return apply_metadata(handle_path(fd), st, xattrs, path, losses)
+        return apply_metadata(system.path_of(fd), st, xattrs, path, losses)
     finally:
         os.close(fd)
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 
+from jvs import system
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TABLE = "/proc/self/mountinfo"
+TABLE = system.MOUNT_TABLE
 
 
 class Mount:
@@ -83,18 +85,3 @@ def roots_of_device(device: int) -> list[str]:
         return [mount.point for mount in all_mounts() if mount.device == device and mount.root == "/"]
     except OSError:
         return []
-
-
-def mount_id(fd: int) -> int | None:
-    """Return the id of the mount that an open file lies on; None where the kernel does not say (before Linux 3.15).
-
-    Source: proc(5), /proc/self/fdinfo, `mnt_id`; the same number as in the mount table.
-    """
-    try:
-        with open(f"/proc/self/fdinfo/{fd}", "rb") as lines:
-            for line in lines:
-                if line.startswith(b"mnt_id:"):
-                    return int(line.split(b":")[1])
-    except (OSError, ValueError):
-        return None
-    return None

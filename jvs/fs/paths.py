@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 
+from jvs import system
 from jvs.errors import PathEscape
 from jvs.fs import rooted
 from jvs.fs.rooted import Below
@@ -197,17 +198,8 @@ def open_up(name: bytes, dir_fd: int) -> None:
     """
     fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
     try:
-        os.chmod(b"/proc/self/fd/%d" % fd, 0o700)
+        os.chmod(system.path_of(fd), 0o700)
     except FileNotFoundError:  # no /proc mounted
-        _fchmodat2(fd, 0o700)
+        system.fchmodat2(fd, 0o700)
     finally:
         os.close(fd)
-
-
-def _fchmodat2(fd: int, mode: int) -> None:
-    """Set the mode of what an O_PATH descriptor names; since Linux 6.6. Errors: OSError."""
-    import ctypes
-
-    if ctypes.CDLL(None, use_errno=True).syscall(452, fd, b"", mode, 0x1000) != 0:  # AT_EMPTY_PATH
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

@@ -13,14 +13,15 @@ import contextlib
 import errno
 import os
 
+from jvs import system
 from jvs.errors import PathEscape, readable
-from jvs.fs import mounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-_OPENAT2 = 437  # the same number on every architecture but alpha
+    from jvs.system import Openat2
+
 _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 1, 2, 4, 8
 _RESOLVE = _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS
 _TRIES = 64
@@ -28,8 +29,7 @@ _TRIES = 64
 _WAY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_TMPFILE & ~os.O_DIRECTORY
 
-Openat2 = "Callable[[int, bytes, int, int, int], int]"
-_openat2: Callable[[int, bytes, int, int, int], int] | None = None
+_openat2: Openat2 | None = None
 _probed = False
 
 
@@ -276,14 +276,14 @@ def _check_mount(fd: int, mount: int, name: bytes) -> None:
 
 def _mount_of(fd: int) -> int:
     """Return what tells mounts apart: their id, or the device where the kernel does not say."""
-    found = mounts.mount_id(fd)
+    found = system.mount_id(fd)
     return os.fstat(fd).st_dev if found is None else found
 
 
-def _probe(fd: int) -> Callable[[int, bytes, int, int, int], int] | None:
+def _probe(fd: int) -> Openat2 | None:
     """Find out once whether there is an openat2 here: old kernels say ENOSYS, and seccomp often EPERM."""
     global _openat2, _probed
-    call = _load()
+    call = system.openat2()
     try:
         os.close(call(fd, b".", os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE))
         _openat2 = call
@@ -291,32 +291,6 @@ def _probe(fd: int) -> Callable[[int, bytes, int, int, int], int] | None:
         _openat2 = None
     _probed = True
     return _openat2
-
-
-def _load() -> Callable[[int, bytes, int, int, int], int]:
-    import ctypes
-
-    class How(ctypes.Structure):
-        """struct open_how."""
-
-        _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-    syscall = ctypes.CDLL(None, use_errno=True).syscall
-    syscall.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t]
-    syscall.restype = ctypes.c_long
-    size = ctypes.sizeof(How)
-
-    def openat2(fd: int, path: bytes, flags: int, mode: int, resolve: int) -> int:
-        how = How(flags, mode, resolve)
-        while True:
-            found = syscall(_OPENAT2, fd, path, ctypes.addressof(how), size)
-            if found >= 0:
-                return int(found)
-            number = ctypes.get_errno()
-            if number != errno.EINTR:  # a signal: its handler has run by now, and may have raised
-                raise OSError(number, os.strerror(number))
-
-    return openat2
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 
+from jvs import system
 from jvs.errors import IOFailure
 
 _COVERED = ("system.posix_acl_access", "system.posix_acl_default", "security.capability")
@@ -34,7 +35,7 @@ def check_proc() -> None:
 
     Its absence must not be taken for that of the entry, which would be left out.
     """
-    if not os.path.isdir("/proc/self/fd"):
+    if not system.has_proc():
         raise IOFailure(
             "/proc is not mounted, and symbolic links, fifos, sockets and devices are reached through it",
             hint="mount it ('mount -t proc proc /proc'), and run the command again",
@@ -73,7 +74,7 @@ def read_all(target: int | bytes) -> Attributes:
 
 def read_at(name: bytes, dir_fd: int) -> Attributes:
     """Return the attributes of an entry of any kind in an open directory, as `read_all`, without opening it."""
-    path = b"/proc/self/fd/%d/%s" % (dir_fd, name)
+    path = system.path_of(dir_fd, name)
     found: Attributes = {}
     try:
         for attribute in os.listxattr(path, follow_symlinks=False):
@@ -93,7 +94,7 @@ def _read_opened(name: bytes, dir_fd: int) -> Attributes:
         check_proc()
         handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
         try:
-            return read_all(b"/proc/self/fd/%d" % handle)
+            return read_all(system.path_of(handle))
         finally:
             os.close(handle)
     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
@@ -106,7 +107,7 @@ def _read_opened(name: bytes, dir_fd: int) -> Attributes:
 def read_covered(target: int | bytes) -> dict[bytes, bytes] | None:
     """Return the extended attributes that the hash covers, or None when there are none.
 
-    `target` is an open descriptor, or a path (`/proc/self/fd/N`) for what must not be opened.
+    `target` is an open descriptor, or the `system.path_of` one for what must not be opened.
     Errors: OSError, but not for filesystems that know no attributes.
     """
     found = {}

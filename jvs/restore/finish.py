@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
+from jvs import system
 from jvs.fs import listing, metadata
 from jvs.fs import paths as fs_paths
 from jvs.restore.entries import kind_of_meta, lstat_at
@@ -60,7 +61,7 @@ def _apply_entry(places: Places, path: bytes, meta: Meta, losses: Losses) -> Non
         return
     fd = metadata.handle(name, parent)
     try:
-        apply_meta(metadata.handle_path(fd), meta, path, losses)
+        apply_meta(system.path_of(fd), meta, path, losses)
     finally:
         os.close(fd)
     places.sync_entry(name, parent, is_dir=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 
-from jvs import canon, clock, progress
+from jvs import canon, clock, progress, system
 from jvs.engine import registry
 from jvs.errors import JvsError, PartialSnapshot, from_oserror
 from jvs.fs import durable, listing, paths, removal
@@ -173,7 +173,7 @@ def new(
         "worktree": name,
         "identity": identity,
         "created_at": clock.rfc3339(),
-        "clock": {"boot": clock.boot_id(), "boottime_ns": clock.boottime_ns()},
+        "clock": {"boot": system.boot_id(), "boottime_ns": clock.boottime_ns()},
         "seq": 0,
         "of": None if undoes is None else undoes["operation_id"],
         "root": operation_id if undoes is None else undoes["root"],

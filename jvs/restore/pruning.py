@@ -8,7 +8,7 @@ Source: jvs-undo(1), jvs-protocol(7), Undo.
 
 from __future__ import annotations
 
-from jvs import clock, progress, units
+from jvs import clock, progress, system, units
 from jvs.engine import space
 from jvs.errors import Busy, JvsError
 from jvs.fs import locks, paths
@@ -50,7 +50,7 @@ def expired(store: Store, name: str) -> list[Operation]:
     found = journal.load_all(store.layout)
     if len(found) <= most:
         return []
-    age_ns = ages(found, (clock.now_ns(), clock.boot_id(), clock.boottime_ns()))
+    age_ns = ages(found, (clock.now_ns(), system.boot_id(), clock.boottime_ns()))
     worktrees = belonging.Worktrees(store.layout)
     counts: dict[str | None, int] = {}
     gone = []

@@ -13,7 +13,7 @@ import contextlib
 import os
 import stat
 
-from jvs import progress
+from jvs import progress, system
 from jvs.errors import Dirty, JvsError, NotFound, PathEscape, UsageError
 from jvs.fs import durable, paths
 
@@ -49,7 +49,7 @@ class Hook:
 
     def command(self) -> str:
         """Return what to execute."""
-        return str(self.path) if self.fd is None else f"/proc/self/fd/{self.fd}"
+        return str(self.path) if self.fd is None else os.fsdecode(system.path_of(self.fd))
 
     def close(self) -> None:
         """Close the file."""

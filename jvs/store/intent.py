@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, clock
+from jvs import canon, clock, system
 from jvs.errors import Busy, PartialSnapshot, from_oserror, readable
 from jvs.fs import durable, listing, locks
 from jvs.names import is_operation_id
@@ -74,34 +74,12 @@ def owner(pid: int | None = None, *, locked: bool) -> Owner:
     pid = os.getpid() if pid is None else pid
     return {
         "pid": pid,
-        "started": _start_time(pid),
-        "boot": _read("/proc/sys/kernel/random/boot_id"),
-        "namespace": _namespace(),
+        "started": system.start_time(pid),
+        "boot": system.boot_id(),
+        "namespace": system.pid_namespace(),
         "host": readable(os.uname().nodename),
         "locked": locked,
     }
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
-def _namespace() -> str:
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return ""
-
-
-def _start_time(pid: int) -> str:
-    """Return field 22 of /proc/PID/stat, which tells a process from a later one with the same number."""
-    text = _read(f"/proc/{pid}/stat")
-    fields = text[text.rfind(")") + 2 :].split(" ") if text else []
-    return fields[19] if len(fields) > 19 else ""
 
 
 def is_alive(record: Begun, *, lock_held: bool) -> bool:
@@ -113,10 +91,10 @@ def is_alive(record: Begun, *, lock_held: bool) -> bool:
     who = record["owner"]
     if who.get("locked"):
         return not lock_held
-    if who.get("boot") == _read("/proc/sys/kernel/random/boot_id") and who.get("namespace") == _namespace():
+    if who.get("boot") == system.boot_id() and who.get("namespace") == system.pid_namespace():
         pid = who.get("pid")
-        return isinstance(pid, int) and bool(who.get("started")) and _start_time(pid) == who.get("started")
-    if who.get("host") == readable(os.uname().nodename) and who.get("namespace") == _namespace():
+        return isinstance(pid, int) and bool(who.get("started")) and system.start_time(pid) == who.get("started")
+    if who.get("host") == readable(os.uname().nodename) and who.get("namespace") == system.pid_namespace():
         return False  # this host booted since
     age = clock.now_ns() - clock.parse_rfc3339(record["created_at"])
     return age < _ORPHAN_HOURS * 3_600_000_000_000

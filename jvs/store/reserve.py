@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+from jvs import system
 from jvs.fs import durable, listing, paths
 
 TYPE_CHECKING = False
@@ -52,7 +53,7 @@ def _make(layout: Layout, number: int) -> None:
     with durable.inside(layout.reserve / str(number)) as (above, name):
         fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
         try:
-            if durable.filesystem_type(fd) == XFS:
+            if system.filesystem_type(fd) == XFS:
                 os.posix_fallocate(fd, 0, BLOCK_BYTES)
         finally:
             os.close(fd)

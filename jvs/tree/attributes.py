@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 
+from jvs import system
 from jvs.fs import listing, paths
 from jvs.fs.xattrs import read_covered
 
@@ -20,7 +21,7 @@ def read_special(fd: int, name: bytes) -> dict[bytes, bytes] | None:
     """Return the covered xattrs (ACLs, in practice) of a fifo, socket or device without opening it."""
     handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
     try:
-        return read_covered(b"/proc/self/fd/%d" % handle)
+        return read_covered(system.path_of(handle))
     finally:
         os.close(handle)
 

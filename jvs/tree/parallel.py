@@ -12,6 +12,7 @@ import marshal
 import os
 import sys
 
+from jvs import system
 from jvs.fs import listing
 from jvs.fs import paths as fs_paths
 from jvs.tree import rows as tree_rows
@@ -146,11 +147,11 @@ def has_threads() -> bool:
 
     Python itself warns of a fork then, from 3.12 on, and counts as the system does.
     """
-    try:
-        return len(os.listdir("/proc/self/task")) > 1
-    except OSError:  # no /proc: those that Python knows of
+    count = system.threads()
+    if count is None:  # no /proc: those that Python knows of
         threading = sys.modules.get("threading")
         return threading is not None and threading.active_count() > 1
+    return count > 1
 
 
 class _Way:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 
-from jvs import clock, progress
+from jvs import clock, progress, system
 from jvs.errors import JvsError, from_oserror
 from jvs.fs import paths
 from jvs.names import check_snapshot_id
@@ -47,7 +47,7 @@ def _choose(store: Store, name: str, operation_id: str | None, older_ns: int | N
         return [undo.by_id(found, operation_id, name)]
     if older_ns is None:
         return found
-    age_ns = pruning.ages(everything, (clock.now_ns(), clock.boot_id(), clock.boottime_ns()))
+    age_ns = pruning.ages(everything, (clock.now_ns(), system.boot_id(), clock.boottime_ns()))
     return [record for record in found if age_ns[record["operation_id"]] >= older_ns]
 
 

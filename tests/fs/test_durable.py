@@ -10,6 +10,7 @@ import subprocess
 import making
 import pytest
 
+from jvs import system
 from jvs.fs import durable, removal
 
 
@@ -302,7 +303,7 @@ def test_one_barrier_is_used_only_where_it_flushes(fs_dir, fs_name):
 
 
 def test_a_filesystem_that_nobody_listed_is_not_trusted(tmp_path, monkeypatch):
-    monkeypatch.setattr(durable, "filesystem_type", lambda fd: 0x6969)  # NFS
+    monkeypatch.setattr(system, "filesystem_type", lambda fd: 0x6969)  # NFS
     with durable.Barrier(making.at(tmp_path)) as barrier:
         assert not barrier.whole_filesystem
 
@@ -311,7 +312,7 @@ def test_the_type_of_a_filesystem_is_that_of_stat(tmp_path):
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
         told = subprocess.run(["stat", "-f", "-c", "%t", str(tmp_path)], capture_output=True, text=True).stdout
-        assert durable.filesystem_type(fd) == int(told, 16)
+        assert system.filesystem_type(fd) == int(told, 16)
     finally:
         os.close(fd)
 

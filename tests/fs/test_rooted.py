@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from jvs import system
 from jvs.errors import PathEscape
 from jvs.fs import paths, removal, rooted
 from jvs.fs.rooted import Root
@@ -32,7 +33,7 @@ def call(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setattr(rooted, "_openat2", None)
     if request.param != "openat2":
         number = errno.ENOSYS if request.param == "no such call" else errno.EPERM
-        monkeypatch.setattr(rooted, "_load", _fail_with(number))
+        monkeypatch.setattr(system, "openat2", _fail_with(number))
     yield request.param
 
 

@@ -62,7 +62,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "jvs/cli/run.py": {"os.chdir": COMMAND_LINE},
     "jvs/cli/streams.py": dict.fromkeys(("open", "os.open"), "the standard streams and /dev/null"),
     "jvs/cli/suites.py": dict.fromkeys(("os.access", "os.path.isfile", "os.path.realpath"), ON_PATH),
-    "jvs/clock.py": {"open": PROC},
     "jvs/compare/listing.py": dict.fromkeys(("os.path.isdir", "os.path.realpath", "rooted.at"), COMMAND_LINE),
     "jvs/engine/btrfs/engine.py": {"os.utime": FD_OR_PROC},
     "jvs/engine/juicefs/client.py": {"subprocess.Popen": "the client program, which knows nothing but paths"},
@@ -82,7 +81,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         ("os.path.realpath", "os.stat"), "finds the root of the mount that a directory lies on, going up"
     ),
     "jvs/engine/juicefs/writers.py": {
-        **dict.fromkeys(("open", "os.listdir", "os.readlink"), PROC),
         "os.path.realpath": "compared with the names of files that processes have open",
     },
     "jvs/fs/durable.py": dict.fromkeys(("Root.open", "os.makedirs", "os.path.exists", "os.stat"), OWN),
@@ -100,10 +98,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "os.open": "as above",
         "os.path.realpath": "as above",
     },
-    "jvs/fs/xattrs.py": {
-        **dict.fromkeys(("os.getxattr", "os.listxattr"), FD_OR_PROC),
-        "os.path.isdir": PROC,
-    },
+    "jvs/fs/xattrs.py": dict.fromkeys(("os.getxattr", "os.listxattr"), FD_OR_PROC),
     "jvs/operations/agents.py": dict.fromkeys(("durable.open_directory", "os.path.isdir", "os.path.realpath"), OWN),
     "jvs/operations/configuration.py": {"rooted.Root.open": COMMAND_LINE},
     "jvs/operations/looking.py": {"rooted.at": "a copy of a payload that a program of the user is shown"},
@@ -123,7 +118,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "Root": "of a directory that is open already",
     },
     "jvs/store/init_in_place.py": dict.fromkeys(("Root.open", "os.path.isdir", "os.path.realpath"), COMMAND_LINE),
-    "jvs/store/intent.py": dict.fromkeys(("open", "os.readlink"), PROC),
     "jvs/store/layout.py": {
         "Root": "of a directory that is open already",
         "Root.open": "the root of the repository, which the command line or the current directory names",
@@ -134,6 +128,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "jvs/store/settings.py": dict.fromkeys(("os.path.isdir", "os.path.realpath", "os.stat", "rooted.at"), OWN),
     "jvs/store/settings_file.py": dict.fromkeys(("durable.open_directory", "os.path.realpath"), OWN),
     "jvs/store/store.py": {"os.path.realpath": "tells which worktree the current directory lies in"},
+    "jvs/system.py": dict.fromkeys(("open", "os.listdir", "os.path.isdir", "os.readlink"), PROC),
     "jvs/tree/exclusion.py": {
         "os.path.realpath": "compared with the mount table",
         "os.path.isdir": "what is mounted at a point of the mount table",
@@ -142,7 +137,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "rooted.at": "an index that a caller named as a path",
         "sqlite3.connect": "SQLite opens by path: a file that was checked, in a directory of our owner alone",
     },
-    "jvs/tree/parallel.py": {"os.listdir": PROC},
     "jvs/ui/terminal.py": {
         "shutil.get_terminal_size": "takes no path",
         "shutil.which": ON_PATH,

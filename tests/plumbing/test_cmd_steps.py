@@ -9,6 +9,7 @@ import making
 import pytest
 import zoo
 
+from jvs import system
 from jvs.engine import base as engine
 from jvs.fs import metadata
 from jvs.store import audit, audit_check, intent, worktree
@@ -245,7 +246,7 @@ def test_update_head_that_died_before_its_record_is_settled(store, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(audit.Log, "append", dead)
         assert making.plumb("update-head", "main", first).exit == 130
-    monkeypatch.setattr(intent, "_start_time", lambda pid: "another process")
+    monkeypatch.setattr(system, "start_time", lambda pid: "another process")
     assert making.plumb("chain-check").exit == 0
     assert making.run("snapshot", "--json", "next").json["parent_id"] == first
     assert "head_update" in [record["operation"] for record in _records(store)]

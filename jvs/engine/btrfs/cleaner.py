@@ -7,11 +7,10 @@ Source: linux/btrfs.h, BTRFS_IOC_SYNC and BTRFS_IOC_SUBVOL_SYNC_WAIT; btrfs-subv
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import struct
 
-from jvs import clock
+from jvs import clock, system
 from jvs.engine.btrfs import ioctl
 from jvs.fs import paths
 
@@ -36,11 +35,11 @@ def wait_for_space(directory: Below) -> None:
     fd = paths.open_dir(directory)
     try:
         deadline = clock.monotonic() + MOST_SECONDS
-        fcntl.ioctl(fd, SYNC)
+        system.ioctl(fd, SYNC)
         while _waiting(fd) and clock.monotonic() < deadline:
             clock.sleep(_PAUSE_SECONDS)
-            fcntl.ioctl(fd, SYNC)
-        fcntl.ioctl(fd, SYNC)  # what the thread has released is free after the next commit
+            system.ioctl(fd, SYNC)
+        system.ioctl(fd, SYNC)  # what the thread has released is free after the next commit
     finally:
         os.close(fd)
 
@@ -49,7 +48,7 @@ def _waiting(fd: int) -> int:
     """Return how many deleted subvolumes were not cleaned up yet; 0 when the kernel does not say."""
     data = bytearray(struct.pack("=QII", 0, _COUNT, 0))
     try:
-        fcntl.ioctl(fd, SUBVOL_SYNC_WAIT, data, True)
+        system.ioctl(fd, SUBVOL_SYNC_WAIT, data)
     except OSError as error:
         if error.errno in (errno.ENOTTY, errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP):
             clock.sleep(5 * _PAUSE_SECONDS)

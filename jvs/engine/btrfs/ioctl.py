@@ -11,6 +11,7 @@ import os
 import stat
 import struct
 
+from jvs import system
 from jvs.errors import from_oserror
 from jvs.fs import mounts, paths, rooted
 
@@ -37,10 +38,8 @@ _MAX_REFS = 255
 
 
 def _ioctl(fd: int, number: int, data: bytearray | bytes) -> None:
-    import fcntl
-
     # Immutable data may have no more than 1,024 bytes, which is less than these structures.
-    fcntl.ioctl(fd, number, data if isinstance(data, bytearray) else bytearray(data))
+    system.ioctl(fd, number, data if isinstance(data, bytearray) else bytearray(data))
 
 
 def is_subvolume(path: Below) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import struct
 
+from jvs import system
 from jvs.engine.btrfs import ioctl
 from jvs.fs import paths as fs_paths
 
@@ -45,10 +46,8 @@ class SubvolumeInfo:
 
 def info(fd: int) -> SubvolumeInfo:
     """Ask for the subvolume around an open directory. Errors: OSError."""
-    import fcntl
-
     buffer = bytearray(504)
-    fcntl.ioctl(fd, GET_SUBVOL_INFO, buffer, True)
+    system.ioctl(fd, GET_SUBVOL_INFO, buffer)
     return SubvolumeInfo(bytes(buffer))
 
 
@@ -128,11 +127,9 @@ def _path_of(fd: int, inode: int) -> bytes:
 
     Errors: OSError; ENAMETOOLONG for paths of 4 KiB and more: then the tree is walked.
     """
-    import fcntl
-
     buffer = bytearray(4096)
     struct.pack_into("=QQ", buffer, 0, 0, inode)
-    fcntl.ioctl(fd, INO_LOOKUP, buffer, True)
+    system.ioctl(fd, INO_LOOKUP, buffer)
     return bytes(buffer[16 : buffer.index(0, 16)]).strip(b"/")
 
 
@@ -140,15 +137,13 @@ def _search(
     fd: int, first: int, last: int, lowest: int, highest: int, since: int
 ) -> Iterator[tuple[int, int, int, bytes]]:
     """Yield (objectid, type, offset, item) of the subvolume's tree from leaves that are not older than `since`."""
-    import fcntl
-
     objectid, kind, offset = first, lowest if first == last else 0, 0
     top = highest if first == last else 255
     while True:
         buffer = bytearray(_KEY.size + _BUFFER_BYTES)
         key = (0, objectid, last, offset, _MAX, since, _MAX, kind, top, 0xFFFFFFFF, 0, 0, 0, 0, 0)
         _KEY.pack_into(buffer, 0, *key, _BUFFER_BYTES)
-        fcntl.ioctl(fd, TREE_SEARCH_V2, buffer, True)
+        system.ioctl(fd, TREE_SEARCH_V2, buffer)
         count = int.from_bytes(buffer[64:68], "little")
         if count == 0:
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 
+from jvs import system
 from jvs.errors import from_oserror
 from jvs.fs import durable, paths
 
@@ -26,15 +27,10 @@ def flush_open_files(source: Below) -> int:
     """
     prefix = os.path.realpath(str(source)).rstrip("/") + "/"
     found: set[str] = set()
-    for process in _numbers("/proc"):
-        found.update(path for path in _mapped(process) if path.startswith(prefix))
-        directory = f"/proc/{process}/fd"
-        for number in _numbers(directory):
-            try:
-                path = os.readlink(f"{directory}/{number}")
-            except OSError:  # closed meanwhile
-                continue
-            if path.startswith(prefix) and path not in found and _is_writable(process, number):
+    for process in system.processes():
+        found.update(path for path in system.writable_mappings(process) if path.startswith(prefix))
+        for number, path in system.open_files(process):
+            if path.startswith(prefix) and path not in found and system.is_open_for_writing(process, number):
                 found.add(path)
     flushed = 0
     for path in sorted(found):
@@ -45,36 +41,3 @@ def flush_open_files(source: Below) -> int:
             if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
                 raise from_oserror(error, f"committing '{path}'") from error
     return flushed
-
-
-def _mapped(process: str) -> set[str]:
-    """Return the files that a process may store into through memory. Source: proc(5), maps: `rw-s`, path last."""
-    found = set()
-    try:
-        with open(f"/proc/{process}/maps", "rb") as lines:
-            for line in lines:
-                fields = line.rstrip(b"\n").split(maxsplit=5)
-                if len(fields) == 6 and fields[1][1:2] == b"w" and fields[1][3:4] == b"s":
-                    found.add(os.fsdecode(fields[5].replace(b"\\012", b"\n")))
-    except OSError:  # another user's process, or one that ended
-        pass
-    return found
-
-
-def _numbers(directory: str) -> list[str]:
-    try:
-        return [name for name in os.listdir(directory) if name.isdigit()]
-    except OSError:  # another user's process, or one that ended
-        return []
-
-
-def _is_writable(process: str, number: str) -> bool:
-    """Answer whether a descriptor was opened for writing. Source: proc(5), fdinfo, `flags` in octal."""
-    try:
-        with open(f"/proc/{process}/fdinfo/{number}", "rb") as lines:
-            for line in lines:
-                if line.startswith(b"flags:"):
-                    return int(line.split()[1], 8) & os.O_ACCMODE != os.O_RDONLY
-    except (OSError, ValueError):
-        pass
-    return False
