@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
 from jvs.cli import run as cli
-from jvs.errors import CHANGING, CloneIncomplete, Detached, Dirty, NotFound, PayloadHashMismatch, UsageError
+from jvs.errors import CHANGING, CloneIncomplete, Detached, Dirty, PayloadHashMismatch, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,13 +46,14 @@ def work(args: argparse.Namespace) -> cli.Result:
         raise UsageError("name a command to run", hint="jvs run [--rollback] -- CMD ...")
     import shlex
 
+    from jvs.cli import programs
     from jvs.operations import snapshots
     from jvs.ui import run_text
 
     store = cli.open_store(args)
     done = snapshots.run(
         store,
-        lambda: _run(words, quiet=args.json),
+        lambda: programs.run(words, quiet=args.json),
         shlex.join(words),
         args.worktree,
         note=args.note,
@@ -64,30 +64,6 @@ def work(args: argparse.Namespace) -> cli.Result:
     )
     value: RunDocument = {"command": words, **done}
     return cli.Result(value, lambda screen: run_text.report(value, screen), exit=done["exit"])
-
-
-def _run(words: list[str], *, quiet: bool) -> int:
-    import signal
-    import subprocess
-
-    try:
-        # The command gets the terminal's signals itself; we live on to say what became of the files.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            code = subprocess.run(
-                words, check=False, stdout=sys.stderr if quiet else None, preexec_fn=_default_signals
-            ).returncode
-        finally:
-            signal.signal(signal.SIGINT, before)
-    except OSError as error:
-        raise NotFound(f"'{words[0]}' cannot be run: {error.strerror}", hint="check its name and PATH") from error
-    return 128 - code if code < 0 else code
-
-
-def _default_signals() -> None:
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -88,7 +88,7 @@ class Diagnosis:
 
 def open_anyway(start: str, settings: Settings) -> Store:
     """Open a repository without the checks that refuse a damaged one. Errors: E_NOT_A_REPOSITORY, E_PATH_ESCAPE."""
-    return Store(layout.find_root(start), settings)
+    return Store(layout.find_root(start, settings.inside), settings)
 
 
 def examine(store: Store, *, strict: bool = False, actions: list[str] | None = None, jobs: int = 0) -> Diagnosis:

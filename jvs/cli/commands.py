@@ -28,6 +28,7 @@ COMMANDS: dict[str, Row] = {
     "undo": (PORCELAIN, "daily", "Undo the last restore, rename, removal or undo"),
     "run": (PORCELAIN, "daily", "Run a command between snapshots, and roll back when it fails"),
     "merge": (PORCELAIN, "worktrees", "Bring the work of a fork back: merge it into a worktree"),
+    "enter": (PORCELAIN, "worktrees", "Run a command that sees a fork at main's own path"),
     "worktree list": (PORCELAIN, "worktrees", "List the worktrees"),
     "worktree create": (PORCELAIN, "worktrees", "Make a worktree, empty or from a snapshot"),
     "worktree fork": (PORCELAIN, "worktrees", "Make a worktree from a snapshot"),

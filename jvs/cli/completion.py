@@ -47,6 +47,7 @@ _EXISTING_WORKTREE = (
     "update-head",
     "check-worktree",
 )
+_WORKTREE_FIRST = (("merge", "SOURCE"), ("enter", "WORKTREE"))
 
 
 class Option:
@@ -91,7 +92,7 @@ def shape_of(name: str, parser: argparse.ArgumentParser) -> Shape:
 def _kind(name: str, action: argparse.Action) -> str:
     metavar = action.metavar if isinstance(action.metavar, str) else ""
     names_worktree = metavar in ("NAME", "OLD", "WORKTREE") and name in _EXISTING_WORKTREE
-    if {"-w", "--into"} & set(action.option_strings) or names_worktree or (name, metavar) == ("merge", "SOURCE"):
+    if {"-w", "--into"} & set(action.option_strings) or names_worktree or (name, metavar) in _WORKTREE_FIRST:
         return WORKTREES
     if (name, metavar) == ("tag", "NAME"):
         return TAGS

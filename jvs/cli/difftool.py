@@ -60,7 +60,7 @@ def _run(store: Store, words: list[str], sides: tuple[Shown, Shown], place: str)
     from jvs.operations import looking
 
     own = namespace.works()
-    binds: list[namespace.Bind] = []
+    binds: list[namespace.Mount] = []
     for letter, side in zip("ab", sides, strict=True):
         target = os.path.join(place, f"{letter}-{side.label}")
         if side.is_live:
@@ -72,7 +72,7 @@ def _run(store: Store, words: list[str], sides: tuple[Shown, Shown], place: str)
             continue
         os.mkdir(target)
         if side.directory:
-            binds.append((side.directory, target))
+            binds.append(namespace.Bind(side.directory, target))
     enter = namespace.prepare(binds) if own and binds else None
     try:
         code = subprocess.run(words, check=False, preexec_fn=enter).returncode

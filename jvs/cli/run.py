@@ -14,6 +14,7 @@ from jvs.cli import output, streams
 from jvs.cli.arguments import asks_for_json
 from jvs.cli.arguments import here as here
 from jvs.cli.arguments import make_parser as make_parser
+from jvs.cli.arguments import with_command as with_command
 from jvs.cli.arguments import with_paths as with_paths
 from jvs.cli.arguments import worktree_paths as worktree_paths
 from jvs.cli.output import Result as Result

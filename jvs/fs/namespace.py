@@ -2,7 +2,7 @@
 
 Root gets a mount namespace; other users a user namespace as well, in which they keep their own uid. Called in a child
 process between fork and exec, so everything that has to be loaded is loaded before (`prepare`).
-Source: mount_namespaces(7), user_namespaces(7), mount(2).
+Source: mount_namespaces(7), user_namespaces(7), mount(2); Documentation/filesystems/overlayfs.rst of the kernel.
 """
 
 from __future__ import annotations
@@ -14,19 +14,104 @@ from jvs.errors import IOFailure
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
-    Bind = tuple[str, str]
-    """Shape: the directory that is shown, and where."""
+    Call = Callable[..., None]
 
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x20000, 0x10000000
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND = 1, 2, 4, 32, 4096
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND = 1, 2, 4, 8, 32, 4096
 _MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
+_KEPT_FLAGS = ((2, 2), (4, 4), (8, 8), (0x400, 0x400), (0x800, 0x800), (0x1000, 1 << 21))
+"""What statvfs(3) says of a mount, and mount(2) calls it: a user namespace may not take any of it away."""
 
 
-def prepare(binds: list[Bind]) -> Callable[[], None]:
-    """Return what enters a namespace and shows directories read-only in it, to be called once in a child process.
+class Bind:
+    """A directory, or a file, that is shown at another path as well."""
 
-    Errors: IOFailure where the C library cannot be called. What is returned raises OSError where the system refuses.
+    def __init__(self, source: str, target: str, *, writable: bool = False) -> None:
+        self.source = source
+        self.target = target
+        self.writable = writable
+
+    def paths(self) -> list[str]:
+        """Return what is opened before anything is mounted: it may be hidden by then."""
+        return [self.source]
+
+    def mount(self, call: Call, names: list[bytes]) -> None:
+        """Mount it; `names` lead to what was opened. Errors: OSError."""
+        there = os.fsencode(self.target)
+        call(names[0], there, None, _MS_BIND, None)
+        if not self.writable:
+            flags = os.statvfs(there).f_flag
+            kept = sum(flag for said, flag in _KEPT_FLAGS if flags & said)
+            call(None, there, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | kept, None)
+
+
+class Overlay:
+    """Directories laid over each other, topmost first; without `upper` read-only, else all changes go there."""
+
+    def __init__(
+        self, lower: list[str], target: str, options: str, *, upper: str | None = None, work: str | None = None
+    ) -> None:
+        self.lower = lower
+        self.target = target
+        self.options = options
+        self.upper = upper
+        self.work = work
+
+    def paths(self) -> list[str]:
+        """Return what is opened before anything is mounted: it may be hidden by then."""
+        return self.lower if self.upper is None or self.work is None else [*self.lower, self.upper, self.work]
+
+    def mount(self, call: Call, names: list[bytes]) -> None:
+        """Mount it; `names` lead to what was opened. Errors: OSError."""
+        count = len(self.lower)
+        options = [b"lowerdir=" + b":".join(names[:count])]
+        if len(names) > count:
+            options += [b"upperdir=" + names[count], b"workdir=" + names[count + 1]]
+        options += [self.options.encode()] if self.options else []
+        flags = _MS_NODEV if os.geteuid() != 0 else 0
+        call(b"overlay", os.fsencode(self.target), b"overlay", flags, b",".join(options))
+
+
+class Cover:
+    """An empty directory, which nobody can write to, over what is not to be seen.
+
+    `inner` is a directory in it in which something else is mounted afterwards.
+    """
+
+    def __init__(self, target: str, inner: str | None = None) -> None:
+        self.target = target
+        self.inner = inner
+
+    def paths(self) -> list[str]:
+        """Return what is opened before anything is mounted: nothing."""
+        return []
+
+    def mount(self, call: Call, names: list[bytes]) -> None:
+        """Mount it. Errors: OSError."""
+        flags, there = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, os.fsencode(self.target)
+        call(b"jvs", there, b"tmpfs", flags, b"size=16k,mode=0555")
+        if self.inner is not None:
+            os.makedirs(os.path.join(self.target, self.inner), 0o755)
+        call(None, there, None, flags | _MS_REMOUNT | _MS_RDONLY, b"size=16k,mode=0555")
+
+
+Mount = Bind | Overlay | Cover
+
+
+def overlay_options() -> str:
+    """Return the options of an overlay with an upper layer, always explicit: a module's defaults differ by host."""
+    if os.geteuid() == 0:
+        return "index=on,redirect_dir=on,metacopy=off,xino=on"
+    return "userxattr,redirect_dir=off,metacopy=off"
+
+
+def prepare(mounts: list[Mount], directory: str | None = None) -> Callable[[], None]:
+    """Return what enters a namespace and mounts there, to be called once in a child process.
+
+    Then it goes to `directory`, as it is seen by then. Errors: IOFailure where the C library cannot be called. What
+    is returned raises OSError where the system refuses.
     """
     try:
         import ctypes
@@ -45,6 +130,9 @@ def prepare(binds: list[Bind]) -> Callable[[], None]:
             number = ctypes.get_errno()
             raise OSError(number, f"{what}: {os.strerror(number)}")
 
+    def call(*words: Any) -> None:
+        check(mount(*words), "mount")
+
     def enter() -> None:
         check(unshare(flags), "unshare")
         for name, data in maps if uid != 0 else ():
@@ -53,29 +141,55 @@ def prepare(binds: list[Bind]) -> Callable[[], None]:
                 os.write(fd, data)
             finally:
                 os.close(fd)
-        check(mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None), "mount")
-        for source, target in binds:
-            here, there = os.fsencode(source), os.fsencode(target)
-            check(mount(here, there, None, _MS_BIND, None), "mount")
-            # what a mount above forbids (nosuid, nodev) a user namespace may not allow again
-            how = _MS_REMOUNT | _MS_BIND | _MS_RDONLY
-            if mount(None, there, None, how, None) != 0:
-                check(mount(None, there, None, how | _MS_NOSUID | _MS_NODEV, None), "mount")
+        call(None, b"/", None, _MS_REC | _MS_PRIVATE, None)
+        _mount_all(mounts, call)
+        if directory is not None:
+            os.chdir(directory)
 
     return enter
 
 
-def works() -> bool:
-    """Answer whether this system lets us have a namespace of our own, by trying it in a child process."""
+def _mount_all(mounts: list[Mount], call: Call) -> None:
+    """Open first what one mount could hide from the next. Errors: OSError."""
+    opened = [[os.open(path, os.O_PATH | os.O_CLOEXEC) for path in one.paths()] for one in mounts]
+    for one, fds in zip(mounts, opened, strict=True):
+        one.mount(call, [b"/proc/self/fd/%d" % fd for fd in fds])
+
+
+def refused(reason: str) -> IOFailure:
+    """Return the error that says that this system lets a program see no other directory at the same path."""
+    hint = (
+        "in a container allow it (docker: '--cap-add SYS_ADMIN'), elsewhere see the settings"
+        " 'user.max_user_namespaces', 'kernel.unprivileged_userns_clone' and, on Ubuntu,"
+        " 'kernel.apparmor_restrict_unprivileged_userns'"
+        if os.geteuid() != 0
+        else "allow mounting here: docker needs '--cap-add SYS_ADMIN', and a profile of AppArmor that lets it"
+    )
+    return IOFailure(f"the system lets no program see another directory at the same path: {reason}", hint=hint)
+
+
+def refusal(mounts: list[Mount] | None = None) -> str | None:
+    """Answer why this system does not let us mount in a namespace of our own, by trying; None when it does."""
     try:
-        enter = prepare([])
-    except IOFailure:
-        return False
+        enter = prepare(mounts or [])
+    except IOFailure as error:
+        return error.message
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             enter()
             os._exit(0)
-        except BaseException:
+        except OSError as error:
+            os.write(writing, os.fsencode(error.strerror or str(error)))
+        finally:
             os._exit(1)
-    return os.waitpid(child, 0)[1] == 0
+    os.close(writing)
+    with open(reading, "rb") as said:
+        reason = said.read().decode("utf-8", "replace")
+    return None if os.waitpid(child, 0)[1] == 0 else reason or "it failed"
+
+
+def works() -> bool:
+    """Answer whether this system lets us have a namespace of our own, by trying it in a child process."""
+    return refusal() is None

@@ -152,7 +152,7 @@ def _source(store: Store, source: str, name: str, *, now: bool, environment: Map
     from jvs.store import refs, worktree
 
     is_worktree = source in worktree.names(store.layout)
-    snapshot_id = _named(store, source) if is_worktree else refs.resolve(store, source, name)
+    snapshot_id = named(store, source) if is_worktree else refs.resolve(store, source, name)
     if is_worktree and snapshot_id is not None:
         raise Ambiguous(
             f"'{source}' is a worktree and names a snapshot",
@@ -186,8 +186,8 @@ def _look_at(store: Store, source: str, latest: str) -> None:
         progress.remark(f"what changed in '{source}' since its last snapshot is not merged: '--now' takes one first")
 
 
-def _named(store: Store, word: str) -> str | None:
-    """Return the snapshot that a word names by its id or a tag; notes are too often called like the worktree."""
+def named(store: Store, word: str) -> str | None:
+    """Return the snapshot that a word names by its id or a tag, or None; notes are too often called like a worktree."""
     from jvs.store import annotation, lineage, refs
 
     overlay = annotation.Overlay(store.layout)

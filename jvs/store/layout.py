@@ -214,9 +214,10 @@ def _open_roots(root: str) -> tuple[Root, Root]:
         raise from_oserror(error, f"opening '{control}'") from error
 
 
-def find_root(start: str) -> str:
+def find_root(start: str, inside: str | None = None) -> str:
     """Return the repository root at or above `start`.
 
+    `inside` is the repository of which a command is shown a part: it finds neither that one nor one further up.
     Errors: E_NOT_A_REPOSITORY when there is none; E_PATH_ESCAPE when `.jvs` there is a symbolic link.
     """
     here = os.path.realpath(start)
@@ -231,6 +232,11 @@ def find_root(start: str) -> str:
             link = link or control  # in a worktree it is somebody's data; at a root it is an attack, or a mistake
         elif info is not None and stat.S_ISDIR(info.st_mode) and _looks_like_control(control, info):
             return here
+        if here == inside:
+            raise NotARepository(
+                f"the repository '{here}' is out of sight in here: 'jvs enter' or 'jvs try' shows its files alone",
+                hint="end this command or shell, and use jvs outside of it",
+            )
         parent = os.path.dirname(here)
         if parent == here:
             break

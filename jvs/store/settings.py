@@ -56,6 +56,8 @@ KEYS: dict[str, Key] = {
 }
 OWN_ONLY = ("engine.juicefs.binary", "trusted")
 """Programs to run, and whom to trust: only the user's own file, the environment and the command line may say."""
+INSIDE = "JVS_INSIDE"
+"""What `enter` and `try` tell a command: the repository that it is shown a part of, and finds none above."""
 _ENVIRONMENT = {"JVS_SNAPSHOT_ENGINE": "default_engine"}
 
 
@@ -73,6 +75,7 @@ class Settings:
         self.state_dir: str | None = None
         self.search_path: str | None = None
         self.sudo_uid: int | None = None
+        self.inside: str | None = None
 
     @classmethod
     def from_environment(
@@ -112,6 +115,7 @@ class Settings:
         self.command = command
         self.actor = readable(environment.get("JVS_ACTOR") or default_actor(environment))
         self.search_path = environment.get("PATH")
+        self.inside = environment.get(INSIDE)
         caller = environment.get("SUDO_UID", "")
         self.sudo_uid = int(caller) if caller.isascii() and caller.isdigit() and len(caller) < 11 else None
         return self

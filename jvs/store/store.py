@@ -46,7 +46,7 @@ class Store:
 
         Errors: E_NOT_A_REPOSITORY, E_PATH_ESCAPE (links, foreign owner), E_FORMAT_UNSUPPORTED, E_USAGE (settings).
         """
-        root = layout.find_root(start)
+        root = layout.find_root(start, settings.inside)
         store = cls(root, settings)
         layout.check_control(store.layout)
         settings.with_repository(store.layout.config)

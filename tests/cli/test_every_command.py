@@ -39,6 +39,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "ls-tree": ["HEAD"],
     "cat": ["HEAD:a"],
     "merge": ["HEAD"],
+    "enter": ["HEAD", "--", "true"],
     "merge-base": ["HEAD", "HEAD"],
     "merge-tree": ["HEAD", "HEAD", "HEAD"],
     "cat-file": ["HEAD:a"],

@@ -88,7 +88,15 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         ("os.chmod", "os.chown", "os.listxattr", "os.removexattr", "os.setxattr", "os.stat", "os.utime"), FD_OR_PROC
     ),
     "jvs/fs/mounts.py": {"open": PROC, "os.path.realpath": "compared with the mount table"},
-    "jvs/fs/namespace.py": {"os.open": PROC},
+    "jvs/fs/namespace.py": {
+        "os.open": "/proc, and what is to be mounted elsewhere, in a namespace that ends with its command",
+        "os.statvfs": "the flags of what was mounted there just now",
+        "os.makedirs": "in a filesystem in memory that was mounted there just now",
+    },
+    "jvs/operations/entering.py": {
+        "os.path.isdir": "tells where a command begins",
+        "os.path.isfile": "tells whether something is to be covered",
+    },
     "jvs/fs/paths.py": {
         "os.chmod": FD_OR_PROC,
         "os.path.realpath": "tells whether one directory lies in the other; nothing is opened by it",
