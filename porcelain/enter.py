@@ -19,10 +19,10 @@ import argparse
 import os
 
 from jvs.cli import run as cli
-from jvs.errors import NAMING, UsageError
+from jvs.errors import NAMING, Busy, UsageError
 
-RAISES = (*NAMING,)
-SEE_ALSO = ("jvs-worktree-fork(1)", "jvs-merge(1)", "jvs-run(1)", "jvs-agents(7)", "mount_namespaces(7)")
+RAISES = (*NAMING, Busy)
+SEE_ALSO = ("jvs-worktree-fork(1)", "jvs-merge(1)", "jvs-run(1)", "jvs-agents(7)")
 EXAMPLES = (
     ("jvs enter experiment", "work in a shell in which the fork is at main's path"),
     ("jvs enter experiment -- .venv/bin/pip install .", "install into the fork's environment, not into main's"),
