@@ -7,7 +7,6 @@ Source: jvs(1).
 from __future__ import annotations
 
 import os
-import sys
 
 from jvs import __version__
 from jvs.errors import PathEscape, UsageError, from_oserror
@@ -191,15 +190,6 @@ def with_paths(argv: list[str] | None) -> list[str] | None:
         return argv
     i = argv.index("--")
     return [*argv[:i], *(f"--paths={path}" for path in argv[i + 1 :])]
-
-
-def with_command(argv: list[str] | None) -> tuple[list[str] | None, list[str]]:
-    """Return arguments without what comes after `--`, and that: the words of a command to run."""
-    words = sys.argv[1:] if argv is None else argv
-    if "--" not in words:
-        return words, []
-    i = words.index("--")
-    return words[:i], words[i + 1 :]
 
 
 def worktree_paths(

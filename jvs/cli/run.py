@@ -14,7 +14,6 @@ from jvs.cli import output, streams
 from jvs.cli.arguments import asks_for_json
 from jvs.cli.arguments import here as here
 from jvs.cli.arguments import make_parser as make_parser
-from jvs.cli.arguments import with_command as with_command
 from jvs.cli.arguments import with_paths as with_paths
 from jvs.cli.arguments import worktree_paths as worktree_paths
 from jvs.cli.output import Result as Result
@@ -37,6 +36,15 @@ class Terminated(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
+
+
+def with_command(argv: list[str] | None) -> tuple[list[str] | None, list[str]]:
+    """Return arguments without what comes after `--`, and that: the words of a command to run."""
+    words = sys.argv[1:] if argv is None else argv
+    if "--" not in words:
+        return words, []
+    i = words.index("--")
+    return words[:i], words[i + 1 :]
 
 
 def run(

@@ -47,7 +47,7 @@ class Bind:
             call(None, there, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | kept, None)
 
 
-class Overlay:
+class Layers:
     """Directories laid over each other, topmost first; without `upper` read-only, else all changes go there."""
 
     def __init__(
@@ -97,7 +97,7 @@ class Cover:
         call(None, there, None, flags | _MS_REMOUNT | _MS_RDONLY, b"size=16k,mode=0555")
 
 
-Mount = Bind | Overlay | Cover
+Mount = Bind | Layers | Cover
 
 
 def overlay_options() -> str:

@@ -198,7 +198,7 @@ def test_a_lost_answer_never_denies_what_was_done(world, name, how, tmp_path):
         assert answer.exit != 0, "the answer is lost, and the status says that it arrived"
 
 
-SILENT = {"sync-tree", "with-lock", "list-intents"}
+SILENT = {"enter", "sync-tree", "with-lock", "list-intents"}
 """They have nothing to print here, or a child of theirs prints."""
 
 
