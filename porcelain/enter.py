@@ -26,7 +26,7 @@ SEE_ALSO = ("jvs-worktree-fork(1)", "jvs-merge(1)", "jvs-run(1)", "jvs-agents(7)
 EXAMPLES = (
     ("jvs enter experiment", "work in a shell in which the fork is at main's path"),
     ("jvs enter experiment -- .venv/bin/pip install .", "install into the fork's environment, not into main's"),
-    ("jvs enter HEAD~3 -- make check", "run something on an older state, read-only"),
+    ("jvs enter HEAD~1 -- ls -l", "look at an older state, read-only"),
 )
 
 

@@ -33,6 +33,7 @@ PROGRAMS = {"rsync": "rsync", "sha256sum": "coreutils", "xargs": "findutils", "m
 # What stands in a document in place of what a reader has.
 STAND_INS: tuple[tuple[str, str], ...] = (
     (r"(?<=^jvs-prune-snapshot )1700000000000-0a1b2c3d", "$(cat made)"),
+    (r"\.venv/bin/pip install \.", "true"),
     (r"(?<=snapshots/)ID", "$(jvs-resolve HEAD)"),
     (r"/srv/", ""),
     (r"1700000000000-0a1b2c3d", "$(jvs-resolve HEAD)"),
@@ -59,6 +60,7 @@ SETUP: tuple[tuple[str, str], ...] = (
     (r"^jvs undo", "jvs restore baseline && jvs undo && jvs restore baseline"),
     (r"^jvs undo --redo", "jvs restore baseline && jvs undo"),
     (r"^jvs config unset ", "jvs config set snapshot.when_detached refuse"),
+    (r"^jvs enter experiment", "jvs worktree fork baseline experiment"),
     (r"jvs worktree path experiment|jvs -C .*experiment", "jvs worktree fork baseline experiment"),
     (r"^jvs worktree (rename|remove) trial-2", "jvs worktree fork baseline trial-2"),
     (r"^jvs-chain-check deploys", "jvs-chain-append --log deploys.jsonl deploy"),
