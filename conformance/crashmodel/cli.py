@@ -6,14 +6,13 @@ import argparse
 import functools
 import json
 import os
-import shutil
 import sys
 import tempfile
 import time
 from typing import Any
 
 from lib import namespace, workers
-from lib.harness import Failure, bin_directory, fast_directory
+from lib.harness import Failure, bin_directory, fast_directory, remove_repository
 from lib.scenarios import Scenario, chosen_from
 from supervisor import seccomp
 from torture.verdict import Verdict, attempt
@@ -64,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"cannot run here: {reason}", file=sys.stderr)
         return 4
     finally:
-        shutil.rmtree(os.path.join(directory, "base"), ignore_errors=True)
+        remove_repository(os.path.join(directory, "base"))
         if not os.listdir(directory):
             os.rmdir(directory)
     if args.json:

@@ -6,7 +6,6 @@ import argparse
 import functools
 import json
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lib import workers
-from lib.harness import bin_directory, fast_directory
+from lib.harness import bin_directory, fast_directory, remove_repository
 from supervisor import seccomp
 from torture.verdict import Verdict, attempt
 
@@ -71,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"cannot run here: {reason}", file=sys.stderr)
         return 4
     finally:
-        shutil.rmtree(interleaver.base, ignore_errors=True)
+        remove_repository(interleaver.base)
         if not os.listdir(directory):
             os.rmdir(directory)
     if args.json:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lib import oracle
+from lib import odd_files, oracle
 from lib.places import worktree_dir as worktree_dir
 from lib.reader import Repo, read_repository
 from lib.records import ID
@@ -300,6 +300,8 @@ def copy_repository(source: str, target: str) -> None:
     if done.returncode != 0:
         shutil.rmtree(target, ignore_errors=True)
         raise OSError(f"cp: {done.stderr.strip()}")
+    for path in odd_files.fixed_below(source):  # which cp does not keep
+        odd_files.fix(os.path.join(target, path))
 
 
 def remove_repository(path: str) -> None:
@@ -307,6 +309,8 @@ def remove_repository(path: str) -> None:
     shutil.rmtree(path, ignore_errors=True)
     if not os.path.lexists(path):
         return
+    for fixed in odd_files.fixed_below(path):
+        odd_files.fix(os.path.join(path, fixed), fixed=False)
     for here, directories, _ in os.walk(path):
         for name in directories:
             place = os.path.join(here, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from lib import odd_files
 from lib.harness import Env, write
 
 Words = tuple[str, ...]
@@ -14,6 +15,7 @@ def _in_place(env: Env) -> tuple[str, list[str]]:
     root = f"{env.work}/repo"
     write(f"{root}/a.txt", "alpha\n")
     write(f"{root}/dir/b.txt", "beta\n")
+    odd_files.add(root)
     env.jvs("init", "--here", root)
     ids = [env.snapshot(root, "one")]
     write(f"{root}/a.txt", "changed\n")
@@ -22,6 +24,7 @@ def _in_place(env: Env) -> tuple[str, list[str]]:
     write(f"{root}/a.txt", "not in any snapshot\n")
     os.unlink(f"{root}/dir/b.txt")
     write(f"{root}/new/file", "new\n")
+    odd_files.edit(root)
     return root, ids
 
 

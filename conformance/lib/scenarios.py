@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from supervisor import supervise
 
-from lib import in_place
+from lib import in_place, odd_files
 from lib.harness import Env, write
 from lib.pipeline import PIPELINE
 
@@ -39,10 +39,14 @@ class Scenario:
 def _base(env: Env) -> tuple[str, list[str]]:
     """A repository with three snapshots and a fork, then changes that no snapshot holds."""
     root = env.repository()
+    odd_files.add(f"{root}/main")
     ids = env.history(root, 3)
     env.jvs("worktree", "fork", ids[1], "side", cwd=root)
     write(f"{root}/worktrees/side/mine", "only in side\n")
+    odd_files.edit(f"{root}/worktrees/side")
+    odd_files.fix(f"{root}/worktrees/side/dir/fixed")
     _edit(root)
+    odd_files.edit(f"{root}/main")
     return root, ids
 
 
@@ -212,7 +216,8 @@ def _remove(env: Env) -> Words:
 
 
 def _discard(env: Env) -> Words:
-    _base(env)
+    root, _ = _base(env)
+    odd_files.fix(f"{root}/worktrees/side/dir/fixed", fixed=False)  # it would stay, and doctor would say so
     return ("worktree", "remove", "side", "--discard")
 
 

@@ -13,13 +13,12 @@ import functools
 import itertools
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator
 
 from lib import workers
-from lib.harness import Failure
+from lib.harness import Failure, remove_repository
 from lib.scenarios import Scenario
 from supervisor import seccomp
 
@@ -55,7 +54,7 @@ class Matrix:
         if not self.args.list:
             self._run_points()
         self._report()
-        shutil.rmtree(os.path.join(self.directory, "base"), ignore_errors=True)
+        remove_repository(os.path.join(self.directory, "base"))
         if not os.listdir(self.directory):
             os.rmdir(self.directory)
         if not self.args.list and self.points and not self._count("points"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,7 +69,7 @@ class Place:
 
     def __exit__(self, *_: object) -> None:
         if self.kept and self.keep:
-            shutil.rmtree(self.kept, ignore_errors=True)
+            remove_repository(self.kept)
             os.rename(self.directory, self.kept)
             self.directory = self.kept
         else:

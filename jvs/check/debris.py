@@ -139,7 +139,8 @@ def find_in_undo(store: Store) -> list[Finding]:
                 journal.load_steps(here, record)
         except (FileNotFoundError, NotADirectoryError):
             if paths.exists(path) and not paths.exists(here.intent(operation_id)):
-                found.append(pending(f"'undo/{operation_id}' was left by a crash", path, CLEAN_TMP))
+                hint = "'jvs doctor --repair clean_tmp' removes it, or names what cannot be removed and why"
+                found.append(pending(f"'undo/{operation_id}' was not removed completely", path, CLEAN_TMP, hint))
         except JvsError as error:
             found.append(Finding(error, path=path))
         try:

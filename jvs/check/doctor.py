@@ -297,7 +297,8 @@ def _clean_tmp(store: Store) -> list[str]:
     for operation_id in set(journal.ids(here)) - set(intent.list_ids(here)):
         if not paths.exists(journal.directory(here, operation_id) / "op.json"):
             journal.sweep(store, operation_id)
-            done.append(f"removed 'undo/{operation_id}'")
+            if not paths.exists(journal.directory(here, operation_id)):
+                done.append(f"removed 'undo/{operation_id}'")
     for path in _odd(here.locks, lambda name: True):
         durable.rmdir(path)  # a directory in place of a lock: nobody can hold it
         done.append(f"removed '{path.relative_to(here.jvs)}'")

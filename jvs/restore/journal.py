@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Literal, TypedDict
 
     from jvs.canon import PathJSON
+    from jvs.engine.space import Freed
     from jvs.fs.rooted import Below
     from jvs.store.layout import Layout
     from jvs.store.store import Store
@@ -317,12 +318,24 @@ def describe(record: Operation) -> str:
     return phrase
 
 
-def discard(store: Store, operation_id: str) -> None:
+def discard(store: Store, operation_id: str) -> Freed:
     """Remove what an operation kept. `op.json` goes first, so that a crash leaves debris, never a broken promise.
 
     From there on nothing stops what needs this: what cannot be removed is named in a remark and stays as debris.
+    Returns what comes free, without that.
     """
+    from jvs.engine import space
+
+    home = store.layout.undo_dir(operation_id)
+    freed = space.of_tree(home)
     left = _discard(store, operation_id)
+    if left:
+        freed.bytes = max(freed.bytes - space.of_tree(home).bytes, 0)
+    _name(operation_id, left)
+    return freed
+
+
+def _name(operation_id: str, left: list[tuple[bytes, OSError]]) -> None:
     for path, reason in left[:NAMED]:
         shown = path.decode("utf-8", "backslashreplace")
         progress.remark(f"'{shown}' could not be removed and stays in 'undo/{operation_id}': {reason.strerror}")
@@ -375,9 +388,12 @@ def retire_undone(store: Store, undone: str | None, by: str) -> None:
 
 
 def sweep(store: Store, operation_id: str) -> None:
-    """Remove the directory of an operation that never began, or that was being deleted when the system died."""
+    """Remove the directory of an operation that never began, or that was not removed completely.
+
+    What cannot be removed is named in a remark.
+    """
     if not paths.exists(store.layout.undo_dir(operation_id) / "op.json"):
-        _discard(store, operation_id)
+        _name(operation_id, _discard(store, operation_id))
 
 
 def _remove_empty_directories(path: Below) -> bool:

@@ -9,7 +9,6 @@ Source: jvs-undo(1), jvs-protocol(7), Undo.
 from __future__ import annotations
 
 from jvs import clock, progress, system, units
-from jvs.engine import space
 from jvs.errors import Busy, JvsError
 from jvs.fs import locks, paths
 from jvs.restore import belonging, journal
@@ -99,10 +98,9 @@ def _gap(older: Moment, newer: Moment) -> int:
 
 def _discard(store: Store, record: Operation) -> bool:
     """Remove an operation and say so; what cannot be removed is said as well, and stops nothing."""
-    freed = space.of_tree(journal.directory(store.layout, record["operation_id"]))
     what = f"the {journal.describe(record)} (operation {record['operation_id']})"
     try:
-        journal.discard(store, record["operation_id"])
+        freed = journal.discard(store, record["operation_id"])
     except (OSError, JvsError) as error:
         progress.remark(f"{what} is too old to be undone, but could not be removed: {error}")
         return False

@@ -278,9 +278,9 @@ def _retire(store: Store, record: Operation, freed: space.Freed | None = None) -
     """Release what nobody can undo any more, now that the record is in the log. Can be repeated. Durable: yes."""
     journal.retire_undone(store, record["of"], record["operation_id"])
     if record["details"].get("discard"):
+        came_free = journal.discard(store, record["operation_id"])
         if freed is not None:
-            freed.add(space.of_tree(journal.directory(store.layout, record["operation_id"])))
-        journal.discard(store, record["operation_id"])
+            freed.add(came_free)
 
 
 def recover(store: Store, pending: RestoreIntent) -> str:

@@ -34,7 +34,9 @@ def worktree(store: Store, name: str, *, alone: bool = False) -> Iterator[None]:
         store.same_exclusion(name),
     ):
         mount_check.refuse(store, name, exclude=store.known_exclusion(name))
-        recover(store, name)
+        if recover(store, name):  # a restore that was completed now may have brought other rules
+            store.read_exclusion_again(name)
+            mount_check.refuse(store, name, exclude=store.known_exclusion(name))
         yield
         _remember(store)
 

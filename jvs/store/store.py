@@ -139,12 +139,17 @@ class Store:
     @contextlib.contextmanager
     def same_exclusion(self, name: str) -> Iterator[None]:
         """Read once what is excluded in a worktree that is there, and keep to that. Errors: as `exclusion`."""
-        if paths.is_dir(self.layout.worktree_dir(name)):
-            self._exclusions[name] = self.exclusion(name)
+        self.read_exclusion_again(name)
         try:
             yield
         finally:
             self._exclusions.pop(name, None)
+
+    def read_exclusion_again(self, name: str) -> None:
+        """Keep to what is excluded in a worktree now, if it is there. Errors: as `exclusion`."""
+        self._exclusions.pop(name, None)
+        if paths.is_dir(self.layout.worktree_dir(name)):
+            self._exclusions[name] = self.exclusion(name)
 
     def log(self) -> audit.Log:
         """Return the audit log."""

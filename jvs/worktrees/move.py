@@ -313,9 +313,9 @@ def _carry_out(
 def _finish(store: Store, pending: MoveIntent, freed: space.Freed | None = None) -> None:
     """Release what nobody can undo any more, now that the record is in the log. Can be repeated. Durable: yes."""
     if pending["what"] == "remove" and pending["audit"]["details"].get("discard"):
+        came_free = journal.discard(store, pending["operation_id"])
         if freed is not None:
-            freed.add(space.of_tree(store.layout.undo_dir(pending["operation_id"]) / "worktree"))
-        journal.discard(store, pending["operation_id"])
+            freed.add(came_free)
     registration.retire_undone(store, pending)
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import crashing
 import making
 import pytest
 from conftest import on
@@ -304,3 +305,27 @@ def test_an_excluded_mount_is_left_out_and_left_alone(tmp_path: Path):
     assert done.stdout.endswith("13\na\n"), done.stdout
     said = making.run("-C", str(root), "-c", "exclude=", "status")
     assert said.exit == 0
+
+
+def test_a_snapshot_goes_by_the_rules_that_a_completed_restore_brings(tmp_path):
+    """The next command completes a restore that died, and that takes '.jvsignore' away; its snapshot holds all."""
+    making.run("init", str(tmp_path / "base"))
+    main = tmp_path / "base" / "main"
+    making.write(main, {"a": "one"})
+    first = making.run("-C", str(main), "snapshot", "one", "--json").json["snapshot_id"]
+    making.write(main, {"a": "two", ".jvsignore": "*.log\n", "run.log": "excluded until then"})
+    assert making.run("-C", str(main), "snapshot", "two").exit == 0
+    number, completed = 1, 0
+    while True:
+        copy = tmp_path / str(number)
+        shutil.copytree(tmp_path / "base", copy, symlinks=True)
+        here = str(copy / "main")
+        if not crashing.dies_at(number, lambda: making.run("-C", here, "restore", first)):  # noqa: B023
+            break
+        made = making.run("-C", here, "snapshot", "next", "--json")
+        assert made.exit == 0, made.err
+        completed += not (copy / "main" / ".jvsignore").exists()
+        found = making.run("-C", here, "status", "--json").json
+        assert (found["clean"], found["rules_changed"]) == (True, False), number
+        number += 2
+    assert completed > 3

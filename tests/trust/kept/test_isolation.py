@@ -88,6 +88,11 @@ def test_removing_a_worktree_with_something_immutable(ext4, where, how):
             assert said.exit == 0, said.err
             assert not (lab.worktree("x")).exists()
             assert not how or "prized" in said.err, "what could not be removed is a remark"
+            if how:
+                assert "was not removed completely" in lab.say("doctor").text
+                repaired = lab.say("doctor", "--repair", "clean_tmp")
+                assert "repaired: removed 'undo/" not in repaired.text, "it is still there"
+                assert "prized" in repaired.err
         works(lab, "main", "y")
         assert lab.intents() == []
         release(lab.root)
