@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from supervisor import supervise
 
-from lib import in_place, odd_files
+from lib import in_place, odd_files, small_changes
+from lib.before import base, edit
 from lib.harness import Env, write
 from lib.pipeline import PIPELINE
 
@@ -36,34 +37,6 @@ class Scenario:
     halfway: bool = False
 
 
-def _base(env: Env) -> tuple[str, list[str]]:
-    """A repository with three snapshots and a fork, then changes that no snapshot holds."""
-    root = env.repository()
-    odd_files.add(f"{root}/main")
-    ids = env.history(root, 3)
-    env.jvs("worktree", "fork", ids[1], "side", cwd=root)
-    write(f"{root}/worktrees/side/mine", "only in side\n")
-    odd_files.edit(f"{root}/worktrees/side")
-    odd_files.fix(f"{root}/worktrees/side/dir/fixed")
-    _edit(root)
-    odd_files.edit(f"{root}/main")
-    return root, ids
-
-
-def _edit(root: str) -> None:
-    """Change, add, remove and replace entries of every kind."""
-    main = f"{root}/main"
-    write(f"{main}/a.txt", "not in any snapshot\n")
-    write(f"{main}/dir/new/file", "new\n")
-    os.unlink(f"{main}/dir/deep/c.bin")
-    os.chmod(f"{main}/dir/b.txt", 0o600)
-    os.unlink(f"{main}/link")
-    write(f"{main}/link", "a file now\n")
-    os.rmdir(f"{main}/empty")
-    write(f"{main}/empty", "a file in place of a directory\n")
-    os.chmod(f"{main}/dir", 0o711)
-
-
 def _init(_env: Env) -> Words:
     return ("init", "repo")
 
@@ -80,20 +53,20 @@ def _first_snapshot(env: Env) -> Words:
 
 
 def _snapshot(env: Env) -> Words:
-    _base(env)
+    base(env)
     return ("snapshot", "N", "--tag", "new")
 
 
 def _snapshot_detached(env: Env) -> Words:
-    root, ids = _base(env)
+    root, ids = base(env)
     env.jvs("restore", ids[0], cwd=f"{root}/main")
-    _edit(root)
+    edit(root)
     return ("snapshot", "N")
 
 
 def _snapshot_settles(env: Env) -> Words:
     """A snapshot that finds one that died just before its intent was removed."""
-    root, _ = _base(env)
+    root, _ = base(env)
     script = " | ".join(PIPELINE[:9]).replace("--note N", "--note died") + " > /dev/null"
     env.run("sh", "-c", script, cwd=root)
     return ("snapshot", "N")
@@ -101,41 +74,41 @@ def _snapshot_settles(env: Env) -> Words:
 
 def _snapshot_rolls_back(env: Env) -> Words:
     """A snapshot that finds one that died before its descriptor had its name."""
-    root, _ = _base(env)
+    root, _ = base(env)
     env.run("sh", "-c", " | ".join(PIPELINE[:7]) + " > /dev/null", cwd=root)
     return ("snapshot", "N")
 
 
 def _partial_snapshot(env: Env) -> Words:
-    _base(env)
+    base(env)
     return ("snapshot", "N", "--", "dir", "a.txt")
 
 
 def _restore(env: Env) -> Words:
-    _, ids = _base(env)
+    _, ids = base(env)
     return ("restore", ids[0])
 
 
 def _restore_head(env: Env) -> Words:
-    root, ids = _base(env)
+    root, ids = base(env)
     env.jvs("restore", ids[0], cwd=f"{root}/main")
-    _edit(root)
+    edit(root)
     return ("restore", "HEAD")
 
 
 def _restore_paths(env: Env) -> Words:
-    _, ids = _base(env)
+    _, ids = base(env)
     return ("restore", ids[1], "--", "dir", "a.txt")
 
 
 def _restore_discard(env: Env) -> Words:
-    _, ids = _base(env)
+    _, ids = base(env)
     return ("restore", ids[0], "--discard")
 
 
 def _restore_directory(env: Env) -> Words:
     """A restore that makes a directory where a file is now, below another directory."""
-    root, ids = _base(env)
+    root, ids = base(env)
     os.rmdir(f"{root}/main/dir/deep")
     write(f"{root}/main/dir/deep", "a file in place of a directory, further down\n")
     return ("restore", ids[0], "--", "dir/deep/c.bin")
@@ -143,7 +116,7 @@ def _restore_directory(env: Env) -> Words:
 
 def _restore_settles(env: Env) -> Words:
     """A restore that finds another one that died in the middle."""
-    root, ids = _base(env)
+    root, ids = base(env)
     _die_halfway(env, root, "restore", ids[1])
     return ("restore", ids[0])
 
@@ -165,7 +138,7 @@ def _calls(env: Env, argv: list[str], root: str) -> int:
 
 
 def _undo(env: Env) -> Words:
-    root, ids = _base(env)
+    root, ids = base(env)
     env.jvs("restore", ids[0], cwd=f"{root}/main")
     write(f"{root}/main/later", "after the restore\n")
     return ("undo",)
@@ -178,7 +151,7 @@ def _redo(env: Env) -> Words:
 
 
 def _undo_removal(env: Env) -> Words:
-    root, _ = _base(env)
+    root, _ = base(env)
     env.jvs("worktree", "remove", "side", cwd=root)
     return ("undo",)
 
@@ -190,39 +163,39 @@ def _redo_removal(env: Env) -> Words:
 
 
 def _undo_rename(env: Env) -> Words:
-    root, _ = _base(env)
+    root, _ = base(env)
     env.jvs("worktree", "rename", "side", "renamed", cwd=root)
     return ("undo",)
 
 
 def _fork(env: Env) -> Words:
-    _, ids = _base(env)
+    _, ids = base(env)
     return ("worktree", "fork", ids[0], "forked")
 
 
 def _create(env: Env) -> Words:
-    _base(env)
+    base(env)
     return ("worktree", "create", "fresh")
 
 
 def _rename(env: Env) -> Words:
-    _base(env)
+    base(env)
     return ("worktree", "rename", "side", "renamed")
 
 
 def _remove(env: Env) -> Words:
-    _base(env)
+    base(env)
     return ("worktree", "remove", "side")
 
 
 def _discard(env: Env) -> Words:
-    root, _ = _base(env)
+    root, _ = base(env)
     odd_files.fix(f"{root}/worktrees/side/dir/fixed", fixed=False)  # it would stay, and doctor would say so
     return ("worktree", "remove", "side", "--discard")
 
 
 def _gc(env: Env) -> Words:
-    root, _ = _base(env)
+    root, _ = base(env)
     plan = env.jvs("gc", "plan", "--keep-last", "1", "--drop-tagged", "--json", cwd=root).json()
     env.check(plan["candidate_count"] > 0, f"nothing to collect: {plan}")
     return ("gc", "run", "--plan-id", plan["plan_id"])
@@ -236,17 +209,17 @@ def _gc_settles(env: Env) -> Words:
 
 
 def _gc_plan(env: Env) -> Words:
-    _base(env)
+    base(env)
     return ("gc", "plan", "--keep-last", "1", "--drop-tagged")
 
 
 def _prune(env: Env) -> Words:
-    _, ids = _base(env)
+    _, ids = base(env)
     return (ids[0], "--keep-last", "1", "--drop-tagged")
 
 
 def _update_head(env: Env) -> Words:
-    _, ids = _base(env)
+    _, ids = base(env)
     return ("main", ids[1], ids[2])
 
 
@@ -262,48 +235,9 @@ def _gc_after_gc(env: Env) -> Words:
     return ("gc", "run", "--plan-id", second, "--allow-newer")
 
 
-def _pin(env: Env) -> Words:
-    _, ids = _base(env)
-    return ("gc", "pin", ids[0], "--reason", "keep")
-
-
-def _unpin(env: Env) -> Words:
-    root, ids = _base(env)
-    env.jvs("gc", "pin", ids[0], "--reason", "keep", cwd=root)
-    return ("gc", "unpin", ids[0])
-
-
-def _pin_again(env: Env) -> Words:
-    root, ids = _base(env)
-    env.jvs("gc", "pin", ids[0], "--reason", "keep", cwd=root)
-    return ("gc", "pin", ids[0], "--reason", "for a month", "--expires", "30d")
-
-
-def _tag(env: Env) -> Words:
-    _, ids = _base(env)
-    return ("tag", ids[1], "later", "still")
-
-
-def _tag_again(env: Env) -> Words:
-    root, ids = _base(env)
-    env.jvs("tag", ids[1], "later", cwd=root)
-    return ("tag", ids[1], "later", "--delete")
-
-
-def _note(env: Env) -> Words:
-    root, ids = _base(env)
-    env.jvs("tag", ids[1], "later", cwd=root)
-    return ("note", "later", "another note")
-
-
-def _meta(env: Env) -> Words:
-    _, ids = _base(env)
-    return ("meta", ids[0], "loss=0.12", "epoch=40")
-
-
 def _merge(env: Env) -> Words:
     """A merge into files that no snapshot holds, with every kind of change on the other side."""
-    root, _ = _base(env)
+    root, _ = base(env)
     side = f"{root}/worktrees/side"
     write(f"{side}/brought/deep/file", "theirs\n")
     write(f"{side}/dir/theirs", "theirs\n")
@@ -320,20 +254,9 @@ def _merge_settles(env: Env) -> Words:
     return ("snapshot", "N")
 
 
-def _config(env: Env) -> Words:
-    _base(env)
-    return ("config", "set", "snapshot.when_detached", "refuse")
-
-
-def _unset(env: Env) -> Words:
-    root, _ = _base(env)
-    env.jvs("config", "set", "snapshot.when_detached", "refuse", cwd=root)
-    return ("config", "unset", "snapshot.when_detached")
-
-
 def _repair(env: Env) -> Words:
     """A repair that finds a snapshot to complete, one to roll back, and a torn log."""
-    root, _ = _base(env)
+    root, _ = base(env)
     env.run("sh", "-c", " | ".join(PIPELINE[:7]) + " > /dev/null", cwd=root)
     script = " | ".join(PIPELINE[:9]).replace("--note N", "--note died") + " > /dev/null"
     env.run("sh", "-c", script, cwd=root)
@@ -343,7 +266,7 @@ def _repair(env: Env) -> Words:
 
 
 def _pipeline(env: Env) -> Words:
-    _base(env)
+    base(env)
     return ("-c", " | ".join(PIPELINE))
 
 
@@ -381,17 +304,9 @@ SCENARIOS = (
     Scenario("prune-snapshot", _prune, gone=True, loses=True, program="jvs-prune-snapshot"),
     Scenario("update-head", _update_head, program="jvs-update-head"),
     Scenario("gc-after-gc", _gc_after_gc, gone=True, loses=True),
-    Scenario("pin", _pin),
-    Scenario("pin-again", _pin_again),
-    Scenario("unpin", _unpin),
     Scenario("merge", _merge, halfway=True),
     Scenario("merge-settles", _merge_settles),
-    Scenario("tag", _tag),
-    Scenario("tag-delete", _tag_again),
-    Scenario("note", _note),
-    Scenario("meta", _meta),
-    Scenario("config", _config),
-    Scenario("config-unset", _unset),
+    *(Scenario(name, build) for name, build in small_changes.BUILDS.items()),
     Scenario("repair", _repair),
 )
 

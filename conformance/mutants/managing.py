@@ -172,9 +172,9 @@ ERRORS = (
         "an error of the barrier is taken for success",
         (
             Swap(
-                "fs/durable.py",
-                "            raise OSError(number, os.strerror(number))\n\n    def sync_trees",
-                "            return\n\n    def sync_trees",
+                "system.py",
+                "    if _library().syncfs(fd) != 0:\n        raise _error()",
+                "    _library().syncfs(fd)",
             ),
         ),
         ("EIO:snapshot",),

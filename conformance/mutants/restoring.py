@@ -92,7 +92,7 @@ RESTORING = (
             Swap(
                 "restore/run.py",
                 _RESUME,
-                "        journal.discard(store, operation_id)\n        intent.clear(layout, operation_id)\n"
+                "        release.discard(store, operation_id)\n        intent.clear(layout, operation_id)\n"
                 '        return ""\n',
             ),
         ),

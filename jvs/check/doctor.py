@@ -18,7 +18,7 @@ from jvs.fs import durable, listing, locks, paths, removal
 from jvs.gc import plan as gc_plan
 from jvs.gc import remove as gc_remove
 from jvs.gc import run as gc
-from jvs.restore import journal
+from jvs.restore import journal, release
 from jvs.store import annotation, audit, audit_check, held, intent, layout, mount_check, recovery, worktree
 from jvs.store.store import Store
 
@@ -296,7 +296,7 @@ def _clean_tmp(store: Store) -> list[str]:
         done.append(f"removed '{path.relative_to(here.jvs)}'")
     for operation_id in set(journal.ids(here)) - set(intent.list_ids(here)):
         if not paths.exists(journal.directory(here, operation_id) / "op.json"):
-            journal.sweep(store, operation_id)
+            release.sweep(store, operation_id)
             if not paths.exists(journal.directory(here, operation_id)):
                 done.append(f"removed 'undo/{operation_id}'")
     for path in _odd(here.locks, lambda name: True):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from jvs import clock, progress, system, units
 from jvs.errors import Busy, JvsError
 from jvs.fs import locks, paths
-from jvs.restore import belonging, journal
+from jvs.restore import belonging, journal, release
 from jvs.store import held
 
 TYPE_CHECKING = False
@@ -100,7 +100,7 @@ def _discard(store: Store, record: Operation) -> bool:
     """Remove an operation and say so; what cannot be removed is said as well, and stops nothing."""
     what = f"the {journal.describe(record)} (operation {record['operation_id']})"
     try:
-        freed = journal.discard(store, record["operation_id"])
+        freed = release.discard(store, record["operation_id"])
     except (OSError, JvsError) as error:
         progress.remark(f"{what} is too old to be undone, but could not be removed: {error}")
         return False
@@ -117,5 +117,5 @@ def _sweep(store: Store) -> None:
         if paths.exists(layout.undo_dir(operation_id) / "op.json"):
             continue
         if not paths.exists(layout.intent(operation_id)):
-            journal.sweep(store, operation_id)
+            release.sweep(store, operation_id)
     held.sweep(layout)

@@ -12,7 +12,7 @@ from jvs.engine import registry, space
 from jvs.errors import StaleHead, from_oserror
 from jvs.fs import durable
 from jvs.fs import paths as fs_paths
-from jvs.restore import apply, journal, plan
+from jvs.restore import apply, journal, plan, release
 from jvs.restore.sources import LayeredDir
 from jvs.store import audit, intent, mount_check, node_store, reserved, worktree, write_ahead
 
@@ -244,7 +244,7 @@ def _discard_journal(store: Store, record: Operation, *, keep: bool) -> None:
     With `keep` somebody wrote to a file while it was in place: that version stays until it is pruned.
     """
     if not keep:
-        journal.discard(store, record["operation_id"])
+        release.discard(store, record["operation_id"])
         return
     record["undone_by"] = record["operation_id"]
     journal.save(store.layout, record)
@@ -276,9 +276,9 @@ def _move_head(store: Store, pending: RestoreIntent, record: Operation) -> None:
 
 def _retire(store: Store, record: Operation, freed: space.Freed | None = None) -> None:
     """Release what nobody can undo any more, now that the record is in the log. Can be repeated. Durable: yes."""
-    journal.retire_undone(store, record["of"], record["operation_id"])
+    release.retire_undone(store, record["of"], record["operation_id"])
     if record["details"].get("discard"):
-        came_free = journal.discard(store, record["operation_id"])
+        came_free = release.discard(store, record["operation_id"])
         if freed is not None:
             freed.add(came_free)
 
@@ -290,7 +290,7 @@ def recover(store: Store, pending: RestoreIntent) -> str:
     try:
         record = journal.load(layout, operation_id)
     except FileNotFoundError:
-        journal.discard(store, operation_id)  # it had not begun, or was done and about to discard what it displaced
+        release.discard(store, operation_id)  # it had not begun, or was done and about to discard what it displaced
         intent.clear(layout, operation_id)
         return f"cleared away a {word} of '{name}' that had not begun or was done"
     with _applier(store, record, journal.load_steps(layout, record)) as applier:

@@ -11,7 +11,7 @@ from jvs import clock, progress, system
 from jvs.errors import JvsError, from_oserror
 from jvs.fs import paths
 from jvs.names import check_snapshot_id
-from jvs.restore import belonging, journal, pruning
+from jvs.restore import belonging, journal, pruning, release
 from jvs.store import audit, changing, held, write_ahead
 from jvs.worktrees import undo
 
@@ -83,7 +83,7 @@ def _discard_all(store: Store, pending: ForgetIntent) -> None:
     """Remove the operations. Can be repeated."""
     for operation_id in pending["operations"]:
         try:
-            journal.discard(store, check_snapshot_id(operation_id))
+            release.discard(store, check_snapshot_id(operation_id))
         except (OSError, JvsError) as error:
             progress.remark(f"operation {operation_id} is forgotten, but what it kept could not be removed: {error}")
 

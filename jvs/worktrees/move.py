@@ -12,7 +12,7 @@ from jvs.engine import registry, space
 from jvs.errors import JvsError, LineageBroken, UsageError, from_oserror
 from jvs.fs import durable, locks, moving, paths
 from jvs.names import check_worktree_name
-from jvs.restore import belonging, journal
+from jvs.restore import belonging, journal, release
 from jvs.store import audit, intent, lineage, mount_check, node_store, records, worktree, worktree_scan, write_ahead
 from jvs.store.layout import MAIN
 from jvs.worktrees import registration
@@ -313,7 +313,7 @@ def _carry_out(
 def _finish(store: Store, pending: MoveIntent, freed: space.Freed | None = None) -> None:
     """Release what nobody can undo any more, now that the record is in the log. Can be repeated. Durable: yes."""
     if pending["what"] == "remove" and pending["audit"]["details"].get("discard"):
-        came_free = journal.discard(store, pending["operation_id"])
+        came_free = release.discard(store, pending["operation_id"])
         if freed is not None:
             freed.add(came_free)
     registration.retire_undone(store, pending)
@@ -333,7 +333,7 @@ def _roll_back(store: Store, pending: MoveIntent) -> bool:
             return False
         if paths.exists(parked):
             _move(store, pending, parked, home)
-    journal.discard(store, operation_id)
+    release.discard(store, operation_id)
     return True
 
 
@@ -346,7 +346,7 @@ def recover(store: Store, pending: MoveIntent) -> str:
     except FileNotFoundError:
         discarded = pending["what"] == "remove" and pending["audit"]["details"].get("discard")
         if not discarded or paths.exists(registration.config_dir(store, name)):
-            journal.discard(store, operation_id)
+            release.discard(store, operation_id)
             intent.clear(store.layout, operation_id)
             return f"rolled back a {verb} of worktree '{name}' that had not begun"
     try:

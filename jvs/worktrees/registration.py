@@ -10,7 +10,7 @@ from __future__ import annotations
 from jvs.errors import Exists
 from jvs.fs import paths
 from jvs.names import check_worktree_name
-from jvs.restore import journal
+from jvs.restore import release
 from jvs.store.layout import MAIN
 
 TYPE_CHECKING = False
@@ -48,4 +48,4 @@ def parked(store: Store, operation_id: str) -> Below:
 
 def retire_undone(store: Store, pending: MoveIntent) -> None:
     """Retire the operation that this one took back, once its record is in the log. Can be repeated. Durable: yes."""
-    journal.retire_undone(store, pending.get("undoes"), pending["operation_id"])
+    release.retire_undone(store, pending.get("undoes"), pending["operation_id"])
