@@ -163,18 +163,18 @@ def test_every_file_is_installed_in_its_place():
         assert any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns), name
 
 
-def test_the_shared_modules_load_alone():
+def test_the_shared_modules_load_alone(tmp_path):
     """Each module can be the first one that is imported: no order of imports is relied upon."""
     names = [name for name in files() if "(" not in name and not name.endswith(("__main__", "standby_server"))]
     code = (
-        "import importlib, os, sys\nsys.path.insert(0, sys.argv[1])\nsys.dont_write_bytecode = True\n"
+        "import importlib, os, sys\nsys.path.insert(0, sys.argv[1])\nsys.pycache_prefix = sys.argv.pop()\n"
         "for name in sys.argv[2:]:\n"
         "    pid = os.fork()\n"
         "    if not pid:\n"
         "        importlib.import_module(name); os._exit(0)\n"
         "    assert os.waitpid(pid, 0)[1] == 0, name\n"
     )
-    done = subprocess.run([sys.executable, "-I", "-c", code, SUITE, *names], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-I", "-c", code, SUITE, *names, tmp_path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
