@@ -17,6 +17,7 @@ import contextlib
 import os
 
 from jvs.operations import given
+from jvs.operations.worktree_methods import WorktreeMethods
 from jvs.store.store import Store
 
 TYPE_CHECKING = False
@@ -32,21 +33,18 @@ if TYPE_CHECKING:
     from jvs.gc.plan import Plan
     from jvs.gc.retention import Policy
     from jvs.gc.run import Collected
-    from jvs.operations.worktrees import Forked
     from jvs.restore.journal import Operation
     from jvs.restore.merging import Outcome
     from jvs.restore.run import Done
     from jvs.store.descriptor import Descriptor
     from jvs.store.shapes import Pin
-    from jvs.worktrees.fork import Made
-    from jvs.worktrees.move import Removed
 
     Env = Mapping[str, str] | None
 
 Path = str | os.PathLike[str]
 
 
-class Repository:
+class Repository(WorktreeMethods):
     """An opened repository.
 
     `worktree` is the one that methods work on when no other is given: the one around the directory that was
@@ -189,15 +187,6 @@ class Repository:
 
         return snapshots.operations(self._store, worktree)
 
-    def fork(self, target: str, name: str, *, verify: bool = False) -> Forked:
-        """Make a worktree from a snapshot; return its configuration with `snapshot_id`, `path`, `engine`, `degraded`.
-
-        Durable: yes. Errors: E_NOT_FOUND, E_AMBIGUOUS, E_EXISTS, E_NAME_INVALID, E_PAYLOAD_HASH_MISMATCH, E_IO.
-        """
-        from jvs.operations import worktrees
-
-        return worktrees.fork(self._store, name, target=target, verify=verify)
-
     def merge(
         self,
         source: str,
@@ -224,28 +213,6 @@ class Repository:
         if complaint is not None:
             raise complaint
         return outcome
-
-    def create(self, name: str) -> Made:
-        """Make an empty worktree. Durable: yes. Errors: E_EXISTS, E_NAME_INVALID, E_IO."""
-        from jvs.operations import worktrees
-
-        return worktrees.create(self._store, name)
-
-    def rename(self, old: str, new: str) -> None:
-        """Rename a worktree. Durable: yes. Errors: E_USAGE for main, E_NOT_FOUND, E_EXISTS, E_NAME_INVALID."""
-        from jvs.operations import worktrees
-
-        worktrees.rename(self._store, old, new)
-
-    def remove(self, name: str, *, discard: bool = False) -> Removed:
-        """Remove a worktree; all of it is kept for `undo` unless `discard`.
-
-        Shape: `name`, `changes` (entries that no snapshot holds, None when unknown), `bytes`, `operation_id`.
-        Durable: yes. Errors: E_USAGE for main and for the worktree that was opened, E_NOT_FOUND, E_IO.
-        """
-        from jvs.operations import worktrees
-
-        return worktrees.remove(self._store, name, discard=discard)
 
     def history(
         self,

@@ -40,9 +40,10 @@ ENVIRONMENT = (
     ("XDG_CONFIG_HOME", "The settings of the user are in jvs/config.toml below it (~/.config)."),
     (
         "XDG_STATE_HOME",
-        "What this user last saw of each audit log, and when each snapshot was last verified, "
+        "What this user last saw of each audit log, when each snapshot was last verified, and where workspaces lead, "
         "is in jvs/ below it (~/.local/state).",
     ),
+    ("JVS_REPO", "The repository to work on, as --repo names it: a directory with .jvs in it, or a control directory."),
     ("JVS_ACTOR", "Who is written into descriptors and audit records, in place of user@host."),
     ("JVS_SNAPSHOT_ENGINE", "The engine to use; the same as JVS_DEFAULT_ENGINE."),
     (
@@ -70,6 +71,12 @@ TARGETS = (
     ("TAG", "A tag: the newest snapshot that has it."),
     ("NOTE", "A whole note that one snapshot alone has, or the unique beginning of one."),
 )
+FINDING = """\
+The repository is the one around the current directory (-C DIR: around that): going up, the first .jvs counts, the
+directory itself or a file that leads to it. A workspace that you used before comes before a .jvs below it, and one
+that leads elsewhere than it did is refused (see jvs-threats(7)). --repo DIR, or JVS_REPO, names another: a directory
+with .jvs in it, or a control directory.
+"""
 OVERVIEW = """\
 Takes snapshots of whole workspaces: directories with all that is in them, whatever their size, as cheaply as the
 filesystem allows. On JuiceFS, btrfs, XFS and other filesystems that share blocks a snapshot copies no data; elsewhere
@@ -252,6 +259,7 @@ def overview_page() -> str:
     for kind, heading in ((commands.PORCELAIN, "commands for people"), (commands.PLUMBING, "commands for pipelines")):
         page.add_section(heading, "=", grouped(kind))
     page.add_section("other names", "=", aliases())
+    page.add_section("finding the repository", "=", prose(FINDING))
     page.add_section("words", "=", tagged(CONCEPTS))
     page.add_section(
         "naming a snapshot",

@@ -30,14 +30,13 @@ INSTRUCTIONS = "Versions of this workspace. Take a snapshot before a risky step;
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    parser = cli.make_parser("mcp", __doc__)
-    parser.add_argument("--repo", metavar="DIR", default=".", help="the workspace (the current directory)")
-    return parser
+    return cli.make_parser("mcp", __doc__)
 
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Serve until stdin ends."""
-    directory = os.path.join(cli.here(), args.repo)
+    directory = os.path.join(cli.here(), args.repo or ".")
+    args.repo = None  # here it is the workspace, or any directory in it
     cli.open_store(args, directory).close()
     try:
         from mcp.server.lowlevel import Server

@@ -1,10 +1,11 @@
 """Make a worktree from a snapshot
 
-Makes `worktrees/NAME` (in place: `.jvs/forks/NAME`) with everything that the snapshot holds, files that git ignores,
-'.git' and '.venv' included, by the best engine that works here. One word is the new NAME, whatever snapshots are
-called; of two, the first is TARGET. Without TARGET the worktree is made from the head of the worktree around you,
-without NAME it is called fork-SHORTID. With --now a snapshot is taken first when something changed, and the fork has
-the files as they are.
+Makes `worktrees/NAME` (in place: `.jvs/forks/NAME`; with --path PATH, or by the setting worktrees.path, anywhere on the
+same filesystem, outside of the repository and of every worktree) with everything that the snapshot holds, files that
+git ignores, '.git' and '.venv' included, by the best engine that works here. One word is the new NAME, whatever
+snapshots are called; of two, the first is TARGET. Without TARGET the worktree is made from the head of the worktree
+around you, without NAME it is called fork-SHORTID. With --now a snapshot is taken first when something changed, and the
+fork has the files as they are.
 
 An engine that reads every byte checks the snapshot on the way; --verify reads and checks it first with any engine.
 """
@@ -27,6 +28,7 @@ SEE_ALSO = ("jvs-worktree-create(1)", "jvs-worktree-remove(1)", "jvs-worktree-pa
 EXAMPLES = (
     ("jvs fork experiment", "go on in a worktree of its own"),
     ("jvs fork --now attempt", "with what no snapshot holds yet"),
+    ("jvs fork trial --path ~/trial", "in a directory of its own"),
     ("jvs fork baseline trial-2", "from a snapshot with that tag"),
     ("jvs fork --at baseline", "the same, under a name that is made"),
     ('cd "$(jvs worktree path experiment)"', "work there"),
@@ -39,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("word", metavar="[TARGET] NAME", nargs="*", help="the new name, alone or after a snapshot")
     parser.add_argument("--at", metavar="TARGET", help="the snapshot (the head)")
     parser.add_argument("--now", action="store_true", help="from the files as they are now: snapshot first")
+    parser.add_argument("--path", metavar="PATH", help="where to make it, outside of the repository")
     parser.add_argument("--verify", action="store_true", help="read and check the snapshot first")
     parser.add_argument("--engine", metavar="ENGINE", help="use this engine, or fail")
     return parser
@@ -55,7 +58,8 @@ def work(args: argparse.Namespace) -> cli.Result:
     if args.now and target is not None:
         raise UsageError("--now and a snapshot do not go together", hint="jvs fork --now NAME, or jvs fork TARGET NAME")
     store = cli.open_store(args)
-    made = worktrees.fork(store, name, target=target, verify=args.verify, now=os.environ if args.now else None)
+    now = os.environ if args.now else None
+    made = worktrees.fork(store, name, target=target, verify=args.verify, now=now, path=args.path)
     return cli.Result(made, lambda screen: _text(made, screen))
 
 

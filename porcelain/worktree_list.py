@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         latest_snapshot_id: str | None
         detached: bool
         missing: bool
+        offline: bool
         here: bool
         clean: bool | None
         changes: int | None
@@ -62,13 +63,14 @@ def work(args: argparse.Namespace) -> cli.Result:
 
 def _item(store: Store, name: str, *, look: bool) -> WorktreeItem:
     from jvs.fs import paths
-    from jvs.store import worktree
+    from jvs.store import placement, worktree
 
     config = worktree.load(store.layout, name)
     head, latest = store.head_of(name)
-    path = store.layout.worktree_dir(name)
+    path, strange = store.layout.place_of(name), store.layout.is_strange(name)
+    missing = not paths.is_dir(path)
     found = None
-    if look and paths.is_dir(path):
+    if look and not missing and not strange:
         from jvs.operations import looking
 
         found = looking.status(store, name)
@@ -80,7 +82,8 @@ def _item(store: Store, name: str, *, look: bool) -> WorktreeItem:
         "head_snapshot_id": head,
         "latest_snapshot_id": latest,
         "detached": head != latest,
-        "missing": not paths.is_dir(path),
+        "missing": missing or strange,
+        "offline": missing and placement.is_elsewhere(config),
         "here": name == store.worktree_here,
         "clean": None if found is None else found.clean,
         "changes": None if found is None else len(found.diff.changes),
@@ -101,7 +104,7 @@ def _table(screen: Terminal, store: Store, items: list[WorktreeItem]) -> str:
         mark = "*" if item["here"] else " "
         head = short(item["head_snapshot_id"]) if item["head_snapshot_id"] else "-"
         state = " (detached)" if item["detached"] else ""
-        state += " (missing)" if item["missing"] else ""
+        state += " (offline)" if item["offline"] else " (missing)" if item["missing"] else ""
         if item["clean"] is not None:
             state += " clean" if item["clean"] else f" {units.plural(item['changes'] or 0, 'change')}"
         if screen.tty and screen.width < _NARROW_COLUMNS:

@@ -1,7 +1,8 @@
 """Remove a worktree, keeping what no snapshot holds
 
-Takes `worktrees/NAME` away. The whole of it is kept for a while, and 'jvs undo' gives it back; its snapshots stay in
-any case. --discard keeps nothing and says how many bytes went. main cannot be removed.
+Takes `worktrees/NAME`, or the directory of a worktree elsewhere, away. The whole of it is kept for a while, and 'jvs
+undo' gives it back; its snapshots stay in any case. --discard keeps nothing and says how many bytes went. main cannot
+be removed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Give a worktree another name
 
-Renames `worktrees/OLD` to `worktrees/NEW`; the files, and whatever works in them, do not notice. main keeps its name.
-'jvs undo' reverses it.
+Renames `worktrees/OLD` to `worktrees/NEW`, or where a worktree is elsewhere gives it the name only; the files, and
+whatever works in them, do not notice. main keeps its name. 'jvs undo' reverses it.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ OPERATIONS = frozenset(
         *("init", "snapshot", "restore", "undo", "gc_run", "pin", "unpin", "doctor_repair", "config", "audit_repair"),
         *("annotate", "merge"),
         *("head_update", "undo_forget", "worktree_create", "worktree_fork", "worktree_rename", "worktree_remove"),
+        *("worktree_move", "worktree_attach"),
     ]
 )
 READY_KEYS = ("snapshot_id", "created_at", "engine", "descriptor_checksum", "payload_root_hash")
@@ -133,6 +134,11 @@ def check_config(config: dict[str, Any], name: str) -> list[str]:
         wrong.append(f"'created_at' is {config.get('created_at')!r}")
     if not UUID.match(str(config.get("event_id"))):
         wrong.append(f"'event_id' is {config.get('event_id')!r}")
+    path = config.get("path")
+    if path not in (None, ".") and not str(path).startswith("../"):
+        wrong.append(f"'path' is {path!r}")
+    if str(path).startswith("../") and not re.fullmatch("[0-9a-f]{32}", str(config.get("token"))):
+        wrong.append(f"'token' is {config.get('token')!r}")
     return wrong
 
 

@@ -23,12 +23,12 @@ WORKTREES = (
         "fork-registered-first",
         "a fork is registered before its directory has its name",
         (
-            Drop("worktrees/fork.py", "durable.publish(_staged(store, operation_id), store.layout.worktree_dir(name))"),
+            Drop("worktrees/fork.py", "durable.publish(_staged(store, operation_id), store.layout.usual_dir(name))"),
             Swap(
                 "worktrees/fork.py",
                 _TIDY,
                 "    if paths.exists(_staged(store, operation_id)):\n"
-                "        durable.publish(_staged(store, operation_id), store.layout.worktree_dir(name))\n" + _TIDY,
+                "        durable.publish(_staged(store, operation_id), store.layout.usual_dir(name))\n" + _TIDY,
             ),
         ),
         ("kill:fork",),
@@ -39,14 +39,15 @@ WORKTREES = (
         (
             Swap(
                 "worktrees/move.py",
-                "    _move(store, pending, layout.worktree_dir(old), layout.worktree_dir(new))\n"
+                "    if not _is_elsewhere(store, parked, registration.config_dir(store, new)):\n"
+                "        _move(store, pending, layout.usual_dir(old), layout.usual_dir(new))\n"
                 "    if paths.exists(parked):\n",
                 "    if paths.exists(parked):\n",
             ),
             Swap(
                 "worktrees/move.py",
                 "    _rename_rows(store, old, new)\n",
-                "    _move(store, pending, layout.worktree_dir(old), layout.worktree_dir(new))\n"
+                "    _move(store, pending, layout.usual_dir(old), layout.usual_dir(new))\n"
                 "    _rename_rows(store, old, new)\n",
             ),
         ),

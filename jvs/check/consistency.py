@@ -160,7 +160,7 @@ def _check_worktree(store: Store, name: str) -> list[Finding]:
         if not paths.may(directory, os.R_OK | os.X_OK):
             raise IOFailure(f"worktree '{name}' cannot be read", hint=f"check the permissions of '{directory}'")
     except JvsError as error:
-        found.append(Finding(error, path=store.layout.worktree_dir(name)))
+        found.append(Finding(error, path=store.layout.place_of(name)))
     if not may_use(path, os.R_OK | os.W_OK | os.X_OK):
         denied = IOFailure(f"'{path}' cannot be read and written", hint="check its permissions")
         found.append(Finding(denied, path=path))

@@ -19,7 +19,7 @@ from jvs.gc import plan as gc_plan
 from jvs.gc import remove as gc_remove
 from jvs.gc import run as gc
 from jvs.restore import journal, release
-from jvs.store import annotation, audit, audit_check, held, intent, layout, mount_check, recovery, worktree
+from jvs.store import annotation, audit, audit_check, finding, held, intent, layout, mount_check, recovery, worktree
 from jvs.store.store import Store
 
 TYPE_CHECKING = False
@@ -62,8 +62,8 @@ class Diagnosis:
 
     def __init__(self, found: list[Finding], repaired: list[str]) -> None:
         unique: dict[tuple[str, str], Finding] = {}
-        for finding in found:
-            unique.setdefault(finding.key, finding)
+        for one in found:
+            unique.setdefault(one.key, one)
         self.findings = sorted(unique.values(), key=lambda finding: findings.SEVERITIES.index(finding.severity))
         self.repaired = repaired
 
@@ -88,7 +88,7 @@ class Diagnosis:
 
 def open_anyway(start: str, settings: Settings) -> Store:
     """Open a repository without the checks that refuse a damaged one. Errors: E_NOT_A_REPOSITORY, E_PATH_ESCAPE."""
-    return Store(layout.find_root(start, settings.inside), settings)
+    return Store(finding.choose(start, settings).root, settings)
 
 
 def examine(store: Store, *, strict: bool = False, actions: list[str] | None = None, jobs: int = 0) -> Diagnosis:

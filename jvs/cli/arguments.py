@@ -57,8 +57,9 @@ def _add(group: argparse._ArgumentGroup, option: commands.CommonOption) -> None:
         group.add_argument(option.name, dest=option.dest, action="store_true", help=option.text)
     elif option.repeatable:
         group.add_argument(option.name, dest=option.dest, metavar=option.metavar, action="append", help=option.text)
-    else:  # the only one there is takes a number
-        group.add_argument(option.name, dest=option.dest, metavar=option.metavar, type=float, help=option.text)
+    else:
+        kind: Any = float if option.number else None
+        group.add_argument(option.name, dest=option.dest, metavar=option.metavar, type=kind, help=option.text)
 
 
 def _parser_class(argparse: Any) -> Any:

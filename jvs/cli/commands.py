@@ -34,6 +34,8 @@ COMMANDS: dict[str, Row] = {
     "worktree fork": (PORCELAIN, "worktrees", "Make a worktree from a snapshot"),
     "worktree path": (PORCELAIN, "worktrees", "Print where a worktree's files are"),
     "worktree rename": (PORCELAIN, "worktrees", "Give a worktree another name"),
+    "worktree move": (PORCELAIN, "worktrees", "Move a worktree to another place"),
+    "worktree attach": (PORCELAIN, "worktrees", "Bind a directory as a worktree, after it was moved or copied by hand"),
     "worktree remove": (PORCELAIN, "worktrees", "Remove a worktree, keeping what no snapshot holds"),
     "verify": (PORCELAIN, "trust", "Check snapshots against their checksums and hashes"),
     "doctor": (PORCELAIN, "trust", "Find and repair what crashes or accidents left"),
@@ -102,6 +104,8 @@ ALIASES: dict[str, str] = {
     "wt fork": "worktree fork",
     "wt path": "worktree path",
     "wt rename": "worktree rename",
+    "wt move": "worktree move",
+    "wt attach": "worktree attach",
     "wt remove": "worktree remove",
     "fork": "worktree fork",
     "config show": "config list",
@@ -130,7 +134,7 @@ EVERY = "every command"
 class CommonOption:
     """One option of every command, or of every command with a `form` of output: `jsonl`, `cbor`, `zero`."""
 
-    __slots__ = ("dest", "form", "metavar", "name", "repeatable", "text")
+    __slots__ = ("dest", "form", "metavar", "name", "number", "repeatable", "text")
 
     def __init__(
         self,
@@ -141,6 +145,7 @@ class CommonOption:
         *,
         form: str = EVERY,
         repeatable: bool = False,
+        number: bool = False,
     ) -> None:
         self.name = name
         self.dest = dest
@@ -148,16 +153,18 @@ class CommonOption:
         self.metavar = metavar
         self.form = form
         self.repeatable = repeatable
+        self.number = number
 
 
 COMMON_OPTIONS = (
     CommonOption("-C", "directory", "work as if started in DIR", "DIR", repeatable=True),
+    CommonOption("--repo", "repo", "work on the repository in DIR, wherever one is", "DIR"),
     CommonOption("-c", "overrides", "use this setting for this run", "KEY=VALUE", repeatable=True),
     CommonOption("--json", "json", "print one JSON document"),
     CommonOption("--jsonl", "jsonl", "print one JSON object per line", form="jsonl"),
     CommonOption("--cbor", "cbor", "print a CBOR sequence, names as bytes", form="cbor"),
     CommonOption("-z", "zero", "end names with NUL, unquoted", form="zero"),
-    CommonOption("--wait", "wait", "wait that long for a busy lock (30)", "SECONDS"),
+    CommonOption("--wait", "wait", "wait that long for a busy lock (30)", "SECONDS", number=True),
     CommonOption("--no-index", "no_index", "work without the index: same answers, slower"),
     CommonOption("--no-color", "no_color", "no colour"),
     CommonOption("--no-progress", "no_progress", "no progress bars"),

@@ -22,7 +22,8 @@ def record_step(args: argparse.Namespace, step: Callable[..., Mapping[str, objec
     Errors: E_USAGE for empty stdin (the step before failed) or anything that is not a record.
     """
     record = read_record()
-    store = cli.open_store(args, record["repo"])
+    args.repo = record["repo"]
+    store = cli.open_store(args)
     return record_result(step(store, record, **more))
 
 

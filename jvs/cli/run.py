@@ -182,12 +182,13 @@ def settings_of(args: argparse.Namespace) -> Settings:
         wait=args.wait,
         engine=getattr(args, "engine", None),
         use_index=not args.no_index,
+        repository=args.repo,
         command=" ".join([os.path.basename(sys.argv[0] or "jvs"), *sys.argv[1:3]]),
     )
 
 
 def open_store(args: argparse.Namespace, start: str | None = None) -> Store:
-    """Open the repository around the current directory.
+    """Open the repository around the current directory, or the one that is named; `start` is another directory.
 
     Errors: E_NOT_A_REPOSITORY, E_PATH_ESCAPE, E_FORMAT_UNSUPPORTED.
     """

@@ -28,6 +28,8 @@ _EFFECTS = {
     "worktree_create": "worktree '{worktree}' was made",
     "worktree_fork": "worktree '{worktree}' was made",
     "worktree_rename": "worktree '{worktree}' was renamed",
+    "worktree_move": "worktree '{worktree}' was moved",
+    "worktree_attach": "worktree '{worktree}' was attached",
     "worktree_remove": "worktree '{worktree}' was removed",
     "gc_run": "the snapshots of plan '{target}' were removed",
     "pin": "snapshot '{target}' was pinned",

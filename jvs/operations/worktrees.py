@@ -5,6 +5,8 @@ Source: jvs-worktree(1).
 
 from __future__ import annotations
 
+import os
+
 from jvs import names
 from jvs.errors import Exists, JvsError, NameInvalid, UsageError
 from jvs.operations import context
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TypedDict
 
+    from jvs.fs.rooted import Below
+    from jvs.store.settings import Settings
     from jvs.store.store import Store
     from jvs.worktrees.fork import Made
     from jvs.worktrees.move import Removed
@@ -23,6 +27,12 @@ if TYPE_CHECKING:
         """A worktree that was made from a snapshot."""
 
         snapshot_id: str
+
+    class Placement(TypedDict):
+        """A worktree and where its files are."""
+
+        name: str
+        path: str
 
     class Renamed(TypedDict):
         """A worktree that got another name."""
@@ -40,10 +50,12 @@ def fork(
     worktree: str | None = None,
     verify: bool = False,
     now: Mapping[str, str] | None = None,
+    path: str | None = None,
 ) -> Forked:
     """Make a worktree from a snapshot, by default the head of `worktree`; without a name it is `fork-SHORTID`.
 
-    With `now`, the environment for hooks, a snapshot is taken first when something changed.
+    It is made at `path`, or where the setting `worktrees.path` says. With `now`, the environment for hooks, a snapshot
+    is taken first when something changed.
     Shape: the configuration, with `snapshot_id`, `path`, `engine`, `degraded`.
     Durable: yes. Errors: E_NOT_FOUND, E_AMBIGUOUS, E_EXISTS, E_NAME_INVALID, E_PAYLOAD_HASH_MISMATCH, E_IO.
     """
@@ -63,8 +75,30 @@ def fork(
     snapshot_id = refs.resolve(store, target, here) if target is not None else forking.head(store, here)
     if name is None:
         name = f"fork-{refs.short_id(store.layout, snapshot_id)}"
+    place = _place_of_fork(store, name, path)
     with changing.worktree(store, name):
-        return {**forking.fork(store, snapshot_id, name, verify=verify), "snapshot_id": snapshot_id}
+        return {**forking.fork(store, snapshot_id, name, verify=verify, place=place), "snapshot_id": snapshot_id}
+
+
+def _place_of_fork(store: Store, name: str, path: str | None) -> Below | None:
+    """Return where a fork is to be outside of the repository; None for its usual place. Errors: E_USAGE, E_IO."""
+    from jvs.store import attaching, placement
+
+    if path is None:
+        template: str = store.settings.get("worktrees.path")
+        if not template:
+            return None
+        words = {"{repo}": store.root, "{name}": name, "{control}": str(store.layout.jvs)}
+        path = template
+        for word, value in words.items():
+            path = path.replace(word, value)
+        path = os.path.join(store.root, path)
+        if path == str(store.layout.usual_dir(name)):
+            return None
+        placement.make_above(path, store.root)
+    place = placement.new_place(path)
+    attaching.check_place(store, place)
+    return place
 
 
 def _check_fork_name(store: Store, name: str, target: str | None, here: str) -> str:
@@ -112,6 +146,44 @@ def rename(store: Store, old: str, new: str) -> Renamed:
         move.rename(store, old, new)
     context.prune(store, new)
     return {"old": old, "new": new, "path": str(store.layout.worktree_dir(new))}
+
+
+def move(store: Store, name: str, path: str | None = None) -> Placement:
+    """Move a worktree to a path outside of the repository, or back to where worktrees are. Shape: `name`, `path`.
+
+    Durable: yes. Errors: E_USAGE, E_NOT_FOUND, E_EXISTS, E_PATH_ESCAPE, E_BUSY, E_IO.
+    """
+    from jvs.store import placement
+    from jvs.worktrees import elsewhere
+
+    name = names.check_worktree_name(name)
+    place = None if path is None else placement.new_place(path)
+    with changing.worktree(store, name):
+        return {"name": name, "path": str(elsewhere.move(store, name, place))}
+
+
+def attach(settings: Settings, path: str, name: str | None = None, *, start: str = ".") -> Placement:
+    """Bind a directory that was moved or copied by hand, or remember where a repository's own directory leads now.
+
+    The repository is the one that the settings name, that the pointer leads to, or around `start`. `name` says which
+    worktree it is where there is no pointer. Shape: `name`, `path`.
+    Durable: yes. Errors: E_NOT_A_REPOSITORY, E_USAGE, E_NOT_FOUND, E_PATH_ESCAPE, E_BUSY, E_IO.
+    """
+    from jvs.store import attaching
+    from jvs.worktrees import elsewhere
+
+    store = attaching.open_for(settings, path, start)
+    try:
+        if attaching.is_own_directory(store, path):
+            attaching.remember(store)
+            return {"name": "main", "path": store.root}
+        place = attaching.check_is_directory(path)
+        name = attaching.which(store, place, name)
+        with changing.worktree(store, name):
+            elsewhere.attach(store, place, name)
+        return {"name": name, "path": str(place)}
+    finally:
+        store.close()
 
 
 def remove(store: Store, name: str, *, discard: bool = False) -> Removed:

@@ -14,7 +14,7 @@ from jvs.fs import durable
 from jvs.fs import paths as fs_paths
 from jvs.restore import apply, journal, plan, release
 from jvs.restore.sources import LayeredDir
-from jvs.store import audit, intent, mount_check, node_store, reserved, worktree, write_ahead
+from jvs.store import audit, intent, mount_check, node_store, placement, reserved, worktree, write_ahead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def make_again(store: Store, name: str) -> None:
 
     Errors: E_NOT_FOUND, E_LINEAGE_BROKEN, E_IO, E_NO_SPACE.
     """
-    worktree.load(store.layout, name)
+    if placement.is_elsewhere(worktree.load(store.layout, name)):
+        store.require_worktree(name)  # its disk may be away: nothing is made in its place
     place = store.layout.worktree_dir(name)
     if fs_paths.mode_of(place):
         return
@@ -189,7 +190,9 @@ def carry_out(store: Store, record: Operation, steps: Delta, event: audit.Event,
 
 def _applier(store: Store, record: Operation, steps: Delta) -> apply.Applier:
     layout, operation_id = store.layout, record["operation_id"]
-    if layout.in_place:  # whatever a journal says, the control directory is no part of a worktree
+    if layout.has_reserved(
+        record["worktree"]
+    ):  # whatever a journal says, the control directory is no part of a worktree
         reserved.check_paths(path for path in (*steps.paths, *(item[0] for item in steps.dirs)))
     applier = apply.Applier(
         steps,

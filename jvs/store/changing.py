@@ -57,7 +57,17 @@ def recover(store: Store, held: str | None = None) -> list[str]:
 
 
 def _remember(store: Store) -> None:
-    """Note outside of the repository how far the log goes, when the user wants that."""
+    """Note outside of the repository where its directory leads and, when the user wants that, how far the log goes."""
+    if not store.is_remembered:
+        from jvs.store import remembered
+
+        name = store.worktree_here
+        placed = store.layout.placed(name) if name is not None else None
+        kind = remembered.DIRECTORY if placed is None else remembered.POINTER
+        remembered.remember(
+            store.settings, store.root if placed is None else str(placed.directory), store.repo_id, kind
+        )
+        store.is_remembered = True
     if store.settings.get("audit.remember"):
         from jvs.store import anchor
 

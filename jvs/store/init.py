@@ -15,7 +15,7 @@ from jvs.engine import registry, traits
 from jvs.errors import Exists, IOFailure, NotARepository, PathEscape, UsageError, from_oserror
 from jvs.fs import durable, listing, locks, mounts, paths, rooted
 from jvs.fs.rooted import Root
-from jvs.store import audit, layout, ownership, records, worktree
+from jvs.store import audit, finding, layout, locating, ownership, records, remembered, worktree
 from jvs.store.store import Store
 
 TYPE_CHECKING = False
@@ -84,7 +84,7 @@ def check_place(root: str, home: str | None, *, named: bool = True) -> None:
     if named:
         names.check_worktree_name(os.path.basename(root))
     try:
-        above = layout.find_root(root if os.path.isdir(root) else os.path.dirname(root))
+        above = locating.find_root(root if os.path.isdir(root) else os.path.dirname(root))
     except NotARepository:
         return
     where = "already there" if above == root else f"inside the repository '{above}'"
@@ -295,8 +295,9 @@ def write_control(
 
 
 def describe(root: str, settings: Settings) -> Described:
-    """Return what a repository is. Errors: as opening it."""
-    store = Store.open(root, settings)
+    """Return what a repository is that was just made, and remember where it is. Errors: as opening it."""
+    store = Store.open_found(finding.named(root), settings)
+    remembered.remember(settings, root, store.repo_id, remembered.DIRECTORY)
     return {
         "repo_root": root,
         "format_version": layout.FORMAT_VERSION,

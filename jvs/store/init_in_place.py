@@ -15,7 +15,7 @@ from jvs.engine import registry
 from jvs.errors import Exists, PathEscape, UsageError, from_oserror
 from jvs.fs import durable, listing, locks, mounts, paths
 from jvs.fs.rooted import Root
-from jvs.store import exclusion, init, layout
+from jvs.store import exclusion, init, layout, locating
 from jvs.tree.exclusion import RESERVED
 
 TYPE_CHECKING = False
@@ -123,7 +123,7 @@ def _count_below(fd: int, path: bytes, found: Captured, exclude: Exclusion) -> N
         except OSError:  # gone meanwhile, or not ours to read: the snapshot will say
             continue
         try:
-            if name == RESERVED and layout.is_control(child):
+            if name == RESERVED and locating.is_control(child):
                 raise _repository_inside(path)
             _count_below(child, listing.relative(path, name), found, exclude)
         finally:

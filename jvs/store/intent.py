@@ -13,7 +13,7 @@ from jvs import canon, clock, system
 from jvs.errors import Busy, PartialSnapshot, from_oserror, readable
 from jvs.fs import durable, listing, locks
 from jvs.names import is_operation_id
-from jvs.store import records
+from jvs.store import pointer, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ FIELDS = {
 _IN_WORKTREE: records.Fields = {"worktree": records.is_name}
 _IN_REPOSITORY: records.Fields = {"worktree": records.is_null}
 _UNDOES: records.Fields = {"undoes": records.is_id_or_null}
+_PLACE: records.Fields = {
+    "path": records.nullable(pointer.is_way),
+    "token": records.nullable(pointer.is_token),
+}
 PARTICULARS: dict[str, records.Fields] = {
     "snapshot": {**_IN_WORKTREE, "snapshot_id": records.is_id, "parent_id": records.is_id_or_null},
     "head_update": {**_IN_WORKTREE, "target": records.is_id},
@@ -55,6 +59,8 @@ PARTICULARS: dict[str, records.Fields] = {
         "new_name": records.is_name,
     },
     "worktree_remove": {**_IN_WORKTREE, **_UNDOES, "what": records.one_of("remove", "give_back")},
+    "worktree_move": {**_IN_WORKTREE, **_PLACE},
+    "worktree_attach": {**_IN_WORKTREE, **_PLACE},
     "gc_run": {**_IN_REPOSITORY, "plan_id": records.is_text, "candidates": records.are_ids},
     "pin": {**_IN_REPOSITORY, "snapshot_id": records.is_id, "pin": records.is_pin},
     "unpin": {**_IN_REPOSITORY, "snapshot_id": records.is_id, "pin": records.is_null},

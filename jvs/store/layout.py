@@ -9,15 +9,20 @@ import os
 import stat
 
 from jvs.errors import FormatUnsupported, JvsError, NotARepository, PathEscape, from_oserror
-from jvs.fs import paths, rooted
+from jvs.fs import listing, paths, rooted
 from jvs.fs.rooted import Root
-from jvs.names import check_snapshot_id, check_worktree_name
+from jvs.names import check_snapshot_id, check_worktree_name, is_worktree_name
+from jvs.store import placement
+from jvs.store.locating import CONTROL as CONTROL
+from jvs.store.locating import is_control
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.fs.rooted import Below
+    from collections.abc import Mapping
 
-CONTROL = ".jvs"
+    from jvs.fs.rooted import Below
+    from jvs.store.placement import Placed
+
 MAIN = "main"
 FORKS = "forks"
 """Where in the control directory the forks of a repository in place are."""
@@ -57,13 +62,14 @@ LATER_DIRECTORIES = ("annotations",)
 class Layout:
     """The names of one repository on disk, each a place below a directory that was opened once.
 
-    Shape: `root` is the path of the repository, for messages; `top` its directory, `control` that of `.jvs`.
+    Shape: `root` is the path of the repository, for messages; `top` its directory, `control` that of `.jvs`. Where the
+    control directory is kept apart from the workspace (`apart`), all three are that directory.
     Errors: E_NOT_A_REPOSITORY, E_PATH_ESCAPE for a `.jvs` that is no directory; E_IO.
     """
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.top, self.control = _open_roots(root)
+        self.top, self.control, self.apart = _open_roots(root)
         self.jvs = self.control.here
         self.format_version = self.jvs / "format_version"
         self.repo_id = self.jvs / "repo_id"
@@ -96,9 +102,12 @@ class Layout:
 
     @property
     def in_place(self) -> bool:
-        """Whether main is the directory that holds `.jvs`; else it is the directory `main` next to it."""
+        """Whether forks are in the control directory, and main is the directory that holds it, or any, when `apart`.
+
+        Else main is the directory `main` next to `.jvs`.
+        """
         if self._in_place is None:
-            self._in_place = _is_in_place(self)
+            self._in_place = self.apart or _is_in_place(self)
             self.forks.root.keep_open(self.forks)
         return self._in_place
 
@@ -160,11 +169,63 @@ class Layout:
         return self.worktrees / check_worktree_name(name) / "config.json"
 
     def worktree_dir(self, name: str) -> Below:
-        """Return where the user's files of a worktree are."""
+        """Return where the user's files of a worktree are, or belong.
+
+        Errors: E_PATH_ESCAPE for a worktree elsewhere in whose place there is something else.
+        """
+        placed = self.placed(name)
+        if placed is None:
+            return self.usual_dir(name)
+        if placed.state == placement.STRANGE:
+            hint = f"put it back, or bind what is there: jvs --repo '{self.root}' worktree attach '{placed.directory}'"
+            raise placement.strange(name, placed.directory, hint)
+        return placed.directory
+
+    def place_of(self, name: str) -> Below:
+        """Return where a worktree is, or belongs, whatever is there."""
+        placed = self.placed(name)
+        return self.usual_dir(name) if placed is None else placed.directory
+
+    def is_strange(self, name: str) -> bool:
+        """Answer whether there is something else in the place of a worktree."""
+        placed = self.placed(name)
+        return placed is not None and placed.state == placement.STRANGE
+
+    def usual_dir(self, name: str) -> Below:
+        """Return where a worktree is that has no place of its own."""
         name = check_worktree_name(name)
         if name != MAIN:
             return self.forks / name
         return self.top.here if self.in_place else self.top / MAIN
+
+    def placed(self, name: str) -> Placed | None:
+        """Return where a worktree outside of the repository is, and what is there; None for all others."""
+        return self.placed_as(check_worktree_name(name), self._config(name))
+
+    def placed_as(self, name: str, config: Mapping[str, object]) -> Placed | None:
+        """Return the same of a worktree with a configuration that is not registered."""
+        usual = self.usual_dir(name)
+        if not placement.is_elsewhere(config):
+            was = config.get("was")
+            comes_back = isinstance(was, dict) and placement.is_elsewhere(was) and not paths.exists(usual)
+            return placement.find(self.root, self.control, was) if comes_back and isinstance(was, dict) else None
+        found = placement.find(self.root, self.control, config)
+        leaves = found.state != placement.BOUND and placement.was_usual(config) and paths.exists(usual)
+        return None if leaves else found
+
+    def has_reserved(self, name: str) -> bool:
+        """Answer whether the entry `.jvs` at the root of a worktree is one of ours."""
+        return self._config(name).get("path") is not None
+
+    def _config(self, name: str) -> Mapping[str, object]:
+        """Return the configuration of a worktree as it was written; an empty one when it cannot be read."""
+        from jvs import canon
+
+        try:
+            value: Mapping[str, object] = canon.decode_object(paths.read_file(self.worktree_config(name), 1 << 20))
+            return value
+        except (OSError, canon.BadJSON):
+            return {}
 
     def lock(self, name: str) -> Below:
         """Return a lock file: `repo`, `gate`, `audit`, `index`, `worktree-NAME`, `head-NAME`."""
@@ -173,6 +234,8 @@ class Layout:
     def worktree_of(self, path: str) -> str | None:
         """Return the worktree that a path lies in, or None for a path elsewhere in the repository."""
         parts = os.path.relpath(path, self.root).split(os.sep)
+        if parts[0] == os.pardir or self.apart:
+            return self._elsewhere_of(path)
         if self.in_place:
             if parts[0] != CONTROL:
                 return MAIN
@@ -181,6 +244,15 @@ class Layout:
             return MAIN
         if len(parts) > 1 and parts[0] == (FORKS if self.in_place else "worktrees"):
             return parts[1]
+        return None
+
+    def _elsewhere_of(self, path: str) -> str | None:
+        for name in listing.names(self.worktrees):
+            config = self._config(name) if is_worktree_name(name) else {}
+            if placement.is_elsewhere(config):
+                place = str(placement.at(self.root, str(config["path"])))
+                if path == place or path.startswith(place + os.sep):
+                    return name
         return None
 
 
@@ -195,15 +267,17 @@ def _is_in_place(layout: Layout) -> bool:
         return paths.is_dir(layout.jvs / FORKS)
 
 
-def _open_roots(root: str) -> tuple[Root, Root]:
-    """Open the directory of a repository and its `.jvs`, which is no link."""
+def _open_roots(root: str) -> tuple[Root, Root, bool]:
+    """Open the directory of a repository and its `.jvs`, which is no link; say whether it is that directory itself."""
     try:
         top = Root.open(root)
     except OSError as error:
         raise from_oserror(error, f"opening '{root}'") from error
     control = top / CONTROL
+    if not paths.exists(control) and is_control(top.fd):
+        return top, Root(root, os.dup(top.fd)), True
     try:
-        return top, Root(str(control), rooted.open_at(control, os.O_RDONLY | os.O_DIRECTORY))
+        return top, Root(str(control), rooted.open_at(control, os.O_RDONLY | os.O_DIRECTORY)), False
     except OSError as error:
         _check_directory(control)
         if isinstance(error, PermissionError) and paths.lstat(control).st_uid != os.geteuid():
@@ -212,67 +286,6 @@ def _open_roots(root: str) -> tuple[Root, Root]:
                 hint="work as that user, or copy the files into a repository of your own",
             ) from error
         raise from_oserror(error, f"opening '{control}'") from error
-
-
-def find_root(start: str, inside: str | None = None) -> str:
-    """Return the repository root at or above `start`.
-
-    `inside` is the repository of which a command is shown a part: it finds neither that one nor one further up.
-    Errors: E_NOT_A_REPOSITORY when there is none; E_PATH_ESCAPE when `.jvs` there is a symbolic link.
-    """
-    here = os.path.realpath(start)
-    link = None
-    while True:
-        control = os.path.join(here, CONTROL)
-        try:
-            info = os.lstat(control)
-        except OSError:
-            info = None
-        if info is not None and stat.S_ISLNK(info.st_mode):
-            link = link or control  # in a worktree it is somebody's data; at a root it is an attack, or a mistake
-        elif info is not None and stat.S_ISDIR(info.st_mode) and _looks_like_control(control, info):
-            return here
-        if here == inside:
-            raise NotARepository(
-                f"the repository '{here}' is out of sight in here: 'jvs enter' or 'jvs try' shows its files alone",
-                hint="end this command or shell, and use jvs outside of it",
-            )
-        parent = os.path.dirname(here)
-        if parent == here:
-            break
-        here = parent
-    if link is not None:
-        raise PathEscape(
-            f"'{link}' is a symbolic link", hint="a repository keeps its own '.jvs' directory: remove the link"
-        )
-    raise NotARepository(
-        f"'{start}' is not inside a jvs repository",
-        hint="make one with 'jvs init' or 'jvs init NAME', or point at one with '-C DIR'",
-    )
-
-
-_FIXED = ("format_version", "repo_id", "descriptors")
-
-
-def _looks_like_control(control: str, info: os.stat_result) -> bool:
-    """Tell a control directory from a user's directory that is called `.jvs`: it has one of the fixed entries.
-
-    One that another user closed to us counts, so that it is said whose it is.
-    """
-    for name in _FIXED:
-        try:
-            os.lstat(os.path.join(control, name))
-            return True
-        except PermissionError:
-            return info.st_uid != os.geteuid()
-        except OSError:
-            continue
-    return False
-
-
-def is_control(fd: int) -> bool:
-    """Answer the same of an open directory that we can read."""
-    return not set(_FIXED).isdisjoint(os.listdir(fd))
 
 
 def check_control(layout: Layout) -> None:

@@ -33,7 +33,7 @@ def refuse(store: Store, name: str | None = None, *, exclude: Exclusion | None =
     points, control, kept = _points(), str(store.layout.jvs) + "/", str(store.layout.undo) + "/"
     found = [point for point in points if point.startswith(control)]
     if name is not None:
-        root = str(store.layout.worktree_dir(name))
+        root = str(store.layout.place_of(name))
         inside = [p for p in points if p.startswith(root + "/") and not p.startswith(control)]
         found += inside if exclude is None else exclude.points(inside, root)
     _refuse([p for p in found if not (p.startswith(kept) and is_operation_id(p[len(kept) :].partition("/")[0]))])
@@ -67,8 +67,10 @@ def refuse_moving(store: Store, name: str) -> None:
     from one mount to another. Errors: E_PATH_ESCAPE naming the mounts.
     """
     places = {str(store.layout.jvs)}
-    if name != MAIN or not store.layout.in_place:  # else `.jvs` is inside the worktree, on whatever that is mounted
-        places |= {str(store.layout.worktree_dir(name)), str(store.layout.forks)}
+    if (
+        not store.layout.in_place or store.layout.placed(name) is not None or name != MAIN
+    ):  # else `.jvs` is inside the worktree, on whatever that is mounted
+        places |= {str(store.layout.place_of(name)), str(store.layout.forks)}
     _refuse([point for point in _points() if point in places])
 
 

@@ -35,7 +35,7 @@ def admit(settings: Settings, control: Root, *others: Root) -> None:
     uid, me = info.st_uid, os.geteuid()
     if uid == me != UNMAPPED:
         return
-    if is_trusted(settings, os.path.dirname(control.path)):
+    if is_trusted(settings, repository_of(control.path)):
         if uid != me:
             _limit_trusted(info, me, control, *others)
     elif me == 0 and uid == settings.sudo_uid and uid != UNMAPPED:
@@ -54,6 +54,11 @@ def _limit_trusted(info: os.stat_result, me: int, *roots: Root) -> None:
             root.refusal = (
                 f"'{roots[0].path}' belongs to {_who(info.st_uid)}: others who trust it can read it, and not change it"
             )
+
+
+def repository_of(control: str) -> str:
+    """Return the directory that a repository is called by whose control directory is at a path."""
+    return os.path.dirname(control) if os.path.basename(control).startswith(".jvs") else control
 
 
 def is_trusted(settings: Settings, path: str) -> bool:
@@ -86,7 +91,7 @@ def _stranger(control: str, uid: int) -> str:
 def _way_out(settings: Settings, control: str, uid: int) -> str:
     import shlex
 
-    words = " ".join(map(shlex.quote, [*settings.trusted(), os.path.dirname(control)]))
+    words = " ".join(map(shlex.quote, [*settings.trusted(), repository_of(control)]))
     first = "work as its owner" if uid != UNMAPPED else "let the container, mount or server know its owner"
     return f"{first}; or, if you trust it: jvs config set --user trusted {words}"
 

@@ -31,6 +31,8 @@ HANDLERS = {
     "worktree_fork": "jvs.worktrees.fork",
     "worktree_rename": "jvs.worktrees.move",
     "worktree_remove": "jvs.worktrees.move",
+    "worktree_move": "jvs.worktrees.elsewhere",
+    "worktree_attach": "jvs.worktrees.elsewhere",
     "gc_run": "jvs.gc.run",
     "pin": "jvs.gc.pins",
     "unpin": "jvs.gc.pins",

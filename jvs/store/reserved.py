@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from jvs.errors import PathEscape
 from jvs.fs import paths
-from jvs.store.layout import CONTROL, MAIN
+from jvs.store.layout import CONTROL
 from jvs.tree.exclusion import RESERVED
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def check_worktree(layout: Layout, name: str) -> None:
     """Refuse to snapshot a worktree with a user's own entry `.jvs`: it would be left out. Errors: E_PATH_ESCAPE."""
-    if name == MAIN and layout.in_place:
+    if layout.has_reserved(name):
         return
     place = layout.worktree_dir(name) / CONTROL
     if paths.exists(place):

@@ -38,6 +38,7 @@ KEYS: dict[str, Key] = {
     "audit.remember": ("bool", False, None, "note outside of the repository how far its log goes"),
     "exclude": ("list", [], None, "what snapshots leave out, and restores alone: rules as in .jvsignore"),
     "exclude_caches": ("bool", False, None, "exclude directories with a CACHEDIR.TAG"),
+    "worktrees.path": ("text", "", None, "where forks are made: {repo}.forks/{name}; unset: in the repository"),
     "restore.protect": ("list", [], None, "paths and patterns that a restore leaves as they are"),
     "undo.max_operations": ("int", 20, None, "how many operations can be undone"),
     "undo.max_age_days": ("int", 14, None, "how long displaced files are kept"),
@@ -76,6 +77,7 @@ class Settings:
         self.search_path: str | None = None
         self.sudo_uid: int | None = None
         self.inside: str | None = None
+        self.repository: str | None = None
 
     @classmethod
     def from_environment(
@@ -87,6 +89,7 @@ class Settings:
         engine: str | None = None,
         use_index: bool = True,
         command: str = "",
+        repository: str | None = None,
     ) -> Settings:
         """Collect the layers that do not depend on a repository.
 
@@ -116,6 +119,7 @@ class Settings:
         self.actor = readable(environment.get("JVS_ACTOR") or default_actor(environment))
         self.search_path = environment.get("PATH")
         self.inside = environment.get(INSIDE)
+        self.repository = environment.get("JVS_REPO") or None if repository is None else repository
         caller = environment.get("SUDO_UID", "")
         self.sudo_uid = int(caller) if caller.isascii() and caller.isdigit() and len(caller) < 11 else None
         return self

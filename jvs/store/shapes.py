@@ -117,6 +117,13 @@ if TYPE_CHECKING:
         new_name: None
         undoes: str
 
+    class PlaceIntent(InWorktree):
+        """A worktree that is moved, or bound to a directory: its configuration names `token` when it has begun."""
+
+        operation: Literal["worktree_move", "worktree_attach"]
+        path: str | None
+        token: str | None
+
     MoveIntent = RenameIntent | RemoveIntent | ReturnIntent
 
     class ForgetIntent(InWorktree):
@@ -158,6 +165,7 @@ if TYPE_CHECKING:
         | RestoreIntent
         | ForkIntent
         | MoveIntent
+        | PlaceIntent
         | ForgetIntent
         | CollectionIntent
         | PinIntent
@@ -183,3 +191,5 @@ if TYPE_CHECKING:
         pin: Pin | None
         annotation: Annotation
         text: str
+        path: str | None
+        token: str | None

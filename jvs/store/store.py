@@ -10,7 +10,7 @@ import os
 
 from jvs.errors import FormatUnsupported, NameInvalid, NotFound, from_oserror
 from jvs.fs import locks, paths
-from jvs.store import audit, intent, layout, ownership, records, worktree
+from jvs.store import audit, finding, intent, layout, ownership, placement, records, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from jvs.engine.base import Engine
     from jvs.fs.rooted import Below
+    from jvs.store.finding import Found
     from jvs.store.settings import Settings
     from jvs.tree.exclusion import Exclusion
     from jvs.tree.index import Index
@@ -38,19 +39,32 @@ class Store:
         self._index: Index | None = None
         self._repo_id: str | None = None
         self.hooks_remarked = False
+        self.is_remembered = True
         self._exclusions: dict[str, Exclusion] = {}
 
     @classmethod
     def open(cls, start: str, settings: Settings) -> Store:
-        """Open the repository at or above a directory.
+        """Open the repository at or above a directory, or the one that the settings name.
 
         Errors: E_NOT_A_REPOSITORY, E_PATH_ESCAPE (links, foreign owner), E_FORMAT_UNSUPPORTED, E_USAGE (settings).
         """
-        root = layout.find_root(start, settings.inside)
-        store = cls(root, settings)
+        found = finding.choose(start, settings)
+        store = cls.open_found(found, settings)
+        here = None
+        if found.known is not None or found.pointer is not None:
+            from jvs.store import binding
+
+            here = binding.check(store.layout, settings, store.repo_id, found)
+        store.worktree_here = here or store.layout.worktree_of(os.path.realpath(start))
+        store.is_remembered = found.known is not None or settings.repository is not None
+        return store
+
+    @classmethod
+    def open_found(cls, found: Found, settings: Settings) -> Store:
+        """Open a repository that was found, whatever leads to it. Errors: as `open`."""
+        store = cls(found.root, settings)
         layout.check_control(store.layout)
         settings.with_repository(store.layout.config)
-        store.worktree_here = store.layout.worktree_of(os.path.realpath(start))
         return store
 
     @property
@@ -148,7 +162,7 @@ class Store:
     def read_exclusion_again(self, name: str) -> None:
         """Keep to what is excluded in a worktree now, if it is there. Errors: as `exclusion`."""
         self._exclusions.pop(name, None)
-        if paths.is_dir(self.layout.worktree_dir(name)):
+        if not self.layout.is_strange(name) and paths.is_dir(self.layout.worktree_dir(name)):
             self._exclusions[name] = self.exclusion(name)
 
     def log(self) -> audit.Log:
@@ -185,6 +199,11 @@ class Store:
         try:
             os.close(paths.open_dir(path))
         except FileNotFoundError as error:
+            if placement.is_elsewhere(config):
+                hint = f"mount its disk; if it was moved: jvs --repo '{self.root}' worktree attach WHERE"
+                raise NotFound(
+                    f"worktree '{name}' is offline: there is no '{path}'", hint=hint, worktree=name
+                ) from error
             if config["latest_snapshot_id"] is None:
                 hint = f"put it back, or make an empty one: mkdir '{path}'"
             else:

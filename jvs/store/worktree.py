@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from jvs import clock
 from jvs.errors import Busy, LineageBroken, NameInvalid, NotFound, StaleHead
-from jvs.fs import listing, locks, paths
+from jvs.fs import durable, listing, locks, paths
 from jvs.names import check_worktree_name
-from jvs.store import intent, records
+from jvs.store import intent, placement, pointer, records
 from jvs.store.layout import IN_PLACE, MAIN
 
 TYPE_CHECKING = False
@@ -18,10 +18,17 @@ if TYPE_CHECKING:
 
     from jvs.store.layout import Layout
 
+    class PlaceBefore(TypedDict):
+        """Where a worktree was, and with which token."""
+
+        path: str | None
+        token: str | None
+
     class WorktreeFacts(TypedDict):
         """What is known of a worktree but where it is; `event_id` is the audit event that last moved its head.
 
-        `merging` are snapshots that were merged into the files, and that the next snapshot names.
+        `merging` are snapshots that were merged into the files, and that the next snapshot names. The pointer of a
+        worktree elsewhere has the same `token`; `was` is where it was before an operation that is not done.
         """
 
         name: str
@@ -32,6 +39,8 @@ if TYPE_CHECKING:
         latest_snapshot_id: str | None
         event_id: NotRequired[str | None]
         merging: NotRequired[list[str]]
+        token: NotRequired[str]
+        was: NotRequired[PlaceBefore]
 
     class WorktreeConfig(WorktreeFacts):
         """The configuration of a worktree.
@@ -47,7 +56,9 @@ OPTIONAL = {
     "made_as": records.is_name,
     "event_id": records.is_text_or_null,
     "merging": records.are_ids,
-    "path": records.one_of(None, IN_PLACE),
+    "path": lambda value: value in (None, IN_PLACE) or pointer.is_way(value),
+    "token": pointer.is_token,
+    "was": placement.is_before,
 }
 FIELDS = {
     "name": records.is_name,
@@ -59,10 +70,14 @@ FIELDS = {
 
 
 def new_config(
-    name: str, base: str | None = None, event_id: str | None = None, path: str | None = None
+    name: str,
+    base: str | None = None,
+    event_id: str | None = None,
+    path: str | None = None,
+    token: str | None = None,
 ) -> WorktreeConfig:
     """Return the configuration of a new worktree that holds the files of `base` (None: nothing yet)."""
-    return {
+    config: WorktreeConfig = {
         "name": name,
         "path": path,
         "made_as": name,
@@ -72,6 +87,9 @@ def new_config(
         "latest_snapshot_id": base,
         "event_id": event_id,
     }
+    if token is not None:
+        config["token"] = token
+    return config
 
 
 def identity(config: WorktreeConfig) -> str:
@@ -94,10 +112,15 @@ def load(layout: Layout, name: str) -> WorktreeConfig:
             f"the configuration of worktree '{name}' is that of '{config['name']}'",
             hint=f"correct 'name' in '{layout.worktree_config(name)}'",
         )
-    if config.get("path") is not None and name != MAIN:
+    if config.get("path") == IN_PLACE and name != MAIN:
         raise LineageBroken(
             f"worktree '{name}' cannot be in place",
             hint=f"remove 'path' from '{layout.worktree_config(name)}'",
+        )
+    if placement.is_elsewhere(config) and "token" not in config:
+        raise LineageBroken(
+            f"the configuration of worktree '{name}' has a 'path' and no 'token'",
+            hint=f"jvs worktree attach DIRECTORY {name}",
         )
     return config
 
@@ -191,3 +214,32 @@ def set_merging(layout: Layout, name: str, merging: list[str], *, wait: float = 
         else:
             del config["merging"]
         records.save(layout.worktree_config(name), config)
+
+
+def set_place(
+    layout: Layout,
+    name: str,
+    path: str | None,
+    token: str | None,
+    *,
+    was: PlaceBefore | None = None,
+    wait: float = locks.DEFAULT_WAIT_SECONDS,
+) -> WorktreeConfig:
+    """Note where a worktree is, and until that is done where it was. Durable: yes. Errors: E_BUSY."""
+    with locks.acquire_brief(layout.lock(f"head-{name}"), wait=wait):
+        config = load(layout, name)
+        config.pop("token", None)
+        config.pop("was", None)
+        config["path"] = path
+        if token is not None:
+            config["token"] = token
+        if was is not None:
+            config["was"] = was
+        records.save(layout.worktree_config(name), config)
+        return config
+
+
+def sweep(layout: Layout, name: str, *, wait: float = locks.DEFAULT_WAIT_SECONDS) -> None:
+    """Remove what a crash left of writing a configuration that was not renamed yet. Errors: E_BUSY, OSError."""
+    with locks.acquire_brief(layout.lock(f"head-{name}"), wait=wait):
+        durable.unlink(layout.worktree_config(name).plus(".tmp"), missing_ok=True)

@@ -107,7 +107,7 @@ class Exclusion:
             below = listing.relative(path, name)
             if self.leaves_out(fd, below, st):
                 yield below
-            elif stat.S_ISDIR(st.st_mode):
+            elif stat.S_ISDIR(st.st_mode) and self.has_rules:  # else only names at the root are
                 try:
                     child = paths.open_dir(name, fd)
                 except OSError:  # gone meanwhile, or not ours to read: the walk itself will say

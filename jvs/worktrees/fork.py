@@ -13,7 +13,18 @@ from jvs.engine import registry, traits
 from jvs.errors import NotFound, PayloadHashMismatch, from_oserror, stands_for
 from jvs.fs import durable, paths, removal
 from jvs.names import check_snapshot_id
-from jvs.store import audit, intent, lineage, node_store, records, tamper_check, worktree, write_ahead
+from jvs.store import (
+    attaching,
+    audit,
+    intent,
+    lineage,
+    node_store,
+    pointer,
+    records,
+    tamper_check,
+    worktree,
+    write_ahead,
+)
 from jvs.tree import node
 from jvs.worktrees import registration
 
@@ -46,18 +57,26 @@ def create(store: Store, name: str, snapshot_id: str | None = None) -> Made:
     return _make(store, name, snapshot_id, "worktree_create", verify=False)
 
 
-def fork(store: Store, snapshot_id: str, name: str, *, verify: bool = False) -> Made:
+def fork(store: Store, snapshot_id: str, name: str, *, verify: bool = False, place: Below | None = None) -> Made:
     """Make a worktree from a snapshot with the best engine; the caller holds the lock of its name.
+
+    `place` is one outside of the repository, on its filesystem.
 
     A payload that shows any evidence of having been touched is read and checked first; `verify` does so always.
     Durable: yes. Returns the new configuration with `path`, `engine` and `degraded`.
-    Errors: E_EXISTS, E_NAME_INVALID, E_NOT_FOUND, E_PAYLOAD_HASH_MISMATCH, E_NO_SPACE, E_IO.
+    Errors: E_EXISTS, E_NAME_INVALID, E_NOT_FOUND, E_PATH_ESCAPE, E_PAYLOAD_HASH_MISMATCH, E_NO_SPACE, E_IO.
     """
-    return _make(store, name, snapshot_id, "worktree_fork", verify=verify)
+    made = _make(store, name, snapshot_id, "worktree_fork", verify=verify, place=place)
+    if place is not None:
+        attaching.remember(store, place)
+    return made
 
 
-def _make(store: Store, name: str, snapshot_id: str | None, operation: str, *, verify: bool) -> Made:
+def _make(
+    store: Store, name: str, snapshot_id: str | None, operation: str, *, verify: bool, place: Below | None = None
+) -> Made:
     name = registration.check_free(store, name)
+    path = None if place is None else attaching.check_place(store, place)
     record = lineage.load_visible(store, snapshot_id) if snapshot_id is not None else None
     if record is not None and (verify or not tamper_check.is_untouched(store, record)):
         node_store.Trees(store).rebuild(record)
@@ -65,7 +84,10 @@ def _make(store: Store, name: str, snapshot_id: str | None, operation: str, *, v
     event = audit.event(
         operation, store.actor, target=snapshot_id, worktree=name, details={"operation_id": operation_id}
     )
-    config = worktree.new_config(name, snapshot_id, event["event_id"])
+    if path is not None:
+        event["details"]["path"] = path
+    token = None if place is None else pointer.new_token()
+    config = worktree.new_config(name, snapshot_id, event["event_id"], path, token)
     with write_ahead.operation(
         store,
         operation,
@@ -77,20 +99,33 @@ def _make(store: Store, name: str, snapshot_id: str | None, operation: str, *, v
     ) as pending:
         stands_for(operation_id, lambda _: name)
         try:
-            used, degraded = _stage(store, record, _staged(store, operation_id))
+            _make_home(store, operation_id)
+            staged = _staged(store, operation_id) if place is None else _staged_outside(store, operation_id)
+            used, degraded = _stage(store, record, staged)
+            if place is not None and token is not None:
+                way = attaching.way_to_control(store, place)
+                pointer.write(staged, store.repo_id, way, token, operation_id)
             _park_config(store, operation_id, config)
+            if place is not None:
+                durable.publish(staged, place)
             _publish_staged(store, pending)
         except OSError as error:
             raise from_oserror(error, f"making worktree '{name}'") from error
         finally:
             stands_for(operation_id, None)
-    return {**config, "path": str(store.layout.worktree_dir(name)), "engine": used, "degraded": degraded}
+    config.pop("token", None)  # it proves where a pointer belongs, and is nobody else's to know
+    return {
+        **config,
+        "path": str(store.layout.usual_dir(name) if place is None else place),
+        "engine": used,
+        "degraded": degraded,
+    }
 
 
 def _stage(store: Store, record: Descriptor | None, staged: Below) -> tuple[str, list[Loss]]:
     """Make the new worktree's files under a temporary name, durable."""
     requested, options = store.settings.get("default_engine"), store.settings.engine_options()
-    forks = store.layout.forks
+    forks = staged.parent
     if not paths.exists(forks):
         durable.make_dir(forks, mode=0o777)
     with durable.Barrier(forks, each=store.settings.get("durability") == "each") as barrier:
@@ -130,21 +165,29 @@ def _staged(store: Store, operation_id: str) -> Below:
     return store.layout.forks / f".jvs-tmp-{check_snapshot_id(operation_id)}"
 
 
+def _staged_outside(store: Store, operation_id: str) -> Below:
+    """Return where a worktree is made that is to be outside: inside, so that a crash leaves nothing there."""
+    return store.layout.undo_dir(operation_id) / "worktree"
+
+
+def _make_home(store: Store, operation_id: str) -> None:
+    durable.make_dir(store.layout.undo_dir(operation_id))
+    durable.fsync_dir(store.layout.undo)
+
+
 def _park_config(store: Store, operation_id: str, config: worktree.WorktreeConfig) -> None:
     """Write a configuration where nobody reads it yet. Durable: yes."""
     home, parked = store.layout.undo_dir(operation_id), registration.parked(store, operation_id)
-    durable.make_dir(home)
     durable.make_dir(parked)
     records.save(parked / "config.json", config)
     durable.fsync_dir(home)
-    durable.fsync_dir(store.layout.undo)
 
 
 def _publish_staged(store: Store, pending: ForkIntent) -> None:
     """Give a staged worktree its name, then register it. Can be repeated. Durable: yes."""
     operation_id, name = pending["operation_id"], pending["worktree"]
     if paths.exists(_staged(store, operation_id)):
-        durable.publish(_staged(store, operation_id), store.layout.worktree_dir(name))
+        durable.publish(_staged(store, operation_id), store.layout.usual_dir(name))
     if paths.exists(registration.parked(store, operation_id)):
         durable.publish(registration.parked(store, operation_id), registration.config_dir(store, name))
     removal.remove_tree(store.layout.undo_dir(operation_id))
@@ -154,10 +197,12 @@ def _publish_staged(store: Store, pending: ForkIntent) -> None:
 def _is_published(store: Store, pending: ForkIntent) -> bool:
     """Answer whether a staged worktree has got its name: from then on it is completed, before it is undone."""
     operation_id, name = pending["operation_id"], pending["worktree"]
-    if paths.exists(_staged(store, operation_id)):
+    if paths.exists(_staged(store, operation_id)) or paths.exists(_staged_outside(store, operation_id)):
         return False
-    known = paths.exists(registration.parked(store, operation_id)) or paths.exists(registration.config_dir(store, name))
-    return known and paths.is_dir(store.layout.worktree_dir(name))
+    homes = (registration.parked(store, operation_id), registration.config_dir(store, name))
+    config = next((home / "config.json" for home in homes if paths.exists(home)), None)
+    there = registration.directory(store, name, config) if config is not None else None
+    return there is not None and paths.is_dir(there)
 
 
 def _roll_back(store: Store, pending: ForkIntent) -> bool:
@@ -165,7 +210,8 @@ def _roll_back(store: Store, pending: ForkIntent) -> bool:
     if _is_published(store, pending):
         return False
     operation_id = pending["operation_id"]
-    registry.remove_any(_staged(store, operation_id), store.settings.engine_options())
+    for staged in (_staged(store, operation_id), _staged_outside(store, operation_id)):
+        registry.remove_any(staged, store.settings.engine_options())
     removal.remove_tree(store.layout.undo_dir(operation_id))
     durable.fsync_dir(store.layout.forks)  # a crash after the intent's end must not bring either of them back
     durable.fsync_dir(store.layout.undo)

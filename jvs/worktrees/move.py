@@ -13,9 +13,19 @@ from jvs.errors import JvsError, LineageBroken, UsageError, from_oserror
 from jvs.fs import durable, locks, moving, paths
 from jvs.names import check_worktree_name
 from jvs.restore import belonging, journal, release
-from jvs.store import audit, intent, lineage, mount_check, node_store, records, worktree, worktree_scan, write_ahead
+from jvs.store import (
+    audit,
+    intent,
+    mount_check,
+    node_store,
+    placement,
+    records,
+    worktree,
+    worktree_scan,
+    write_ahead,
+)
 from jvs.store.layout import MAIN
-from jvs.worktrees import registration
+from jvs.worktrees import registration, returning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,13 +50,6 @@ if TYPE_CHECKING:
         exact: bool
         discarded: bool
         operation_id: str | None
-
-
-_HEADS: dict[str, worktree.HeadField] = {
-    "head": "head_snapshot_id",
-    "latest": "latest_snapshot_id",
-    "base": "base_snapshot_id",
-}
 
 
 # Renaming
@@ -83,7 +86,8 @@ def _forward_rename(store: Store, pending: RenameIntent) -> None:
     layout, old, new = store.layout, pending["worktree"], pending["new_name"]
     parked = registration.parked(store, pending["operation_id"])
     _move(store, pending, registration.config_dir(store, old), parked)
-    _move(store, pending, layout.worktree_dir(old), layout.worktree_dir(new))
+    if not _is_elsewhere(store, parked, registration.config_dir(store, new)):
+        _move(store, pending, layout.usual_dir(old), layout.usual_dir(new))
     if paths.exists(parked):
         path = parked / "config.json"
         config: worktree.WorktreeConfig = records.load(path, worktree.FIELDS, LineageBroken)
@@ -91,6 +95,14 @@ def _forward_rename(store: Store, pending: RenameIntent) -> None:
         records.save(path, named)
         _move(store, pending, parked, registration.config_dir(store, new))
     _rename_rows(store, old, new)
+
+
+def _is_elsewhere(store: Store, *homes: Below) -> bool:
+    """Answer whether the first configuration that is there names a place outside of the repository."""
+    for home in homes:
+        if paths.exists(home / "config.json"):
+            return placement.is_elsewhere(records.load(home / "config.json", worktree.FIELDS, LineageBroken))
+    return False
 
 
 def _rename_rows(store: Store, old: str, new: str) -> None:
@@ -142,6 +154,9 @@ def remove(store: Store, name: str, *, discard: bool = False, undoes: Operation 
     config = worktree.load(store.layout, name)
     mount_check.refuse(store, name)  # what is excluded moves as well
     mount_check.refuse_moving(store, name)
+    there = store.layout.worktree_dir(name)
+    if placement.is_elsewhere(config) and not (discard or paths.exists(there)):
+        store.require_worktree(name)  # its disk may be away: it is given up by an explicit word only
     changes, size = count_changes(store, name)
     event = _event(store, "worktree_remove", name, undoes, {"changes": changes, "bytes": size, "discard": discard})
     freed = space.Freed(0, exact=True)
@@ -173,7 +188,9 @@ def _forward_remove(store: Store, pending: RemoveIntent) -> None:
     layout, name, operation_id = store.layout, pending["worktree"], pending["operation_id"]
     parked, kept = registration.parked(store, operation_id), layout.undo_dir(operation_id) / "worktree"
     _move(store, pending, registration.config_dir(store, name), parked)
-    _move(store, pending, layout.worktree_dir(name), kept)
+    there = registration.directory(store, name, parked / "config.json")
+    if there is not None:
+        _move(store, pending, there, kept)
     store.index().forget(name)
 
 
@@ -184,7 +201,7 @@ def give_back(store: Store, record: Operation) -> worktree.WorktreeConfig:
     parked = registration.parked(store, record["operation_id"]) / "config.json"
     config: worktree.WorktreeConfig = records.load(parked, worktree.FIELDS, LineageBroken)
     details: audit.Details = {"back": True}
-    left = _heads_left(store, config)
+    left = returning.heads_left(store, config)
     if left:
         details.update(base=left.pop("base"), after=left)
     event = _event(store, "worktree_remove", name, record, details)
@@ -192,41 +209,15 @@ def give_back(store: Store, record: Operation) -> worktree.WorktreeConfig:
     return worktree.load(store.layout, name)
 
 
-def _heads_left(store: Store, config: worktree.WorktreeConfig) -> dict[str, str | None]:
-    """Return what the heads of a removed worktree are to be now; none when all those snapshots are still there.
-
-    Where a collection took one, the nearest ancestor that is there takes its place.
-    """
-    there = set(lineage.visible_ids(store.layout))
-    heads = {key: config[field] for key, field in _HEADS.items()}
-    left = {key: _nearest(store, head, there) for key, head in heads.items()}
-    return left if left != heads else {}
-
-
-def _nearest(store: Store, head: str | None, there: set[str]) -> str | None:
-    return next((r["snapshot_id"] for r in lineage.line(store.layout, head) if r["snapshot_id"] in there), None)
-
-
-def _move_heads(pending: ReturnIntent, path: Below) -> None:
-    """Write down where the heads of a worktree that comes back are now, and which record says so."""
-    after = pending["audit"]["details"].get("after")
-    if after is None or not paths.exists(path):
-        return
-    config: worktree.WorktreeConfig = records.load(path, worktree.FIELDS, LineageBroken)
-    for key, field in _HEADS.items():
-        config[field] = after[key] if key in after else pending["audit"]["details"].get(key)
-    config["event_id"] = pending["audit"]["event_id"]
-    records.save(path, config)
-
-
 def _forward_give_back(store: Store, pending: ReturnIntent) -> None:
     layout, name, source = store.layout, pending["worktree"], pending["undoes"]
     parked, kept = registration.parked(store, source), layout.undo_dir(source) / "worktree"
-    _move_heads(pending, parked / "config.json")
-    _move(store, pending, kept, layout.worktree_dir(name))
-    if not paths.exists(layout.worktree_dir(name)):  # its directory was missing when it was removed
-        registry.best_for(layout.forks, None, store.settings.engine_options()).make_worktree(layout.worktree_dir(name))
-        durable.fsync_dir(layout.forks)
+    returning.move_heads(pending, parked / "config.json")
+    place = returning.place_back(store, name, kept, parked / "config.json")
+    _move(store, pending, kept, place)
+    if not paths.exists(place):  # its directory was missing when it was removed
+        registry.best_for(place.parent, None, store.settings.engine_options()).make_worktree(place)
+        durable.fsync_dir(place.parent)
     _move(store, pending, parked, registration.config_dir(store, name))
 
 
@@ -323,11 +314,15 @@ def _roll_back(store: Store, pending: MoveIntent) -> bool:
     """Undo the first half of an operation that was refused; False when its directory has moved: it goes forward."""
     layout, operation_id = store.layout, pending["operation_id"]
     if pending["what"] == "give_back":
-        if paths.exists(layout.worktree_dir(pending["worktree"])):
+        parked = registration.parked(store, pending["undoes"]) / "config.json"
+        there = registration.directory(store, pending["worktree"], parked)
+        if not paths.exists(parked) or there is None or paths.exists(there):
             return False
     else:
         parked, home = registration.parked(store, operation_id), registration.config_dir(store, pending["worktree"])
-        gone = not paths.exists(layout.worktree_dir(pending["worktree"]))
+        config = next((one / "config.json" for one in (parked, home) if paths.exists(one)), home / "config.json")
+        there = registration.directory(store, pending["worktree"], config)
+        gone = there is None or not paths.exists(there)
         begun = paths.exists(parked) or not paths.exists(home)
         if paths.exists(layout.undo_dir(operation_id) / "worktree") or (gone and begun):
             return False

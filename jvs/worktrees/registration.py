@@ -7,10 +7,12 @@ Source: jvs-protocol(7), Fork.
 
 from __future__ import annotations
 
+from jvs import canon
 from jvs.errors import Exists
 from jvs.fs import paths
 from jvs.names import check_worktree_name
 from jvs.restore import release
+from jvs.store import placement, records
 from jvs.store.layout import MAIN
 
 TYPE_CHECKING = False
@@ -24,7 +26,7 @@ def check_free(store: Store, name: str) -> str:
     """Return the name when nothing is called that. Errors: E_NAME_INVALID, E_EXISTS."""
     name = check_worktree_name(name)
     registered = config_dir(store, name)
-    for path in (registered, store.layout.worktree_dir(name)):
+    for path in (registered, store.layout.usual_dir(name)):
         if paths.exists(path):
             raise Exists(
                 f"there is a worktree '{name}' already"
@@ -44,6 +46,21 @@ def config_dir(store: Store, name: str) -> Below:
 def parked(store: Store, operation_id: str) -> Below:
     """Return where the configuration of a worktree lies while the worktree is not registered."""
     return store.layout.undo_dir(operation_id) / "config"
+
+
+def directory(store: Store, name: str, config: Below) -> Below | None:
+    """Return where a worktree is, or belongs, by a configuration that may not be registered.
+
+    None when something else is in its place, which is nobody's to move or to remove.
+    """
+    try:
+        known = canon.decode_object(paths.read_file(config, records.MAX_BYTES))
+    except (OSError, canon.BadJSON):
+        known = {}
+    placed = store.layout.placed_as(name, known)
+    if placed is None:
+        return store.layout.usual_dir(name)
+    return None if placed.state == placement.STRANGE else placed.directory
 
 
 def retire_undone(store: Store, pending: MoveIntent) -> None:

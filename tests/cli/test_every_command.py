@@ -27,6 +27,8 @@ ARGUMENTS: dict[str, list[str]] = {
     "worktree create": ["other"],
     "worktree rename": ["other", "third"],
     "worktree remove": ["other"],
+    "worktree move": ["other", "../../moved"],
+    "worktree attach": ["."],
     "gc pin": ["HEAD"],
     "gc drop": ["HEAD"],
     "gc unpin": ["HEAD"],

@@ -129,13 +129,25 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "Root": "of a directory that is open already",
     },
     "jvs/store/init_in_place.py": dict.fromkeys(("Root.open", "os.path.isdir", "os.path.realpath"), COMMAND_LINE),
+    "jvs/store/attaching.py": dict.fromkeys(("os.path.realpath",), "compared with the places of other worktrees"),
+    "jvs/store/finding.py": {
+        "os.path.realpath": "where a pointer leads; what is there is opened and checked then, and compared with it"
+    },
     "jvs/store/layout.py": {
         "Root": "of a directory that is open already",
         "Root.open": "the root of the repository, which the command line or the current directory names",
+    },
+    "jvs/store/locating.py": {
         "os.lstat": "looks for the repository at or above a directory; what is found is opened and checked then",
         "os.path.realpath": "as os.lstat",
     },
+    "jvs/store/placement.py": {
+        "Root.open": "the directory that holds a worktree elsewhere: used when that has the token of its configuration",
+        "os.path.realpath": "as Root.open",
+    },
+    "jvs/store/pointer.py": {"Root.open": "a directory that a person named or works in, to read what it points to"},
     "jvs/store/ownership.py": {"os.path.realpath": "what the user's own settings trust; compared, never opened"},
+    "jvs/store/remembered.py": {"durable.open_directory": OWN},
     "jvs/store/settings.py": dict.fromkeys(("os.path.isdir", "os.path.realpath", "os.stat", "rooted.at"), OWN),
     "jvs/store/settings_file.py": dict.fromkeys(("durable.open_directory", "os.path.realpath"), OWN),
     "jvs/store/store.py": {"os.path.realpath": "tells which worktree the current directory lies in"},

@@ -9,7 +9,7 @@ import making
 import pytest
 
 from jvs.errors import FormatUnsupported, JvsError, NameInvalid, NotARepository, PathEscape
-from jvs.store import layout
+from jvs.store import layout, locating
 
 ID = "1700000000000-0a1b2c3d"
 
@@ -61,16 +61,16 @@ def test_the_repository_is_found_from_deep_inside(tmp_path):
     store = making.make_store(tmp_path / "r")
     deep = tmp_path / "r/main/a/b/c"
     deep.mkdir(parents=True)
-    assert layout.find_root(str(deep)) == store.root
-    assert layout.find_root(store.root) == store.root
+    assert locating.find_root(str(deep)) == store.root
+    assert locating.find_root(store.root) == store.root
     link = tmp_path / "link"
     link.symlink_to(deep)
-    assert layout.find_root(str(link)) == store.root
+    assert locating.find_root(str(link)) == store.root
 
 
 def test_outside_of_a_repository_there_is_none(tmp_path):
     with pytest.raises(NotARepository) as caught:
-        layout.find_root(str(tmp_path))
+        locating.find_root(str(tmp_path))
     assert "jvs init" in caught.value.hint
 
 
@@ -78,7 +78,7 @@ def test_a_users_own_directory_called_jvs_is_not_taken_for_a_control_directory(t
     store = making.make_store(tmp_path / "r")
     own = making.main_of(store) / "sub/.jvs/notes"
     own.mkdir(parents=True)
-    assert layout.find_root(str(own.parent.parent)) == store.root
+    assert locating.find_root(str(own.parent.parent)) == store.root
 
 
 def test_a_linked_control_directory_is_refused(tmp_path):
@@ -87,7 +87,7 @@ def test_a_linked_control_directory_is_refused(tmp_path):
     other.mkdir()
     (other / ".jvs").symlink_to(tmp_path / "r/.jvs")
     with pytest.raises(PathEscape):
-        layout.find_root(str(other))
+        locating.find_root(str(other))
 
 
 @pytest.mark.parametrize("name", ["worktrees", "snapshots", "descriptors", "intents", "audit", "gc", "undo", "locks"])

@@ -63,7 +63,7 @@ class BtrfsEngine(Engine):
             from jvs.engine import copier
 
             return copier.run(request, engine_name=engine.REFLINK, share=True)
-        excluding = request.exclude is not None and request.exclude.has_rules
+        excluding = request.exclude is not None and left_out.is_any(request.source, request.exclude)
         moment = self._snapshot(request, 0 if excluding else ioctl.RDONLY)
         if request.exclude is not None and excluding:
             _leave_out(request.target, request.exclude)

@@ -17,6 +17,7 @@ from running import Lab
 NAMES = [
     *("init", "snapshot", "history", "status", "diff", "show", "restore", "undo", "run", "worktree list"),
     *("worktree create", "worktree fork", "worktree path", "worktree rename", "worktree remove", "verify", "doctor"),
+    *("worktree move", "worktree attach"),
     *("gc plan", "gc run", "gc pin", "gc unpin", "gc pins", "info", "config get", "config set", "config unset"),
     *("cat", "ls", "tag", "note", "meta", "merge", "enter", "gc drop", "gc auto", "detach"),
     *("config list", "completion", "help", "version", "check-worktree", "write-intent", "clone-tree", "hash-tree"),
@@ -40,6 +41,8 @@ ARGUMENTS: dict[str, list[str]] = {
     "worktree fork": ["first", "w"],
     "worktree rename": ["spare", "w"],
     "worktree remove": ["spare"],
+    "worktree move": ["spare", "../../moved"],
+    "worktree attach": [".."],
     "cat": ["first:a"],
     "ls": ["first"],
     "tag": ["first", "t"],

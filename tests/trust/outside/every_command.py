@@ -84,6 +84,11 @@ def table(root: Path) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
             (CHANGES, ("worktree", "remove", "--force", "--discard", "renamed")),
             (CHANGES, ("worktree", "remove", "--force", "--discard", "linked")),
         ],
+        "worktree move": [
+            (CHANGES, ("worktree", "move", "side", "../../moved")),
+            (CHANGES, ("worktree", "move", "side")),
+        ],
+        "worktree attach": [(CHANGES, ("worktree", "attach", ".")), (CHANGES, ("worktree", "attach", "..", "side"))],
         "verify": [(READS, ("verify", "--all")), (READS, ("verify", one, "--json"))],
         "doctor": [
             (CHANGES, ("doctor", "--repair-runtime")),
