@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from jvs import __version__, progress, system
+from jvs import __version__, progress
 from jvs.cli import output, streams
 from jvs.cli.arguments import asks_for_json
 from jvs.cli.arguments import here as here
@@ -79,7 +79,7 @@ def _run(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], R
         except SystemExit as leaving:  # --help and --version have printed already
             streams.flush()
             return int(leaving.code or 0)
-        system.check()
+        _check_system()
         _watch_signals()  # nothing was begun before, so that there is nothing to roll back
         for directory in args.directory or ():
             _change_directory(directory)
@@ -219,6 +219,14 @@ def main(argv: list[str] | None = None) -> int:
             _spare_the_collector()
 
 
+def _check_system() -> None:
+    """Refuse to work on another system than Linux. Errors: E_IO."""
+    if sys.platform != "linux":
+        from jvs import system
+
+        system.check()
+
+
 def _main(words: list[str]) -> int:
     streams.open_streams()
     if words == ["--version"] or words == ["version"]:
@@ -228,7 +236,7 @@ def _main(words: list[str]) -> int:
         except streams.OutputLost as error:
             return _fail_to_say(error, "jvs", False)
     try:
-        system.check()
+        _check_system()
         from jvs.cli import dispatch
 
         return dispatch.run(words)
