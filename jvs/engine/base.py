@@ -150,6 +150,11 @@ class Engine(abc.ABC):
         return Probe(self.name, works, why, self.cost, note)
 
 
+def may_leave_out(source: Below, exclude: Exclusion) -> bool:
+    """Answer whether a clone of a whole directory may hold something that is left out: a walk is needed to know."""
+    return exclude.has_rules or any(paths.exists(source / name) for name in exclude.names)
+
+
 def nearest(path: Below) -> Below:
     """Return the place itself, or the nearest directory above it that exists."""
     while path.parts and not paths.is_dir(path):

@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from jvs.tree.exclusion import Exclusion
 
 
-def is_any(source: Below, exclude: Exclusion) -> bool:
-    """Answer whether a clone of a whole directory may hold something that is left out: a walk is needed to know."""
-    return exclude.has_rules or any(paths.exists(source / name) for name in exclude.names)
-
-
 def remove(clone: Below, exclude: Exclusion, remove_one: Callable[[int, bytes], None]) -> None:
     """Remove every entry that is left out; `remove_one` gets the open directory above it, and its path.
 

@@ -11,6 +11,7 @@ Source: jvs-config(5), HOOKS.
 from __future__ import annotations
 
 import contextlib
+import os
 
 from jvs import names
 from jvs.errors import Busy
@@ -49,12 +50,20 @@ def hooked(
 
     No lock is held meanwhile, so that hooks may use jvs. Errors: E_DIRTY when a `pre-` hook refuses.
     """
-    from jvs.store import hooks
-
-    hooks.run(store, f"pre-{what}", name, environment, **facts)
+    _run_hooks(store, f"pre-{what}", name, environment, facts)
     yield facts
     if "snapshot_id" in facts:
-        hooks.run(store, f"post-{what}", name, environment, **facts)
+        _run_hooks(store, f"post-{what}", name, environment, facts)
+
+
+def _run_hooks(store: Store, hook: str, name: str, environment: Mapping[str, str], facts: dict[str, str]) -> None:
+    """Run the hooks of a name. Where nobody has any, nothing of them is loaded. Errors: E_DIRTY."""
+    user = store.settings.user_file
+    theirs = user is not None and os.path.isdir(os.path.join(os.path.dirname(user), "hooks"))
+    if theirs or paths.exists(store.layout.hooks):
+        from jvs.store import hooks
+
+        hooks.run(store, hook, name, environment, **facts)
 
 
 def reserve(store: Store) -> None:

@@ -5,7 +5,7 @@ Source: jvs-format(5), Leaf lists, Descriptor.
 
 from __future__ import annotations
 
-from jvs.fs import listing
+from jvs.fs import listing, paths
 from jvs.tree import leaves, node
 from jvs.tree.leaves import LEAF_BYTES
 
@@ -48,9 +48,11 @@ class LargeFiles:
 
     def _of_parent(self) -> Lists:
         if self._before is None:
-            from jvs.store import leaf_lists
+            self._before = {}
+            if self._parent_id is not None and paths.exists(self._layout.leaves(self._parent_id)):
+                from jvs.store import leaf_lists
 
-            self._before = {} if self._parent_id is None else leaf_lists.load(self._layout, self._parent_id)
+                self._before = leaf_lists.load(self._layout, self._parent_id)
         return self._before
 
     def lists(self, *, all_noted: bool) -> Lists:

@@ -111,6 +111,9 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     },
     "jvs/fs/xattrs.py": dict.fromkeys(("os.getxattr", "os.listxattr"), FD_OR_PROC),
     "jvs/operations/agents.py": dict.fromkeys(("durable.open_directory", "os.path.isdir", "os.path.realpath"), OWN),
+    "jvs/operations/context.py": {
+        "os.path.isdir": "whether the user has hooks; what is found is opened and checked then"
+    },
     "jvs/operations/configuration.py": {"rooted.Root.open": COMMAND_LINE},
     "jvs/operations/looking.py": {"rooted.at": "a copy of a payload that a program of the user is shown"},
     "jvs/restore/entries.py": {"os.listdir": FD_OR_PROC},

@@ -13,7 +13,6 @@ import os
 
 from jvs import clock
 from jvs.engine import base as engine
-from jvs.engine import left_out
 from jvs.engine.base import Cloned, Engine, Probe, Request
 from jvs.engine.btrfs import ioctl
 from jvs.errors import CloneIncomplete, JvsError, from_oserror
@@ -63,7 +62,7 @@ class BtrfsEngine(Engine):
             from jvs.engine import copier
 
             return copier.run(request, engine_name=engine.REFLINK, share=True)
-        excluding = request.exclude is not None and left_out.is_any(request.source, request.exclude)
+        excluding = request.exclude is not None and engine.may_leave_out(request.source, request.exclude)
         moment = self._snapshot(request, 0 if excluding else ioctl.RDONLY)
         if request.exclude is not None and excluding:
             _leave_out(request.target, request.exclude)
@@ -213,6 +212,8 @@ def remove_keeping_times(root: int, path: bytes) -> None:
 
 def _leave_out(target: Below, exclude: Exclusion) -> None:
     """Take what is excluded out of a snapshot that can still be written, and freeze it. Errors: E_IO."""
+    from jvs.engine import left_out
+
     try:
         left_out.remove(target, exclude, lambda fd, path: removal.remove_tree(path.rpartition(b"/")[2], dir_fd=fd))
         ioctl.set_flags(target, ioctl.RDONLY)
