@@ -57,10 +57,18 @@ class Repository(WorktreeMethods):
 
     @classmethod
     def init(
-        cls, path: Path, *, source: Path | None = None, here: bool = False, environment: Env = None, **options: Any
+        cls,
+        path: Path,
+        *,
+        source: Path | None = None,
+        here: bool = False,
+        control: Path | None = None,
+        environment: Env = None,
+        **options: Any,
     ) -> Repository:
         """Make a repository and open it; main begins with the content of `source`, or `here` is the directory itself.
 
+        With `here`, `control` is where its history is kept in place of `.jvs`.
         `options` are settings with `_` for `.`, and `wait` (seconds): `Repository.init("lab", durability="each")`.
         Durable: yes. Errors: E_EXISTS, E_USAGE, E_NAME_INVALID, E_PATH_ESCAPE, E_IO, E_NO_SPACE.
         """
@@ -68,8 +76,9 @@ class Repository(WorktreeMethods):
 
         settings = given.settings(environment, dict(options))
         home = (environment or {}).get("HOME")
-        if here:
-            configuration.init_here(os.fspath(path), settings, home=home)
+        if here or control is not None:
+            kept = None if control is None else os.fspath(control)
+            configuration.init_here(os.fspath(path), settings, home=home, control=kept)
         else:
             source = None if source is None else os.fspath(source)
             configuration.init(os.fspath(path), settings, source=source, home=home)

@@ -31,12 +31,18 @@ def init(path: str, settings: Settings, *, source: str | None = None, home: str 
     return making.create(path, settings, source=source, home=home)
 
 
-def init_here(path: str, settings: Settings, *, home: str | None = None) -> InitializedHere:
+def init_here(path: str, settings: Settings, *, home: str | None = None, control: str | None = None) -> InitializedHere:
     """Make a directory the main worktree of a new repository, where it is. `home` is refused as a place.
+
+    Its control directory is `.jvs` in it, or `control`, elsewhere on the same filesystem.
 
     Shape: `repo_root`, `format_version`, `repo_id`, `engine`, `captures` (entries, bytes).
     Durable: yes. Errors: E_USAGE, E_EXISTS, E_PATH_ESCAPE, E_IO, E_NO_SPACE.
     """
+    if control is not None:
+        from jvs.store import init_apart
+
+        return init_apart.create(path, control, settings, home=home)
     from jvs.store import init_in_place as making
 
     return making.create(path, settings, home=home)

@@ -28,7 +28,9 @@ def settings(environment: Mapping[str, str] | None, options: dict[str, Any]) -> 
     for name, value in options.items():
         text = ",".join(value) if isinstance(value, list | tuple) else str(value)
         given.append(f"{keys.get(name, name)}={text.lower() if isinstance(value, bool) else text}")
-    return Settings.from_environment(environment or {}, overrides=given, wait=wait, command="Repository")
+    made = Settings.from_environment(environment or {}, overrides=given, wait=wait, command="Repository")
+    made.repository = None  # the caller names it
+    return made
 
 
 def relative(paths: Iterable[Path | bytes] | None) -> list[bytes] | None:

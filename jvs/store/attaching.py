@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from jvs import progress
-from jvs.errors import Exists, NotARepository, NotFound, PathEscape, UsageError
+from jvs.errors import Exists, JvsError, NotARepository, NotFound, PathEscape, UsageError
 from jvs.fs import paths
 from jvs.names import check_worktree_name
 from jvs.store import binding, finding, locating, placement, pointer, remembered, worktree
@@ -83,18 +83,11 @@ def _inside(path: str, directory: str) -> bool:
 def _refuse_inside_another(path: str) -> None:
     """Refuse a place inside the workspace of any repository. Errors: E_PATH_ESCAPE."""
     above = os.path.dirname(path)
-    while True:
-        if locating.kind_at(above) == locating.DIRECTORY or _is_workspace(above):
-            raise PathEscape(
-                f"'{path}' is inside the workspace '{above}'", hint="choose a path outside of it", path=path
-            )
-        if above == os.path.dirname(above):
-            return
-        above = os.path.dirname(above)
-
-
-def _is_workspace(path: str) -> bool:
-    return locating.kind_at(path) == locating.FILE and pointer.read_in(path) is not None
+    try:
+        around = finding.workspace_around(above) or locating.find_root(above)
+    except JvsError:
+        return
+    raise PathEscape(f"'{path}' is inside the workspace '{around}'", hint="choose a path outside of it", path=path)
 
 
 def remember(store: Store, place: Below | None = None) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from jvs import clock, progress
 from jvs.engine import registry
 from jvs.errors import Exists, from_oserror
-from jvs.fs import durable, listing, paths
-from jvs.store import changing, init, layout, lineage, worktree
+from jvs.fs import durable, listing, paths, rooted
+from jvs.store import changing, init, layout, lineage, pointer, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,25 +37,31 @@ def delete_history(store: Store) -> HistoryDeleted:
     here = store.layout
     with changing.worktree(store, layout.MAIN, alone=True):
         names = worktree.names(here)
-        if here.in_place and len(names) > 1:
-            forks = ", ".join(f"'{name}'" for name in names if name != layout.MAIN)
+        outside = [(placed.directory, name) for name in names if (placed := here.placed(name)) is not None]
+        inside = [name for name in names if here.in_place and name not in (layout.MAIN, *(n for _, n in outside))]
+        if inside:
+            forks = ", ".join(f"'{name}'" for name in inside)
             raise Exists(
                 f"the files of {forks} are inside '{here.jvs}'",
                 hint="take what you need of them, then 'jvs worktree remove NAME' for each",
             )
         found: HistoryDeleted = {
             "repo_root": store.root,
-            "paths": [str(here.worktree_dir(name)) for name in names],
+            "paths": [str(here.place_of(name)) for name in names],
             "snapshots": len(lineage.published_ids(here)),
         }
+        tokens = [worktree.load(here, name).get("token", "") for _, name in outside]
         store.close()
-        gone = here.top / (init.GONE + clock.random_hex(8))
+        control = rooted.at(store.root) if here.apart else here.top / layout.CONTROL
         try:
-            durable.publish(here.top / layout.CONTROL, gone)
+            durable.publish(control, control.parent / (init.GONE + clock.random_hex(8)))
+            for (directory, _), token in zip(outside, tokens, strict=True):
+                if paths.is_dir(directory):
+                    pointer.remove(directory, token)
         except OSError as error:
             raise from_oserror(error, f"removing '{here.jvs}'") from error
         progress.effect({"operation": "detach"})
-    sweep(here.top.here, store.settings.engine_options())
+    sweep(control.parent, store.settings.engine_options())
     return found
 
 

@@ -59,6 +59,10 @@ def find(start: str, settings: Settings) -> Found:
                 first = first if first is not None and known is None else (here, way, known)
                 if known is not None:
                     break
+        else:
+            apart = locating.control_around_fork(here)
+            if apart is not None and first is None:
+                first = (apart, None, remembered.lookup(settings, apart))
         if first is None:
             locating.check_sight(here, settings.inside)
         parent = os.path.dirname(here)
@@ -118,6 +122,17 @@ def named(path: str) -> Found:
 def choose(start: str, settings: Settings) -> Found:
     """Return the repository that the settings name, else that at or above a directory. Errors: as `named`, `find`."""
     return find(start, settings) if settings.repository is None else named(settings.repository)
+
+
+def workspace_around(path: str) -> str | None:
+    """Return the workspace with a pointer that a path lies in, or is; None when it lies in none."""
+    here = path
+    while True:
+        if locating.kind_at(here) == locating.FILE and pointer.read_in(here) is not None:
+            return here
+        if here == os.path.dirname(here):
+            return None
+        here = os.path.dirname(here)
 
 
 def check_memory(found: Found, repo_id: str) -> None:

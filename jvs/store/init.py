@@ -83,8 +83,9 @@ def check_place(root: str, home: str | None, *, named: bool = True) -> None:
         )
     if named:
         names.check_worktree_name(os.path.basename(root))
+    around = finding.workspace_around(root if os.path.isdir(root) else os.path.dirname(root))
     try:
-        above = locating.find_root(root if os.path.isdir(root) else os.path.dirname(root))
+        above = around or locating.find_root(root if os.path.isdir(root) else os.path.dirname(root))
     except NotARepository:
         return
     where = "already there" if above == root else f"inside the repository '{above}'"
@@ -275,6 +276,7 @@ def write_control(
     *,
     degraded: Iterable[Loss] = (),
     path: str | None = None,
+    token: str | None = None,
 ) -> None:
     """Write the files of a new control directory; `path` is where main will be. Durable: their content."""
     repo_id = clock.new_uuid()
@@ -290,14 +292,15 @@ def write_control(
     durable.create_file(staged / "audit" / "audit.jsonl", canon.encode(record) + b"\n")
     home = staged / "worktrees" / layout.MAIN
     durable.make_dir(home)
-    config = worktree.new_config(layout.MAIN, event_id=event["event_id"], path=path)
+    config = worktree.new_config(layout.MAIN, event_id=event["event_id"], path=path, token=token)
     records.save(home / "config.json", config)
 
 
-def describe(root: str, settings: Settings) -> Described:
+def describe(root: str, settings: Settings, *, workspace: str | None = None) -> Described:
     """Return what a repository is that was just made, and remember where it is. Errors: as opening it."""
     store = Store.open_found(finding.named(root), settings)
-    remembered.remember(settings, root, store.repo_id, remembered.DIRECTORY)
+    kind = remembered.DIRECTORY if workspace is None else remembered.POINTER
+    remembered.remember(settings, workspace or root, store.repo_id, kind)
     return {
         "repo_root": root,
         "format_version": layout.FORMAT_VERSION,

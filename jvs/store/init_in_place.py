@@ -60,17 +60,18 @@ def create(path: str, settings: Settings, *, home: str | None = None) -> Initial
     except OSError as error:
         raise from_oserror(error, f"opening '{root}'") from error
     exclude = exclusion.read_at(top, settings)
-    _refuse_mounts(root, exclude)
+    refuse_mounts(root, exclude)
     with locks.acquire_directory(top, wait=settings.wait):
-        _refuse_control(top)
-        captures = _count(top, exclude)
-        _sweep(top, settings.engine_options())
+        refuse_control(top)
+        captures = count(top, exclude)
+        sweep(top, settings.engine_options())
         _build(top, settings)
     progress.effect({"operation": "init"})
     return {**init.describe(root, settings), "captures": captures}
 
 
-def _refuse_mounts(root: str, exclude: Exclusion) -> None:
+def refuse_mounts(root: str, exclude: Exclusion) -> None:
+    """Refuse a directory with something mounted in it that is not excluded. Errors: E_PATH_ESCAPE."""
     below = exclude.points(mounts.points_below(root), root)
     if below:
         raise PathEscape(
@@ -78,7 +79,8 @@ def _refuse_mounts(root: str, exclude: Exclusion) -> None:
         )
 
 
-def _refuse_control(top: Below) -> None:
+def refuse_control(top: Below) -> None:
+    """Refuse a directory with an entry `.jvs`. Errors: E_EXISTS."""
     control = top / layout.CONTROL
     if paths.exists(control):
         raise Exists(
@@ -88,7 +90,7 @@ def _refuse_control(top: Below) -> None:
         )
 
 
-def _count(top: Below, exclude: Exclusion) -> Captured:
+def count(top: Below, exclude: Exclusion) -> Captured:
     """Count what is there and not excluded.
 
     Errors: E_EXISTS for a repository inside, whose snapshots would be in each of ours; E_IO.
@@ -139,7 +141,7 @@ def _repository_inside(path: bytes) -> Exists:
     )
 
 
-def _sweep(top: Below, options: EngineOptions) -> None:
+def sweep(top: Below, options: EngineOptions) -> None:
     """Remove what dead attempts left; a control directory that was never published holds nothing."""
     for name in listing.names(top):
         if name.startswith((init.STAGE, init.GONE)):

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import stat
 
-from jvs.errors import FormatUnsupported, JvsError, NotARepository, PathEscape, from_oserror
+from jvs.errors import FormatUnsupported, JvsError, LineageBroken, NotARepository, PathEscape, from_oserror
 from jvs.fs import listing, paths, rooted
 from jvs.fs.rooted import Root
 from jvs.names import check_snapshot_id, check_worktree_name, is_worktree_name
 from jvs.store import placement
 from jvs.store.locating import CONTROL as CONTROL
+from jvs.store.locating import FORKS as FORKS
 from jvs.store.locating import is_control
 
 TYPE_CHECKING = False
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from jvs.store.placement import Placed
 
 MAIN = "main"
-FORKS = "forks"
-"""Where in the control directory the forks of a repository in place are."""
 IN_PLACE = "."
 """The `path` of a main worktree whose files are next to `.jvs`; null is the classic place, `main`."""
 FORMAT_VERSION = 2
@@ -196,6 +195,11 @@ class Layout:
         name = check_worktree_name(name)
         if name != MAIN:
             return self.forks / name
+        if self.apart:
+            raise LineageBroken(
+                f"the configuration of worktree '{MAIN}' does not say where its files are",
+                hint=f"jvs --repo '{self.root}' worktree attach DIRECTORY {MAIN}",
+            )
         return self.top.here if self.in_place else self.top / MAIN
 
     def placed(self, name: str) -> Placed | None:
@@ -204,14 +208,15 @@ class Layout:
 
     def placed_as(self, name: str, config: Mapping[str, object]) -> Placed | None:
         """Return the same of a worktree with a configuration that is not registered."""
-        usual = self.usual_dir(name)
         if not placement.is_elsewhere(config):
             was = config.get("was")
-            comes_back = isinstance(was, dict) and placement.is_elsewhere(was) and not paths.exists(usual)
-            return placement.find(self.root, self.control, was) if comes_back and isinstance(was, dict) else None
+            if isinstance(was, dict) and placement.is_elsewhere(was) and not paths.exists(self.usual_dir(name)):
+                return placement.find(self.root, self.control, was)
+            return None
         found = placement.find(self.root, self.control, config)
-        leaves = found.state != placement.BOUND and placement.was_usual(config) and paths.exists(usual)
-        return None if leaves else found
+        if found.state != placement.BOUND and placement.was_usual(config) and paths.exists(self.usual_dir(name)):
+            return None
+        return found
 
     def has_reserved(self, name: str) -> bool:
         """Answer whether the entry `.jvs` at the root of a worktree is one of ours."""
@@ -234,8 +239,10 @@ class Layout:
     def worktree_of(self, path: str) -> str | None:
         """Return the worktree that a path lies in, or None for a path elsewhere in the repository."""
         parts = os.path.relpath(path, self.root).split(os.sep)
-        if parts[0] == os.pardir or self.apart:
+        if parts[0] == os.pardir:
             return self._elsewhere_of(path)
+        if self.apart:
+            return parts[1] if parts[0] == FORKS and len(parts) > 1 else None
         if self.in_place:
             if parts[0] != CONTROL:
                 return MAIN

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from jvs.errors import JvsError
 
 CONTROL = ".jvs"
+FORKS = "forks"
+"""Where in the control directory the forks of a repository in place are."""
 LINK, FILE, DIRECTORY = "link", "file", "directory"
 """What `.jvs` can be."""
 
@@ -40,6 +42,12 @@ def is_control_at(path: str) -> bool:
     except OSError:
         return False
     return stat.S_ISDIR(info.st_mode) and _looks_like_control(path, info)
+
+
+def control_around_fork(here: str) -> str | None:
+    """Return the control directory, when it is kept apart, of which a directory is a fork; None for any other."""
+    above, name = os.path.split(os.path.dirname(here))
+    return above if name == FORKS and os.path.basename(above) != CONTROL and is_control_at(above) else None
 
 
 def find_root(start: str, inside: str | None = None) -> str:

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
         """What is known about a repository, as `jvs info --json` prints it."""
 
         repo_root: str
-        layout: Literal["in place", "classic"]
+        layout: Literal["in place", "classic", "apart"]
         repo_id: str
         format_version: int
         total_snapshots: int
@@ -76,6 +76,7 @@ _COSTS = {
     "O(bytes)": "O(bytes): grows with the bytes that are new or changed, which are copied",
 }
 _LAYOUTS = {
+    "apart": "apart: a directory elsewhere is main, snapshots and forks are in the control directory",
     "in place": "in place: the directory itself is main, snapshots and forks are in .jvs",
     "classic": "classic: your files are in main, forks in worktrees, snapshots in .jvs",
 }
@@ -91,7 +92,7 @@ def facts(store: Store, name: str, *, sizes: bool = False) -> InfoDocument:
     names = worktree.names(store.layout)
     return {
         "repo_root": store.root,
-        "layout": "in place" if store.layout.in_place else "classic",
+        "layout": "apart" if store.layout.apart else "in place" if store.layout.in_place else "classic",
         "repo_id": store.repo_id,
         "format_version": layout.FORMAT_VERSION,
         **_engine(store, name),

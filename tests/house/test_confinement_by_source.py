@@ -131,6 +131,8 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("os.path.isdir", "os.path.realpath", "rooted.at"), COMMAND_LINE),
         "Root": "of a directory that is open already",
     },
+    "jvs/store/init_apart.py": dict.fromkeys(("Root.open", "os.path.isdir", "os.path.realpath"), COMMAND_LINE),
+    "jvs/store/detach.py": {"rooted.at": "the control directory of the repository that was opened, to rename it"},
     "jvs/store/init_in_place.py": dict.fromkeys(("Root.open", "os.path.isdir", "os.path.realpath"), COMMAND_LINE),
     "jvs/store/attaching.py": dict.fromkeys(("os.path.realpath",), "compared with the places of other worktrees"),
     "jvs/store/finding.py": {
