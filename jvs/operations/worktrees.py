@@ -175,6 +175,7 @@ def attach(settings: Settings, path: str, name: str | None = None, *, start: str
     store = attaching.open_for(settings, path, start)
     try:
         if attaching.is_own_directory(store, path):
+            store.layout.control.check_writable()  # who may only read it works elsewhere, and needs no memory of it
             attaching.remember(store)
             return {"name": "main", "path": store.root}
         place = attaching.check_is_directory(path)

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 
 MAX_BYTES = 16384
+_BEGINNING = b'{"control":"'
+"""How each pointer begins: its keys are sorted."""
 
 
 def is_token(value: object) -> bool:
@@ -147,7 +149,14 @@ def _temporary(directory: Below, operation_id: str) -> Below:
 
 
 def _sweep(directory: Below, operation_id: str) -> None:
-    durable.unlink(_temporary(directory, operation_id), missing_ok=True)
+    """Remove the beginning of a pointer, and nothing else that may be called so."""
+    place = _temporary(directory, operation_id)
+    try:
+        data = paths.read_file(place, MAX_BYTES)
+    except OSError:
+        return
+    if data[: len(_BEGINNING)] == _BEGINNING[: len(data)]:
+        durable.unlink(place, missing_ok=True)
 
 
 def remove(directory: Below, token: str) -> None:

@@ -135,7 +135,12 @@ def _roll_back(store: Store, pending: PlaceIntent) -> bool:
     config = worktree.load(store.layout, name)
     was = config.get("was")
     if was is None:
-        return config.get("path") != pending["path"] or config.get("token") != pending["token"]
+        untouched = config.get("path") != pending["path"] or config.get("token") != pending["token"]
+        if untouched and pending["operation"] == "worktree_attach" and pending["path"] is not None:
+            place = placement.at(store.root, pending["path"])
+            if paths.is_dir(place):
+                pointer.sweep(place, pending["operation_id"])
+        return untouched
     if pending["operation"] == "worktree_attach":
         return False
     there = store.layout.place_of(name)

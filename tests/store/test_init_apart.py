@@ -167,10 +167,11 @@ def test_a_crash_leaves_nothing_or_what_the_same_command_completes(tmp_path):
             init_apart.create(str(top / "work"), str(top / "history"), settings())
 
         died = dies_at(number, make)
-        if died:
+        if died and not (top / "work/.jvs").exists():
             make()
         done("-C", str(top / "work"), "snapshot", "one")
         done("-C", str(top / "work"), "doctor", "--strict")
+        done("-C", str(top / "work"), "snapshot", "two")
         left = [name for name in os.listdir(top) if name.startswith(".jvs")] + sorted(os.listdir(top / "work"))
         assert left == [".jvs", "a"], number
         number += EACH

@@ -41,7 +41,8 @@ def call(*words: str) -> Said:
     try:
         return run(*words)
     finally:
-        os.chdir(here)
+        if "-C" in words:
+            os.chdir(here)
 
 
 def done(*words: str) -> str:
