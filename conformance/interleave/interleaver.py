@@ -29,7 +29,7 @@ from torture.verdict import Verdict
 OPERATIONS = ("snapshot", "restore", "fork", "gc", "gc-newer", "doctor", "repair", "verify")
 PLACES = ("one", "two")
 _COLLECTS = ("gc", "gc-newer")
-BUSY = "EBUSY"
+BUSY = "E_BUSY"
 _CLASS = re.compile(r"\bE_[A-Z_]+")
 _TIMEOUT_SECONDS = 60.0
 

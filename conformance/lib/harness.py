@@ -309,8 +309,7 @@ def remove_repository(path: str) -> None:
     shutil.rmtree(path, ignore_errors=True)
     if not os.path.lexists(path):
         return
-    for fixed in odd_files.fixed_below(path):
-        odd_files.fix(os.path.join(path, fixed), fixed=False)
+    odd_files.release(path)
     for here, directories, _ in os.walk(path):
         for name in directories:
             place = os.path.join(here, name)

@@ -53,6 +53,12 @@ def fixed_below(directory: str) -> list[str]:
     return found
 
 
+def release(directory: str) -> None:
+    """Let everything below a directory be changed and removed again."""
+    for path in fixed_below(directory):
+        fix(os.path.join(directory, path), fixed=False)
+
+
 def is_fixed(path: str) -> bool:
     """Answer whether nobody may change or remove a file."""
     if not stat.S_ISREG(os.lstat(path).st_mode):

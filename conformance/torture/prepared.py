@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib import oracle
+from lib import odd_files, oracle
 from lib.harness import Env, copy_repository, remove_repository, worktree_dir
 from lib.scenarios import Scenario
 from lib.treehash import Tree, hash_tree
@@ -72,5 +72,6 @@ class Place:
             remove_repository(self.kept)
             os.rename(self.directory, self.kept)
             self.directory = self.kept
+            odd_files.release(self.kept)  # whoever looks at it can remove it
         else:
             remove_repository(self.directory)

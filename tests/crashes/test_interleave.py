@@ -59,11 +59,13 @@ def test_what_neither_order_gives_is_said():
     assert said == "heads: got 3, wanted 2 OR ('done', 'done') is not ('done', 'E_BUSY')"
 
 
-def test_a_sample_holds(tmp_path):
-    code, report = run(tmp_path, "--pair", "snapshot+fork", "--place", "two", "--sample", "3")
-    assert code == 0
+@pytest.mark.parametrize(("place", "pair"), [("two", "snapshot+fork"), ("one", "snapshot+restore")])
+def test_a_sample_holds(tmp_path, pair, place):
+    code, report = run(tmp_path, "--pair", pair, "--place", place, "--sample", "3")
+    assert code == 0, report
     (row,) = report["pairs"].values()
     assert row["points"] > 40 and row["run"] == row["both"] + row["busy"] + row["refused"] == 3
+    assert place == "two" or row["busy"] > 0, "the lock of the worktree is held nearly all of the time"
     assert os.listdir(tmp_path) == []
 
 
