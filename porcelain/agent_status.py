@@ -28,7 +28,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Look."""
     from jvs.operations import agents
 
-    found = agents.status(*agent_wiring.place(args), os.environ.get("HOME"))
+    found = agents.status(*agent_wiring.place(args), os.environ.get("HOME"), args.agent)
     return agent_wiring.result(found, lambda item: "in" if item["installed"] else "not in")
 
 

@@ -30,7 +30,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     from jvs.operations import agents
 
     removed = "would be removed from" if args.dry_run else "removed from"
-    found = agents.uninstall(*agent_wiring.place(args), os.environ.get("HOME"), dry_run=args.dry_run)
+    found = agents.uninstall(*agent_wiring.place(args), os.environ.get("HOME"), args.agent, dry_run=args.dry_run)
     return agent_wiring.result(found, lambda item: removed if item["changed"] else "not in")
 
 

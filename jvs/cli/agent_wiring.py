@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser, *, changes: bool = True) -> None:
     """Give a parser the agent and the scope of its settings, and to what `changes` them a dry run."""
-    parser.add_argument("agent", metavar="AGENT", choices=("claude",), help="claude: Claude Code")
+    agents = "claude (Claude Code), codex, gemini (Gemini CLI) or opencode"
+    parser.add_argument("agent", metavar="AGENT", choices=("claude", "codex", "gemini", "opencode"), help=agents)
     scope = parser.add_mutually_exclusive_group()
     scope.add_argument("--project", action="store_true", help="the settings in the current directory (the default)")
     scope.add_argument("--user", action="store_true", help="your own settings, for all projects")

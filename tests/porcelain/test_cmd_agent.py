@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,91 @@ def test_whatever_else_is_in_the_hooks_stays_as_it_is():
         agent("install", "claude")
         agent("uninstall", "claude")
         assert settings(Path.cwd(), ".claude/settings.json") == before
+
+
+SERVERS = {
+    "gemini": (
+        ".gemini/settings.json",
+        ".gemini/settings.json",
+        '{\n  "theme": "x",\n  "mcpServers": {"o": {"command": "o"}}\n}\n',
+    ),
+    "opencode": (
+        "opencode.json",
+        ".config/opencode/opencode.json",
+        '{\n  "model": "x/y",\n  "mcp": {"o": {"type": "remote"}}\n}\n',
+    ),
+    "codex": (
+        ".codex/config.toml",
+        ".codex/config.toml",
+        '# mine\nmodel = "o3" # fast\n\n[mcp_servers.other]\ncommand = "o"\n\n[tui]\ntheme = "dark"\n',
+    ),
+}
+"""Settings as Gemini CLI 0.1, opencode 1 and Codex CLI 0.40 write them: of a project, of a user, with other content."""
+
+
+def _loads(path: Path) -> dict:
+    text = path.read_text()
+    return tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+
+
+@pytest.mark.parametrize("scope", ["--project", "--user"])
+@pytest.mark.parametrize("name", SERVERS)
+def test_other_agents_get_the_server_and_keep_the_rest(own_world: Path, name: str, scope: str):
+    of_project, of_user, before = SERVERS[name]
+    file = Path.cwd() / of_project if scope == "--project" else own_world / of_user
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(before)
+    assert [item["installed"] for item in agent("status", name, scope).json] == [False]
+    assert [item["changed"] for item in agent("install", name, scope, "-n").json] == [True]
+    assert file.read_text() == before
+    assert [item["changed"] for item in agent("install", name, scope).json] == [True]
+    once = _loads(file)
+    servers = once[{"gemini": "mcpServers", "opencode": "mcp", "codex": "mcp_servers"}[name]]
+    assert set(servers) == {"jvs", "other" if name == "codex" else "o"}
+    if name == "opencode":
+        assert servers["jvs"] == {"type": "local", "command": ["jvs", "mcp"], "enabled": True}
+    else:
+        assert (servers["jvs"]["command"], servers["jvs"]["args"]) == ("jvs", ["mcp"])
+    assert [item["changed"] for item in agent("install", name, scope).json] == [False]
+    assert [item["installed"] for item in agent("status", name, scope).json] == [True]
+    assert [item["changed"] for item in agent("uninstall", name, scope).json] == [True]
+    assert _loads(file) == (tomllib.loads(before) if name == "codex" else json.loads(before))
+    if name == "codex":
+        assert file.read_text() == before
+    assert [item["changed"] for item in agent("uninstall", name, scope).json] == [False]
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_other_agents_without_settings_and_with_a_server_of_that_name(name: str):
+    file = Path(SERVERS[name][0])
+    agent("uninstall", name)
+    assert not file.exists()
+    agent("install", name)
+    assert _loads(file)
+    agent("uninstall", name)
+    assert _loads(file) == {}
+    key = {"gemini": "mcpServers", "opencode": "mcp", "codex": "mcp_servers"}[name]
+    other = f'[{key}.jvs]\ncommand = "x"\n' if name == "codex" else json.dumps({key: {"jvs": {"command": "x"}}})
+    file.write_text(other)
+    assert making.run("agent", "install", name).exit == 2
+    agent("uninstall", name)
+    assert file.read_text() == other
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'mcp_servers = {other = {command = "o"}}\n',
+        '[mcp_servers]\njvs = {command = "jvs"}\n',
+        '[mcp_servers.jvs]\ncommand = "jvs"\n[mcp_servers.jvs.env]\nA = "1"\n',
+        'x = """\n[mcp_servers.jvs]\n"""\n[mcp_servers.jvs]\ncommand = "jvs"\n',
+        "not = [toml",
+    ],
+)
+def test_toml_that_cannot_be_edited_safely_stays_as_it_is(text: str):
+    Path(".codex").mkdir()
+    Path(".codex/config.toml").write_text(text)
+    codes = [making.run("agent", word, "codex").exit for word in ("install", "uninstall")]
+    left = Path(".codex/config.toml").read_text()
+    assert left == text or tomllib.loads(left).get("mcp_servers", {}).get("jvs") is None
+    assert 2 in codes
