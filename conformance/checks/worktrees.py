@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 from lib.harness import Env, mode_of, worktree_dir, write
 from lib.reader import payload_hash, read_file
 from lib.records import NAME, TIME, UUID
+from lib.treehash import hash_tree
 
 
 def check_18_init_makes_a_valid_repository(env: Env) -> None:
@@ -223,4 +225,31 @@ def check_24_a_fork_starts_from_a_snapshot(env: Env) -> None:
     env.refused("E_NOT_FOUND", 5, "worktree", "fork", "nothing", "x", cwd=root)
     env.jvs("worktree", "create", "plain", cwd=root)
     env.equal(os.listdir(f"{root}/worktrees/plain"), [], "a worktree made empty")
+    env.healthy(root)
+
+
+def check_66_worktrees_elsewhere(env: Env) -> None:
+    """A worktree anywhere on the filesystem is made, removed, given back, moved and copied by hand, and never mixed."""
+    root, side, moved = env.repository(), f"{env.work}/side", f"{env.work}/moved"
+    first = env.snapshot(root, "first")
+    files = env.tree(f"{root}/main")
+    env.equal(env.jvs("fork", first, "side", "--path", side, "--json", cwd=root).json()["path"], side, "path")
+    env.equal(hash_tree(side, skip=b".jvs").root_hash, files, "the fork")
+    env.equal(env.jvs("status", "--json", cwd=side).json()["worktree"], "side", "the worktree that it is")
+    env.jvs("worktree", "remove", "side", cwd=root)
+    env.check(not os.path.lexists(side), "a removed worktree is gone from its place")
+    env.jvs("undo", cwd=root)
+    env.equal(hash_tree(side, skip=b".jvs").root_hash, files, "given back")
+    os.rename(side, moved)
+    env.refused("E_PATH_ESCAPE", 11, "snapshot", cwd=moved)
+    env.refused("E_NOT_FOUND", 5, "restore", "-w", "side", first, cwd=f"{root}/main")
+    env.check(not os.path.lexists(side), "nothing is made in the place of a worktree that is away")
+    env.jvs("worktree", "attach", moved, cwd=root)
+    shutil.copytree(moved, side, symlinks=True)
+    for place in (side, moved):
+        env.refused("E_PATH_ESCAPE", 11, "status", cwd=place)
+    env.jvs("worktree", "attach", side, cwd=root)
+    env.jvs("worktree", "move", "side", f"{env.work}/last", cwd=root)
+    env.snapshot(root, "there", worktree="side")
+    env.refused("E_PATH_ESCAPE", 11, "status", cwd=moved)
     env.healthy(root)
