@@ -57,7 +57,7 @@ def work(args: argparse.Namespace) -> cli.Result:
             progress.remark(f"{shown} is at '{seen.at}' in this shell; 'exit' leaves it")
         enter = namespace.prepare(seen.mounts, seen.directory)
         environment = seen.environment(store, os.environ)
-        code = programs.run(words, quiet=args.json, environment=environment, enter=enter)
+        code = programs.run(words, quiet=args.json, environment=environment, enter=enter).status
         value = {
             "worktree": seen.worktree,
             "snapshot_id": seen.snapshot_id,

@@ -53,7 +53,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     store = cli.open_store(args)
     done = snapshots.run(
         store,
-        lambda: programs.run(words, quiet=args.json),
+        lambda: programs.run(words, quiet=args.json).status,
         shlex.join(words),
         args.worktree,
         note=args.note,

@@ -86,7 +86,7 @@ def stored_contents(repo: Repo, trees: dict[str, Tree] | None = None) -> set[tup
     """Return the kinds and digests of everything in worktrees, visible snapshots and `undo/`."""
     stored: set[tuple[int, bytes]] = set()
     places = [repo.worktree_dir(name) for name in repo.configs]
-    places += [repo.forks, os.path.join(repo.jvs, "undo")]
+    places += [repo.forks, os.path.join(repo.jvs, "undo"), os.path.join(repo.jvs, "tries")]
     if any(intent is not None and intent.get("operation") == "gc_run" for intent in repo.intents.values()):
         # what is taken out and needed by an undo is on its way to undo/held, and the recovery sees to that
         places += [os.path.join(repo.jvs, "snapshots"), os.path.join(repo.jvs, "gc", "trash")]

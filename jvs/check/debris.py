@@ -8,11 +8,11 @@ from __future__ import annotations
 from jvs import canon, names
 from jvs.check.findings import CLEAN_INTENTS, CLEAN_TMP, ERROR, WARNING, Finding, pending
 from jvs.check.structure import kind_of, lock_is_free
-from jvs.errors import Busy, JvsError, PartialSnapshot
+from jvs.errors import Busy, JvsError, NotFound, PartialSnapshot
 from jvs.fs import listing, locks, paths
 from jvs.gc import run as gc
 from jvs.restore import journal
-from jvs.store import annotation, held, intent, layout, worktree
+from jvs.store import annotation, held, intent, layout, lineage, tries, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -154,6 +154,32 @@ def find_in_undo(store: Store) -> list[Finding]:
             problem = f"'{shown}' of operation '{operation_id}' is not in snapshot '{lost.snapshot_id}' any more"
             hint = "restore that snapshot from a copy of the repository, or 'jvs undo --forget' the operation"
             found.append(Finding(PartialSnapshot(problem, hint=hint), path=path))
+    return found
+
+
+def find_in_tries(store: Store) -> list[Finding]:
+    """Check the records of tries, and report those that died while they ran, and directories that belong to none."""
+    here, found = store.layout, []
+    for try_id in tries.ids(here):
+        path = here.try_dir(try_id)
+        try:
+            record = tries.load(here, try_id)
+        except NotFound:
+            if paths.exists(path) and not tries.is_running(here, try_id):
+                found.append(pending(f"'tries/{try_id}' was left by a crash", path, CLEAN_TMP))
+            continue
+        except JvsError as error:
+            found.append(Finding(error, path=path, repair=CLEAN_INTENTS))
+            continue
+        try:
+            if record["state"] == tries.PENDING:
+                lineage.load_visible(store, record["snapshot_id"])
+                if record["kind"] == tries.OVERLAY:
+                    tries.load_delta(here, record)
+            elif not tries.is_running(here, try_id):
+                found.append(pending(f"the try '{try_id}' was interrupted", path, CLEAN_TMP))
+        except JvsError as error:
+            found.append(Finding(error, path=path))
     return found
 
 

@@ -13,13 +13,13 @@ import functools
 from jvs import clock, names
 from jvs.check import consistency, debris, findings, foreign, structure, verify
 from jvs.check.findings import Finding
-from jvs.errors import AuditChainBroken, Busy, IOFailure, JvsError, PartialSnapshot, UsageError, from_oserror
+from jvs.errors import AuditChainBroken, Busy, IOFailure, JvsError, NotFound, PartialSnapshot, UsageError, from_oserror
 from jvs.fs import durable, listing, locks, paths, removal
 from jvs.gc import plan as gc_plan
 from jvs.gc import remove as gc_remove
 from jvs.gc import run as gc
 from jvs.restore import journal, release
-from jvs.store import annotation, audit, audit_check, finding, held, intent, layout, mount_check, recovery, worktree
+from jvs.store import annotation, audit, audit_check, finding, held, intent, layout, mount_check, recovery, tries, worktree
 from jvs.store.store import Store
 
 TYPE_CHECKING = False
@@ -141,6 +141,7 @@ def _look_once(store: Store) -> list[Finding]:
         (debris.find_temporaries, store),
         (consistency.find_in_worktrees, store),
         (debris.find_in_undo, store),
+        (debris.find_in_tries, store),
         (_check_snapshots, store),
         (_check_log, store),
         (consistency.find_in_annotations, store),
@@ -251,6 +252,13 @@ def _clean_intents(store: Store) -> list[str]:
             held.load(here, operation_id)
         except PartialSnapshot:
             done.append(_set_aside(store, journal.directory(here, operation_id) / held.NAME))
+    for try_id in tries.ids(here):
+        try:
+            tries.load(here, try_id)
+        except PartialSnapshot:
+            done.append(_set_aside(store, here.try_dir(try_id)))  # with all that its command wrote
+        except NotFound:
+            continue
     intent.sweep(here)
     mount_check.refuse_pending(store)
     done += recovery.recover_all(store, None)
@@ -299,6 +307,7 @@ def _clean_tmp(store: Store) -> list[str]:
             release.sweep(store, operation_id)
             if not paths.exists(journal.directory(here, operation_id)):
                 done.append(f"removed 'undo/{operation_id}'")
+    done += [f"removed 'tries/{try_id}'" for try_id in tries.sweep(store)]
     for path in _odd(here.locks, lambda name: True):
         durable.rmdir(path)  # a directory in place of a lock: nobody can hold it
         done.append(f"removed '{path.relative_to(here.jvs)}'")

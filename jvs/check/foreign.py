@@ -38,10 +38,11 @@ KNOWN: dict[str, tuple[tuple[str, str], ...]] = {
     "gc/pins": ((_ID + r"\.json(\.tmp)?", FILE),),
     "gc/tombstones": ((_ID + r"\.json(\.tmp)?", FILE),),
     "annotations": ((_ID + r"\.json(\.tmp)?", FILE),),
+    "tries": ((_ID, DIRECTORY),),
     "undo": ((_ID + "|held", DIRECTORY),),
     "undo/held": ((_ID + r"(\.tmp)?", ANY),),
     "locks": (
-        (r"(repo|gate|audit|index|config|intents|gc|pins|annotations|(worktree|head)-" + _NAME + r")\.lock", ANY),
+        (r"(repo|gate|audit|index|config|intents|gc|pins|tries|annotations|(worktree|head)-" + _NAME + r")\.lock", ANY),
     ),
 }
 """Directory -> which names it holds, and of which kind. `worktrees`, `intents` and `gc/trash` are checked elsewhere."""
@@ -50,6 +51,7 @@ IN_OPERATION = (
     (r"(op\.json|delta\.cbor|held\.cbor)(\.tmp)?", ANY),  # what is no file is damage
     (r"files(\.\d+)?|config|worktree|moving-.+", DIRECTORY),
 )
+IN_TRY = ((r"(try\.json|delta\.cbor)(\.tmp)?", ANY), ("files|work", DIRECTORY))
 _OF_THE_SYSTEM = re.compile(r"\.nfs[0-9a-f]+|\.fuse_hidden[0-9a-f]+|\.snapshot|lost\+found")
 """What filesystems put into directories by themselves."""
 
@@ -60,8 +62,9 @@ def find_foreign(store: Store) -> list[Finding]:
     for directory, known in KNOWN.items():
         forks = ((layout.FORKS, DIRECTORY),) if not directory and here.in_place else ()
         found += _find_in(here, directory, (*known, *forks))
-    for directory, known in (("worktrees", IN_WORKTREE), ("undo", IN_OPERATION)):
-        for name in listing.names(paths.below(here.jvs, directory.encode())):
+    for directory, known in (("worktrees", IN_WORKTREE), ("undo", IN_OPERATION), ("tries", IN_TRY)):
+        place = paths.below(here.jvs, directory.encode())
+        for name in listing.names(place) if kind_of(place) == DIRECTORY else ():
             if name != "held" and kind_of(here.jvs / directory / name) == DIRECTORY:
                 found += _find_in(here, f"{directory}/{name}", known)
     return found

@@ -29,6 +29,7 @@ COMMANDS: dict[str, Row] = {
     "run": (PORCELAIN, "daily", "Run a command between snapshots, and roll back when it fails"),
     "merge": (PORCELAIN, "worktrees", "Bring the work of a fork back: merge it into a worktree"),
     "enter": (PORCELAIN, "worktrees", "Run a command that sees a fork at main's own path"),
+    "try": (PORCELAIN, "worktrees", "Run a command on a throwaway copy, and decide then what becomes of it"),
     "worktree list": (PORCELAIN, "worktrees", "List the worktrees"),
     "worktree create": (PORCELAIN, "worktrees", "Make a worktree, empty or from a snapshot"),
     "worktree fork": (PORCELAIN, "worktrees", "Make a worktree from a snapshot"),

@@ -15,14 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+class Ended:
+    """How a program ended. Shape: `status` as a shell has it; `killed`: by a signal, or by Ctrl-C."""
+
+    def __init__(self, status: int, *, killed: bool) -> None:
+        self.status = status
+        self.killed = killed
+
+
 def run(
     words: list[str],
     *,
     quiet: bool = False,
     environment: Mapping[str, str] | None = None,
     enter: Callable[[], None] | None = None,
-) -> int:
-    """Run a program; return its status, or 128 plus the number of the signal that ended it.
+) -> Ended:
+    """Run a program; its status is 128 plus the number of the signal that ended it, if one did.
 
     With `quiet` what it prints goes to stderr. `enter` is called in its process before it begins.
     Errors: E_NOT_FOUND when it cannot be run.
@@ -35,7 +43,8 @@ def run(
         if enter is not None:
             enter()
 
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interrupted = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: interrupted.append(number))
     try:
         done = subprocess.run(words, check=False, stdout=STDERR if quiet else None, env=environment, preexec_fn=begin)
     except (OSError, ValueError) as error:
@@ -43,4 +52,5 @@ def run(
         raise NotFound(f"'{words[0]}' cannot be run: {reason}", hint="check its name and PATH") from error
     finally:
         signal.signal(signal.SIGINT, before)
-    return 128 - done.returncode if done.returncode < 0 else done.returncode
+    code = done.returncode
+    return Ended(128 - code if code < 0 else code, killed=code < 0 or (bool(interrupted) and code != 0))

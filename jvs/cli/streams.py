@@ -24,6 +24,8 @@ _EFFECTS = {
     "snapshot": "snapshot '{target}' was taken",
     "restore": "worktree '{worktree}' was restored",
     "merge": "worktree '{worktree}' was merged into",
+    "try": "what was tried was applied to worktree '{worktree}'",
+    "try_discard": "what was tried in worktree '{worktree}' was discarded",
     "undo": "an operation in worktree '{worktree}' was undone",
     "worktree_create": "worktree '{worktree}' was made",
     "worktree_fork": "worktree '{worktree}' was made",

@@ -7,6 +7,7 @@ Source: mount_namespaces(7), user_namespaces(7), mount(2); Documentation/filesys
 
 from __future__ import annotations
 
+import errno
 import os
 
 from jvs.errors import IOFailure
@@ -171,23 +172,43 @@ def refused(reason: str) -> IOFailure:
 def refusal(mounts: list[Mount] | None = None) -> str | None:
     """Answer why this system does not let us mount in a namespace of our own, by trying; None when it does."""
     try:
-        enter = prepare(mounts or [])
+        inside(mounts or [], lambda: b"")
     except IOFailure as error:
         return error.message
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def inside(mounts: list[Mount], look: Callable[[], bytes]) -> bytes:
+    """Return what a function returns that is called in a child process, with some mounts.
+
+    Errors: IOFailure; OSError where the system refuses, or the function failed.
+    """
+    enter = prepare(mounts)
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
+        os.close(reading)
         try:
             enter()
+            _write(writing, b"0" + look())
             os._exit(0)
         except OSError as error:
-            os.write(writing, os.fsencode(error.strerror or str(error)))
+            _write(writing, b"1" + os.fsencode(error.strerror or str(error)))
         finally:
             os._exit(1)
     os.close(writing)
-    with open(reading, "rb") as said:
-        reason = said.read().decode("utf-8", "replace")
-    return None if os.waitpid(child, 0)[1] == 0 else reason or "it failed"
+    with open(reading, "rb") as pipe:
+        said = pipe.read()
+    if os.waitpid(child, 0)[1] != 0 or said[:1] != b"0":
+        raise OSError(errno.EPERM, said[1:].decode("utf-8", "replace") or "it failed")
+    return said[1:]
+
+
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 def works() -> bool:

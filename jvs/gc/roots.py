@@ -10,7 +10,7 @@ from jvs import clock
 from jvs.errors import LineageBroken
 from jvs.gc import pins
 from jvs.names import is_snapshot_id
-from jvs.store import intent, lineage, refs
+from jvs.store import intent, lineage, refs, tries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from jvs.store.worktree import HeadField, WorktreeConfig
 
 
-HEAD, LINEAGE, PIN, INTENT, RETENTION, TAG = "head", "lineage", "pin", "intent", "retention", "tag"
+HEAD, LINEAGE, PIN, INTENT, TRY = "head", "lineage", "pin", "intent", "try"
+RETENTION, TAG = "retention", "tag"
 HEAD_FIELDS: tuple[HeadField, ...] = ("head_snapshot_id", "latest_snapshot_id", "base_snapshot_id")
 
 
@@ -58,6 +59,8 @@ def mark_always(store: Store, marks: Marks, configs: dict[str, WorktreeConfig]) 
             until = f" until {pin['expires_at']}" if pin["expires_at"] else ""
             reason = f": {pin['reason']}" if pin["reason"] else ""
             marks.add(pin["snapshot_id"], PIN, f"pinned{until}{reason}")
+    for tried in tries.load_all(store.layout):
+        marks.add(tried["snapshot_id"], TRY, f"try {tried['operation_id']} needs it")
     for record in intent.load_all(store.layout):
         if record["operation"] != "gc_run":  # it names what is to go
             for snapshot_id in _ids_in(record):

@@ -60,7 +60,7 @@ def entered(store: Store, word: str | None, at: str | None = None, *, current: s
         assert snapshot_id is not None
         source = _payload(store, snapshot_id)
     made = Entered(name, snapshot_id, place, shown(store.layout, source, place, writable=name is not None))
-    made.directory = _directory(source, place, current)
+    made.directory = directory(source, place, current)
     refused = namespace.refusal(made.mounts)
     if refused is not None:
         raise namespace.refused(refused)
@@ -119,7 +119,7 @@ def _pointer(source: str, place: str) -> list[Mount]:
     return [namespace.Bind(os.devnull, pointer)] if os.path.isfile(os.path.join(source, CONTROL)) else []
 
 
-def _directory(source: str, place: str, current: str) -> str:
+def directory(source: str, place: str, current: str) -> str:
     """Return where a command begins: the same place below what is shown as the current directory has, or its top."""
     for above in (source, place):
         if current == above or current.startswith(above + "/"):

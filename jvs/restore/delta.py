@@ -72,7 +72,7 @@ class Step:
         path, how, old_ino, source_ino, old, new = value[:6]
         old_seen, source_seen = value[6:] or (None, None)
         _check(all(seen is None or _is_seen(seen) for seen in (old_seen, source_seen)))
-        _check(is_step_path(path) and records.one_of(COPY, MOVE, MAKE, DROP)(how))
+        _check(records.is_step_path(path) and records.one_of(COPY, MOVE, MAKE, DROP)(how))
         _check(records.is_count(old_ino) and records.is_count(source_ino))
         _check(all(entry is None or _is_entry(entry) for entry in (old, new)))
         return cls(
@@ -90,15 +90,6 @@ class Step:
 def _check(fits: bool) -> None:
     if not fits:
         raise ValueError("a step is not valid")
-
-
-def is_step_path(path: Any) -> bool:
-    """Answer whether a value is a relative path in the one way it is written: no empty component, `.` or `..`."""
-    return (
-        isinstance(path, bytes)
-        and b"\0" not in path
-        and all(part not in (b"", b".", b"..") for part in path.split(b"/"))
-    )
 
 
 def _is_entry(value: Any) -> bool:
@@ -163,7 +154,7 @@ class Delta:
             steps, dirs = canon.cbor_decode(data)
             made.steps = [Step.decode(step) for step in steps]
             made.dirs = [(path, before, after) for path, before, after in dirs]
-            _check(all(path == b"" or is_step_path(path) for path, _, _ in made.dirs))
+            _check(all(path == b"" or records.is_step_path(path) for path, _, _ in made.dirs))
             _check(
                 all(
                     records.is_metadata(before) and (after is None or records.is_metadata(after))

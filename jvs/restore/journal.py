@@ -19,7 +19,7 @@ from jvs.store import intent, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal, TypedDict
+    from typing import Literal, NotRequired, TypedDict
 
     from jvs.canon import PathJSON
     from jvs.fs.rooted import Below
@@ -35,10 +35,11 @@ if TYPE_CHECKING:
         base: str | None
 
     class LayerJSON(TypedDict):
-        """A snapshot that a merge copies from, and which paths of it count; null: all."""
+        """A snapshot that a merge copies from, and which paths of it count; null: all. With `try_id`: that try."""
 
         snapshot_id: str
         paths: list[PathJSON] | None
+        try_id: NotRequired[str]
 
     class Merging(TypedDict):
         """Which merged snapshots the next snapshot of a worktree names, before and after an operation."""
@@ -127,7 +128,10 @@ FIELDS = {
             "mark": records.each(records.is_count),
             "merging": records.shaped({"before": records.are_ids, "after": records.are_ids}),
             "layers": records.each(
-                records.shaped({"snapshot_id": records.is_id, "paths": records.nullable(records.each(records.is_path))})
+                records.shaped(
+                    {"snapshot_id": records.is_id, "paths": records.nullable(records.each(records.is_path))},
+                    {"try_id": records.is_id},
+                )
             ),
             "renamed": records.each(records.each(records.is_path)),
         },
@@ -302,6 +306,8 @@ def describe(record: Operation) -> str:
         phrase = f"rename of '{name}' to '{record['details']['new_name']}'"
     elif kind == "worktree_remove":
         phrase = f"removal of '{name}'"
+    elif any("try_id" in layer for layer in record["details"].get("layers", [])):
+        phrase = f"try on {record['target']} in '{name}'"
     elif "layers" in record["details"]:
         phrase = f"merge of {record['target']} into '{name}'"
     else:

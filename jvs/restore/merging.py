@@ -40,6 +40,9 @@ class MergePlan:
         self.tree_before = tree_before
         self.delta = delta.Delta()
         self.layers: list[journal.LayerJSON] = []
+        self.steps: list[delta.Step] = []
+        self.dirs: dict[bytes, node.Entry | None] = {}
+        """What comes besides: entries that no tree tells apart, and those of which only metadata come."""
         self.renamed = {action.path: action.source for action in found.actions if action.source != action.path}
 
     def changes(self) -> list[PathChange]:
@@ -71,13 +74,17 @@ class Outcome:
         """Return the error that says that nothing was changed, or None."""
         if self.plan is None or not self.plan.conflicts:
             return None
-        told = [conflict_json(conflict) for conflict in self.plan.conflicts]
-        shown = f"'{told[0]['path']}'" + (f" and {len(told) - 1} more" if len(told) > 1 else "")
-        return Conflict(
-            f"both sides changed {shown} differently; nothing was changed in '{self.worktree}'",
-            hint="decide with --ours, --theirs or --both, for all or for a pattern: --ours='*.lock'",
-            conflicts=told,
-        )
+        hint = "decide with --ours, --theirs or --both, for all or for a pattern: --ours='*.lock'"
+        return complaint(self.plan.conflicts, self.worktree, hint)
+
+
+def complaint(conflicts: list[MergeConflict], name: str, hint: str) -> Conflict:
+    """Return the error that names conflicts because of which nothing was changed in a worktree."""
+    told = [conflict_json(conflict) for conflict in conflicts]
+    shown = f"'{told[0]['path']}'" + (f" and {len(told) - 1} more" if len(told) > 1 else "")
+    return Conflict(
+        f"both sides changed {shown} differently; nothing was changed in '{name}'", hint=hint, conflicts=told
+    )
 
 
 def make(
@@ -108,7 +115,7 @@ def make(
     planned = MergePlan(theirs, base_id, merged, found.root_hash)
     planned.layers = _layers(store, theirs)
     if not planned.conflicts:
-        _make_delta(store, name, planned, known)
+        make_delta(store, name, planned, known)
     return planned
 
 
@@ -142,11 +149,10 @@ def _layers(store: Store, theirs: Descriptor) -> list[journal.LayerJSON]:
     ]
 
 
-def _make_delta(store: Store, name: str, planned: MergePlan, known: node_store.Trees) -> None:
-    """Turn the actions of a merge into steps, check what they copy, and note what is there now."""
+def make_delta(store: Store, name: str, planned: MergePlan, known: node_store.Trees) -> None:
+    """Turn the actions of a merge into steps, check what they copy, and note what is there now. Errors: as `make`."""
     how = {merge.COPY: delta.COPY, merge.MAKE: delta.MAKE, merge.DROP: delta.DROP}
-    dirs: dict[bytes, node.Entry | None] = {}
-    steps = []
+    dirs, steps = dict(planned.dirs), list(planned.steps)
     for action in planned.actions:
         if action.how == merge.META:
             dirs[action.path] = action.new
@@ -156,6 +162,7 @@ def _make_delta(store: Store, name: str, planned: MergePlan, known: node_store.T
             dirs[action.path] = action.new
         dirs.setdefault(action.path.rpartition(b"/")[0], None)
     made = planned.delta
+    made.metadata = [path for path, entry in planned.dirs.items() if entry is not None and entry[1] != listing.DIR]
     made.replace_steps(_without_excluded(store, name, planned, steps))
     target = plan.RestoreTarget(planned.theirs["snapshot_id"], (0, None, b""), None)
     try:
@@ -204,8 +211,10 @@ def _twins(made: delta.Delta, here: entries.RootedDir, planned: MergePlan) -> li
     ]
 
 
-def carry_out(store: Store, name: str, planned: MergePlan, *, records_parent: bool) -> Done:
+def carry_out(store: Store, name: str, planned: MergePlan, *, records_parent: bool, try_id: str | None = None) -> Done:
     """Bring the changes into a worktree whose lock the caller holds. `records_parent`: the next snapshot names theirs.
+
+    They are those of a merge, or of the try `try_id`.
 
     Durable: yes; `undo` undoes it. Errors: as a restore.
     """
@@ -226,12 +235,13 @@ def carry_out(store: Store, name: str, planned: MergePlan, *, records_parent: bo
         "renamed": [[canon.path_json(path), canon.path_json(source)] for path, source in planned.renamed.items()],
         **counts,
     }
+    operation = "merge" if try_id is None else "try"
     event = audit.event(
-        "merge",
+        operation,
         store.actor,
         target=planned.theirs["snapshot_id"],
         worktree=name,
-        details={**counts, "base": planned.base_id},
+        details={**counts, "base": planned.base_id, **({} if try_id is None else {"try": try_id})},
     )
     record = journal.new(
         "restore",
@@ -243,7 +253,7 @@ def carry_out(store: Store, name: str, planned: MergePlan, *, records_parent: bo
         target=planned.theirs["snapshot_id"],
         details=details,
     )
-    return run.carry_out(store, record, planned.delta, event, operation="merge")
+    return run.carry_out(store, record, planned.delta, event, operation=operation)
 
 
 def note_snapshot(store: Store, operation_id: str, snapshot_id: str) -> None:

@@ -14,7 +14,7 @@ from jvs.fs import durable
 from jvs.fs import paths as fs_paths
 from jvs.restore import apply, journal, plan, release
 from jvs.restore.sources import LayeredDir
-from jvs.store import audit, intent, mount_check, node_store, placement, reserved, worktree, write_ahead
+from jvs.store import audit, intent, mount_check, node_store, placement, reserved, tries, worktree, write_ahead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -280,6 +280,9 @@ def _move_head(store: Store, pending: RestoreIntent, record: Operation) -> None:
 def _retire(store: Store, record: Operation, freed: space.Freed | None = None) -> None:
     """Release what nobody can undo any more, now that the record is in the log. Can be repeated. Durable: yes."""
     release.retire_undone(store, record["of"], record["operation_id"])
+    for layer in record["details"].get("layers", []) if record["of"] is None else ():
+        if "try_id" in layer:  # what a try made is in the worktree now
+            tries.discard(store, layer["try_id"])
     if record["details"].get("discard"):
         came_free = release.discard(store, record["operation_id"])
         if freed is not None:

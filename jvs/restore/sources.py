@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from jvs import canon
 from jvs.restore.entries import RootedDir
+from jvs.store import tries
 from jvs.tree import path_filter
 
 TYPE_CHECKING = False
@@ -33,7 +34,7 @@ class LayeredDir(RootedDir):
         """Return the payloads of some snapshots as one directory. Errors: OSError."""
         places = [
             (
-                layout.payload(layer["snapshot_id"]),
+                tries.files(layout, layer["try_id"]) if "try_id" in layer else layout.payload(layer["snapshot_id"]),
                 None if layer["paths"] is None else [canon.path_from_json(path) for path in layer["paths"]],
             )
             for layer in layers

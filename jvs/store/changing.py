@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 
 from jvs import progress
-from jvs.fs import listing, locks
+from jvs.errors import JvsError
+from jvs.fs import listing, locks, paths
 from jvs.store import mount_check
 
 TYPE_CHECKING = False
@@ -45,6 +46,8 @@ def recover(store: Store, held: str | None = None) -> list[str]:
     """Complete or undo what dead operations left; `held` is the worktree whose lock we hold. Returns what was done."""
     if held is None:
         mount_check.refuse(store)
+    if paths.exists(store.layout.tries):
+        _sweep_tries(store)
     if not listing.names(store.layout.intents):
         return []
     mount_check.refuse_pending(store)
@@ -54,6 +57,15 @@ def recover(store: Store, held: str | None = None) -> list[str]:
     for sentence in done:
         progress.remark(sentence)
     return done
+
+
+def _sweep_tries(store: Store) -> None:
+    """Remove what tries left that died while they ran; what cannot be removed is left for the next time."""
+    from jvs.store import tries
+
+    with contextlib.suppress(OSError, JvsError):
+        for try_id in tries.sweep(store):
+            progress.remark(f"removed what the try '{try_id}' left, which was interrupted")
 
 
 def _remember(store: Store) -> None:

@@ -48,6 +48,7 @@ PARTICULARS: dict[str, records.Fields] = {
     "head_update": {**_IN_WORKTREE, "target": records.is_id},
     "restore": {**_IN_WORKTREE, **_UNDOES, "snapshot_id": records.is_id_or_null},
     "merge": {**_IN_WORKTREE, **_UNDOES, "snapshot_id": records.is_id},
+    "try": {**_IN_WORKTREE, **_UNDOES, "snapshot_id": records.is_id},
     "undo": {**_IN_WORKTREE, **_UNDOES, "snapshot_id": records.is_id_or_null},
     "undo_forget": {**_IN_WORKTREE, "operations": records.are_ids},
     "worktree_create": {**_IN_WORKTREE, "snapshot_id": records.is_id_or_null},

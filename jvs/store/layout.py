@@ -54,7 +54,7 @@ PORTABLE = (
     "undo",
     "annotations",
 )
-LATER_DIRECTORIES = ("annotations",)
+LATER_DIRECTORIES = ("annotations", "tries")
 """Those that are made when something is first put into them; a repository may do without."""
 
 
@@ -88,6 +88,7 @@ class Layout:
         self.undo = self.jvs / "undo"
         self.locks = self.jvs / "locks"
         self.annotations = self.jvs / "annotations"
+        self.tries = self.jvs / "tries"
         self.hooks = self.jvs / "hooks"
         self.index = self.jvs / "index.sqlite"
         self.control.one_mount = True
@@ -146,6 +147,10 @@ class Layout:
     def undo_dir(self, operation_id: str) -> Below:
         """Return where an operation keeps what it displaced."""
         return self.undo / check_snapshot_id(operation_id)
+
+    def try_dir(self, try_id: str) -> Below:
+        """Return where a try keeps its record and its files."""
+        return self.tries / check_snapshot_id(try_id)
 
     def held(self, snapshot_id: str) -> Below:
         """Return where that lies what an undo needs of a snapshot that was collected."""

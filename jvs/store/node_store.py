@@ -42,6 +42,11 @@ class Trees:
         self._last = None
         self._roots[found.root_hash] = found.root
 
+    def add_nodes(self, nodes: dict[bytes, bytes]) -> None:
+        """Take over nodes that were made of others."""
+        self._nodes.update(nodes)
+        self._last = None
+
     def root_as(self, record: Descriptor, *, plain: bool) -> node.Root:
         """Return the root of a snapshot's tree as one of the two algorithms has it; see `translation`.
 

@@ -71,6 +71,15 @@ def is_path(value: Any) -> bool:
         return False
 
 
+def is_step_path(path: Any) -> bool:
+    """Answer whether a value is a relative path in the one way it is written: no empty component, `.` or `..`."""
+    return (
+        isinstance(path, bytes)
+        and b"\0" not in path
+        and all(part not in (b"", b".", b"..") for part in path.split(b"/"))
+    )
+
+
 def nullable(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     """Return a check that lets null pass as well."""
     return lambda value: value is None or fits(value)

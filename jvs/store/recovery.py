@@ -26,6 +26,7 @@ HANDLERS = {
     "restore": "jvs.restore.run",
     "undo": "jvs.restore.run",
     "merge": "jvs.restore.run",
+    "try": "jvs.restore.run",
     "undo_forget": "jvs.worktrees.forget",
     "worktree_create": "jvs.worktrees.fork",
     "worktree_fork": "jvs.worktrees.fork",

@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     class RestoreIntent(InWorktree):
         """A restore, or an undo of one; `undoes` is the operation that is undone."""
 
-        operation: Literal["restore", "undo", "merge"]
+        operation: Literal["restore", "undo", "merge", "try"]
         phase: str
         snapshot_id: str | None
         undoes: str | None
