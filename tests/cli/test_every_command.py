@@ -42,6 +42,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "cat": ["HEAD:a"],
     "merge": ["HEAD"],
     "enter": ["HEAD", "--", "true"],
+    "try": ["--list"],
     "merge-base": ["HEAD", "HEAD"],
     "merge-tree": ["HEAD", "HEAD", "HEAD"],
     "cat-file": ["HEAD:a"],

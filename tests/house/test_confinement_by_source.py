@@ -95,6 +95,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "os.statvfs": "the flags of what was mounted there just now",
         "os.makedirs": "in a filesystem in memory that was mounted there just now",
     },
+    "porcelain/try.py": {"os.path.realpath": "the current directory, to find where a command begins"},
     "porcelain/enter.py": {"os.path.realpath": "the current directory, to find where a command begins"},
     "jvs/operations/entering.py": {
         "os.path.isdir": "tells where a command begins",

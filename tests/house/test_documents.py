@@ -34,6 +34,8 @@ PROGRAMS = {"rsync": "rsync", "sha256sum": "coreutils", "xargs": "findutils", "m
 STAND_INS: tuple[tuple[str, str], ...] = (
     (r"(?<=^jvs-prune-snapshot )1700000000000-0a1b2c3d", "$(cat made)"),
     (r"\.venv/bin/pip install \.", "true"),
+    (r"1795885977737", '$(jvs try --list --json | sed -n \'s/.*"try_id": "\\(.*\\)".*/\\1/p\')'),
+    (r"(?<=^jvs try -- )make clean all|(?<=^jvs try --apply -- )./migrate.sh", "true"),
     (r"(?<=snapshots/)ID", "$(jvs-resolve HEAD)"),
     (r"/srv/", ""),
     (r"1700000000000-0a1b2c3d", "$(jvs-resolve HEAD)"),
@@ -60,6 +62,7 @@ SETUP: tuple[tuple[str, str], ...] = (
     (r"^jvs undo", "jvs restore baseline && jvs undo && jvs restore baseline"),
     (r"^jvs undo --redo", "jvs restore baseline && jvs undo"),
     (r"^jvs config unset ", "jvs config set snapshot.when_detached refuse"),
+    (r"^jvs try --(apply|keep) 1795", "cd main && jvs try -- sh -c 'echo x > tried'"),
     (r"^jvs enter experiment", "jvs worktree fork baseline experiment"),
     (r"jvs worktree path experiment|jvs -C .*experiment", "jvs worktree fork baseline experiment"),
     (r"^jvs worktree (rename|remove|move) trial-2", "jvs worktree fork baseline trial-2"),

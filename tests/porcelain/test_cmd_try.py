@@ -313,7 +313,8 @@ def program(chance: random.Random, steps: int) -> str:
         return "/".join(chance.choice(NAMES) for _ in range(chance.choice([1, 1, 2, 2, 3])))
 
     lines = ["import os, shutil", "def do(f, *a, **k):", "    try: f(*a, **k)", "    except OSError: pass"]
-    lines += ["def put(p, t):", "    with open(p, 'a') as f: f.write(t)"]
+    lines += ["def put(p, t):", "    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK"]
+    lines += ["    with open(p, 'a', opener=lambda p, _: os.open(p, flags, 0o644)) as f: f.write(t)"]
     lines += ["def rm(p):", "    shutil.rmtree(p) if os.path.isdir(p) and not os.path.islink(p) else os.unlink(p)"]
     lines += ["def mtime(p, t):", "    os.utime(p, (t, t), follow_symlinks=False)"]
     for number in range(steps):
