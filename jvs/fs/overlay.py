@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import stat
 
+from jvs import system
 from jvs.fs import durable, listing, metadata, paths, removal
 from jvs.fs.losses import Losses
 
@@ -158,7 +159,7 @@ class _Plain:
         hidden = self._clean(fd, path, shows)
         if shows is not None:
             self._bring(fd, path, shows, hidden)
-        _strip(b"/proc/self/fd/%d" % fd, follow=True)
+        _strip(system.path_of(fd), follow=True)
         os.utime(fd, ns=(st.st_atime_ns, st.st_mtime_ns))
 
     def _clean(self, fd: int, path: bytes, shows: bytes | None) -> set[bytes]:
@@ -284,7 +285,7 @@ def _link(upper: Below, source: Below, target: Below) -> None:
         st = os.fstat(above)
         removal.remove_tree(name, dir_fd=above)
         os.link(other, name, src_dir_fd=there, dst_dir_fd=above, follow_symlinks=False)
-        os.utime(metadata.handle_path(above), ns=(st.st_atime_ns, st.st_mtime_ns))
+        os.utime(system.path_of(above), ns=(st.st_atime_ns, st.st_mtime_ns))
 
 
 def _lead_to(upper: Below, lower: Below, path: bytes) -> None:
@@ -303,4 +304,4 @@ def _lead_to(upper: Below, lower: Below, path: bytes) -> None:
         finally:
             os.close(source)
             os.close(made)
-        os.utime(metadata.handle_path(above), ns=(st.st_atime_ns, st.st_mtime_ns))
+        os.utime(system.path_of(above), ns=(st.st_atime_ns, st.st_mtime_ns))
