@@ -39,7 +39,8 @@ from jvs.errors import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.fs.namespace import Mount
-    from jvs.operations.trying import Then, TryOutcome
+    from jvs.operations.trying import Then
+    from jvs.restore.trying import TryOutcome
     from jvs.store.store import Store
 
 RAISES = (*CHANGING, Conflict, Ambiguous, Dirty, Exists, PayloadHashMismatch, CloneIncomplete)

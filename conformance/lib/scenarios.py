@@ -254,6 +254,19 @@ def _merge_settles(env: Env) -> Words:
     return ("snapshot", "N")
 
 
+def _try_apply(env: Env) -> Words:
+    """What a command left, with every kind of change, into files that no snapshot holds."""
+    root, _ = base(env)
+    main = f"{root}/main"
+    script = (
+        "mv dir moved; rm -r empty; echo x > new; ln a.txt again; chmod 600 moved/b.txt; mkdir empty; echo y > empty/y"
+    )
+    env.jvs("try", "--", "sh", "-c", script, cwd=main)
+    write(f"{main}/mine", "in no snapshot\n")
+    (number,) = os.listdir(f"{root}/.jvs/tries")
+    return ("try", "--apply", number)
+
+
 def _repair(env: Env) -> Words:
     """A repair that finds a snapshot to complete, one to roll back, and a torn log."""
     root, _ = base(env)
@@ -306,6 +319,7 @@ SCENARIOS = (
     Scenario("gc-after-gc", _gc_after_gc, gone=True, loses=True),
     Scenario("merge", _merge, halfway=True),
     Scenario("merge-settles", _merge_settles),
+    Scenario("try-apply", _try_apply),
     *(Scenario(name, build) for name, build in small_changes.BUILDS.items()),
     Scenario("repair", _repair),
 )

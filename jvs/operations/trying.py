@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 
 from jvs import names, progress
-from jvs.errors import Conflict, JvsError, NotFound, from_oserror, readable
+from jvs.errors import JvsError, NotFound, from_oserror, readable
 from jvs.fs import durable, listing, namespace, overlay, paths, removal
 from jvs.operations import context, entering
+from jvs.restore import trying
+from jvs.restore.trying import TryOutcome
 from jvs.store import changing, tries
 
 TYPE_CHECKING = False
@@ -30,22 +32,6 @@ if TYPE_CHECKING:
     Command = Callable[[list[Mount], str, dict[str, str]], tuple[int, bool]]
     """Runs a command with some mounts, in a directory, with an environment; returns its status, and whether it was
     killed."""
-
-
-class TryOutcome:
-    """What became of a try. Shape: `state` is `pending`, `applied`, `kept`, `discarded`, or `empty` without changes.
-
-    `conflicts` say why it could not be applied; then it is pending.
-    """
-
-    def __init__(self, record: Try) -> None:
-        self.record = record
-        self.exit = 0
-        self.state = "pending"
-        self.changes: list[TryChange] = []
-        self.conflict: Conflict | None = None
-        self.operation_id: str | None = None
-        self.fork: str | None = None
 
 
 def run(
@@ -88,6 +74,7 @@ def run(
             outcome.state = "discarded" if killed or outcome.changes else "empty"
             return outcome
     _finish(store, outcome, then, name, environment)
+    context.prune(store, here)
     return outcome
 
 
@@ -126,7 +113,6 @@ def _run(store: Store, outcome: TryOutcome, command: Command, current: str, envi
 
 def _note(store: Store, outcome: TryOutcome) -> None:
     """Write down what came of a command, durably: from here on the try is pending."""
-    from jvs.restore import trying
     from jvs.store import node_store
     from jvs.tree import node
 
@@ -278,7 +264,7 @@ def _finish(store: Store, outcome: TryOutcome, then: Then, name: str | None, env
 
 def _apply(store: Store, outcome: TryOutcome, name: str, environment: Mapping[str, str]) -> None:
     """Bring a try into a worktree; with conflicts nothing is changed, and it stays pending."""
-    from jvs.restore import merging, trying
+    from jvs.restore import merging
 
     record = outcome.record
     with (
@@ -352,7 +338,6 @@ def _facts(record: Try) -> dict[str, object]:
 
 
 def _changes(store: Store, record: Try, *, damaged_ok: bool) -> list[TryChange]:
-    from jvs.restore import trying
     from jvs.store import node_store
 
     known = node_store.Trees(store)

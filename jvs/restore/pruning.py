@@ -12,12 +12,15 @@ from jvs import clock, progress, system, units
 from jvs.errors import Busy, JvsError
 from jvs.fs import locks, paths
 from jvs.restore import belonging, journal, release
-from jvs.store import held
+from jvs.store import held, tries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jvs.restore.journal import Operation
     from jvs.store.store import Store
+    from jvs.store.tries import Try
 
 DAY_NS = 86_400_000_000_000
 Moment = tuple[int, str, int]
@@ -37,6 +40,7 @@ def prune(store: Store, name: str) -> int:
         ):
             gone = [record for record in expired(store, name) if _discard(store, record)]
             _sweep(store)
+            _prune_tries(store, name)
     except (OSError, Busy, JvsError):
         return 0
     return sum(record["bytes"] for record in gone)
@@ -62,7 +66,24 @@ def expired(store: Store, name: str) -> list[Operation]:
     return gone
 
 
-def ages(newest_first: list[Operation], now: Moment) -> dict[str, int]:
+def _prune_tries(store: Store, name: str) -> None:
+    """Discard pending tries of a worktree that are old and many, by the same rules, and say so."""
+    found = [record for record in reversed(tries.load_all(store.layout)) if record["state"] == tries.PENDING]
+    most = store.settings.get("undo.max_operations")
+    if len(found) <= most:
+        return
+    days = max(store.settings.get("undo.max_age_days"), 1)
+    age_ns = ages(found, (clock.now_ns(), system.boot_id(), clock.boottime_ns()))
+    for record in [record for record in found if record["worktree"] == name][most:]:
+        if age_ns[record["operation_id"]] > days * DAY_NS and not tries.is_running(
+            store.layout, record["operation_id"]
+        ):
+            tries.discard(store, record["operation_id"])
+            size = units.size(record["bytes"])
+            progress.remark(f"try {record['operation_id']} was pending for too long: discarded {size}")
+
+
+def ages(newest_first: Sequence[Operation | Try], now: Moment) -> dict[str, int]:
     """Return how old operations are at the least.
 
     The age is the sum of the gaps between all operations since. A gap is what the wall clock says, but never below
@@ -85,7 +106,7 @@ def ages(newest_first: list[Operation], now: Moment) -> dict[str, int]:
     return found
 
 
-def _moment(record: Operation) -> Moment:
+def _moment(record: Operation | Try) -> Moment:
     boot, lasted = record["clock"].get("boot"), record["clock"].get("boottime_ns")
     wall = clock.parse_rfc3339(record["created_at"])
     return (wall, boot, lasted) if isinstance(boot, str) and isinstance(lasted, int) else (wall, "", 0)

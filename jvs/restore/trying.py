@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from jvs.errors import Conflict
     from jvs.restore.merging import MergePlan
     from jvs.restore.run import Done
     from jvs.store.store import Store
@@ -35,6 +36,22 @@ class TryChange:
         self.path = path
         self.old = old
         self.new = new
+
+
+class TryOutcome:
+    """What became of a try. Shape: `state` is `pending`, `applied`, `kept`, `discarded`, or `empty` without changes.
+
+    `conflicts` say why it could not be applied; then it is pending.
+    """
+
+    def __init__(self, record: Try) -> None:
+        self.record = record
+        self.exit = 0
+        self.state = "pending"
+        self.changes: list[TryChange] = []
+        self.conflict: Conflict | None = None
+        self.operation_id: str | None = None
+        self.fork: str | None = None
 
 
 def tree_of(store: Store, record: Try, known: node_store.Trees) -> node.Root:

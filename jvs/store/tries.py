@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 
 from jvs import canon, clock, system
 from jvs.engine import registry
@@ -221,6 +220,8 @@ def hold(layout: Layout, try_id: str) -> locks.Lock:
 
 def elsewhere(try_id: str) -> str:
     """Return where a try that runs has its files when the filesystem of `.jvs` can hold no upper layer."""
+    import tempfile
+
     return os.path.join(tempfile.gettempdir(), f"jvs-try-{try_id}")
 
 

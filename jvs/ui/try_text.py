@@ -14,9 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypedDict
 
-    from jvs.operations.trying import TryOutcome
     from jvs.restore.plan import PathChange
-    from jvs.restore.trying import TryChange
+    from jvs.restore.trying import TryChange, TryOutcome
     from jvs.store.store import Store
     from jvs.store.tries import Try
     from jvs.ui.terminal import Terminal
