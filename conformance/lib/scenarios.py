@@ -259,7 +259,7 @@ def _try_apply(env: Env) -> Words:
     root, _ = base(env)
     main = f"{root}/main"
     script = (
-        "mv dir moved; rm -r empty; echo x > new; ln a.txt again; chmod 600 moved/b.txt; mkdir empty; echo y > empty/y"
+        "mv dir moved; rm empty; echo x > new; ln a.txt again; chmod 644 moved/b.txt; mkdir empty; echo y > empty/y"
     )
     env.jvs("try", "--", "sh", "-c", script, cwd=main)
     write(f"{main}/mine", "in no snapshot\n")

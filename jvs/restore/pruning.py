@@ -75,12 +75,11 @@ def _prune_tries(store: Store, name: str) -> None:
     days = max(store.settings.get("undo.max_age_days"), 1)
     age_ns = ages(found, (clock.now_ns(), system.boot_id(), clock.boottime_ns()))
     for record in [record for record in found if record["worktree"] == name][most:]:
-        if age_ns[record["operation_id"]] > days * DAY_NS and not tries.is_running(
-            store.layout, record["operation_id"]
-        ):
-            tries.discard(store, record["operation_id"])
+        number = record["operation_id"]
+        if age_ns[number] > days * DAY_NS and not tries.is_running(store.layout, number):
+            tries.discard(store, number)
             size = units.size(record["bytes"])
-            progress.remark(f"try {record['operation_id']} was pending for too long: discarded {size}")
+            progress.remark(f"try {number} was pending for too long: discarded {size}")
 
 
 def ages(newest_first: Sequence[Operation | Try], now: Moment) -> dict[str, int]:

@@ -229,6 +229,25 @@ def test_a_damaged_record_stops_what_needs_it_and_is_set_aside(lab, damage):
     fine(lab)
 
 
+def test_pending_ones_go_when_they_are_old_and_many(lab, monkeypatch):
+    from jvs import clock, system
+
+    for number in range(3):
+        assert run("try", "--", "sh", "-c", f"echo {number} > n").exit == 0
+    oldest = left(lab)[0]
+    monkeypatch.setattr(system, "boot_id", lambda: "another boot")
+    now = clock.now_ns()
+    monkeypatch.setattr(clock, "now_ns", lambda: now + 40 * 86_400_000_000_000)
+    options = ("-c", "undo.max_operations=2", "-c", "undo.max_age_days=1")
+    run(*options, "restore", "HEAD")
+    assert oldest in left(lab), "a clock that jumps makes nothing older than a day"
+    monkeypatch.setattr("jvs.restore.pruning.DAY_NS", 1)
+    said = run(*options, "restore", "HEAD")
+    assert said.exit == 0 and "pending for too long" in said.err, said.err
+    assert oldest not in left(lab) and len(left(lab)) == 2
+    fine(lab)
+
+
 def as_nobody(act) -> None:
     child = os.fork()
     if child == 0:
