@@ -258,9 +258,7 @@ def _try_apply(env: Env) -> Words:
     """What a command left, with every kind of change, into files that no snapshot holds."""
     root, _ = base(env)
     main = f"{root}/main"
-    script = (
-        "mv dir moved; rm empty; echo x > new; ln a.txt again; chmod 644 moved/b.txt; mkdir empty; echo y > empty/y"
-    )
+    script = "mv dir moved; rm empty; echo x > new; ln a.txt again; chmod 644 moved/b.txt; mkdir empty; touch empty/y"
     env.jvs("try", "--", "sh", "-c", script, cwd=main)
     write(f"{main}/mine", "in no snapshot\n")
     (number,) = os.listdir(f"{root}/.jvs/tries")

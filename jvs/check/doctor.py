@@ -19,7 +19,19 @@ from jvs.gc import plan as gc_plan
 from jvs.gc import remove as gc_remove
 from jvs.gc import run as gc
 from jvs.restore import journal, release
-from jvs.store import annotation, audit, audit_check, finding, held, intent, layout, mount_check, recovery, tries, worktree
+from jvs.store import (
+    annotation,
+    audit,
+    audit_check,
+    finding,
+    held,
+    intent,
+    layout,
+    mount_check,
+    recovery,
+    tries,
+    worktree,
+)
 from jvs.store.store import Store
 
 TYPE_CHECKING = False

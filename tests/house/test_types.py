@@ -54,12 +54,8 @@ CHECKED = {
         *("changes", "collected", "meta", "merged", "annotated_at", "annotated_by", "path_changes", "excluded"),
     },
     ("jvs.store.descriptor", "READY_FIELDS", "Ready"): set(),
-<<<<<<< HEAD
     ("jvs.store.worktree", "FIELDS", "WorktreeConfig"): {"event_id", "made_as", "merging", "path", "token", "was"},
-=======
-    ("jvs.store.worktree", "FIELDS", "WorktreeConfig"): {"event_id", "made_as", "merging", "path"},
     ("jvs.store.tries", "FIELDS", "Try"): set(),
->>>>>>> 4d3c54a (try: pages, and the tables of the tests)
     ("jvs.restore.journal", "FIELDS", "Operation"): {"identity", "clock"},
     ("jvs.store.records", "PIN_FIELDS", "Pin"): set(),
     ("jvs.store.records", "ANNOTATION_FIELDS", "Annotation"): set(),
