@@ -42,9 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
 def work(args: argparse.Namespace) -> cli.Result:
     """Run the command, or a shell, in a namespace; say afterwards what it saw, for programs."""
     from jvs import progress
-    from jvs.cli import programs
     from jvs.fs import namespace
-    from jvs.operations import entering
+    from jvs.operations import entering, programs
 
     if args.words and not args.command:
         raise UsageError(f"unexpected argument '{args.words[0]}'", hint="put the command after '--'")

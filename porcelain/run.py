@@ -46,8 +46,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         raise UsageError("name a command to run", hint="jvs run [--rollback] -- CMD ...")
     import shlex
 
-    from jvs.cli import programs
-    from jvs.operations import snapshots
+    from jvs.operations import programs, snapshots
     from jvs.ui import run_text
 
     store = cli.open_store(args)

@@ -6,13 +6,13 @@ It never writes, holds no locks and trusts nothing; what the files mean together
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import stat
 from dataclasses import dataclass, field
 from typing import Any
 
+from lib import tries
 from lib.canonical import Malformed, cbor_decode, json_decode, json_encode, json_object
 from lib.places import forks_of, is_in_place, worktree_dir
 from lib.records import (
@@ -150,7 +150,7 @@ def read_repository(root: str) -> Repo:
     held = os.path.isdir(os.path.join(repo.jvs, "undo", "held"))  # what operations need of collected snapshots
     repo.debris += [f"undo/{n}" for n in _names(repo, "undo") if not ID.match(n) and n != "held"]
     repo.debris += [f"undo/held/{n}" for n in (_names(repo, "undo/held") if held else []) if not ID.match(n)]
-    _tries(repo)
+    repo.debris += tries.left(repo.jvs)
     top = {*_TOP, "forks"} if repo.in_place else _TOP
     repo.debris += [n for n in os.listdir(repo.jvs) if n not in top]
     repo.debris += [f"gc/trash/{n}" for n in _names(repo, "gc/trash")]
@@ -158,20 +158,6 @@ def read_repository(root: str) -> Repo:
         shown = os.path.relpath(repo.forks, repo.jvs)
         repo.debris += [f"{shown}/{n}" for n in sorted(os.listdir(repo.forks)) if n.startswith(".jvs-tmp-")]
     return repo
-
-
-def _tries(repo: Repo) -> None:
-    """Note what commands left that ran on a throwaway copy and died: a record says `running`, or is not there."""
-    if not os.path.isdir(os.path.join(repo.jvs, "tries")):
-        return
-    for name in _names(repo, "tries"):
-        try:
-            with open(os.path.join(repo.jvs, "tries", name, "try.json"), encoding="utf-8") as file:
-                pending = json.load(file)["state"] == "pending"
-        except (OSError, ValueError, KeyError):
-            pending = False
-        if not pending:
-            repo.debris.append(f"tries/{name}")
 
 
 def _names(repo: Repo, directory: str) -> list[str]:

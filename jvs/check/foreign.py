@@ -51,7 +51,7 @@ IN_OPERATION = (
     (r"(op\.json|delta\.cbor|held\.cbor)(\.tmp)?", ANY),  # what is no file is damage
     (r"files(\.\d+)?|config|worktree|moving-.+", DIRECTORY),
 )
-IN_TRY = ((r"(try\.json|delta\.cbor)(\.tmp)?", ANY), ("files|work", DIRECTORY))
+IN_TRY = ((r"(try\.json|delta\.cbor)(\.tmp)?", ANY), ("files|work|excluded", DIRECTORY))
 _OF_THE_SYSTEM = re.compile(r"\.nfs[0-9a-f]+|\.fuse_hidden[0-9a-f]+|\.snapshot|lost\+found")
 """What filesystems put into directories by themselves."""
 

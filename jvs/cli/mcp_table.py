@@ -127,6 +127,19 @@ TOOLS = {
             },
             displaces=True,
         ),
+        Tool(
+            "try",
+            "Run a command on a throwaway copy of the workspace at its own path, and say what it changed; or apply,"
+            " keep or discard a pending try; with neither, list those that are pending.",
+            {
+                "command": (_TEXTS, [], "the program and its arguments, one text each; no shell reads them"),
+                "try_id": (_TEXT, "", "the id of a pending try, in place of a command"),
+                "then": (_TEXT, "pending", "what becomes of it: pending, apply, discard, or keep (as a fork)"),
+                "name": (_TEXT, "", "with keep: the name of the new fork"),
+                **_PAGE,
+            },
+            displaces=True,
+        ),
         Tool("show", "Say all about one snapshot.", {"snapshot": (_TEXT, "LATEST", _TARGET)}, changes=False),
         Tool(
             "cat",

@@ -184,6 +184,27 @@ class Tools:
             raise complaint
         return _paged(merge_text.facts(found, dry_run=False), ("changes", "settled"), limit, offset, again=False)
 
+    def _try(
+        self, store: Store, command: list[str], try_id: str, then: str, name: str, limit: int, offset: int
+    ) -> Value:
+        from jvs.operations import trying
+        from jvs.ui import try_text
+
+        wanted: Any = then
+        if try_id and command:
+            raise UsageError("a command or a pending try, not both", hint="leave one of them out")
+        if not try_id and not command:
+            return _paged({"tries": try_text.listed(trying.pending(store))}, ("tries",), limit, offset)
+        if try_id:
+            found = trying.settle(store, try_id, wanted, name or None, environment=self._environment)
+        else:
+            more: Value = {"then": wanted, "name": name or None, "environment": self._environment}
+            found = trying.run_quietly(store, command, **more)
+        if found.conflict is not None:
+            raise found.conflict
+        value = {**try_text.facts(found, command), "output": found.output.decode("utf-8", "backslashreplace")}
+        return _paged(value, ("changes",), limit, offset, again=False)
+
     def _show(self, store: Store, snapshot: str) -> Value:
         return dict(annotating.told(store, snapshot))
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 
 from jvs import names, progress
-from jvs.errors import JvsError, NotFound, from_oserror, readable
+from jvs.errors import JvsError, NotFound, UsageError, from_oserror, readable
 from jvs.fs import durable, listing, namespace, overlay, paths, removal
 from jvs.operations import context, entering
+from jvs.operations.excluded_copies import ExcludedCopies
 from jvs.restore import trying
 from jvs.restore.trying import TryOutcome
 from jvs.store import changing, tries
@@ -145,7 +146,7 @@ class _Copy:
         self.mounts: list[Mount] = []
         self.upper = self.work = self.files
         self._elsewhere = False
-        self._groups: list[list[bytes]] = []
+        self._excluded: ExcludedCopies | None = None
 
     def prepare(self) -> None:
         """Find out what the system allows, and make it. Errors: E_IO where it allows nothing; OSError."""
@@ -177,15 +178,19 @@ class _Copy:
         upper, work = home / tries.FILES, home / tries.WORK
         for place in (upper, work):
             durable.make_dir(place)
+        excluded = ExcludedCopies(self.store, self.record["worktree"], home)
+        others = excluded.prepare(upper)
         overlay.make_like(upper, self.store.layout.payload(self.record["snapshot_id"]))
         layers = namespace.Layers(
             [self.payload], self.place, namespace.overlay_options(), upper=str(upper), work=str(work)
         )
-        mounts: list[Mount] = [*entering.covers(self.store.layout, self.place), layers]
+        mounts: list[Mount] = [*entering.covers(self.store.layout, self.place), layers, *others]
         if namespace.refusal(mounts) is not None:
+            excluded.remove(None)
             for place in (upper, work):
                 removal.remove_tree(place)
             return False
+        self._excluded = excluded
         self.upper, self.work, self.mounts = upper, work, mounts
         self._elsewhere = home != self.home
         return True
@@ -204,6 +209,10 @@ class _Copy:
 
     def collect(self) -> None:
         """Make a plain tree of what the command left, in the directory of the try. Errors: OSError, E_IO."""
+        if self._excluded is not None:
+            for name in self._excluded.remove(self.upper):
+                shown = name.decode("utf-8", "backslashreplace")
+                progress.remark(f"'{shown}' is excluded: what changed in it is not kept")
         self._leave_out(self.upper if self.mounts and self.record["kind"] == tries.OVERLAY else self.files)
         if self.record["kind"] == tries.CLONE:
             return
@@ -298,6 +307,33 @@ def _keep(store: Store, outcome: TryOutcome, name: str, environment: Mapping[str
     outcome.state, outcome.fork = "kept", name
 
 
+def run_quietly(
+    store: Store,
+    words: list[str],
+    worktree: str | None = None,
+    *,
+    then: Then = "pending",
+    name: str | None = None,
+    environment: Mapping[str, str],
+) -> TryOutcome:
+    """Do as `run`, with a command whose output is kept in the outcome. Errors: as `run`, E_NOT_FOUND; E_USAGE."""
+    from jvs.operations import programs
+
+    said: list[bytes] = []
+
+    def command(mounts: list[Mount], directory: str, variables: dict[str, str]) -> tuple[int, bool]:
+        enter = namespace.prepare(mounts, directory)
+        ended = programs.run(words, capture=True, environment=variables, enter=enter)
+        said.append(ended.output)
+        return ended.status, ended.killed
+
+    if then not in ("pending", "apply", "keep", "discard") or not words:
+        raise UsageError("a command, and what becomes of it, are needed", hint="pending, apply, keep or discard")
+    outcome = run(store, command, words, worktree, then=then, name=name, current=store.root, environment=environment)
+    outcome.output = b"".join(said)
+    return outcome
+
+
 def pending(store: Store) -> list[Try]:
     """Return the records of all tries, oldest first; those that run have the state `running`. Errors: E_IO."""
     tries.sweep(store)
@@ -310,9 +346,12 @@ def settle(
 ) -> TryOutcome:
     """Apply, keep or discard a pending try; its id may be cut short.
 
-    Errors: E_NOT_FOUND, E_AMBIGUOUS, E_BUSY while its command runs, E_CONFLICT in `conflict`; as `run`.
+    Errors: E_USAGE, E_NOT_FOUND, E_AMBIGUOUS, E_BUSY while its command runs, E_CONFLICT in `conflict`; as `run`.
     """
     from jvs.worktrees import registration
+
+    if then not in ("apply", "keep", "discard"):
+        raise UsageError(f"'{then}' does nothing with a try", hint="one of: apply, keep, discard")
 
     record = tries.load(store.layout, _resolve(store, try_id))
     if then == "keep":

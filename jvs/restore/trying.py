@@ -41,7 +41,8 @@ class TryChange:
 class TryOutcome:
     """What became of a try. Shape: `state` is `pending`, `applied`, `kept`, `discarded`, or `empty` without changes.
 
-    `conflicts` say why it could not be applied; then it is pending.
+    `conflict` says why it could not be applied; then it is pending. `output` is what the command printed, when a
+    program asked for it.
     """
 
     def __init__(self, record: Try) -> None:
@@ -52,6 +53,7 @@ class TryOutcome:
         self.conflict: Conflict | None = None
         self.operation_id: str | None = None
         self.fork: str | None = None
+        self.output = b""
 
 
 def tree_of(store: Store, record: Try, known: node_store.Trees) -> node.Root:

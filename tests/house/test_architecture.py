@@ -218,7 +218,7 @@ ALLOWED = {
         PROCESSES,
         {
             *("engine.juicefs.client", "store.hooks", "cli.dispatch", "tree.parallel", "ui.terminal"),
-            *("cli.difftool", "cli.programs", "fs.namespace"),
+            *("cli.difftool", "operations.programs", "fs.namespace"),
         },
     ),
     "what prints, exits and reads the environment": (
@@ -230,7 +230,7 @@ ALLOWED = {
     ),
 }
 """Rule -> names, modules of the library that may use them. `cli.dispatch` hands an unknown word to a program on PATH;
-`ui.terminal` runs the pager for a command, `cli.difftool` what compares directories; `cli.programs`
+`ui.terminal` runs the pager for a command, `cli.difftool` what compares directories; `operations.programs`
 what a user asks for; `fs.namespace` tries in a child
 that does nothing else whether it may have a namespace; `tree.parallel` forks helpers, which end themselves;
 `engine.juicefs.control` is run as a program of its own, which imports nothing of jvs by then."""

@@ -15,9 +15,11 @@ from jvs.repository import Repository
 
 EVERYWHERE = {
     *("snapshot", "restore", "undo", "status", "diff", "history", "show", "cat", "ls"),
-    *("tag", "note", "meta", "fork", "merge"),
+    *("tag", "note", "meta", "fork", "merge", "try"),
 }
 """What all three can do, under the same word."""
+METHODS = {"try": "try_command"}
+"""Methods whose word belongs to Python."""
 OTHER_WORDS = {"snapshot": "target", "from_snapshot": "start", "to_snapshot": "after", "text": "text"}
 ONLY_TOOLS = {"limit", "offset", "dry_run", "if_changed", "ours", "theirs", "both"}
 """Arguments of tools that page answers or choose, which a program does by itself or names otherwise."""
@@ -25,13 +27,13 @@ ONLY_TOOLS = {"limit", "offset", "dry_run", "if_changed", "ours", "theirs", "bot
 
 def test_all_three_know_the_same_words() -> None:
     assert {*commands.COMMANDS, *commands.ALIASES} >= EVERYWHERE
-    assert {name for name in EVERYWHERE if not callable(getattr(Repository, name, None))} == set()
+    assert {name for name in EVERYWHERE if not callable(getattr(Repository, METHODS.get(name, name), None))} == set()
     assert set(mcp_table.TOOLS) == EVERYWHERE, "name a new tool here, and give it a command and a method"
 
 
 @pytest.mark.parametrize("name", sorted(EVERYWHERE - {"diff", "fork", "status"}))
 def test_what_a_tool_takes_the_method_takes_as_well(name: str) -> None:
-    taken = set(inspect.signature(getattr(Repository, name)).parameters)
+    taken = set(inspect.signature(getattr(Repository, METHODS.get(name, name))).parameters)
     given = {OTHER_WORDS.get(word, word) for word in mcp_table.TOOLS[name].arguments} - ONLY_TOOLS
     assert given - taken == set()
 

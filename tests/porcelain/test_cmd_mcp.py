@@ -52,6 +52,7 @@ def test_every_tool_says_what_it_does_to_the_workspace() -> None:
         "history": (True, False),
         "fork": (False, False),
         "merge": (False, True),
+        "try": (False, True),
         "show": (True, False),
         "cat": (True, False),
         "ls": (True, False),

@@ -193,6 +193,24 @@ def test_what_is_excluded_is_not_kept(lab):
     fine(lab)
 
 
+def test_excluded_directories_are_seen_as_throwaway_copies(lab):
+    making.write(lab, {".jvsignore": "env/\ncache/\n", "env/bin/tool": "#!/bin/sh\necho tool\n", "cache/c": "1"})
+    (lab / "env/bin/tool").chmod(0o755)
+    run("snapshot", "rules")
+    before = tree(lab)
+    script = f"{lab}/env/bin/tool > made; rm -r cache/c; echo x > env/new; mkdir env/bin/more"
+    said = run("try", "--apply", "--json", "--", "sh", "-c", script)
+    assert said.exit == 0, said.err
+    assert [change["path"] for change in said.json["changes"]] == ["made"]
+    assert "'cache' is excluded" in said.err and "'env' is excluded" in said.err
+    assert (lab / "made").read_text() == "tool\n"
+    (lab / "made").unlink()
+    assert tree(lab) == before
+    assert run("try", "--json", "--", "true").json["state"] == "empty"
+    assert left(lab) == []
+    fine(lab)
+
+
 def test_its_snapshot_is_protected_while_it_is_pending(lab):
     assert run("try", "--", "sh", "-c", "echo 1 > n").exit == 0
     base = run("try", "--list", "--json").json[0]["snapshot_id"]
@@ -245,6 +263,39 @@ def test_pending_ones_go_when_they_are_old_and_many(lab, monkeypatch):
     said = run(*options, "restore", "HEAD")
     assert said.exit == 0 and "pending for too long" in said.err, said.err
     assert oldest not in left(lab) and len(left(lab)) == 2
+    fine(lab)
+
+
+def test_programs_and_agents_can_try_as_well(lab):
+    from jvs.cli import mcp_tools
+    from jvs.repository import Repository
+
+    repo = Repository.open(lab, environment=os.environ)
+    found = repo.try_command(["sh", "-c", "echo said; cat; echo 1 > n"])
+    assert (found.state, found.output) == ("pending", b"said\n")
+    assert [record["operation_id"] for record in repo.tries()] == left(lab)
+    assert repo.try_command(try_id=left(lab)[0], then="apply").state == "applied"
+    assert (lab / "n").read_text() == "1\n"
+    tools = mcp_tools.Tools(str(lab), os.environ)
+    answer, failed = tools.call("try", {"command": ["sh", "-c", "echo x; rm n; exit 4"]})
+    assert not failed, answer
+    told = answer["result"]
+    assert (told["exit"], told["state"], told["output"]) == (4, "pending", "x\n")
+    assert told["changes"] == [{"path": "n", "change": "removed", "size": 2}]
+    answer, failed = tools.call("try", {})
+    assert [record["try_id"] for record in answer["result"]["tries"]] == left(lab)
+    (lab / "n").write_text("ours")
+    for wrong, name in (
+        ({"try_id": left(lab)[0], "then": "apply"}, "E_CONFLICT"),
+        ({"try_id": left(lab)[0], "then": "--keep"}, "E_USAGE"),
+        ({"command": ["true"], "then": "--keep"}, "E_USAGE"),
+        ({"command": ["--list"]}, "E_NOT_FOUND"),
+        ({"try_id": "--list", "then": "discard"}, "E_NOT_FOUND"),
+    ):
+        answer, failed = tools.call("try", wrong)
+        assert failed and answer["error"]["class"] == name, answer
+    assert not tools.call("try", {"try_id": left(lab)[0], "then": "discard"})[1]
+    assert left(lab) == []
     fine(lab)
 
 
