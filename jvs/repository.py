@@ -379,14 +379,11 @@ class Repository(WorktreeMethods):
         """
         from jvs.operations import trying
 
+        store, env = self._store, self._environment
         if try_id is not None:
-            found = trying.settle(self._store, try_id, then, name, environment=self._environment)
-        else:
-            more: dict[str, Any] = {"then": then, "name": name, "environment": self._environment}
-            found = trying.run_quietly(self._store, list(command), worktree, **more)
-        if found.conflict is not None:
-            raise found.conflict
-        return found
+            return trying.settle(store, try_id, then, name, environment=env).or_conflict()
+        done = trying.run_quietly(store, list(command), worktree, then=then, name=name, environment=env)
+        return done.or_conflict()
 
     def tries(self) -> list[Try]:
         """Return the tries that are pending or run, oldest first."""

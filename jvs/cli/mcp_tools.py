@@ -200,9 +200,10 @@ class Tools:
         else:
             more: Value = {"then": wanted, "name": name or None, "environment": self._environment}
             found = trying.run_quietly(store, command, **more)
-        if found.conflict is not None:
-            raise found.conflict
-        value = {**try_text.facts(found, command), "output": found.output.decode("utf-8", "backslashreplace")}
+        value = {
+            **try_text.facts(found.or_conflict(), command),
+            "output": found.output.decode("utf-8", "backslashreplace"),
+        }
         return _paged(value, ("changes",), limit, offset, again=False)
 
     def _show(self, store: Store, snapshot: str) -> Value:

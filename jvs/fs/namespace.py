@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
+from jvs import system
 from jvs.errors import IOFailure
 
 TYPE_CHECKING = False
@@ -154,7 +155,7 @@ def _mount_all(mounts: list[Mount], call: Call) -> None:
     """Open first what one mount could hide from the next. Errors: OSError."""
     opened = [[os.open(path, os.O_PATH | os.O_CLOEXEC) for path in one.paths()] for one in mounts]
     for one, fds in zip(mounts, opened, strict=True):
-        one.mount(call, [b"/proc/self/fd/%d" % fd for fd in fds])
+        one.mount(call, [system.path_of(fd) for fd in fds])
 
 
 def refused(reason: str) -> IOFailure:

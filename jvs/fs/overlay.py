@@ -90,7 +90,7 @@ def is_whiteout(st: os.stat_result) -> bool:
 
 def _attribute(fd: int, name: bytes, key: str) -> bytes | None:
     try:
-        return os.getxattr(b"/proc/self/fd/%d/%s" % (fd, name), prefix() + key, follow_symlinks=False)
+        return os.getxattr(system.path_of(fd, name), prefix() + key, follow_symlinks=False)
     except OSError:  # it has none, or its filesystem has no attributes
         return None
 
@@ -177,7 +177,7 @@ class _Plain:
                 with _Open(fd, name) as child:
                     self.run(child, here, below)
             else:
-                _strip(b"/proc/self/fd/%d/%s" % (fd, name), follow=False)
+                _strip(system.path_of(fd, name), follow=False)
         return hidden
 
     def _bring(self, fd: int, path: bytes, shows: bytes, hidden: set[bytes]) -> None:

@@ -212,8 +212,11 @@ def _source(layout: Layout, record: Operation) -> Below | RootedDir | None:
     if record["of"] is not None:
         source = journal.files(layout, record["of"])
     elif "layers" in record["details"]:
+        layers = record["details"]["layers"]
+        if any("try_id" in layer and not fs_paths.is_dir(tries.files(layout, layer["try_id"])) for layer in layers):
+            return None  # it goes last, when all of it is in place
         renamed = {canon.path_from_json(a): canon.path_from_json(b) for a, b in record["details"].get("renamed", [])}
-        return LayeredDir.of(layout, record["details"]["layers"], renamed)
+        return LayeredDir.of(layout, layers, renamed)
     else:
         assert record["target"] is not None
         source = layout.payload(record["target"])

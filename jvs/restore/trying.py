@@ -55,6 +55,12 @@ class TryOutcome:
         self.fork: str | None = None
         self.output = b""
 
+    def or_conflict(self) -> TryOutcome:
+        """Return it, or raise what kept it from being applied. Errors: E_CONFLICT."""
+        if self.conflict is not None:
+            raise self.conflict
+        return self
+
 
 def tree_of(store: Store, record: Try, known: node_store.Trees) -> node.Root:
     """Return the tree that a try made, reading the files that it holds. Errors: E_PARTIAL_SNAPSHOT, E_IO."""
