@@ -33,14 +33,11 @@ if TYPE_CHECKING:
     from jvs.gc.plan import Plan
     from jvs.gc.retention import Policy
     from jvs.gc.run import Collected
-    from jvs.operations.trying import Then
     from jvs.restore.journal import Operation
     from jvs.restore.merging import Outcome
     from jvs.restore.run import Done
-    from jvs.restore.trying import TryOutcome
     from jvs.store.descriptor import Descriptor
     from jvs.store.shapes import Pin
-    from jvs.store.tries import Try
 
     Env = Mapping[str, str] | None
 
@@ -362,34 +359,6 @@ class Repository(WorktreeMethods):
         from jvs.operations import collection
 
         collection.unpin(self._store, target)
-
-    def try_command(
-        self,
-        command: Iterable[str] = (),
-        *,
-        try_id: str | None = None,
-        then: Then = "pending",
-        name: str | None = None,
-        worktree: str | None = None,
-    ) -> TryOutcome:
-        """Run a command on a throwaway copy at the worktree's own path, or deal with a pending try.
-
-        `then` is `pending`, `apply`, `discard`, or `keep` with the `name` of a new fork. What it printed is in
-        `output`. Errors: E_CONFLICT when nothing was applied, and it is pending; as `snapshot`, `fork`, `restore`.
-        """
-        from jvs.operations import trying
-
-        store, env = self._store, self._environment
-        if try_id is not None:
-            return trying.settle(store, try_id, then, name, environment=env).or_conflict()
-        done = trying.run_quietly(store, list(command), worktree, then=then, name=name, environment=env)
-        return done.or_conflict()
-
-    def tries(self) -> list[Try]:
-        """Return the tries that are pending or run, oldest first."""
-        from jvs.operations import trying
-
-        return trying.pending(self._store)
 
     @contextlib.contextmanager
     def checkpoint(self, note: str = "checkpoint", *, worktree: str | None = None) -> Iterator[Descriptor]:

@@ -1,6 +1,6 @@
-"""The methods of `Repository` that make, move and remove worktrees.
+"""The methods of `Repository` that make, move and remove worktrees, and try commands on copies of them.
 
-Source: jvs-worktree(1).
+Source: jvs-worktree(1), jvs-try(1).
 """
 
 from __future__ import annotations
@@ -9,8 +9,13 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jvs.operations.trying import Then
     from jvs.operations.worktrees import Forked
+    from jvs.restore.trying import TryOutcome
     from jvs.store.store import Store
+    from jvs.store.tries import Try
     from jvs.worktrees.fork import Made
     from jvs.worktrees.move import Removed
 
@@ -21,6 +26,7 @@ class WorktreeMethods:
     """What a repository does with its worktrees; `jvs.repository.Repository` has these methods."""
 
     _store: Store
+    _environment: dict[str, str]
 
     def fork(self, target: str, name: str, *, verify: bool = False, path: Path | None = None) -> Forked:
         """Make a worktree from a snapshot; return its configuration with `snapshot_id`, `path`, `engine`, `degraded`.
@@ -63,3 +69,31 @@ class WorktreeMethods:
         from jvs.operations import worktrees
 
         return worktrees.remove(self._store, name, discard=discard)
+
+    def try_command(
+        self,
+        command: Iterable[str] = (),
+        *,
+        try_id: str | None = None,
+        then: Then = "pending",
+        name: str | None = None,
+        worktree: str | None = None,
+    ) -> TryOutcome:
+        """Run a command on a throwaway copy at the worktree's own path, or deal with a pending try.
+
+        `then` is `pending`, `apply`, `discard`, or `keep` with the `name` of a new fork. What it printed is in
+        `output`. Errors: E_CONFLICT when nothing was applied, and it is pending; as `snapshot`, `fork`, `restore`.
+        """
+        from jvs.operations import trying
+
+        store, env = self._store, self._environment
+        if try_id is not None:
+            return trying.settle(store, try_id, then, name, environment=env).or_conflict()
+        done = trying.run_quietly(store, list(command), worktree, then=then, name=name, environment=env)
+        return done.or_conflict()
+
+    def tries(self) -> list[Try]:
+        """Return the tries that are pending or run, oldest first."""
+        from jvs.operations import trying
+
+        return trying.pending(self._store)
