@@ -33,6 +33,7 @@ EXPECTED = (
     "jvs-agents.7",
     "jvs-engines.7",
     "jvs-errors.7",
+    "jvs-guides.7",
     "jvs-migration.7",
     "jvs-plumbing.7",
     "jvs-principles.7",
