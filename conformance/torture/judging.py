@@ -75,7 +75,8 @@ def judge(
     )
     exists = os.path.isdir(f"{root}/.jvs")
     found = _as_it_is(prepared, root, code, expect) if exists else []
-    stopped = scenario.gone and code == 4  # a collection that could not delete files: it waits to be run again
+    # A collection that could not delete files waits to be run again; what it had taken out may stay in the trash.
+    stopped = scenario.gone and (code == 4 or _has_trash(root))
     repair = exists and (at % 2 == 0 or scenario.repairs or stopped)
     key = ("", False) if known is None else (likeness.likeness(env.work, prepared.known), repair)
     if known is not None and key in known:
@@ -84,6 +85,13 @@ def judge(
     if known is not None:
         known[key] = later
     return found + later
+
+
+def _has_trash(root: str) -> bool:
+    try:
+        return bool(os.listdir(f"{root}/.jvs/gc/trash"))
+    except OSError:
+        return False
 
 
 def _as_it_is(prepared: Prepared, root: str, code: int, expect: Expect) -> list[str]:
