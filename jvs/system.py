@@ -1,7 +1,7 @@
 """What only Linux has: whether this is one, the system calls that Python does not offer, and the files of /proc.
 
 Everything else asks here (tests/house holds it), so that this is the list of what a port to another system needs.
-Source: openat2(2), renameat2(2), fchmodat2(2), syncfs(2), fstatfs(2), ioctl(2), proc(5).
+Source: openat2(2), renameat2(2), fchmodat2(2), syncfs(2), fstatfs(2), ioctl(2), fallocate(2), proc(5).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _OPENAT2, _FCHMODAT2 = 437, 452  # the same numbers on every architecture but alpha
 _AT_EMPTY_PATH = 0x1000
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+_PUNCH_HOLE = 0x03  # with FALLOC_FL_KEEP_SIZE
 MOUNT_TABLE = "/proc/self/mountinfo"
 
 
@@ -119,6 +120,15 @@ def ioctl(fd: int, request: int, argument: bytearray | int = 0) -> None:
     import fcntl
 
     fcntl.ioctl(fd, request, argument)
+
+
+def punch_hole(fd: int, start: int, length: int) -> None:
+    """Make a part of an open file a hole; its length stays. Errors: OSError, EOPNOTSUPP where there are no holes."""
+    import ctypes
+
+    offset = ctypes.c_int64
+    if _library().fallocate64(fd, _PUNCH_HOLE, offset(start), offset(length)) != 0:
+        raise _error()
 
 
 # The files of /proc.

@@ -19,6 +19,8 @@ def check_audit(repo: Repo, found: list[Violation]) -> None:
     for record in repo.audit:
         if record["operation"] == "snapshot":
             records.setdefault(str(record["target"]), []).append(record)
+        for snapshot_id, item in received(record).items():
+            records.setdefault(snapshot_id, []).append({**record, "details": item})
     events = [record["event_id"] for record in repo.audit]
     twice = sorted({event for event in events if events.count(event) > 1})
     found += [Violation("I7", "audit", f"event {event} is there twice") for event in twice]
@@ -30,6 +32,8 @@ def check_audit(repo: Repo, found: list[Violation]) -> None:
         recorded = mine[0]["details"].get("descriptor_checksum")
         if recorded != descriptor["descriptor_checksum"]:
             found.append(Violation("I7", f"snapshots/{snapshot_id}", "audit record and descriptor differ"))
+        if mine[0]["operation"] == "receive":
+            continue  # taken elsewhere: it names a record of the log there
         anchor = hashes.get(descriptor["audit_head"])
         if anchor is None:
             found.append(Violation("I8", f"descriptors/{snapshot_id}.json", "audit_head is no record: the log was cut"))
@@ -47,10 +51,21 @@ def check_audit(repo: Repo, found: list[Violation]) -> None:
             found.append(Violation("I7", "audit", f"names snapshot '{snapshot_id}', which is not there"))
 
 
+def received(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what the record of a receipt says, by snapshot."""
+    told = record["details"].get("snapshots") if record["operation"] == "receive" else None
+    return {str(item["snapshot_id"]): item for item in told or [] if isinstance(item, dict) and "snapshot_id" in item}
+
+
 def check_annotations(repo: Repo, found: list[Violation]) -> None:
     """Each annotation is the one that the log recorded last of its snapshot, which is there or was collected."""
     pending = {(i or {}).get("snapshot_id") for i in repo.intents.values() if (i or {}).get("operation") == "annotate"}
-    said = {r["target"]: r["details"].get("annotation_sha256") for r in repo.audit if r["operation"] == "annotate"}
+    pending |= set(repo.pending())
+    said: dict[str, Any] = {}
+    for record in repo.audit:
+        if record["operation"] == "annotate":
+            said[record["target"]] = record["details"].get("annotation_sha256")
+        said |= {i: item["annotation_sha256"] for i, item in received(record).items() if "annotation_sha256" in item}
     for snapshot_id in sorted({*repo.annotations, *said} - pending):
         annotation = repo.annotations.get(snapshot_id)
         has = None if annotation is None else annotation_hash(annotation)

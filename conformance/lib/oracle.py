@@ -59,6 +59,7 @@ _FILE_INVARIANT = {
     "tombstone": "I20",
     "journal": "I4",
     "annotation": "I7",
+    "boundary": "I6",
 }
 
 

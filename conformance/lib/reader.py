@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +35,7 @@ _TOP = frozenset(
     [
         *("format_version", "repo_id", "config.toml", "worktrees", "snapshots", "descriptors", "intents", "audit"),
         *("gc", "undo", "locks", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "index.sqlite-journal"),
-        *("synced.json", "annotations", "tries", ".gitignore"),
+        *("synced.json", "annotations", "boundaries", "tries", ".gitignore"),
     ]
 )
 
@@ -66,6 +67,7 @@ class Repo:
     audit_ok: bool = True
     torn_tail: bytes = b""
     tombstones: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    boundaries: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     undo: list[str] = field(default_factory=list)
     journals: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     annotations: dict[str, dict[str, Any] | None] = field(default_factory=dict)
@@ -98,6 +100,8 @@ class Repo:
                 snapshot_id = intent.get("snapshot_id", intent.get("operation_id"))
                 if isinstance(snapshot_id, str):
                     found[snapshot_id] = intent.get("parent_id")
+            if intent is not None and intent.get("operation") == "receive":
+                found.update(dict.fromkeys(ids_in(intent.get("snapshots"))))
         return found
 
     def visible(self) -> dict[str, dict[str, Any]]:
@@ -144,7 +148,8 @@ def read_repository(root: str) -> Repo:
     _intents(repo)
     _audit(repo)
     _tombstones(repo)
-    _annotations(repo)
+    _later(repo, "boundaries", "boundary", check_descriptor, repo.boundaries)
+    _later(repo, "annotations", "annotation", check_annotation, repo.annotations)
     repo.undo = [n for n in _names(repo, "undo") if ID.match(n)]
     _journals(repo)
     held = os.path.isdir(os.path.join(repo.jvs, "undo", "held"))  # what operations need of collected snapshots
@@ -288,19 +293,16 @@ def _intents(repo: Repo) -> None:
             repo.debris.append(path)
 
 
-def _annotations(repo: Repo) -> None:
-    if not os.path.lexists(os.path.join(repo.jvs, "annotations")):
-        return  # nobody said anything after a snapshot was taken
-    for name in _names(repo, "annotations"):
-        path = f"annotations/{name}"
-        if not (name.endswith(".json") and ID.match(name[:-5])):
+def _later(repo: Repo, directory: str, kind: str, check: Callable[[Any, str], list[str]], into: dict[str, Any]) -> None:
+    """Read the records of a directory that is made when the first of them is."""
+    for name in _names(repo, directory) if os.path.lexists(os.path.join(repo.jvs, directory)) else ():
+        path = f"{directory}/{name}"
+        if not name.endswith(".json") or not ID.match(name[:-5]):
             repo.debris.append(path)
             continue
-        annotation = _load(repo, path, "annotation", canonical=True)
-        repo.annotations[name[:-5]] = annotation
-        if annotation is not None:
-            wrong = check_annotation(annotation, name[:-5])
-            repo.problems += [Problem("annotation", path, what) for what in wrong]
+        record = into[name[:-5]] = _load(repo, path, kind, canonical=True)
+        if record is not None:
+            repo.problems += [Problem(kind, path, what) for what in check(record, name[:-5])]
 
 
 def _tombstones(repo: Repo) -> None:

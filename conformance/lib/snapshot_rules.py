@@ -88,7 +88,7 @@ def check_acknowledged(repo: Repo, expect: Expect, found: list[Violation]) -> No
 
 def check_lineage(repo: Repo, expect: Expect, found: list[Violation]) -> None:
     visible, pending = repo.visible(), repo.pending()
-    known = set(visible) | set(repo.tombstones) | repo.collected()
+    known = set(visible) | set(repo.tombstones) | set(repo.boundaries) | repo.collected()
     for snapshot_id, descriptor in visible.items():
         parent, seen = descriptor["parent_id"], {snapshot_id}
         if parent is not None and parent not in known:

@@ -12,7 +12,7 @@ from jvs.errors import Busy, JvsError, NotFound, PartialSnapshot
 from jvs.fs import listing, locks, paths
 from jvs.gc import run as gc
 from jvs.restore import journal
-from jvs.store import annotation, held, intent, layout, lineage, tries, worktree
+from jvs.store import annotation, boundary, held, intent, layout, lineage, tries, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from jvs.store.store import Store
 
 
-_LOCKS = {"gc_run": "gc", "pin": "pins", "unpin": "pins", "config": "config", "annotate": annotation.LOCK}
+_LOCKS = {
+    "gc_run": "gc",
+    "pin": "pins",
+    "unpin": "pins",
+    "config": "config",
+    "annotate": annotation.LOCK,
+    "receive": "receive",
+}
 """The locks of operations on the repository; others hold that of their worktree."""
 
 
@@ -91,6 +98,9 @@ def temporaries(here: layout.Layout) -> Iterator[tuple[Below, str]]:
     for name in annotation.others(here):
         if name.endswith(".json.tmp"):
             yield here.annotations / name, ""
+    for name in boundary.all_names(here):
+        if name.endswith(".json.tmp"):
+            yield here.boundaries / name, ""
     for name in listing.names(here.worktrees):
         path = here.worktrees / name / "config.json.tmp"
         if paths.exists(path):
@@ -108,8 +118,8 @@ def find_temporaries(store: Store) -> list[Finding]:
     # Names first, then the intents, then the names again: an operation that is alive at any of these moments has its
     # intent there at the second one, or has taken its temporary names away by the third.
     seen = list(temporaries(here))
-    in_flight = {record.get("snapshot_id") for record in intent.load_all(here)}
-    quiet = not in_flight
+    pending_now = intent.load_all(here)
+    in_flight, quiet = intent.snapshots_of(pending_now), not pending_now
     for path, snapshot_id in seen:
         if not paths.exists(path) or snapshot_id in in_flight or (not snapshot_id and not quiet):
             continue

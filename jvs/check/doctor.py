@@ -306,7 +306,7 @@ def _set_aside(store: Store, path: Below) -> str:
 def _clean_tmp(store: Store) -> list[str]:
     """Remove temporary names that no intent owns; nobody is at work now."""
     here, done = store.layout, []
-    in_flight = {record.get("snapshot_id") for record in intent.load_all(here)}
+    in_flight = intent.snapshots_of(intent.load_all(here))
     doomed = [path for path, snapshot_id in debris.temporaries(here) if not snapshot_id or snapshot_id not in in_flight]
     doomed += [path for path in _odd(here.locks, lambda name: True) if not paths.is_dir(path)]
     doomed += _odd(here.plans, lambda name: gc_plan.is_plan_id(name.removesuffix(".json")))

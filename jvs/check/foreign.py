@@ -39,10 +39,16 @@ KNOWN: dict[str, tuple[tuple[str, str], ...]] = {
     "gc/tombstones": ((_ID + r"\.json(\.tmp)?", FILE),),
     "annotations": ((_ID + r"\.json(\.tmp)?", FILE),),
     "tries": ((_ID, DIRECTORY),),
+    "boundaries": ((_ID + r"\.json(\.tmp)?", FILE),),
     "undo": ((_ID + "|held", DIRECTORY),),
     "undo/held": ((_ID + r"(\.tmp)?", ANY),),
     "locks": (
-        (r"(repo|gate|audit|index|config|intents|gc|pins|tries|annotations|(worktree|head)-" + _NAME + r")\.lock", ANY),
+        (
+            r"(repo|gate|audit|index|config|intents|gc|pins|tries|annotations|receive|(worktree|head)-"
+            + _NAME
+            + r")\.lock",
+            ANY,
+        ),
     ),
 }
 """Directory -> which names it holds, and of which kind. `worktrees`, `intents` and `gc/trash` are checked elsewhere."""

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from jvs.check.reading import Memory
     from jvs.errors import ErrorFacts
     from jvs.fs.rooted import Below
-    from jvs.store.audit import AuditRecord
     from jvs.store.descriptor import Descriptor
     from jvs.store.layout import Layout
     from jvs.store.shapes import Intent
@@ -221,7 +220,7 @@ def start_memory(store: Store, ids: list[str]) -> Memory:
 def candidates(layout: Layout) -> list[str]:
     """Return every id that claims to be a snapshot: with a descriptor, a marker or a payload, and not in flight."""
     intents = intent.load_all(layout)
-    pending = {record.get("snapshot_id") for record in intents if record["operation"] == "snapshot"}
+    pending = intent.snapshots_of([record for record in intents if record["operation"] in ("snapshot", "receive")])
     ids = set(lineage.published_ids(layout))
     pending |= _being_collected(intents) - ids
     for entry in listing.names(layout.snapshots):
@@ -310,19 +309,8 @@ class Seen:
             if isinstance(event_id, str):
                 self.events[name] = event_id
         self.visible = lineage.visible_ids(store.layout)
-        self.annotations = _annotations(store)
+        self.annotations = annotation.checksums(store.layout)
         self.pending = intent.load_all(store.layout)
-
-
-def _annotations(store: Store) -> dict[str, str]:
-    """Return the checksums of all annotations; those that are damaged are reported as themselves."""
-    found = {}
-    for snapshot_id in annotation.ids(store.layout):
-        try:
-            found[snapshot_id] = annotation.checksum(annotation.load(store.layout, snapshot_id))
-        except (FileNotFoundError, JvsError):
-            found[snapshot_id] = ""
-    return found
 
 
 def _hold_annotations(chain: audit_check.ChainReport, seen: Seen, in_flight: set[str]) -> list[str]:
@@ -331,6 +319,9 @@ def _hold_annotations(chain: audit_check.ChainReport, seen: Seen, in_flight: set
     for record in chain.records:
         if record["operation"] == annotation.OPERATION:
             told[str(record["target"])] = record["details"].get("annotation_sha256")
+        for item in audit.received_of(record):
+            if "annotation_sha256" in item:
+                told[item["snapshot_id"]] = item["annotation_sha256"]
     problems = []
     for snapshot_id in sorted(told.keys() | seen.annotations):
         has, said = seen.annotations.get(snapshot_id), told.get(snapshot_id)
@@ -355,16 +346,21 @@ def hold_against(store: Store, chain: audit_check.ChainReport, seen: Seen | None
     events = {record["event_id"] for record in chain.records}
     pending = seen.pending
     events |= {record["audit"].get("event_id") for record in pending}
-    told: dict[str, list[AuditRecord]] = {}
+    told: dict[str, list[object]] = {}
+    elsewhere: set[str] = set()
     for record in chain.records:
         if record["operation"] == "snapshot":
-            told.setdefault(str(record["target"]), []).append(record)
+            told.setdefault(str(record["target"]), []).append(record["details"].get("descriptor_checksum"))
+        for item in audit.received_of(record):
+            told.setdefault(item["snapshot_id"], []).append(item["descriptor_checksum"])
+            elsewhere.add(item["snapshot_id"])
     problems = []
     for snapshot_id in seen.visible:
-        problems += _hold_snapshot(store, snapshot_id, told.get(snapshot_id, []), hashes)
+        anchors = None if snapshot_id in elsewhere else hashes
+        problems += _hold_snapshot(store, snapshot_id, told.get(snapshot_id, []), anchors)
     published = set(lineage.published_ids(store.layout))
     pending = pending + intent.load_all(store.layout)
-    in_flight = {record.get("snapshot_id") for record in pending} | _being_collected(pending)
+    in_flight = intent.snapshots_of(pending) | _being_collected(pending)
     runs = [record["details"].get("collected", []) for record in chain.records if record["operation"] == "gc_run"]
     collected = {i for ids in runs if records.are_ids(ids) for i in ids}
     problems += [
@@ -372,7 +368,7 @@ def hold_against(store: Store, chain: audit_check.ChainReport, seen: Seen | None
         for i in sorted(told.keys() - published - in_flight - collected)
     ]
     problems += [f"snapshot '{i}' was collected, and is there again" for i in sorted(collected & published)]
-    annotated = {record["snapshot_id"] for record in pending if record["operation"] == "annotate"}
+    annotated = intent.snapshots_of([r for r in pending if r["operation"] in ("annotate", "receive")])
     problems += _hold_annotations(chain, seen, annotated)
     problems += [
         f"worktree '{name}' was moved by an event that the log does not know: its tail was cut"
@@ -382,7 +378,8 @@ def hold_against(store: Store, chain: audit_check.ChainReport, seen: Seen | None
     return problems
 
 
-def _hold_snapshot(store: Store, snapshot_id: str, told: list[AuditRecord], hashes: set[str]) -> list[str]:
+def _hold_snapshot(store: Store, snapshot_id: str, told: list[object], hashes: set[str] | None) -> list[str]:
+    """Check one snapshot; without `hashes` it was taken elsewhere, and names a record of the log there."""
     try:
         record = descriptor.load(store.layout, snapshot_id)
     except JvsError:
@@ -390,8 +387,8 @@ def _hold_snapshot(store: Store, snapshot_id: str, told: list[AuditRecord], hash
     problems = []
     if len(told) != 1:
         problems.append(f"snapshot '{snapshot_id}' has {len(told)} records in the log, not one")
-    elif told[0]["details"].get("descriptor_checksum") != record["descriptor_checksum"]:
+    elif told[0] != record["descriptor_checksum"]:
         problems.append(f"snapshot '{snapshot_id}' has another descriptor than the log recorded")
-    if record["audit_head"] not in hashes:
+    if hashes is not None and record["audit_head"] not in hashes:
         problems.append(f"snapshot '{snapshot_id}' names a log record that is not there: the log was cut or rewritten")
     return problems

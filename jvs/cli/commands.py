@@ -47,6 +47,8 @@ COMMANDS: dict[str, Row] = {
     "gc pin": (PORCELAIN, "space", "Protect a snapshot from collection"),
     "gc unpin": (PORCELAIN, "space", "Take a pin away"),
     "gc pins": (PORCELAIN, "space", "List the pins"),
+    "send": (PORCELAIN, "travel", "Write snapshots to a stream, for another repository to receive"),
+    "receive": (PORCELAIN, "travel", "Receive the snapshots of a stream"),
     "info": (PORCELAIN, "about", "Show the repository, its engine and what that costs"),
     "detach": (PORCELAIN, "about", "Stop keeping snapshots of a workspace, and keep its files"),
     "config get": (PORCELAIN, "about", "Print one setting"),
@@ -95,6 +97,8 @@ COMMANDS: dict[str, Row] = {
     # plumbing: others
     "with-lock": (PLUMBING, "others", "Run a command while holding a worktree's lock"),
     "apply-tree": (PLUMBING, "others", "Make a directory equal to a tree, writing only what differs"),
+    "write-stream": (PLUMBING, "others", "Write snapshots as a stream"),
+    "read-stream": (PLUMBING, "others", "Receive a stream, and print the ids that are new"),
     "mark-live": (PLUMBING, "others", "List the snapshots that a collection must keep, and why"),
     "prune-snapshot": (PLUMBING, "others", "Remove one snapshot that nothing protects"),
 }
@@ -121,6 +125,7 @@ GROUPS: dict[str, str] = {
     "worktrees": "Worktrees",
     "trust": "Trust",
     "space": "Space",
+    "travel": "Elsewhere",
     "about": "About",
     "steps": "Steps of a snapshot",
     "look-ups": "Look-ups",

@@ -15,7 +15,7 @@ from jvs.errors import IOFailure, JvsError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from typing import Any, BinaryIO
 
     from jvs.errors import ErrorDocument
 
@@ -37,6 +37,7 @@ _EFFECTS = {
     "pin": "snapshot '{target}' was pinned",
     "unpin": "snapshot '{target}' was unpinned",
     "annotate": "the words of snapshot '{target}' were changed",
+    "receive": "snapshots were received",
     "config": "setting '{target}' was changed",
     "head_update": "the head of worktree '{worktree}' was moved",
     "init": "the repository was made",
@@ -86,6 +87,27 @@ def write(data: bytes) -> None:
         sys.stdout.flush()
     except OSError as error:
         raise OutputLost(error) from error
+
+
+class Stdout:
+    """Standard output as what a stream of snapshots is written to; its errors are told from others."""
+
+    def write(self, data: bytes) -> None:
+        """Write all of some bytes, or keep some for `flush`. Errors: OutputLost."""
+        try:
+            sys.stdout.buffer.write(data)
+        except OSError as error:
+            raise OutputLost(error) from error
+
+
+def are_screens() -> tuple[bool, bool]:
+    """Answer whether a person types stdin, and whether one reads stdout."""
+    return sys.stdin.isatty(), sys.stdout.isatty()
+
+
+def stdin() -> BinaryIO:
+    """Return standard input, of bytes."""
+    return sys.stdin.buffer
 
 
 def flush() -> None:

@@ -33,7 +33,7 @@ from jvs.gc.roots import (
     texts_in,
 )
 from jvs.names import is_snapshot_id
-from jvs.store import annotation, descriptor, held, intent, line_times, lineage, records, reserve, worktree
+from jvs.store import annotation, boundary, descriptor, held, intent, line_times, lineage, records, reserve, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -170,7 +170,8 @@ def make(store: Store, policy: Policy, *, estimate: bool = True) -> Plan:
     configs = _configs(store)
     for name, config in configs.items():
         plan.heads[name] = [config[field] for field in HEAD_FIELDS]
-    known = {**{i: s["descriptor"] for i, s in tombstones.items()}, **found}
+    ends = {i: end for i in boundary.ids(layout) if (end := boundary.end_of(layout, i)) is not None}
+    known = {**ends, **{i: s["descriptor"] for i, s in tombstones.items()}, **found}
     mark_always(store, plan.marks, configs)
     held.needed(layout)  # what an undo needs of a candidate is moved to `undo/`: it has to be known
     in_order = [i for i in lineage.order(known) if i in found]

@@ -69,6 +69,17 @@ def checksum(found: Annotation) -> str:
     return hashlib.sha256(canon.encode(found)).hexdigest()
 
 
+def checksums(layout: Layout) -> dict[str, str]:
+    """Return the checksums of all annotations; that of one that is damaged is empty."""
+    found = {}
+    for snapshot_id in ids(layout):
+        try:
+            found[snapshot_id] = checksum(load(layout, snapshot_id))
+        except (FileNotFoundError, JvsError):
+            found[snapshot_id] = ""
+    return found
+
+
 class Overlay:
     """Lays annotations over descriptors: one listing, and a file is read only for snapshots that have one.
 

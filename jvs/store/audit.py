@@ -100,6 +100,14 @@ def chained(event: Event, seq: int, prev_hash: str) -> AuditRecord:
     return record
 
 
+def received_of(record: AuditRecord) -> list[dict[str, str]]:
+    """Return what the record of a receipt says of each snapshot; nothing for other records, and for damaged ones."""
+    told = record["details"].get("snapshots") if record["operation"] == "receive" else None
+    if not isinstance(told, list):
+        return []
+    return [item for item in told if isinstance(item, dict) and {"snapshot_id", "descriptor_checksum"} <= item.keys()]
+
+
 class Log:
     """One chained log: the repository's, or any file's (`jvs-chain-append --log FILE`)."""
 

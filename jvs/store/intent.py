@@ -66,6 +66,7 @@ PARTICULARS: dict[str, records.Fields] = {
     "pin": {**_IN_REPOSITORY, "snapshot_id": records.is_id, "pin": records.is_pin},
     "unpin": {**_IN_REPOSITORY, "snapshot_id": records.is_id, "pin": records.is_null},
     "annotate": {**_IN_REPOSITORY, "snapshot_id": records.is_id, "annotation": records.is_annotation},
+    "receive": {**_IN_REPOSITORY, "snapshots": records.are_ids},
     "config": {**_IN_REPOSITORY, "text": records.is_text},
 }
 """What a recovery needs to know of each kind of operation, besides `FIELDS`."""
@@ -216,10 +217,22 @@ def on_worktree(layout: Layout, name: str) -> Begun | None:
     return None
 
 
+def snapshots_of(found: list[Intent]) -> set[str]:
+    """Return every snapshot that operations in flight are about."""
+    about: set[str] = set()
+    for record in found:
+        about.update(record["snapshots"] if record["operation"] == "receive" else [])
+        snapshot_id = record.get("snapshot_id")
+        about.update([snapshot_id] if isinstance(snapshot_id, str) else [])
+    return about
+
+
 def pending_snapshots(layout: Layout) -> dict[str, str | None]:
     """Return the snapshots that are being published, each with its parent: readers do not see them yet."""
-    return {
-        record["snapshot_id"]: record.get("parent_id")
-        for record in load_all(layout)
-        if record["operation"] == "snapshot" and records.is_id(record.get("snapshot_id"))
-    }
+    found: dict[str, str | None] = {}
+    for record in load_all(layout):
+        if record["operation"] == "snapshot":
+            found[record["snapshot_id"]] = record["parent_id"]
+        elif record["operation"] == "receive":
+            found.update(dict.fromkeys(record["snapshots"]))
+    return found

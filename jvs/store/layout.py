@@ -53,8 +53,9 @@ PORTABLE = (
     "gc",
     "undo",
     "annotations",
+    "boundaries",
 )
-LATER_DIRECTORIES = ("annotations", "tries")
+LATER_DIRECTORIES = ("annotations", "boundaries", "tries")
 """Those that are made when something is first put into them; a repository may do without."""
 
 
@@ -89,6 +90,7 @@ class Layout:
         self.locks = self.jvs / "locks"
         self.annotations = self.jvs / "annotations"
         self.tries = self.jvs / "tries"
+        self.boundaries = self.jvs / "boundaries"
         self.hooks = self.jvs / "hooks"
         self.index = self.jvs / "index.sqlite"
         self.control.one_mount = True
@@ -167,6 +169,10 @@ class Layout:
     def annotation(self, snapshot_id: str) -> Below:
         """Return what was said of a snapshot after it was taken."""
         return self.annotations / (check_snapshot_id(snapshot_id) + ".json")
+
+    def boundary(self, snapshot_id: str) -> Below:
+        """Return what is known of a parent that was not received."""
+        return self.boundaries / (check_snapshot_id(snapshot_id) + ".json")
 
     def worktree_config(self, name: str) -> Below:
         """Return the configuration file of a worktree."""

@@ -11,7 +11,7 @@ from jvs import canon
 from jvs.errors import DescriptorCorrupt, JvsError, LineageBroken, NotFound
 from jvs.fs import listing
 from jvs.names import is_snapshot_id
-from jvs.store import descriptor, intent, records
+from jvs.store import boundary, descriptor, intent, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,8 +60,13 @@ def load_visible(store: Store, snapshot_id: str) -> Descriptor:
 def tombstone_of(layout: Layout, snapshot_id: str) -> Descriptor | None:
     """Return the descriptor that a collected snapshot left, with `collected` true, or None.
 
-    A collection that was interrupted counts: whoever asks has not found the descriptor itself.
+    A collection that was interrupted counts: whoever asks has not found the descriptor itself. What was not received
+    counts as collected, and is the first of its line.
     """
+    return _tombstone_of(layout, snapshot_id) or boundary.end_of(layout, snapshot_id)
+
+
+def _tombstone_of(layout: Layout, snapshot_id: str) -> Descriptor | None:
     path = layout.tombstone(snapshot_id)
     try:
         tombstone = canon.decode_object(records.read(path))
@@ -91,6 +96,18 @@ def load_any(layout: Layout, snapshot_id: str) -> Descriptor:
                 snapshot_id=snapshot_id,
             ) from error
         return tombstone
+
+
+def stored_of(layout: Layout, snapshot_id: str) -> Descriptor:
+    """Read a descriptor as it was written, here or elsewhere. Errors: E_LINEAGE_BROKEN, E_DESCRIPTOR_CORRUPT."""
+    found = load_any(layout, snapshot_id)
+    if not found.pop("collected", False):
+        return found
+    stone = _tombstone_of(layout, snapshot_id)
+    if stone is None:
+        return boundary.load(layout, snapshot_id)
+    stone.pop("collected")
+    return stone
 
 
 def line(layout: Layout, start: str | None) -> Iterator[Descriptor]:

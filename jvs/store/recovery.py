@@ -38,6 +38,7 @@ HANDLERS = {
     "pin": "jvs.gc.pins",
     "unpin": "jvs.gc.pins",
     "annotate": "jvs.store.annotation",
+    "receive": "jvs.stream.receiving",
     "config": "jvs.store.settings_file",
 }
 """Operation -> the module whose `recover(store, intent)` completes or undoes it and returns a sentence."""

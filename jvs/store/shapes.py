@@ -153,6 +153,12 @@ if TYPE_CHECKING:
         snapshot_id: str
         annotation: Annotation
 
+    class ReceiveIntent(InRepository):
+        """A stream that is received; `snapshots` are those that are new here."""
+
+        operation: Literal["receive"]
+        snapshots: list[str]
+
     class ConfigIntent(InRepository):
         """A change of the repository's settings; `text` is the whole file as it is to be."""
 
@@ -170,6 +176,7 @@ if TYPE_CHECKING:
         | CollectionIntent
         | PinIntent
         | AnnotateIntent
+        | ReceiveIntent
         | ConfigIntent
     )
     """`operation` says which one it is."""
@@ -188,6 +195,7 @@ if TYPE_CHECKING:
         operations: list[str]
         plan_id: str
         candidates: list[str]
+        snapshots: list[str]
         pin: Pin | None
         annotation: Annotation
         text: str

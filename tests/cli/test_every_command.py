@@ -23,6 +23,7 @@ ID = "1700000000000-0a1b2c3d"
 
 ARGUMENTS: dict[str, list[str]] = {
     "restore": ["HEAD"],
+    "write-stream": ["HEAD"],
     "run": ["--", "true"],
     "worktree create": ["other"],
     "worktree rename": ["other", "third"],

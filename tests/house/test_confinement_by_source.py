@@ -60,6 +60,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "open": "a page of the manual of this installation",
     },
     "jvs/cli/run.py": {"os.chdir": COMMAND_LINE},
+    "jvs/cli/stream_files.py": dict.fromkeys(("open", "os.path.exists", "os.path.isfile", "rooted.at"), COMMAND_LINE),
     "jvs/cli/streams.py": dict.fromkeys(("open", "os.open"), "the standard streams and /dev/null"),
     "jvs/cli/suites.py": dict.fromkeys(("os.access", "os.path.isfile", "os.path.realpath"), ON_PATH),
     "jvs/compare/listing.py": dict.fromkeys(("os.path.isdir", "os.path.realpath", "rooted.at"), COMMAND_LINE),

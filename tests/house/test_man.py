@@ -30,6 +30,7 @@ EXPECTED = (
     "jvs-audit.5",
     "jvs-config.5",
     "jvs-format.5",
+    "jvs-stream.5",
     "jvs-agents.7",
     "jvs-engines.7",
     "jvs-errors.7",

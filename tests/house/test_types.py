@@ -80,6 +80,7 @@ INTENTS = {
     "worktree_create": ("ForkIntent",),
     "worktree_fork": ("ForkIntent",),
     "annotate": ("AnnotateIntent",),
+    "receive": ("ReceiveIntent",),
     "config": ("ConfigIntent",),
 }
 OTHER_KEYS = {

@@ -1,0 +1,106 @@
+"""Where streams of snapshots come from and go to: standard streams, or files that the user names.
+
+Source: jvs-send(1), jvs-receive(1).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from jvs.cli import streams
+from jvs.errors import UsageError, from_oserror
+from jvs.fs import durable, rooted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from jvs.operations.travelling import Received, Sent
+    from jvs.store.store import Store
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what says what the other side has, and where the stream goes."""
+    parser.add_argument("--since", metavar="TARGET", help="the other side has this snapshot and its line")
+    parser.add_argument(
+        "--have", metavar="FILE", help="it has the snapshots in this list ('jvs-list-snapshots --ids'; '-': stdin)"
+    )
+    parser.add_argument("--only", action="store_true", help="these snapshots alone, not their lines")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="write the stream to a file, which is whole or not there"
+    )
+    parser.add_argument("-w", "--worktree", metavar="NAME", help="LATEST is that of this worktree")
+
+
+def send(store: Store, args: argparse.Namespace, targets: list[str]) -> Sent:
+    """Write a stream to where the command line says. Errors: those of `operations.travelling.send`."""
+    from jvs.operations import travelling
+
+    have = [] if args.have is None else travelling.read_have(_read(args.have))
+    options = {"since": args.since, "have": have, "only": args.only, "worktree": args.worktree}
+    if args.output is None:
+        if args.json:
+            raise UsageError("stdout is for the stream", hint="with --json name a file for it: -o FILE")
+        if streams.are_screens()[1]:
+            raise UsageError("a stream is not for a screen", hint="pipe it into 'jvs receive', or name a file: -o FILE")
+        sent = travelling.send(store, targets, streams.Stdout(), **options)
+        streams.flush()
+        return sent
+    try:
+        with _made(args.output) as file:
+            return travelling.send(store, targets, file, **options)
+    except OSError as error:
+        raise from_oserror(error, f"writing the stream to '{args.output}'") from error
+
+
+@contextlib.contextmanager
+def _made(name: str) -> Iterator[BinaryIO]:
+    """Give a file to write, which gets its name when it is complete and durable; a device or pipe is written to."""
+    if os.path.exists(name) and not os.path.isfile(name):
+        with open(name, "wb") as there:
+            yield there
+        return
+    place = rooted.at(name)
+    part = place.plus(".part")
+    try:
+        with os.fdopen(rooted.open_at(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), "wb") as file:
+            yield file
+        durable.fsync_file(part)
+        durable.rename(part, place)
+        durable.fsync_dir(place.parent)
+    finally:
+        durable.unlink(part, missing_ok=True)
+
+
+def receive(store: Store, name: str | None) -> Received:
+    """Receive a stream from a file, or from stdin. Errors: those of `operations.travelling.receive`."""
+    from jvs.operations import travelling
+
+    with _opened(name) as file:
+        return travelling.receive(store, file)
+
+
+@contextlib.contextmanager
+def _opened(name: str | None) -> Iterator[BinaryIO]:
+    if name in (None, "-"):
+        if streams.are_screens()[0]:
+            raise UsageError("a stream does not come from a keyboard", hint="name a file, or pipe 'jvs send' into this")
+        yield streams.stdin()
+        return
+    try:
+        file = open(str(name), "rb")  # noqa: SIM115
+    except OSError as error:
+        raise from_oserror(error, f"opening '{name}'") from error
+    with file:
+        yield file
+
+
+def _read(name: str) -> bytes:
+    with _opened(name) as file:
+        try:
+            return file.read()
+        except OSError as error:
+            raise from_oserror(error, f"reading '{name}'") from error

@@ -1,0 +1,225 @@
+"""The items of a stream: deterministic CBOR with a bound on every length, one item after the other.
+
+Nothing is believed before it was read: a length that is announced reserves no memory, and a value has one encoding.
+Source: jvs-stream(5); RFC 8742; RFC 8949 section 4.2.1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from jvs import canon
+from jvs.errors import FormatUnsupported, IOFailure, PartialSnapshot, from_oserror
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    class Readable(Protocol):
+        """What a stream is read from."""
+
+        def read(self, size: int, /) -> bytes | None: ...
+
+    class Writable(Protocol):
+        """What a stream is written to."""
+
+        def write(self, data: bytes, /) -> object: ...
+
+
+MAGIC = "jvs-stream-1"
+HEADER, SNAPSHOT, BOUNDARY, END = 0, 1, 2, 3
+ENTER, MAKE, LEAVE, REMOVE = 4, 5, 6, 7
+SPECIAL, FILE, DATA, ZEROS, FILE_END, LINK = 8, 9, 10, 11, 12, 13
+LENGTHS = {
+    HEADER: 4,
+    SNAPSHOT: 5,
+    BOUNDARY: 3,
+    END: 2,
+    ENTER: 2,
+    MAKE: 2,
+    LEAVE: 2,
+    REMOVE: 2,
+    SPECIAL: 5,
+    FILE: 5,
+    DATA: 3,
+    ZEROS: 3,
+    FILE_END: 1,
+    LINK: 3,
+}
+"""Kind of an item -> how many values it has, its kind counted."""
+DATA_BYTES = 1 << 20
+"""The most bytes of a file in one item."""
+MOST_BYTES = 16 << 20
+"""The longest string of other items: a descriptor with many losses."""
+MOST_SNAPSHOTS = 100_000
+MOST_ATTRIBUTES = 4096
+_CHUNK = 1 << 16
+_UINT, _NINT, _BYTES, _TEXT, _ARRAY, _MAP, _SIMPLE = 0, 1, 2, 3, 4, 5, 7
+_NULL = 22
+_LEVELS = 3
+
+
+def damaged(problem: str) -> PartialSnapshot:
+    """Return the error for a stream that ends too soon or is not what jvs writes."""
+    return PartialSnapshot(
+        f"the stream is cut or damaged: {problem}",
+        hint="nothing was received: send it again, and compare what arrived with what was sent",
+    )
+
+
+class ItemWriter:
+    """Writes items, and keeps the hash of them all."""
+
+    def __init__(self, file: Writable) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self.size_bytes = 0
+
+    def put(self, *values: object) -> None:
+        """Write one item. Errors: OSError."""
+        data = canon.cbor_encode(list(values))
+        self._digest.update(data)
+        self._file.write(data)
+        self.size_bytes += len(data)
+
+    def end(self) -> None:
+        """Write the last item, which holds the hash of all others. Errors: OSError."""
+        self.put(END, self._digest.digest())
+
+
+class ItemReader:
+    """Reads items, and checks the bounds of each and the hash of them all."""
+
+    def __init__(self, file: Readable) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self._left = 0
+
+    def _exactly(self, size: int) -> bytes:
+        parts = []
+        while size > 0:
+            try:
+                part = self._file.read(min(size, _CHUNK))
+            except OSError as error:
+                raise from_oserror(error, "reading the stream") from error
+            if not part:
+                raise damaged("it ends in the middle")
+            parts.append(part)
+            size -= len(part)
+        data = b"".join(parts)
+        self._digest.update(data)
+        return data
+
+    def header(self) -> list[Any]:
+        """Read the first item. Errors: E_FORMAT_UNSUPPORTED when this is no stream, or one of a newer version."""
+        head = self._exactly(1)
+        start = b"" if head != b"\x84" else self._exactly(2)
+        if start != b"\x00\x6c":  # the kind of the item, and a text of twelve bytes
+            raise _no_stream()
+        magic = self._exactly(len(MAGIC))
+        if magic != MAGIC.encode():
+            raise _no_stream()
+        self._left = 2 * MOST_SNAPSHOTS * 32
+        return [HEADER, MAGIC, self._value(1), self._value(1)]
+
+    def item(self) -> list[Any]:
+        """Read one item: its kind and its values. Errors: E_PARTIAL_SNAPSHOT, E_IO."""
+        before = self._digest.copy()
+        self._left = MOST_BYTES
+        found: list[Any] = self._value(0)
+        kind = found[0] if isinstance(found, list) and found else HEADER
+        if type(kind) is not int or kind == HEADER or LENGTHS.get(kind) != len(found):
+            raise damaged("an item is of no known kind")
+        if found[0] == END:
+            if found[1] != before.digest():
+                raise damaged("its hash is not that of its items")
+            self._finish()
+        return found
+
+    def _finish(self) -> None:
+        try:
+            more = self._file.read(1)
+        except OSError as error:
+            raise from_oserror(error, "reading the stream") from error
+        if more:
+            raise damaged("something comes after its end")
+
+    def _value(self, level: int) -> Any:
+        """Read one value of bounded size and depth, in the one encoding that there is."""
+        head = self._exactly(1)[0]
+        major, info = head >> 5, head & 31
+        if major == _SIMPLE:
+            if info != _NULL:
+                raise damaged("a value is of a kind that no item has")
+            return None
+        number = self._number(info)
+        if major == _UINT:
+            return number
+        if major == _NINT:
+            return -1 - number
+        if major in (_BYTES, _TEXT):
+            self._spend(number)
+            data = self._exactly(number)
+            return data if major == _BYTES else _text(data)
+        if level >= _LEVELS or major not in (_ARRAY, _MAP):
+            raise damaged("its values nest too deep, or are of a kind that no item has")
+        return self._list(number, level) if major == _ARRAY else self._map(number, level)
+
+    def _spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise damaged("an item is larger than any may be")
+
+    def _number(self, info: int) -> int:
+        if info < 24:
+            return info
+        if info > 27:
+            raise damaged("a length is not given")
+        size = 1 << (info - 24)
+        number = int.from_bytes(self._exactly(size), "big")
+        if number < (24 if size == 1 else 1 << (4 * size)):
+            raise damaged("a number is not in its shortest form")
+        return number
+
+    def _list(self, count: int, level: int) -> list[Any]:
+        if count > MOST_SNAPSHOTS:
+            raise damaged("a list is longer than any may be")
+        found = []
+        for _ in range(count):
+            self._spend(16)
+            found.append(self._value(level + 1))
+        return found
+
+    def _map(self, count: int, level: int) -> dict[bytes, bytes]:
+        if count > MOST_ATTRIBUTES:
+            raise damaged("a map is longer than any may be")
+        found: dict[bytes, bytes] = {}
+        last: tuple[int, bytes] = (-1, b"")
+        for _ in range(count):
+            key, value = self._value(level + 1), self._value(level + 1)
+            if not isinstance(key, bytes) or not isinstance(value, bytes) or (len(key), key) <= last:
+                raise damaged("a map is not one of bytes, in order")
+            last = len(key), key
+            found[key] = value
+        return found
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise damaged("a text is not UTF-8") from error
+
+
+def _no_stream() -> FormatUnsupported:
+    return FormatUnsupported(
+        "this is not a stream that this version of jvs can read",
+        hint="'jvs send' writes streams; a newer one may need a newer jvs on this side",
+    )
+
+
+def writing(error: OSError) -> IOFailure:
+    """Return the error for a stream that could not be written."""
+    found = from_oserror(error, "writing the stream")
+    assert isinstance(found, IOFailure)
+    return found
