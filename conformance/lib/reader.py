@@ -299,19 +299,16 @@ def _later(repo: Repo, directory: str, kind: str, check: Callable[[Any, str], li
         path = f"{directory}/{name}"
         if not name.endswith(".json") or not ID.match(name[:-5]):
             repo.debris.append(path)
-            continue
-        record = into[name[:-5]] = _load(repo, path, kind, canonical=True)
-        if record is not None:
+        elif (record := into.setdefault(name[:-5], _load(repo, path, kind, canonical=True))) is not None:
             repo.problems += [Problem(kind, path, what) for what in check(record, name[:-5])]
 
 
 def _tombstones(repo: Repo) -> None:
     for name in _names(repo, "gc/tombstones"):
-        path = f"gc/tombstones/{name}"
         if name.endswith(".json") and ID.match(name[:-5]):
-            repo.tombstones[name[:-5]] = _load(repo, path, "tombstone")
+            repo.tombstones[name[:-5]] = _load(repo, f"gc/tombstones/{name}", "tombstone")
         else:
-            repo.debris.append(path)
+            repo.debris.append(f"gc/tombstones/{name}")
 
 
 def _journals(repo: Repo) -> None:
