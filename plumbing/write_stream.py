@@ -18,11 +18,11 @@ EXAMPLES = (("jvs-write-stream --only HEAD -o one.jvs", "one snapshot and nothin
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    from jvs.cli import stream_files
+    from jvs.cli import arguments
 
     parser = cli.make_parser("write-stream", __doc__)
     parser.add_argument("targets", metavar="SNAPSHOT", nargs="+", help="what to write")
-    stream_files.add_options(parser)
+    arguments.add_stream_options(parser)
     return parser
 
 

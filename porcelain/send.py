@@ -23,11 +23,11 @@ EXAMPLES = (
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    from jvs.cli import stream_files
+    from jvs.cli import arguments
 
     parser = cli.make_parser("send", __doc__)
     parser.add_argument("targets", metavar="TARGET", nargs="*", help="what to send (HEAD)")
-    stream_files.add_options(parser)
+    arguments.add_stream_options(parser)
     return parser
 
 

@@ -229,3 +229,16 @@ def here() -> str:
         return os.getcwd()
     except OSError as error:
         raise from_oserror(error, "finding the current directory (was it deleted?)") from error
+
+
+def add_stream_options(parser: argparse.ArgumentParser) -> None:
+    """Add what says what the other side has, and where the stream goes."""
+    parser.add_argument("--since", metavar="TARGET", help="the other side has this snapshot and its line")
+    parser.add_argument(
+        "--have", metavar="FILE", help="it has the snapshots in this list ('jvs-list-snapshots --ids'; '-': stdin)"
+    )
+    parser.add_argument("--only", action="store_true", help="these snapshots alone, not their lines")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="write the stream to a file, which is whole or not there"
+    )
+    parser.add_argument("-w", "--worktree", metavar="NAME", help="LATEST is that of this worktree")

@@ -10,7 +10,6 @@ import os
 
 from jvs.cli import streams
 from jvs.errors import UsageError, from_oserror
-from jvs.fs import durable, rooted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,19 +19,6 @@ if TYPE_CHECKING:
 
     from jvs.operations.travelling import Received, Sent
     from jvs.store.store import Store
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what says what the other side has, and where the stream goes."""
-    parser.add_argument("--since", metavar="TARGET", help="the other side has this snapshot and its line")
-    parser.add_argument(
-        "--have", metavar="FILE", help="it has the snapshots in this list ('jvs-list-snapshots --ids'; '-': stdin)"
-    )
-    parser.add_argument("--only", action="store_true", help="these snapshots alone, not their lines")
-    parser.add_argument(
-        "-o", "--output", metavar="FILE", help="write the stream to a file, which is whole or not there"
-    )
-    parser.add_argument("-w", "--worktree", metavar="NAME", help="LATEST is that of this worktree")
 
 
 def send(store: Store, args: argparse.Namespace, targets: list[str]) -> Sent:
@@ -63,6 +49,8 @@ def _made(name: str) -> Iterator[BinaryIO]:
         with open(name, "wb") as there:
             yield there
         return
+    from jvs.fs import durable, rooted
+
     place = rooted.at(name)
     part = place.plus(".part")
     try:
