@@ -69,6 +69,9 @@ run -- sh -c 'echo 1 > a; false'
 run --rollback -- sh -c 'rm -rf src; false'
 worktree create tmp1
 worktree rename tmp1 tmp2
+worktree move tmp2 ../../moved-here
+worktree attach ../../moved-here
+worktree move tmp2
 worktree remove tmp2
 undo
 undo --redo
@@ -106,6 +109,9 @@ gc run --plan-id 0
 help nosuch
 fork HEAD HEAD
 undo nosuch
+send HEAD -o ../a.stream
+receive ../a.stream
+receive nosuch
 init .
 completion csh
 """.splitlines()
