@@ -8,7 +8,7 @@ from lib.harness import Env, write
 from lib.reader import read_file
 
 
-def check_66_what_is_tried_changes_nothing_until_it_is_applied(env: Env) -> None:
+def check_67_what_is_tried_changes_nothing_until_it_is_applied(env: Env) -> None:
     """`try` shows what a command changed, at main's own path; applying merges it, conflicts change nothing."""
     root = env.repository()
     env.history(root, 1)
@@ -44,7 +44,7 @@ def check_66_what_is_tried_changes_nothing_until_it_is_applied(env: Env) -> None
     env.healthy(root)
 
 
-def check_67_a_fork_is_seen_at_the_path_of_main(env: Env) -> None:
+def check_68_a_fork_is_seen_at_the_path_of_main(env: Env) -> None:
     """`enter` shows a fork at main's own path: absolute paths lead into it, and the repository is out of sight."""
     root = env.repository()
     base = env.history(root, 1)[0]

@@ -74,6 +74,7 @@ class Recorder:
         self._number()
         model, disk = self.now.facts(), Tree.read(self.root).facts()
         wrong = sorted(path for path in {*model, *disk} if model.get(path) != disk.get(path))
+        wrong = [path for path in wrong if path.split("/")[0] != "home"]  # where the user's memory is, which is a cache
         return [f"{path}: {_short(disk.get(path))}, recorded {_short(model.get(path))}" for path in wrong]
 
     def _add(self, event: supervise.Event, kind: str, **facts: Any) -> None:

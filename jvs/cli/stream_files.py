@@ -29,7 +29,7 @@ def send(store: Store, args: argparse.Namespace, targets: list[str]) -> Sent:
     options = {"since": args.since, "have": have, "only": args.only, "worktree": args.worktree}
     if args.output is None:
         if args.json:
-            raise UsageError("stdout is for the stream", hint="with --json name a file for it: -o FILE")
+            raise UsageError("stdout is for the stream", hint="name a file for it: -o FILE")
         if streams.are_screens()[1]:
             raise UsageError("a stream is not for a screen", hint="pipe it into 'jvs receive', or name a file: -o FILE")
         sent = travelling.send(store, targets, streams.Stdout(), **options)

@@ -84,6 +84,6 @@ def _checked(text: str, wanted: dict[str, Any], path: str, what: str) -> str:
     if not fits:
         raise UsageError(
             f"the MCP server cannot be {what} '{path}' without touching the rest",
-            hint=f'do it by hand: {_HEADER}, command = "jvs", args = ["mcp"]',
+            hint=f'write it by hand: {_HEADER}, command = "jvs", args = ["mcp"]',
         )
     return text

@@ -195,7 +195,9 @@ def run_quietly(
         return ended.status, ended.killed
 
     if then not in ("pending", "apply", "keep", "discard") or not words:
-        raise UsageError("a command, and what becomes of it, are needed", hint="pending, apply, keep or discard")
+        raise UsageError(
+            "a command, and what becomes of it, are needed", hint="name one of pending, apply, keep and discard"
+        )
     outcome = run(store, command, words, worktree, then=then, name=name, current=store.root, environment=environment)
     outcome.output = b"".join(said)
     return outcome

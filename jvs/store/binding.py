@@ -42,7 +42,7 @@ def check(layout: Layout, settings: Settings, repo_id: str, found: Found) -> str
 
 def _refuse(layout: Layout, here: str, problem: str) -> PathEscape:
     return PathEscape(
-        problem, hint=f"say which directory it is: jvs --repo '{layout.root}' worktree attach '{here}'", path=here
+        problem, hint=f"use jvs --repo '{layout.root}' worktree attach '{here}' in the one that it is", path=here
     )
 
 

@@ -209,7 +209,7 @@ class Layout:
         if self.apart:
             raise LineageBroken(
                 f"the configuration of worktree '{MAIN}' does not say where its files are",
-                hint=f"jvs --repo '{self.root}' worktree attach DIRECTORY {MAIN}",
+                hint=f"use jvs --repo '{self.root}' worktree attach DIRECTORY {MAIN}",
             )
         return self.top.here if self.in_place else self.top / MAIN
 

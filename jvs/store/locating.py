@@ -76,7 +76,7 @@ def check_sight(here: str, inside: str | None) -> None:
     if here == inside:
         raise NotARepository(
             f"the repository '{here}' is out of sight in here: 'jvs enter' or 'jvs try' shows its files alone",
-            hint="end this command or shell, and use jvs outside of it",
+            hint="leave this command or shell, and use jvs outside of it",
         )
 
 

@@ -300,7 +300,7 @@ def _refused(error: OSError, path: bytes) -> Exception:
     if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EXDEV):
         return PathEscape(
             f"the stream leads through '{shown}', which is no directory of the snapshot",
-            hint="nothing was received: do not trust where it came from",
+            hint="send it again from a repository that you trust: nothing was received",
         )
     if error.errno in (errno.ENOENT, errno.EINVAL, errno.ENAMETOOLONG):
         return damaged(f"'{shown}' is not what it says")

@@ -63,7 +63,7 @@ def damaged(problem: str) -> PartialSnapshot:
     """Return the error for a stream that ends too soon or is not what jvs writes."""
     return PartialSnapshot(
         f"the stream is cut or damaged: {problem}",
-        hint="nothing was received: send it again, and compare what arrived with what was sent",
+        hint="send it again, and compare what arrived with what was sent: nothing was received",
     )
 
 

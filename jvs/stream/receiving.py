@@ -186,7 +186,7 @@ class _Receiving:
             if parent in self._ids or not _is_known(self._layout, parent):
                 raise LineageBroken(
                     f"the stream says nothing of '{parent}', the parent of '{record['snapshot_id']}'",
-                    hint="nothing was received: send it again, by a program that keeps the order of jvs-stream(5)",
+                    hint="send it again by a program that keeps the order of jvs-stream(5): nothing was received",
                     snapshot_id=parent,
                 )
 
@@ -270,7 +270,9 @@ def _descriptor(layout: Layout, snapshot_id: str, data: Any) -> Descriptor:
     descriptor.check(record, snapshot_id)
     descriptor.check_state(record)
     if _encoded(record) != data or {"collected", "annotated_at", "annotated_by", "path_changes"} & record.keys():
-        raise DescriptorCorrupt(f"the descriptor of '{snapshot_id}' is not one of jvs", hint="nothing was received")
+        raise DescriptorCorrupt(
+            f"the descriptor of '{snapshot_id}' is not one of jvs", hint="send it again: nothing was received"
+        )
     names.check_note(record["note"])
     for tag in record["tags"]:
         names.check_tag(tag)

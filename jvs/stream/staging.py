@@ -59,9 +59,9 @@ def _check(record: Descriptor, found: scan.ScanResult, losses: Losses) -> None:
     why = f"; '{lost[0]['path']}' could not be made as it was: {lost[0]['why']}" if lost else ""
     raise PayloadHashMismatch(
         f"what was received of snapshot '{record['snapshot_id']}' is not what was sent{why}",
-        hint="receive it where all of it can be kept, as root perhaps"
+        hint="use a place where all of it can be kept, or root's rights"
         if lost
-        else "nothing was received: verify the snapshot there and its base here, and send it again",
+        else "send it again after verifying the snapshot there and its base here: nothing was received",
         snapshot_id=record["snapshot_id"],
     )
 
@@ -102,7 +102,9 @@ def _link_below(source: int, new: int, path: bytes, losses: Losses) -> None:
             if error is not None and error.errno not in hardlinks.COPY_INSTEAD:
                 raise error
             if error is not None and metadata.copy_entry(source, name, new, st, here, losses) is None:
-                raise IOFailure(f"'{os.fsdecode(here)}' of the base cannot be made again", hint="receive as root")
+                raise IOFailure(
+                    f"'{os.fsdecode(here)}' of the base cannot be made again", hint="use root's rights to receive it"
+                )
             continue
         child = paths.open_dir(name, source, one_mount=True)
         try:

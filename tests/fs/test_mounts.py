@@ -8,6 +8,7 @@ from pathlib import Path
 import making
 import pytest
 
+from jvs import system
 from jvs.engine.juicefs import control
 from jvs.fs import mounts
 
@@ -47,11 +48,11 @@ def test_without_proc_there_are_no_mounts(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_the_table_names_the_mount_of_an_open_file() -> None:
     fd = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     try:
-        number = mounts.mount_id(fd)
+        number = system.mount_id(fd)
     finally:
         os.close(fd)
     assert number in {mount.mount_id for mount in mounts.all_mounts() if mount.point == "/proc"}
-    assert mounts.mount_id(fd + 1000) is None
+    assert system.mount_id(fd + 1000) is None
 
 
 def test_the_config_of_a_juicefs_mount_at_a_path_with_a_blank_is_found(

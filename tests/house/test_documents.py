@@ -72,6 +72,7 @@ SETUP: tuple[tuple[str, str], ...] = (
     (r"^jvs-prune-snapshot ", GONE),
     (r"^jvs-mark-live --candidates --keep-last 5", "for n in 1 2 3 4 5 6 7; do echo $n > main/new; jvs snapshot; done"),
     (r"^jvs-apply-tree ", "mkdir app"),
+    (r"^jvs receive base.jvs|^jvs-read-stream < base.jvs", "jvs send HEAD -o base.jvs"),
     (r"^jvs hooks allow", "mkdir .jvs/hooks && cp /bin/true .jvs/hooks/pre-snapshot"),
     (r"> ~/.config/fish/completions", "mkdir -p ~/.config/fish/completions"),
     (r"^\./clean\.py", "printf '#!/bin/sh\\necho clean > $1/clean\\n' > clean.py && chmod +x clean.py"),

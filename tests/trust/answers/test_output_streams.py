@@ -28,7 +28,16 @@ NAMES = [
     *("conformance list",),
 ]
 SUITES = {"conformance run", "torture"}
-ELSEWHERE = {"mcp", "hooks list", "hooks allow", "hooks deny", "agent install", "agent uninstall", "agent status"}
+ELSEWHERE = {
+    "read-stream",
+    "mcp",
+    "hooks list",
+    "hooks allow",
+    "hooks deny",
+    "agent install",
+    "agent uninstall",
+    "agent status",
+}
 """A protocol of its own on stdin, and what lies outside of the repository: tests of their own."""
 """They judge an installation for minutes; what they print comes from the suite's own programs."""
 
@@ -54,6 +63,8 @@ ARGUMENTS: dict[str, list[str]] = {
     "gc drop": ["LOOSE"],
     "gc auto": ["--keep-last", "1"],
     "detach": ["--delete-history"],
+    "receive": ["../../base.stream"],
+    "send": ["first", "-o", "../../other.stream"],
     "cat-file": ["first:a"],
     "merge-base": ["first", "second"],
     "merge-tree": ["first", "first", "second"],
@@ -78,6 +89,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "with-lock": ["main", "--", "true"],
     "apply-tree": ["../worktrees/spare", "../../empty"],
     "prune-snapshot": ["LOOSE"],
+    "write-stream": ["first"],
 }
 FILTERS = {"write-intent", "write-descriptor", "write-ready", "clear-intent", "check-worktree"}
 """Steps of the pipeline that work on a record from standard input."""

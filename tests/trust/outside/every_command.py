@@ -68,7 +68,7 @@ def table(root: Path) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
         "meta": [(CHANGES, ("meta", one, "loss=0.5"))],
         "merge": [(CHANGES, ("merge", "side"))],
         "enter": [(READS, ("enter", "side", "--", "true"))],
-        "try": [(CHANGES, ("try", "--apply", "--", "touch", "tried")), (CHANGES, ("try", "--list"))],
+        "try": [(CHANGES, ("try", "--apply", "--", "rm", "-f", "a")), (READS, ("try", "--list"))],
         "gc drop": [(CHANGES, ("gc", "drop", one))],
         "gc auto": [(CHANGES, ("gc", "auto", "--keep-last", "1"))],
         "merge-base": [(READS, ("jvs-merge-base", one, "HEAD"))],

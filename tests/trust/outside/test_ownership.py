@@ -108,7 +108,8 @@ def wrong(root: Path, ways: Iterable[Words], uid: int, verdict: Callable[[sandbo
 
 def is_refused(ended: sandbox.Ended) -> bool:
     """Answer whether a command was refused as it should be."""
-    return ended.exit == 11 and "E_PATH_ESCAPE" in ended.err and "Traceback" not in ended.err
+    own = 125 if ended.words[0] in ("try", "enter") else 11  # they say with a status that it was not their command
+    return ended.exit in (11, own) and "E_PATH_ESCAPE" in ended.err and "Traceback" not in ended.err
 
 
 def worked(ended: sandbox.Ended) -> bool:

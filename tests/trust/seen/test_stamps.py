@@ -15,6 +15,8 @@ from lab import Lab
 from own_mounts import own_mounts as alone
 from sample import filled
 
+from jvs import system
+
 
 def is_clean(lab: Lab) -> bool:
     return lab.json("status")["clean"]
@@ -145,7 +147,6 @@ def test_a_store_through_a_mapping_whose_descriptor_is_closed_is_in_the_snapshot
 
 
 def test_what_a_process_may_store_into_is_found_by_its_mappings(tmp_path: Path) -> None:
-    from jvs.engine.juicefs import writers
 
     names = {name: tmp_path / name for name in ("shared", "private", "read only", "two  blanks", "new\nline")}
     kept = []
@@ -155,5 +156,5 @@ def test_what_a_process_may_store_into_is_found_by_its_mappings(tmp_path: Path) 
             flags = mmap.MAP_PRIVATE if name == "private" else mmap.MAP_SHARED
             rights = mmap.PROT_READ if name == "read only" else mmap.PROT_READ | mmap.PROT_WRITE
             kept.append(mmap.mmap(file.fileno(), 0, flags=flags, prot=rights))
-    found = {Path(path).name for path in writers._mapped(str(os.getpid())) if path.startswith(str(tmp_path))}
+    found = {Path(path).name for path in system.writable_mappings(str(os.getpid())) if path.startswith(str(tmp_path))}
     assert found == {"shared", "two  blanks", "new\nline"}
