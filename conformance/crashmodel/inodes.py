@@ -214,8 +214,13 @@ def lay_out(tree: Tree, directory: str, name: str) -> None:
         last = os.lstat(made[number]).st_ino
         if inode.number and last != inode.number:
             raise Renumbered(f"inode {inode.number} became {last}")
-    by_depth = sorted(numbers, key=lambda number: places[number][0].count("/") if number != ROOT else -1)
-    for number in by_depth:  # directories get their names before what is in them
+
+    def place_of(number: int) -> tuple[bool, int]:  # directories get their names before anything is put into them
+        depth = places[number][0].count("/") if number != ROOT else -1
+        return tree.inodes[number].kind != stat.S_IFDIR, depth
+
+    by_depth = sorted(numbers, key=place_of)
+    for number in by_depth:
         for path in places[number][1:]:
             os.link(made[number], os.path.join(directory, path), follow_symlinks=False)
         os.rename(made[number], os.path.join(directory, places[number][0]))

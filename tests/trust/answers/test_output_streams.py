@@ -17,10 +17,20 @@ from running import Lab
 NAMES = [
     *("init", "snapshot", "history", "status", "diff", "show", "restore", "undo", "run", "worktree list"),
     *("worktree create", "worktree fork", "worktree path", "worktree rename", "worktree remove", "verify", "doctor"),
-    *("worktree move", "worktree attach"),
+    *("worktree move", "worktree attach", "send", "receive"),
     *("gc plan", "gc run", "gc pin", "gc unpin", "gc pins", "info", "config get", "config set", "config unset"),
     *("cat", "ls", "tag", "note", "meta", "merge", "enter", "try", "gc drop", "gc auto", "detach"),
-    *("config list", "completion", "help", "version", "check-worktree", "write-intent", "clone-tree", "hash-tree"),
+    *(
+        "config list",
+        "completion",
+        "help",
+        "version",
+        "check-worktree",
+        "write-stream",
+        "write-intent",
+        "clone-tree",
+        "hash-tree",
+    ),
     *("sync-tree", "write-descriptor", "write-ready", "rename-ready", "update-head", "chain-append", "clear-intent"),
     *("resolve", "cat-descriptor", "list-snapshots", "ls-tree", "diff-tree", "probe-engine", "list-intents"),
     *("verify-snapshot", "chain-check", "with-lock", "apply-tree", "mark-live", "prune-snapshot"),
@@ -64,7 +74,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "gc auto": ["--keep-last", "1"],
     "detach": ["--delete-history"],
     "receive": ["../../base.stream"],
-    "send": ["first", "-o", "../../other.stream"],
+    "send": ["first"],
     "cat-file": ["first:a"],
     "merge-base": ["first", "second"],
     "merge-tree": ["first", "first", "second"],
@@ -134,6 +144,10 @@ def template(tmp_path_factory) -> tuple[Path, dict[str, str]]:
     lab.must("config", "set", "default_tags", "y")
     (lab.main / "b").write_text("new\n")
     plan = lab.must("gc", "plan", "--keep-last", "1", "--json")
+    other = Lab(where / "other-lab")
+    other.must("init", str(other.root), cwd=where)
+    other.snapshot("from elsewhere", a="4\n")
+    other.must("send", "HEAD", "-o", str(where / "base.stream"))
     (where / "from").mkdir()
     (where / "empty").mkdir()
     return where, {"FIRST": first, "SECOND": second, "LOOSE": loose, "PLAN": plan.json["plan_id"]}
