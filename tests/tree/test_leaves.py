@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -186,10 +187,11 @@ def test_a_walk_that_fails_leaves_no_file_open(tmp_path: Path, monkeypatch: pyte
         return real(self, work)
 
     monkeypatch.setattr(hasher.Hasher, "hash_leaves", hash_or_fail)
+    gc.collect()  # what earlier tests left is closed now, not in between
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(Exception, match="broken"):
         scan.Scanner(worker).run(making.at(tmp_path))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_no_list_but_the_right_one_is_believed() -> None:

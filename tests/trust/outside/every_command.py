@@ -86,7 +86,7 @@ def table(root: Path) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
             (CHANGES, ("worktree", "remove", "--force", "--discard", "linked")),
         ],
         "worktree move": [
-            (CHANGES, ("worktree", "move", "side", "../../moved")),
+            (CHANGES, ("worktree", "move", "side", str(root / "moved"))),
             (CHANGES, ("worktree", "move", "side")),
         ],
         "worktree attach": [(CHANGES, ("worktree", "attach", ".")), (CHANGES, ("worktree", "attach", "..", "side"))],
