@@ -9,7 +9,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -149,6 +150,22 @@ def snapshot(store: Store, note: str = "", name: str = "main", **more: Any) -> d
     """Take a snapshot as `jvs snapshot` does, and return its descriptor."""
     with changing.worktree(store, name):
         return publishing.publish(store, name, note=note, **more)
+
+
+def as_nobody(act: Callable[[], object]) -> None:
+    """Call something in a child process that is no user in particular."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(65533)
+            os.setuid(65533)
+            act()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def violations(root: str | Path, *, settled: bool = True) -> list[str]:

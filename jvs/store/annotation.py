@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 
 from jvs import canon, clock, names, progress
-from jvs.errors import Busy, JvsError, PartialSnapshot, from_oserror
+from jvs.errors import JvsError, PartialSnapshot, from_oserror
 from jvs.fs import durable, listing, locks, paths
 from jvs.store import audit, changing, lineage, records, write_ahead
 
@@ -251,12 +251,8 @@ def _apply(layout: Layout, pending: AnnotateIntent) -> None:
 
 def recover(store: Store, pending: AnnotateIntent) -> str:
     """Complete what a dead process began to say of a snapshot; returns what was done, or nothing when it lives."""
-    try:
-        lock = locks.acquire(store.layout.lock(LOCK), wait=0, command="recover")
-    except Busy:
-        return ""
-    with lock:
-        if not paths.exists(store.layout.intent(pending["operation_id"])):
+    with write_ahead.abandoned(store, pending, LOCK) as dead:
+        if not dead:
             return ""
         _apply(store.layout, pending)
         write_ahead.complete(store, pending)

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import os
 
-from jvs import canon, clock, progress, system
-from jvs.engine import registry
+from jvs import canon, progress, system
 from jvs.errors import Exists, PathEscape, UsageError, from_oserror
-from jvs.fs import durable, locks, paths
+from jvs.fs import locks, paths
 from jvs.fs.rooted import Root
 from jvs.store import exclusion, init, init_in_place, layout, locating, placement, pointer, remembered
 
@@ -107,22 +106,10 @@ def _left_by_a_crash(place: Below, root: str) -> str | None:
 
 def _build(place: Below, root: str, settings: Settings) -> str:
     """Build the control directory and give it its name; return the token of its main worktree. Durable: yes."""
-    staged, token = place.parent / (init.STAGE + clock.random_hex(8)), pointer.new_token()
+    token = pointer.new_token()
     init_in_place.sweep(place.parent, settings.engine_options())
-    try:
-        durable.make_dir(staged)
-        init.check_own(staged, settings)
-        init.set_mode(staged, 0o700)  # snapshots may hold secrets, whatever the umask says
-        for name in (*layout.DIRECTORIES, layout.FORKS):
-            durable.make_dir(paths.below(staged, name.encode()))
-        init.write_control(staged, settings, path=placement.way(str(place), root), token=token)
-        durable.sync_tree(staged)
-        durable.publish(staged, place)
-    except BaseException as error:
-        registry.remove_any(staged, settings.engine_options())
-        if isinstance(error, OSError):
-            raise from_oserror(error, f"making the control directory '{place}'") from error
-        raise
+    doing, way = f"making the control directory '{place}'", placement.way(str(place), root)
+    init_in_place.build(place, settings, doing, path=way, token=token, ignored=False)
     return token
 
 

@@ -65,7 +65,7 @@ def create(path: str, settings: Settings, *, home: str | None = None) -> Initial
         refuse_control(top)
         captures = count(top, exclude)
         sweep(top, settings.engine_options())
-        _build(top, settings)
+        build(top / layout.CONTROL, settings, f"making a repository of '{top}'", path=layout.IN_PLACE, ignored=True)
     progress.effect({"operation": "init"})
     return {**init.describe(root, settings), "captures": captures}
 
@@ -148,20 +148,25 @@ def sweep(top: Below, options: EngineOptions) -> None:
             registry.remove_any(top / name, options)
 
 
-def _build(top: Below, settings: Settings) -> None:
-    staged = top / (init.STAGE + clock.random_hex(8))
+def build(place: Below, settings: Settings, doing: str, *, path: str, token: str | None = None, ignored: bool) -> None:
+    """Build a control directory and give it its name. Durable: yes. Errors: those of the disk, with what was `doing`.
+
+    `path` and `token` say where the main worktree is; `ignored` has git ignore the directory.
+    """
+    staged = place.parent / (init.STAGE + clock.random_hex(8))
     try:
         durable.make_dir(staged)
         init.check_own(staged, settings)
         init.set_mode(staged, 0o700)  # snapshots may hold secrets, whatever the umask says
         for name in (*layout.DIRECTORIES, layout.FORKS):
             durable.make_dir(paths.below(staged, name.encode()))
-        durable.create_file(staged / ".gitignore", _GIT_IGNORES_ALL)
-        init.write_control(staged, settings, path=layout.IN_PLACE)
+        if ignored:
+            durable.create_file(staged / ".gitignore", _GIT_IGNORES_ALL)
+        init.write_control(staged, settings, path=path, token=token)
         durable.sync_tree(staged)
-        durable.publish(staged, top / layout.CONTROL)
+        durable.publish(staged, place)
     except BaseException as error:
         registry.remove_any(staged, settings.engine_options())
         if isinstance(error, OSError):
-            raise from_oserror(error, f"making a repository of '{top}'") from error
+            raise from_oserror(error, doing) from error
         raise

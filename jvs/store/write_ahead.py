@@ -18,6 +18,8 @@ from __future__ import annotations
 import contextlib
 
 from jvs import clock
+from jvs.errors import Busy
+from jvs.fs import locks, paths
 from jvs.store import intent
 
 TYPE_CHECKING = False
@@ -35,6 +37,21 @@ LEAVE, COMPLETE = "leave", "complete"
 
 class NothingDone(Exception):
     """Raised inside `operation` when there was nothing to do: the intent is removed, and no record is written."""
+
+
+@contextlib.contextmanager
+def abandoned(store: Store, pending: Begun, lock: str) -> Iterator[bool]:
+    """Hold the lock that an operation holds all the while, and say whether its intent is there though nobody is at it.
+
+    False when its owner lives, or when somebody else has recovered it.
+    """
+    try:
+        held = locks.acquire(store.layout.lock(lock), wait=0, command="recover")
+    except Busy:
+        yield False
+        return
+    with held:
+        yield paths.exists(store.layout.intent(pending["operation_id"]))
 
 
 def begin(

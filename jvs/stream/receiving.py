@@ -13,7 +13,7 @@ import contextlib
 
 from jvs import canon, names, progress
 from jvs.engine import registry
-from jvs.errors import Busy, DescriptorCorrupt, Exists, JvsError, LineageBroken, NotFound, PartialSnapshot, from_oserror
+from jvs.errors import DescriptorCorrupt, Exists, JvsError, LineageBroken, NotFound, PartialSnapshot, from_oserror
 from jvs.fs import durable, listing, locks, paths
 from jvs.fs.losses import Losses
 from jvs.store import (
@@ -365,12 +365,8 @@ def _roll_back(store: Store, pending: ReceiveIntent) -> bool:
 
 def recover(store: Store, pending: ReceiveIntent) -> str:
     """Complete or undo what a dead process received; returns what was done, or nothing when it lives."""
-    try:
-        lock = locks.acquire(store.layout.lock(LOCK), wait=0, command="recover")
-    except Busy:
-        return ""
-    with lock:
-        if not paths.exists(store.layout.intent(pending["operation_id"])):
+    with write_ahead.abandoned(store, pending, LOCK) as dead:
+        if not dead:
             return ""
         ids = [names.check_snapshot_id(snapshot_id) for snapshot_id in pending["snapshots"]]
         from jvs.store import intent

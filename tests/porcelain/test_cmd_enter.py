@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import traceback
 from pathlib import Path
 
 import making
 import pytest
-from making import run
+from making import as_nobody, run
 
 from jvs.fs import namespace
 
@@ -187,22 +186,6 @@ def test_another_worktree_can_be_the_place(lab):
     two = fork(lab, "two")
     assert run("enter", "exp", "-w", "two", "--", "sh", "-c", f"echo x > {two}/x; pwd").exit == 0
     assert (fork(lab) / "x").exists() and not (two / "x").exists() and not (lab / "x").exists()
-
-
-def as_nobody(act) -> None:
-    """Call something in a child process that is no user in particular."""
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setgid(65533)
-            os.setuid(65533)
-            act()
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

@@ -7,12 +7,11 @@ import random
 import shutil
 import subprocess
 import sys
-import traceback
 from pathlib import Path
 
 import making
 import pytest
-from making import run
+from making import as_nobody, run
 
 from jvs.fs import namespace
 
@@ -297,21 +296,6 @@ def test_programs_and_agents_can_try_as_well(lab):
     assert not tools.call("try", {"try_id": left(lab)[0], "then": "discard"})[1]
     assert left(lab) == []
     fine(lab)
-
-
-def as_nobody(act) -> None:
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setgid(65533)
-            os.setuid(65533)
-            act()
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
