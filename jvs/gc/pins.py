@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 
 from jvs import clock, units
-from jvs.errors import Busy, NotFound, PartialSnapshot, UsageError, from_oserror
+from jvs.errors import NotFound, PartialSnapshot, UsageError, from_oserror
 from jvs.fs import durable, listing, locks, paths, removal
 from jvs.names import check_snapshot_id, is_snapshot_id
 from jvs.store import audit, changing, lineage, records, write_ahead
@@ -175,12 +175,8 @@ def _is_applied(layout: Layout, pending: PinIntent) -> bool:
 
 def recover(store: Store, pending: PinIntent) -> str:
     """Complete what a dead process began with a pin; returns what was done, or nothing when its owner lives."""
-    try:
-        lock = locks.acquire(store.layout.lock("pins"), wait=0, command="settle")
-    except Busy:
-        return ""
-    with lock:
-        if not paths.exists(store.layout.intent(pending["operation_id"])):
+    with write_ahead.abandoned(store, pending, "pins") as dead:
+        if not dead:
             return ""
         check_snapshot_id(pending["snapshot_id"])
         _apply(store.layout, pending)

@@ -14,7 +14,7 @@ import contextlib
 import os
 
 from jvs import names
-from jvs.errors import Busy
+from jvs.errors import Busy, UsageError
 from jvs.fs import paths
 from jvs.store import changing
 
@@ -40,6 +40,15 @@ def worktree(store: Store, name: str | None, *, changes: bool = False) -> str:
         with changing.worktree(store, name):
             store.require_worktree(name)
     return name
+
+
+def whole_payload(store: Store, snapshot_id: str, *, hint: str) -> str:
+    """Return the directory of a snapshot that holds all of a worktree. Errors: E_USAGE for a partial one."""
+    from jvs.store import lineage
+
+    if lineage.load_visible(store, snapshot_id)["partial_paths"] is not None:
+        raise UsageError(f"snapshot '{snapshot_id}' holds only some paths: no directory is all of it", hint=hint)
+    return str(store.layout.payload(snapshot_id))
 
 
 @contextlib.contextmanager

@@ -58,7 +58,7 @@ def entered(store: Store, word: str | None, at: str | None = None, *, current: s
         source = str(store.layout.worktree_dir(name))
     else:
         assert snapshot_id is not None
-        source = _payload(store, snapshot_id)
+        source = context.whole_payload(store, snapshot_id, hint="name another one, or make a fork of it")
     made = Entered(name, snapshot_id, place, shown(store.layout, source, place, writable=name is not None))
     made.directory = directory(source, place, current)
     refused = namespace.refusal(made.mounts)
@@ -86,17 +86,6 @@ def _meant(store: Store, word: str | None) -> tuple[str | None, str | None]:
             candidates=[also],
         )
     return word, None
-
-
-def _payload(store: Store, snapshot_id: str) -> str:
-    from jvs.store import lineage
-
-    if lineage.load_visible(store, snapshot_id)["partial_paths"] is not None:
-        raise UsageError(
-            f"snapshot '{snapshot_id}' holds only some paths, so that no directory is what it stands for",
-            hint="name another one, or make a fork of it",
-        )
-    return str(store.layout.payload(snapshot_id))
 
 
 def shown(layout: Layout, source: str, place: str, *, writable: bool) -> list[Mount]:

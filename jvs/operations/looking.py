@@ -91,17 +91,12 @@ def sides(store: Store, before: str | None, after: str | None, worktree: str | N
 
 
 def _shown(store: Store, snapshot_id: str | None) -> Shown:
-    from jvs.store import lineage, refs
+    from jvs.store import refs
 
     if snapshot_id is None:
         return Shown("nothing", "")
-    record = lineage.load_visible(store, snapshot_id)
-    if record["partial_paths"] is not None:
-        raise UsageError(
-            f"snapshot '{snapshot_id}' holds only some paths, so that no directory is what it stands for",
-            hint="compare another one, or without '--tool'",
-        )
-    return Shown(refs.short_id(store.layout, snapshot_id), str(store.layout.payload(snapshot_id)))
+    payload = context.whole_payload(store, snapshot_id, hint="compare another one, or without '--tool'")
+    return Shown(refs.short_id(store.layout, snapshot_id), payload)
 
 
 def copy_payload(store: Store, source: str, target: str) -> None:

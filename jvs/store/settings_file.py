@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 
-from jvs.errors import Busy, UsageError, from_oserror
+from jvs.errors import UsageError, from_oserror
 from jvs.fs import durable, locks, paths
 from jvs.store import audit, changing, write_ahead
 from jvs.store.settings import MAX_BYTES, check_key, check_value
@@ -72,12 +72,8 @@ def change_repository(store: Store, key: str, value: Any) -> bool:
 
 def recover(store: Store, pending: ConfigIntent) -> str:
     """Complete what a dead process began with the settings; returns what was done, or nothing when its owner lives."""
-    try:
-        lock = locks.acquire(store.layout.lock("config"), wait=0, command="settle")
-    except Busy:
-        return ""
-    with lock:
-        if not paths.exists(store.layout.intent(pending["operation_id"])):
+    with write_ahead.abandoned(store, pending, "config") as dead:
+        if not dead:
             return ""
         durable.replace_file(store.layout.config, str(pending["text"]).encode("utf-8"))
         write_ahead.complete(store, pending)
