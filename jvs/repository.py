@@ -85,6 +85,20 @@ class Repository(WorktreeMethods):
         return cls.open(path, environment=environment, **options)
 
     @classmethod
+    def clone(cls, source: Path, path: Path, *, environment: Env = None, **options: Any) -> Repository:
+        """Make a copy of a repository, with all of its snapshots and an id of its own, at a free path, and open it.
+
+        Durable: yes. Errors: E_NOT_A_REPOSITORY, E_EXISTS, E_NAME_INVALID, E_PATH_ESCAPE, E_PAYLOAD_HASH_MISMATCH,
+        E_LINEAGE_BROKEN, E_USAGE, E_BUSY, E_NO_SPACE, E_IO.
+        """
+        from jvs.operations import configuration
+
+        read, made = (given.settings(environment, dict(options)) for _ in range(2))
+        home = (environment or {}).get("HOME")
+        configuration.clone(os.fspath(source), os.fspath(path), read, made, home=home)
+        return cls.open(path, environment=environment, **options)
+
+    @classmethod
     def open(cls, path: Path = ".", *, environment: Env = None, **options: Any) -> Repository:
         """Open the repository at or above a directory.
 

@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from lib.log_rules import check_annotations, check_audit, check_heads, check_journals
+from lib.places import parked_places
 from lib.reader import Repo, read_repository
 from lib.snapshot_rules import check_acknowledged, check_lineage, check_visible
 from lib.treehash import Tree, hash_tree
@@ -87,6 +88,7 @@ def stored_contents(repo: Repo, trees: dict[str, Tree] | None = None) -> set[tup
     """Return the kinds and digests of everything in worktrees, visible snapshots and `undo/`."""
     stored: set[tuple[int, bytes]] = set()
     places = [repo.worktree_dir(name) for name in repo.configs]
+    places += parked_places(repo.root)  # of worktrees that are being renamed or removed
     places += [repo.forks, os.path.join(repo.jvs, "undo"), os.path.join(repo.jvs, "tries")]
     if any(intent is not None and intent.get("operation") == "gc_run" for intent in repo.intents.values()):
         # what is taken out and needed by an undo is on its way to undo/held, and the recovery sees to that

@@ -1,7 +1,8 @@
-"""Where the worktrees of a repository are: main next to `.jvs`, in place the directory that holds it, or elsewhere."""
+"""Where a repository and its worktrees are: main next to `.jvs`, in place the directory that holds it, or elsewhere."""
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
 from typing import Any
@@ -9,9 +10,29 @@ from typing import Any
 from lib.canonical import Malformed, json_object
 
 
+def control_of(root: str) -> str:
+    """Return the control directory of a repository: `.jvs` in it, or itself when it is kept apart from the files."""
+    inside = os.path.join(root, ".jvs")
+    apart = os.path.lexists(os.path.join(root, "format_version")) and not os.path.lexists(inside)
+    return root if apart else inside
+
+
+def is_repository(root: str) -> bool:
+    """Answer whether there is a control directory."""
+    return os.path.isdir(root) and os.path.isdir(control_of(root))
+
+
+def is_apart(root: str) -> bool:
+    """Answer whether a repository is a control directory alone, whose main worktree is elsewhere."""
+    return control_of(root) == root
+
+
 def config_of(root: str, name: str) -> dict[str, Any] | None:
     """Return the configuration of a worktree as it is; None when it cannot be read."""
-    path = os.path.join(root, f".jvs/worktrees/{name}/config.json")
+    return _read(os.path.join(control_of(root), f"worktrees/{name}/config.json"))
+
+
+def _read(path: str) -> dict[str, Any] | None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(fd, "rb") as file:
@@ -22,15 +43,28 @@ def config_of(root: str, name: str) -> dict[str, Any] | None:
         return None
 
 
+def parked_places(root: str) -> list[str]:
+    """Return where the worktrees elsewhere are whose configurations lie in `undo/OP/config` for the time being."""
+    found = []
+    for path in glob.glob(f"{glob.escape(control_of(root))}/undo/*/config/config.json"):
+        config = _read(path) or {}
+        if str(config.get("path") or "").startswith("../"):
+            found.append(_place(root, str(config.get("name")), config["path"]))
+    return found
+
+
 def is_in_place(root: str) -> bool:
     """Answer whether the configuration of main says that its files are next to `.jvs`."""
+    if is_apart(root):
+        return False
     config = config_of(root, "main")
     return os.path.isdir(os.path.join(root, ".jvs/forks")) if config is None else config.get("path") == "."
 
 
 def forks_of(root: str) -> str:
     """Return where worktrees other than main are."""
-    return os.path.join(root, ".jvs/forks") if is_in_place(root) else os.path.join(root, "worktrees")
+    inside = is_in_place(root) or is_apart(root)
+    return os.path.join(control_of(root), "forks") if inside else os.path.join(root, "worktrees")
 
 
 def worktree_dir(root: str, name: str) -> str:

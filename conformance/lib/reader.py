@@ -15,7 +15,7 @@ from typing import Any
 
 from lib import tries
 from lib.canonical import Malformed, cbor_decode, json_decode, json_encode, json_object
-from lib.places import forks_of, is_in_place, worktree_dir
+from lib.places import control_of, forks_of, is_apart, is_in_place, worktree_dir
 from lib.records import (
     ID,
     NAME,
@@ -75,7 +75,7 @@ class Repo:
 
     @property
     def jvs(self) -> str:
-        return os.path.join(self.root, ".jvs")
+        return control_of(self.root)
 
     @property
     def in_place(self) -> bool:
@@ -133,7 +133,7 @@ class Repo:
 def read_repository(root: str) -> Repo:
     """Read a repository. Errors: none for damage (see `problems`); OSError when the root itself is not there."""
     repo = Repo(os.path.realpath(root))
-    if not repo.in_place:
+    if not repo.in_place and not is_apart(repo.root):
         repo.root_extras = sorted(set(os.listdir(repo.root)) - {".jvs", "main", "worktrees"})
     if not os.path.isdir(repo.jvs) or os.path.islink(repo.jvs):
         repo.problems.append(Problem("layout", ".", "there is no .jvs directory"))
@@ -156,7 +156,7 @@ def read_repository(root: str) -> Repo:
     repo.debris += [f"undo/{n}" for n in _names(repo, "undo") if not ID.match(n) and n != "held"]
     repo.debris += [f"undo/held/{n}" for n in (_names(repo, "undo/held") if held else []) if not ID.match(n)]
     repo.debris += tries.left(repo.jvs)
-    top = {*_TOP, "forks"} if repo.in_place else _TOP
+    top = {*_TOP, "forks"} if repo.in_place or is_apart(repo.root) else _TOP
     repo.debris += [n for n in os.listdir(repo.jvs) if n not in top]
     repo.debris += [f"gc/trash/{n}" for n in _names(repo, "gc/trash")]
     if os.path.isdir(repo.forks):
@@ -203,7 +203,7 @@ def read_file(path: str) -> bytes:
 
 def payload_hash(root: str, snapshot_id: str) -> str:
     """Return the root hash in a descriptor."""
-    hashed: str = json_object(read_file(f"{root}/.jvs/descriptors/{snapshot_id}.json"))["payload_root_hash"]
+    hashed: str = json_object(read_file(f"{control_of(root)}/descriptors/{snapshot_id}.json"))["payload_root_hash"]
     return hashed
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from supervisor import supervise
 
-from lib import in_place, odd_files, small_changes
+from lib import elsewhere, in_place, odd_files, small_changes
 from lib.before import base, edit
 from lib.harness import Env, write
 from lib.pipeline import PIPELINE
@@ -23,7 +23,8 @@ class Scenario:
 
     `loses`: the operation deletes bytes on purpose; `gone`: it deletes snapshots; `repairs`: what a crash leaves of
     it is harmless and stays until a repair (it takes no lock under which others could clean up). `halfway`: it is two
-    operations, and may end between them, where the first one's intent is gone.
+    operations, and may end between them, where the first one's intent is gone. `makes`: it makes the repository, and is
+    begun again after a crash. `offline`: a worktree that is away before it, as doctor says.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Scenario:
     watched: str = "repo"
     repairs: bool = False
     halfway: bool = False
+    makes: bool = False
+    offline: str = ""
 
 
 def _init(_env: Env) -> Words:
@@ -282,9 +285,13 @@ def _pipeline(env: Env) -> Words:
 
 
 SCENARIOS = (
-    Scenario("init", _init, cwd=".", watched="."),
-    Scenario("init-from", _init_from, cwd=".", watched="."),
-    Scenario("init-here", in_place.init_here, cwd=".", watched="."),
+    Scenario("init", _init, cwd=".", watched=".", makes=True),
+    Scenario("init-from", _init_from, cwd=".", watched=".", makes=True),
+    Scenario("init-here", in_place.init_here, cwd=".", watched=".", makes=True),
+    *(Scenario(name, build, cwd=".", watched=".", makes=True) for name, build in elsewhere.NEW.items()),
+    *(Scenario(name, build, watched=".") for name, build in elsewhere.INSIDE.items()),
+    Scenario("attach", elsewhere.attach, watched=".", offline="side"),
+    *(Scenario(name, build, cwd="files", watched=".") for name, build in elsewhere.APART.items()),
     *(Scenario(name, build, cwd="repo") for name, build in in_place.BUILDS.items()),
     Scenario("first-snapshot", _first_snapshot),
     Scenario("snapshot", _snapshot),

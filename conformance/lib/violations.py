@@ -25,6 +25,7 @@ class Expect:
 
     `snapshots`: root hashes of acknowledged snapshots, by id. `gone`: those that were deleted on purpose.
     `worktrees`: allowed trees of each worktree (a mixture of them passes only while an intent is pending).
+    `offline`: worktrees elsewhere that may be away.
     `contents`: kinds and digests of everything the user had written (invariant 5); `outside`: what was next to the
     repository. `linear`: every visible snapshot of a worktree must be an ancestor of its latest.
     """
@@ -34,5 +35,6 @@ class Expect:
     worktrees: dict[str, list[Tree]] = field(default_factory=dict)
     contents: set[tuple[int, bytes]] = field(default_factory=set)
     may_detach: set[str] = field(default_factory=set)
+    offline: set[str] = field(default_factory=set)
     outside: dict[str, str] | None = None
     linear: bool = False

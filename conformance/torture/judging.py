@@ -7,7 +7,7 @@ from typing import Any
 
 from lib import oracle
 from lib.harness import Env, Failure
-from lib.places import worktree_dir
+from lib.places import control_of, is_apart, is_repository, worktree_dir
 from lib.violations import Expect
 
 from torture import likeness
@@ -16,7 +16,7 @@ from torture.prepared import Prepared
 
 def comparable(root: str) -> dict[str, Any]:
     """Return a repository's state with snapshots named by their notes, so that runs can be compared."""
-    if not os.path.isdir(f"{root}/.jvs"):
+    if not is_repository(root):
         return {"absent": True}
     state = oracle.state(root)
     notes = {i: s["note"] for i, s in state["snapshots"].items()}
@@ -44,13 +44,25 @@ def comparable(root: str) -> dict[str, Any]:
 def next_command(prepared: Prepared, env: Env, *, repair: bool = False) -> dict[str, Any]:
     """Run the command that recovers, then check as a user would; return the summary. Errors: Failure."""
     root = os.path.join(env.work, "repo")
-    if prepared.scenario.name.startswith("init"):
+    if prepared.scenario.makes:
         env.jvs(*prepared.words, code=(0, 7))
     if repair:
-        env.jvs("doctor", "--repair-runtime", cwd=root, code=(0, 3))
+        env.jvs(
+            "doctor",
+            "--repair-runtime",
+            *_named(root),
+            cwd=root,
+            code=(0, 3, 5) if prepared.scenario.offline else (0, 3),
+        )
     env.jvs("snapshot", "after", cwd=worktree_dir(root, "main"))
-    env.jvs("doctor", "--strict", cwd=root)  # which verifies everything as well
+    fine = (0, 5) if prepared.scenario.offline else (0,)
+    env.jvs("doctor", "--strict", *_named(root), cwd=root, code=fine)  # which verifies everything as well
     return comparable(root)
+
+
+def _named(root: str) -> tuple[str, ...]:
+    """Return the option that names a repository which nothing in its directory leads to."""
+    return ("--repo", root) if is_apart(root) else ()
 
 
 def judge(
@@ -72,8 +84,9 @@ def judge(
         worktrees=prepared.trees,
         contents=set() if scenario.loses else prepared.contents,
         may_detach=set(prepared.trees),
+        offline={scenario.offline} if scenario.offline else set(),
     )
-    exists = os.path.isdir(f"{root}/.jvs")
+    exists = is_repository(root)
     found = _as_it_is(prepared, root, code, expect) if exists else []
     # A collection that could not delete files waits to be run again; what it had taken out may stay in the trash.
     stopped = scenario.gone and (code == 4 or _has_trash(root))
@@ -89,7 +102,7 @@ def judge(
 
 def _has_trash(root: str) -> bool:
     try:
-        return bool(os.listdir(f"{root}/.jvs/gc/trash"))
+        return bool(os.listdir(f"{control_of(root)}/gc/trash"))
     except OSError:
         return False
 
@@ -114,19 +127,19 @@ def _after_recovery(prepared: Prepared, env: Env, expect: Expect, *, report: boo
             found += differences("neither done nor undone", ending, prepared.endings)
     except Failure as failure:
         found.append(f"the next command: {failure}")
-    if os.path.isdir(f"{root}/.jvs"):
+    if is_repository(root):
         expect.worktrees = {}
         found += [f"after recovery: {v}" for v in oracle.check_repository(root, expect=expect, recovered=True)]
-    strangers = sorted(set(os.listdir(env.work)) - {"repo", "source"})
+    strangers = sorted(set(os.listdir(env.work)) - prepared.beside)
     return found + [f"after recovery: '{name}' is next to the repository" for name in strangers]
 
 
 def _debris_is_reported(env: Env, root: str) -> list[str]:
     """Crash debris is never called tampering, and never healthy (I9)."""
     state = oracle.state(root)
-    verify = env.jvs("verify", "--all", cwd=root, code=None)
+    verify = env.jvs("verify", "--all", *_named(root), cwd=root, code=None)
     found = [f"debris is reported as damage: {verify}"] if verify.code else []
-    doctor = env.jvs("doctor", "--json", cwd=root, code=None)
+    doctor = env.jvs("doctor", "--json", *_named(root), cwd=root, code=None)
     if (state["intents"] or state["torn_tail"]) and doctor.json().get("healthy") is not False:
         found.append(f"doctor reports pending recovery as healthy: {state['intents']}")
     return found

@@ -39,6 +39,7 @@ class Replay:
         """What was removed, by the operation that did it: its undo brings it back as it was."""
         acts: dict[str, Callable[[AuditRecord, str], None]] = {
             "init": self._begin,
+            "clone": self._restore,
             "worktree_create": self._begin,
             "worktree_fork": self._begin,
             "head_update": self._begin,

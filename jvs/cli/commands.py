@@ -14,6 +14,7 @@ Row = tuple[str, str, str]
 COMMANDS: dict[str, Row] = {
     # porcelain
     "init": (PORCELAIN, "start", "Make a repository for a new or an existing workspace"),
+    "clone": (PORCELAIN, "start", "Make a copy of a repository, with its history and an id of its own"),
     "snapshot": (PORCELAIN, "daily", "Take a snapshot of a worktree"),
     "history": (PORCELAIN, "daily", "List the snapshots of a worktree, newest first"),
     "status": (PORCELAIN, "daily", "Show where the worktree is and what changed since"),

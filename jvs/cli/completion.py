@@ -30,6 +30,8 @@ _BY_METAVAR = {
     "ENGINE": ENGINES,
     "DIR": DIRS,
     "STORE": DIRS,
+    "SRC": DIRS,
+    "DST": DIRS,
     "FILE": FILES,
     "PATH": FILES,
     "P": FILES,

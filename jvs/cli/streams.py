@@ -41,6 +41,7 @@ _EFFECTS = {
     "config": "setting '{target}' was changed",
     "head_update": "the head of worktree '{worktree}' was moved",
     "init": "the repository was made",
+    "clone": "the repository was cloned",
 }
 
 

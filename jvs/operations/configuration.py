@@ -1,4 +1,4 @@
-"""Making a repository, and changing its settings or the user's.
+"""Making a repository, cloning one, and changing its settings or the user's.
 
 Source: jvs-init(1), jvs-config(5).
 """
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jvs.store.init_in_place import InitializedHere
     from jvs.store.settings import Settings
     from jvs.store.store import Store
+    from jvs.stream.cloning import Cloned as Cloned
 
 
 def init(path: str, settings: Settings, *, source: str | None = None, home: str | None = None) -> Initialized:
@@ -46,6 +47,24 @@ def init_here(path: str, settings: Settings, *, home: str | None = None, control
     from jvs.store import init_in_place as making
 
     return making.create(path, settings, home=home)
+
+
+def clone(source: str, path: str, settings: Settings, new: Settings, *, home: str | None = None) -> Cloned:
+    """Make a copy of the repository in a directory, with all of its snapshots and an id of its own, at a free path.
+
+    `settings` are those to read the source with, `new` those of the clone, which must be others.
+    Shape: those of `init`, and `source_root`, `source_repo`, `snapshots` (how many), `head`, `way`.
+    Durable: yes. Errors: E_NOT_A_REPOSITORY, E_USAGE, E_EXISTS, E_PATH_ESCAPE, E_PAYLOAD_HASH_MISMATCH, E_IO.
+    """
+    from jvs.store import finding
+    from jvs.store.store import Store
+    from jvs.stream import cloning
+
+    opened = Store.open_found(finding.named(source), settings)
+    try:
+        return cloning.clone(opened, path, new, home=home)
+    finally:
+        opened.close()
 
 
 def detach(store: Store) -> HistoryDeleted:

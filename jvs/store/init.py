@@ -156,8 +156,9 @@ def _create_locked(root: Below, settings: Settings, source: Below | None) -> Ini
     degraded: list[Loss] = []
     if finished is None:
         _check_empty(root)
-        finished, degraded = _build(root, settings, source)
-    durable.publish(finished, root / layout.CONTROL)
+        degraded = build(root, settings, source)
+    else:
+        durable.publish(finished, root / layout.CONTROL)
     durable.fsync_dir(find_place(str(root)).parent)
     progress.effect({"operation": "init"})
     return {**describe(str(root), settings), "degraded": degraded}
@@ -208,6 +209,16 @@ def _check_empty(root: Below) -> None:
             hint=f"'jvs init --here {root}' makes the directory itself the workspace; "
             f"'jvs init NAME --from {root}' clones its files into a new one",
         )
+
+
+def build(root: Below, settings: Settings, source: Below | None = None) -> list[Loss]:
+    """Build a repository in an empty directory, the control directory last; return what of `source` was not kept.
+
+    Durable: yes. Errors: E_IO, E_NO_SPACE; what could not be completed is removed.
+    """
+    staged, degraded = _build(root, settings, source)
+    durable.publish(staged, root / layout.CONTROL)
+    return degraded
 
 
 def _build(root: Below, settings: Settings, source: Below | None) -> tuple[Below, list[Loss]]:

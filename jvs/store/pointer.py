@@ -131,7 +131,7 @@ def write(
     value: Pointer = {"version": 1, "repo_id": repo_id, "control": control, "token": token}
     if moved is not None:
         value["moved"] = moved
-    with _same_times(directory):
+    with same_times(directory):
         _sweep(directory, operation_id)
         durable.create_file(_temporary(directory, operation_id), canon.encode(value) + b"\n")
         durable.rename(_temporary(directory, operation_id), directory / RESERVED)
@@ -140,7 +140,7 @@ def write(
 
 def sweep(directory: Below, operation_id: str) -> None:
     """Remove what a crash left of writing a pointer. Errors: OSError."""
-    with _same_times(directory):
+    with same_times(directory):
         _sweep(directory, operation_id)
 
 
@@ -166,13 +166,13 @@ def remove(directory: Below, token: str) -> None:
     """
     found = read(directory)
     if found is not None and found[0]["token"] == token:
-        with _same_times(directory):
+        with same_times(directory):
             durable.unlink(directory / RESERVED, missing_ok=True)
             durable.fsync_dir(directory)
 
 
 @contextlib.contextmanager
-def _same_times(directory: Below) -> Iterator[None]:
+def same_times(directory: Below) -> Iterator[None]:
     """Let a directory keep its times while an entry of ours comes or goes: a snapshot does not hold that entry."""
     fd = paths.open_dir(directory)
     try:

@@ -64,6 +64,26 @@ class Selection:
         return list(found.values())
 
 
+def everything(store: Store) -> Selection:
+    """Return all visible snapshots, each after its parents and what was merged into it. Errors: E_DESCRIPTOR_CORRUPT.
+
+    Shape: as many as there are; one stream holds `items.MOST_SNAPSHOTS`.
+    """
+    found = lineage.all_records(store.layout)
+    wanted: dict[str, Descriptor] = {}
+    for start in found:
+        stack = [start]
+        while stack:
+            record = found[stack[-1]]
+            parents = [i for i in (record["parent_id"], *record.get("merged", [])) if i in found and i not in wanted]
+            parents = [i for i in parents if i not in stack]  # a forged cycle ends here, and is reported by its line
+            if parents:
+                stack.append(str(parents[0]))
+            else:
+                wanted[stack.pop()] = record
+    return Selection(list(wanted.values()), set(), None)
+
+
 def _nearest(store: Store, record: Descriptor, there: set[str]) -> str | None:
     with contextlib.suppress(JvsError):  # a line that is broken further up
         for ancestor in lineage.line(store.layout, record["parent_id"]):
@@ -116,15 +136,20 @@ def write(store: Store, selection: Selection, file: items.Writable) -> Sent:
     """
     wait, command = store.settings.wait, store.settings.command
     with locks.acquire_repository(store.layout.locks, exclusive=False, wait=wait, command=command):
-        bases = selection.bases(store)
-        boundary = selection.boundary(store)
-        writer = items.ItemWriter(file)
-        writer.put(items.HEADER, items.MAGIC, store.repo_id, selection.ids)
-        for record in boundary:
-            writer.put(items.BOUNDARY, record["snapshot_id"], _encoded(record))
-        for record in selection.wanted:
-            _write_snapshot(store, writer, record, bases[record["snapshot_id"]])
-        writer.end()
+        return write_locked(store, selection, file)
+
+
+def write_locked(store: Store, selection: Selection, file: items.Writable) -> Sent:
+    """Do as `write`, for a caller that shares the lock of the repository."""
+    bases = selection.bases(store)
+    boundary = selection.boundary(store)
+    writer = items.ItemWriter(file)
+    writer.put(items.HEADER, items.MAGIC, store.repo_id, selection.ids)
+    for record in boundary:
+        writer.put(items.BOUNDARY, record["snapshot_id"], encoded(record))
+    for record in selection.wanted:
+        _write_snapshot(store, writer, record, bases[record["snapshot_id"]])
+    writer.end()
     return {
         "snapshots": selection.ids,
         "bases": bases,
@@ -133,7 +158,8 @@ def write(store: Store, selection: Selection, file: items.Writable) -> Sent:
     }
 
 
-def _encoded(record: Descriptor) -> bytes:
+def encoded(record: Descriptor) -> bytes:
+    """Return a descriptor as its file holds it."""
     return canon.encode(record) + b"\n"
 
 
@@ -146,7 +172,7 @@ def _write_snapshot(store: Store, writer: items.ItemWriter, record: Descriptor, 
         said: bytes | None = canon.encode(annotation.load(store.layout, snapshot_id)) + b"\n"
     except FileNotFoundError:
         said = None
-    writer.put(items.SNAPSHOT, snapshot_id, base_id, _encoded(record), said)
+    writer.put(items.SNAPSHOT, snapshot_id, base_id, encoded(record), said)
     known = node_store.Trees(store)
     plain = node.is_plain(record["hash_algorithm"])
     with contextlib.ExitStack() as opened:

@@ -21,11 +21,17 @@ from jvs.tree import node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jvs.engine.options import EngineOptions
+    from jvs.fs.losses import Loss
     from jvs.fs.rooted import Below
     from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
     from jvs.stream.items import ItemReader
     from jvs.tree import scan
+
+
+LINKS = "hard-links"
+"""How `copy` calls it when files got other names."""
 
 
 def build(store: Store, record: Descriptor, base: Below | None, reader: ItemReader, losses: Losses) -> scan.ScanResult:
@@ -80,17 +86,30 @@ def _begin(store: Store, target: Below, base: Below | None) -> None:
     (chosen.fork if chosen.name == engine.BTRFS else chosen.clone)(request)
 
 
-def _link_all(base: Below, target: Below) -> None:
+def copy(base: Below, target: Below, options: EngineOptions) -> tuple[str, list[Loss]]:
+    """Copy a payload on its filesystem by the best way that there is here; return which one, and what was not kept.
+
+    Where nothing else is shared the files get other names: `LINKS`. Durable: no. Errors: E_IO, E_NO_SPACE; OSError.
+    """
+    chosen = registry.pick(None, base, target.parent, options)
+    if chosen.name == engine.COPY:
+        return LINKS, _link_all(base, target).as_json()
+    made = chosen.clone(engine.Request(base, target, frozen=True, hash=False, jobs=os.cpu_count() or 1))
+    return made.engine, made.degraded
+
+
+def _link_all(base: Below, target: Below) -> Losses:
     """Make a tree of directories in which the files are other names of those of another tree. Errors: OSError."""
     listing.allow_deep_trees()
     durable.make_dir(target)
-    source, new = paths.open_dir(base), paths.open_dir(target)
+    source, new, losses = paths.open_dir(base), paths.open_dir(target), Losses()
     try:
         metadata.drop_inherited(new)
-        _link_below(source, new, b"", Losses())
+        _link_below(source, new, b"", losses)
     finally:
         os.close(source)
         os.close(new)
+    return losses
 
 
 def _link_below(source: int, new: int, path: bytes, losses: Losses) -> None:

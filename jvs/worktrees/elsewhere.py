@@ -149,6 +149,7 @@ def _roll_back(store: Store, pending: PlaceIntent) -> bool:
     if _has_arrived(store, pending, there):
         return False
     if was["path"] is None:
+        pointer.sweep(there, pending["operation_id"])
         pointer.remove(there, pending["token"] or "")
     elif pending["token"] is not None:
         _point(store, pending, there, there)

@@ -57,13 +57,14 @@ ARGUMENTS: dict[str, list[str]] = {
     "prune-snapshot": [ID],
     "with-lock": ["main", "--", "true"],
     "detach": ["--delete-history"],
+    "clone": ["..", "../../cloned"],
     **{f"agent {word}": ["claude"] for word in ("install", "uninstall", "status")},
 }
 """The shortest arguments that are right, for commands that need some."""
 
 ANYWHERE = {
     *("agent install", "agent uninstall", "agent status"),
-    *("init", "completion", "help", "version", "conformance run", "conformance list", "torture"),
+    *("init", "clone", "completion", "help", "version", "conformance run", "conformance list", "torture"),
     *("clone-tree", "hash-tree", "sync-tree", "rename-ready", "chain-append", "apply-tree", "probe-engine"),
     *("write-intent", "write-descriptor", "write-ready", "config get", "config list", "ls-tree", "diff-tree"),
 }

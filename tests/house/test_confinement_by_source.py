@@ -166,6 +166,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "jvs/store/settings.py": dict.fromkeys(("os.path.isdir", "os.path.realpath", "os.stat", "rooted.at"), OWN),
     "jvs/store/settings_file.py": dict.fromkeys(("durable.open_directory", "os.path.realpath"), OWN),
     "jvs/store/store.py": {"os.path.realpath": "tells which worktree the current directory lies in"},
+    "jvs/stream/cloning.py": {"os.path.realpath": COMMAND_LINE},
     "jvs/system.py": dict.fromkeys(("open", "os.listdir", "os.path.isdir", "os.readlink"), PROC),
     "jvs/tree/exclusion.py": {
         "os.path.realpath": "compared with the mount table",

@@ -185,6 +185,7 @@ def test_every_command_of_the_table_is_tried():
         "gc plan",
         "mcp",
         *("ls", "cat", "tag", "note", "meta", "merge", "enter", "try", "gc drop", "gc auto", "detach"),
+        "clone",
         *("agent install", "agent uninstall", "agent status"),
     }  # programs of their own; test_cmd_gc
     missing = [

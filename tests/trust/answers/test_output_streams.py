@@ -19,7 +19,7 @@ NAMES = [
     *("worktree create", "worktree fork", "worktree path", "worktree rename", "worktree remove", "verify", "doctor"),
     *("worktree move", "worktree attach", "send", "receive"),
     *("gc plan", "gc run", "gc pin", "gc unpin", "gc pins", "info", "config get", "config set", "config unset"),
-    *("cat", "ls", "tag", "note", "meta", "merge", "enter", "try", "gc drop", "gc auto", "detach"),
+    *("cat", "ls", "tag", "note", "meta", "merge", "enter", "try", "gc drop", "gc auto", "detach", "clone"),
     *(
         "config list",
         "completion",
@@ -73,6 +73,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "gc drop": ["LOOSE"],
     "gc auto": ["--keep-last", "1"],
     "detach": ["--delete-history"],
+    "clone": ["../..", "../../../cloned"],
     "receive": ["../../base.stream"],
     "send": ["first"],
     "cat-file": ["first:a"],

@@ -103,6 +103,7 @@ def table(root: Path) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
         "gc pins": [(READS, ("gc", "pins"))],
         "info": [(READS, ("info", "--sizes"))],
         "detach": [(CHANGES, ("detach",))],
+        "clone": [(READS, ("clone", str(root), str(root.parent / "cloned")))],
         "hooks list": [(READS, ("hooks", "list"))],
         "hooks allow": [(CHANGES, ("hooks", "allow"))],
         "hooks deny": [(CHANGES, ("hooks", "deny"))],
