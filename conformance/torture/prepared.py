@@ -18,7 +18,8 @@ class Prepared:
     """The repository of a scenario as it is before the operation, and what may come of the operation.
 
     `events`: the calls of a run without interruption; `shape`: the same without ids; `warm`: a fork of the process on
-    standby makes the same calls. `beside`: what may be next to the repository. `endings`: the summaries of done and undone, after recovery.
+    standby makes the same calls. `beside`: what may be next to the repository. `endings`: the summaries of done and
+    undone, after recovery.
     """
 
     scenario: Scenario

@@ -85,7 +85,8 @@ def is_all_of(source: Path, copy: Path) -> None:
     said = run("clone", str(source), str(copy), "--json").json
     assert said["snapshots"] == len(before) and said["way"] != "stream" and said["degraded"] == []
     assert (copy / ".jvs/repo_id").read_text() != (source / ".jvs/repo_id").read_text()
-    assert {name: zoo.diff_trees(tree, before[name]) for name, tree in trees(copy).items()} == dict.fromkeys(before, [])
+    differing = {name: zoo.diff_trees(tree, before[name]) for name, tree in trees(copy).items()}
+    assert differing.keys() == before.keys() and not any(differing.values()), differing
     assert told(copy) == told(source)
     assert zoo.diff_trees(whole, all_of(source), ignore=("data",)) == []
     main = copy if (copy / ".jvs/forks").exists() else copy / "main"
