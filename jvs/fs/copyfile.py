@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FICLONE = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h
 TRIES = 3
 CHUNK_BYTES = 1 << 20
+FIRST_BYTES = 1 << 16
+"""What is read first: a buffer of a chunk costs many times what a small file does."""
 _RANGE_BYTES = 1 << 30
 _NO_CLONE = frozenset(
     {
@@ -115,9 +117,10 @@ def _copy_range(source: int, target: int, start: int, stop: int | None, digest: 
             if position > start or (stop is None and os.fstat(source).st_size == start):
                 return position
             # Some filesystems answer 0 for what they cannot copy: read it then.
+    most = FIRST_BYTES
     while stop is None or position < stop:
-        wanted = CHUNK_BYTES if stop is None else min(CHUNK_BYTES, stop - position)
-        chunk = os.pread(source, wanted, position)
+        chunk = os.pread(source, most if stop is None else min(most, stop - position), position)
+        most = CHUNK_BYTES
         if not chunk:
             break
         if digest is not None:

@@ -107,7 +107,7 @@ def read_file(path: Below, limit: int | None = None) -> bytes:
     try:
         parts = []
         size = 0
-        while part := os.read(fd, 1 << 20):
+        while part := os.read(fd, 1 << 16):
             parts.append(part)
             size += len(part)
             if limit is not None and size > limit:

@@ -30,6 +30,8 @@ class LargeFiles:
 
     def note(self, old: Entry | None, new: Entry | None) -> int:
         """Note an entry that changed; return how many bytes of it are new: of a large file only whole leaves."""
+        if old is None and new is not None and new[1] == listing.FILE and new[3] <= LEAF_BYTES:
+            return new[3]  # nearly all that a first snapshot brings
         was, now = _is_file(old), _is_file(new)
         if was and old is not None and old[3] > LEAF_BYTES:
             self._gone.add(old[4])
