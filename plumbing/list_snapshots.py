@@ -1,8 +1,8 @@
 """List the visible snapshots
 
 Prints one line for each, oldest first by id: id, parent (`-` for the first), worktree, time, root hash, files,
-bytes, tags, with TABs between. With --format the line is yours. Damaged descriptors are left out; `jvs doctor` finds
-them.
+bytes, tags, with TABs between. With --format the line is yours, of the fields that jvs-history(1) lists. Damaged
+descriptors are left out; `jvs doctor` finds them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Explain a command, or list them all
 
 Without a command it lists those for daily use; with -a all of them, plumbing included, and the programs on PATH that
-are called `jvs-...` and extend jvs. With a command it opens its man page, or prints its options where there is no
-man. With the name of another page, like `tutorial` or `5 config`, it opens that, or prints it as text where there
-is no man. A first word that needs a second, like `gc`, lists these.
+are called `jvs-...` and extend jvs. `jvs` alone says the two ways to begin where there is no repository. With a
+command it opens its man page, or prints its options where there is no man. With the name of another page, like
+`tutorial` or `5 config`, it opens that, or prints it as text where there is no man. A first word that needs a second,
+like `gc`, lists these.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 
 from jvs.cli import dispatch
 from jvs.cli import run as cli
-from jvs.errors import NotFound, UsageError
+from jvs.errors import JvsError, NotARepository, NotFound, UsageError
 
 RAISES = (UsageError, NotFound)
 SEE_ALSO = ("jvs(1)", "jvs-tutorial(7)", "jvs-plumbing(7)")
@@ -36,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def work(args: argparse.Namespace) -> cli.Result:
     """Find what is to be explained."""
-    from jvs.cli import commands, manual
+    from jvs.cli import commands, manual, other_words
 
     words, section = _without_section(args.command)
     if section:
@@ -56,10 +57,9 @@ def work(args: argparse.Namespace) -> cli.Result:
     page = manual.page_of(name.replace(" ", "-"), os.environ.get("MANPATH", ""))
     if page is not None:
         return _topic(name, page, args)
-    known = [*commands.COMMANDS, *commands.ALIASES, *commands.first_words()]
-    near = dispatch.nearest(name, known, 1)
-    hint = f"did you mean '{near[0]}'?" if near else "'jvs help -a' lists them all"
-    raise NotFound(f"there is no command '{name}'", hint=hint)
+    near = dispatch.near_command(name)
+    hint = f"did you mean '{near}'?" if near else "'jvs help -a' lists them all"
+    raise NotFound(f"there is no command '{name}'", hint=other_words.command(name) or hint)
 
 
 def _without_section(words: list[str]) -> tuple[list[str], str]:
@@ -106,6 +106,25 @@ def _open_page(path: str, place: str) -> None:
             sys.stdout.flush()
             page, _, section = os.path.basename(path).removesuffix(".gz").rpartition(".")
             os.execv(program, ["man", "-M", place, section, page])
+
+
+def begin() -> int:
+    """Run `jvs` alone: say how to begin where there is no repository, else list the commands. Status 2."""
+    return cli.run(build_parser(), _begin, [])
+
+
+def _begin(args: argparse.Namespace) -> cli.Result:
+    from jvs.cli import manual
+    from jvs.store import finding
+
+    try:
+        finding.choose(cli.here(), cli.settings_of(args))
+    except NotARepository:
+        return cli.Result(None, manual.begin_text, exit=2)
+    except JvsError:  # it is there, and its own commands say what is wrong with it
+        pass
+    rows = manual.overview(None)
+    return cli.Result(rows, lambda screen: manual.overview_text(rows, screen), exit=2, pager=True)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""List the snapshots of a worktree, newest first
+r"""List the snapshots of a worktree, newest first
 
 Follows the parents from the newest snapshot of the worktree back to the first one. A line shows short id, age, what
 changed (entries added, removed and modified, and the bytes of new content), note and tags; `[HEAD]` is shown at the
@@ -9,6 +9,10 @@ begins at that snapshot.
 With PATHs (or patterns such as '*.py'), which may be deleted by now, only the snapshots that changed their content are
 listed, with what each did: added, changed or removed, and the size. No file is read for that. --meta and --sort choose
 and sort by the facts of snapshots, numbers as numbers; those without the fact come last.
+
+Fields of --format: id, short_id, parent_id, note, subject, tags, meta, created_at, age, worktree, engine, actor,
+files, dirs, bytes, size, root_hash, added, removed, modified, changed_bytes, degraded, path, collected, verified;
+`meta.KEY` is one fact. `{size:>10}` gives a width, `\n`, `\t` and `\0` are as in printf.
 """
 
 from __future__ import annotations
@@ -58,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--all", action="store_true", help="every snapshot, of all worktrees, former tips too")
     parser.add_argument("--graph", action="store_true", help="draw branches and forks; shows every snapshot")
     parser.add_argument("--oneline", action="store_true", help="short id, note and tags only")
-    parser.add_argument("--format", metavar="F", help="print this for each; fields like {short_id}, {note}, {age}")
+    parser.add_argument("--format", metavar="F", help="print this for each: '{short_id} {note}'")
     parser.add_argument("-w", "--worktree", metavar="NAME", help="the worktree (the one around you, or main)")
     return parser
 

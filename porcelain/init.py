@@ -60,6 +60,11 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Make the repository."""
     from jvs.operations import configuration
 
+    if args.repo is not None:
+        raise UsageError(
+            "--repo names a repository that is there",
+            hint="'jvs init NAME' makes a new one; 'jvs init --here DIR --control C' keeps the history of DIR in C",
+        )
     home = os.environ.get("HOME") or os.path.expanduser("~")
     if args.name is None or args.here is not None or args.control is not None:
         return _init_here(args, home)

@@ -14,6 +14,7 @@ from jvs.errors import PathEscape, UsageError, from_oserror
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
     from typing import Any, NoReturn
 
     from jvs.cli import commands
@@ -66,18 +67,29 @@ def _parser_class(argparse: Any) -> Any:
     """Return the class of our parsers; here, because importing argparse costs more than the version may."""
 
     class Parser(argparse.ArgumentParser):  # type: ignore[misc]  # the module is a parameter
+        given: Sequence[str] = ()
+        """The command line, for the hint about an option of another tool in it."""
+
         def error(self, message: str) -> NoReturn:
             from jvs.cli import other_words
 
-            message = message.replace(_PLAIN, "")
-            meant = other_words.option(self.prog.removeprefix("jvs "), message)
+            message = self._really_required(message.replace(_PLAIN, ""))
+            meant = other_words.option(self.prog.removeprefix("jvs "), self.given)
             raise UsageError(message, hint=meant or f"see '{self.prog} --help'")
+
+        def _really_required(self, message: str) -> str:
+            """Leave out what may be left out: argparse, looking between options, takes each argument for required."""
+            start, required, names = message.partition("arguments are required: ")
+            optional = {action.metavar for action in self._actions if action.nargs in ("?", "*")}
+            wanted = [name for name in names.split(", ") if name not in optional]
+            return start + required + ", ".join(wanted) if required and wanted else message
 
         def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
             """Let options come between arguments: argparse alone fails there when an argument is optional.
 
             What does not make it fail it understands in the same way, and sooner.
             """
+            self.given = args
             rest = next((action for action in self._actions if action.nargs == argparse.REMAINDER), None)
             if rest is None:
                 words = _behind_dashes_plain(args)

@@ -21,8 +21,20 @@ def run(words: list[str]) -> int:
     before, word, rest = _split(words)
     if word is not None:
         return _dispatch(before, word, rest)
+    if not words:
+        return _way_in()
     asked = any(option in ("-h", "--help") for option in before)
     return _main_of("help")([]) or (0 if asked else 2)
+
+
+def _way_in() -> int:
+    """Answer `jvs` alone: how to begin where there is no repository, else the commands; status 2 in any case."""
+    import importlib
+
+    from jvs.cli import commands
+
+    begin: Callable[[], int] = importlib.import_module(commands.module_of("help")).begin
+    return begin()
 
 
 def _stands_alone(word: str) -> bool:
@@ -57,7 +69,10 @@ def _dispatch(before: list[str], word: str, rest: list[str]) -> int:
 
     name = word
     if word in commands.first_words() and word not in commands.ALIASES:
-        middle, second, tail = _split(rest)
+        try:
+            middle, second, tail = _split(rest)
+        except UsageError as error:
+            raise _meant_by_option(word, rest) or error
         wanted = f"{word} {second}" if second else word
         if wanted not in commands.COMMANDS and wanted not in commands.ALIASES:
             return _second_word_missing(word, second, before + middle)
@@ -68,13 +83,24 @@ def _dispatch(before: list[str], word: str, rest: list[str]) -> int:
     return _external(word, before, rest)
 
 
+def _meant_by_option(word: str, rest: list[str]) -> UsageError | None:
+    """Return the error for an option of another tool in place of a second word; None where there is none."""
+    from jvs.cli import other_words
+
+    hint = other_words.option(word, rest)
+    return None if hint is None else UsageError(f"'{word}' needs a second word before its options", hint=hint)
+
+
 def _second_word_missing(word: str, second: str | None, options: list[str]) -> int:
-    from jvs.cli import commands
+    from jvs.cli import commands, other_words
 
     known = [n.split(" ")[1] for n in (*commands.COMMANDS, *commands.ALIASES) if n.startswith(word + " ")]
     if second is None and any(option in ("-h", "--help") for option in options):
         return _main_of("help")([word])
     problem = f"unknown command '{word} {second}'" if second else f"'{word}' needs a second word"
+    meant = other_words.command(f"{word} {second}")
+    if meant is not None:
+        raise UsageError(problem, hint=meant)
     hint = f"one of: {', '.join(sorted(set(known)))}"
     near = nearest(second or "", known)
     raise UsageError(problem, hint=f"did you mean '{word} {near[0]}'? {hint}" if near else hint)
@@ -102,13 +128,25 @@ def _external(word: str, before: list[str], rest: list[str]) -> int:
 
 
 def _instead_of(word: str) -> str:
-    from jvs.cli import commands, other_words
+    from jvs.cli import other_words
 
     meant = other_words.command(word)
     if meant is not None:
         return meant
-    near = nearest(word, [name.split(" ")[0] for name in (*commands.COMMANDS, *commands.ALIASES)])
-    return (f"did you mean '{near[0]}'? " if near else "") + "'jvs help' lists the commands"
+    near = near_command(word)
+    return (f"did you mean '{near}'? " if near else "") + "'jvs help' lists the commands"
+
+
+def near_command(word: str) -> str | None:
+    """Return the command most like a word: one for every day, before a step of plumbing."""
+    from jvs.cli import commands
+
+    daily = [name for name, row in commands.COMMANDS.items() if row[0] == commands.PORCELAIN]
+    for names in ((*daily, *commands.ALIASES, *commands.first_words()), commands.COMMANDS):
+        near = nearest(word, [*names, *(name.split(" ")[0] for name in names)], 1)
+        if near:
+            return near[0]
+    return None
 
 
 def _become(path: str, words: list[str]) -> None:

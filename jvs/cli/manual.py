@@ -75,6 +75,17 @@ def overview_text(rows: list[dict[str, str]], screen: Terminal) -> str:
     return "\n".join(lines) + "\n"
 
 
+def begin_text(screen: Terminal) -> str:
+    """Return the two ways to begin, for where there is no repository."""
+    rows = [
+        ("jvs init", "keep snapshots of this directory, where it is"),
+        ("jvs init NAME", "make a new directory for it; your files go into NAME/main"),
+    ]
+    lines = ["There is no repository here. Two ways to begin:", "", *_table(rows, screen), ""]
+    lines += terminal.wrap("'jvs help' lists the commands, 'jvs help tutorial' is a first session.", screen)
+    return "\n".join(lines) + "\n"
+
+
 def _table(rows: list[tuple[str, str]], screen: Terminal) -> list[str]:
     return terminal.table(rows, screen, least=_TERM_COLUMNS, color="green", always=True)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from jvs import clock, units
 from jvs.errors import Ambiguous, JvsError, NotFound, UsageError
-from jvs.fs import listing
-from jvs.names import LATEST, is_snapshot_id
+from jvs.fs import listing, paths
+from jvs.names import LATEST, is_snapshot_id, is_worktree_name
 from jvs.store import line_times, lineage
 
 TYPE_CHECKING = False
@@ -107,7 +107,7 @@ def _by_words(store: Store, target: str, ids: list[str], by_prefix: list[str], *
             return candidates[0]["snapshot_id"]
     if candidates:
         raise _ambiguous(target, candidates)
-    raise _not_found(target, found if suggest else {})
+    raise _not_found(target, found if suggest else {}, _meant(store, target))
 
 
 def tagged(found: dict[str, Descriptor], in_order: list[str], times: dict[str, int]) -> dict[str, str]:
@@ -131,7 +131,25 @@ def _ambiguous(target: str, candidates: list[Descriptor]) -> Ambiguous:
     )
 
 
-def _not_found(target: str, found: dict[str, Descriptor]) -> JvsError:
+def _meant(store: Store, target: str) -> str | None:
+    """Return what to write instead of a target that is one in another tool, or something else here."""
+    base, caret, _ = target.partition("^")
+    if caret and not target[len(base) :].strip("^"):
+        return f"write '{base or LATEST[0]}~{len(target) - len(base)}'"
+    if target.upper() in LATEST:
+        return f"write '{target.upper()}'"
+    if ".." in target.strip("."):
+        return "two snapshots are two words: 'jvs diff FROM TO'"
+    if target[:1] == "-" and target[1:].isdigit():
+        return f"the newest {target[1:]} are 'jvs history -n {target[1:]}'"
+    if ":" in target.strip(":"):
+        return "'jvs cat TARGET:PATH' prints a file of a snapshot, 'jvs ls TARGET:PATH' lists a directory"
+    if is_worktree_name(target) and paths.exists(store.layout.worktree_config(target)):
+        return f"'{target}' is a worktree: 'jvs history -w {target}' lists its snapshots"
+    return None
+
+
+def _not_found(target: str, found: dict[str, Descriptor], meant: str | None) -> JvsError:
     words: dict[str, str] = {}
     for snapshot_id, record in found.items():
         for word in (record["note"][:60], *record["tags"], snapshot_id, snapshot_id[14:]):
@@ -142,7 +160,9 @@ def _not_found(target: str, found: dict[str, Descriptor]) -> JvsError:
         import difflib
 
         near = difflib.get_close_matches(target, words, n=3, cutoff=0.6)
-    hint = f"did you mean {', '.join(repr(word) for word in near)}?" if near else "'jvs history --all' lists them"
+    hint = meant or "'jvs history --all' lists them"
+    if near:
+        hint = f"did you mean {', '.join(repr(word) for word in near)}?"
     return NotFound(f"no snapshot answers to '{target}'", hint=hint, near=near)
 
 

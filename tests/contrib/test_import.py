@@ -122,6 +122,9 @@ def test_a_repository_of_the_go_implementation_is_taken_over_with_its_history(ve
     done = take_over(source, target)
     assert done.returncode == 0, done.stderr
     assert tree(source) == before, "the old repository is only read"
+    records = [json.loads(path.read_text()) for path in (source / ".jvs" / "descriptors").iterdir()]
+    lines = {f"{was['snapshot_id']}  {was['worktree_name']}  {was['note']}".rstrip() for was in records}
+    assert lines <= set(done.stderr.splitlines()), "one line for each, with its note as it is"
     store = making.open_store(target)
     for path in (source / ".jvs" / "descriptors").iterdir():
         was = json.loads(path.read_text())
@@ -138,6 +141,23 @@ def test_a_repository_of_the_go_implementation_is_taken_over_with_its_history(ve
         assert store.head_of(path.name) == (was["head_snapshot_id"], was["latest_snapshot_id"])
     assert making.run("-C", str(target), "doctor", "--strict").exit == 0
     assert making.violations(target) == []
+
+
+@pytest.mark.parametrize(
+    ("note", "shown"),
+    [
+        (None, ""),
+        ("", ""),
+        ("\n", ""),
+        ("one\ntwo", "one"),
+        ("gr\u00fcn \u2192 blau", "gr\u00fcn \u2192 blau"),
+        ("\x1b[2Jx\x07", "\\x1b[2Jx\\x07"),
+        ("\ud800", "\\ud800"),
+        ("\u202eabc", "\\u202eabc"),
+    ],
+)
+def test_a_note_is_shown_as_a_terminal_can_show_it(note, shown):
+    assert library().subject({"note": note}) == shown
 
 
 @pytest.fixture(scope="module")
