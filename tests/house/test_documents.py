@@ -7,12 +7,15 @@ prepared with what examples speak of. What cannot run here is listed in `UNAVAIL
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +25,8 @@ from jvs.publish import record
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 TIMEOUT_SECONDS = 120
+MINOR = 14
+"""The newest Python, 3.MINOR, that the metadata names."""
 
 UNAVAILABLE = {
     r"^jvs conformance run": "runs for minutes; tests of its own run it",
@@ -286,21 +291,94 @@ def readme_blocks() -> list[tuple[str, list[str]]]:
     return [(language, text.splitlines()) for language, text in found]
 
 
-def test_session_of_the_readme(tmp_path: Path) -> None:
-    lines = typed([block for language, block in readme_blocks() if language != "python"])
-    assert len(lines) > 5
-    assert not [line for line in lines if setup_of(line, SESSION_SETUP)], "a first session runs as pasted"
-    run_session(lines, tmp_path)
+def picture() -> Any:
+    """Return `contrib/picture`, which runs the sessions of README.md, as a module."""
+    loader = importlib.machinery.SourceFileLoader("jvs_picture", str(ROOT / "contrib" / "picture"))
+    spec = importlib.util.spec_from_loader("jvs_picture", loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
 
 
-def test_other_lines_of_the_readme(prepared: Path) -> None:
-    """Blocks that are not sessions show a command and, behind two blanks, what it does."""
-    lines = []
-    for language, block in readme_blocks():
-        if language != "python" and not any(line.startswith("$ ") for line in block):
-            lines += [re.split(r"\s{2,}", line)[0] for line in block if re.match(r"(jvs|jvs-[a-z-]+) ", line)]
-    assert lines
-    run_session([with_stand_ins(line) for line in lines], prepared)
+@pytest.fixture(scope="module")
+def readme_session(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """README.md with the answers that its session gives here, and the home in which it was typed."""
+    where = tmp_path_factory.mktemp("you")
+    session = picture().Session(str(where), 80, NO_COLOR="1")
+    return picture().filled((ROOT / "README.md").read_text(), session), where
+
+
+def test_session_of_the_readme(readme_session: tuple[str, Path]) -> None:
+    """It runs as pasted, assumes nothing, and prints what is shown."""
+    shown = (ROOT / "README.md").read_text()
+    assert len(typed([block for language, block in readme_blocks() if language == "console"])) > 8
+    assert picture().difference(shown, readme_session[0]) is None, "run contrib/picture README.md"
+
+
+def test_an_answer_in_the_readme_that_is_not_given_is_noticed() -> None:
+    shown = (ROOT / "README.md").read_text()
+    for was, other in (("2 modified", "3 modified"), ("jvs undo --redo", "jvs redo"), ("Created snapshot", "Made it")):
+        assert was in shown
+        assert picture().difference(shown, shown.replace(was, other, 1)) is not None
+    assert picture().difference(shown, shown + "$ jvs\n") is not None
+
+
+def test_what_the_readme_says_lies_where_is_there(readme_session: tuple[str, Path]) -> None:
+    root = readme_session[1] / "lab"
+    block = next(block for _, block in readme_blocks() if any("├──" in line for line in block))
+    place, shown = root, []
+    for line in block[1:]:
+        depth, name = line.index("─"), re.split(r"\s{2,}", line.replace("│", " ").partition("── ")[2])[0]
+        place = root / ".jvs" if depth > 2 else root
+        shown.append(name)
+        pattern = name.rstrip("/").replace("ID", "*").replace("experiment", "experiment*")
+        assert list(place.glob(pattern)), f"'{name}' is not in '{place}'"
+    assert len(shown) > 6
+
+
+def test_figures_of_the_readme_are_those_that_were_measured() -> None:
+    """Within a third: they are rounded, and another measurement may be a little different."""
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    said = re.search(
+        r"After 10 changed files among 100,000 a snapshot takes ([\d.]+) s on btrfs and ([\d.]+) s on ext4", readme
+    )
+    assert said is not None
+    rows = [row.split(" | ") for row in (ROOT / "contrib/bench/RESULTS.md").read_text().splitlines()]
+    for place, figure in (("btrfs", said[1]), ("ext4", said[2]), ("xfs", said[2])):
+        measured = next(row[3] for row in rows if row[:3] == [f"| {place}", "W2", "second snapshot"])
+        assert 2 / 3 < float(figure) / float(measured.removesuffix(" s")) < 1.5, place
+
+
+def test_the_badges_are_true() -> None:
+    shown = (ROOT / "contrib" / "badges.svg").read_text()
+    assert shown == picture().badges(), "run contrib/picture contrib/badges.svg"
+    assert f"python 3.11 - 3.{MINOR}" in shown and "license Apache-2.0" in shown
+
+
+def codes() -> list[str]:
+    """Return what README.md shows between backticks, outside of blocks."""
+    text = re.sub(r"^ *```.*?^ *```$", "", (ROOT / "README.md").read_text(), flags=re.M | re.S)
+    return re.findall(r"`([^`\n]+)`", text)
+
+
+def test_options_in_the_readme_exist() -> None:
+    wrong, seen = [], 0
+    for code in codes():
+        words = code.split(" -- ")[0].split()
+        names = {" ".join(words[1 : n + 1]) for n in (1, 2)} if words[0] == "jvs" else {words[0].removeprefix("jvs-")}
+        name = next(
+            (commands.ALIASES.get(n, n) for n in names if commands.ALIASES.get(n, n) in commands.COMMANDS), None
+        )
+        if name is None:
+            continue
+        known = importlib.import_module(commands.module_of(name)).build_parser().format_help()
+        for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", " ".join(words)):
+            seen += 1
+            if option not in known:
+                wrong.append(code)
+    assert wrong == []
+    assert seen > 4
 
 
 def python_blocks() -> list:
@@ -320,20 +398,23 @@ def test_python_of_a_document(block: list[str], prepared: Path, tmp_path: Path) 
 
 
 def test_the_readme_names_only_what_exists() -> None:
-    text = re.sub(r"^```.*?^```$", "", (ROOT / "README.md").read_text(), flags=re.M | re.S)
     firsts = {name.split(" ")[0] for name in (*commands.COMMANDS, *commands.ALIASES)}
     wrong = []
-    for code in re.findall(r"`([^`\n]+)`", text):
+    pages = {path.stem.removeprefix("jvs-") for path in (ROOT / "man").glob("man[57]/*")}
+    for code in codes():
         words = code.split()
         if words[0] == "jvs" and len(words) > 1 and words[1].islower() and words[1] not in firsts:
             wrong.append(code)
         if words[0].startswith("jvs-") and words[0][4:] not in commands.COMMANDS:
             wrong.append(code)
-        if words[0] == "man" and not list((ROOT / "man").glob(f"man?/{words[1]}.[157]")):
+        if words[:2] == ["jvs", "help"] and words[2:] and words[2] not in {*pages, *commands.COMMANDS, "-a", "COMMAND"}:
             wrong.append(code)
         if re.match(r"(contrib|man|tests|conformance)/", words[0]) and not (ROOT / words[0]).exists():
             wrong.append(code)
-    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+    for name, section in re.findall(r"(jvs-[a-z-]+)\(([157])\)", (ROOT / "README.md").read_text()):
+        if not (ROOT / "man" / f"man{section}" / f"{name}.{section}").exists():
+            wrong.append(name)
+    for link in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
         if not (ROOT / link).exists():
             wrong.append(link)
     assert wrong == []
