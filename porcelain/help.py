@@ -99,7 +99,9 @@ def _explain(name: str, args: argparse.Namespace) -> cli.Result:
 
 
 def _open_page(path: str, place: str) -> None:
-    """Become man(1), when there is one; else come back."""
+    """Become man(1), when there is one and the page is a file; else come back."""
+    if not place:
+        return
     for directory in os.environ.get("PATH", "").split(os.pathsep):
         program = os.path.join(directory, "man")
         if directory and os.access(program, os.X_OK):

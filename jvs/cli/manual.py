@@ -109,8 +109,11 @@ def second_words_text(word: str, rows: list[dict[str, str]], screen: Terminal) -
 
 def source_of(path: str) -> str:
     """Return the source of a page, whether it is compressed or not. Errors: OSError."""
-    with open(path, "rb") as file:
-        data = file.read()
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except NotADirectoryError:
+        data = _Packed().get(path)
     if path.endswith(".gz"):
         import gzip
 
@@ -121,15 +124,40 @@ def source_of(path: str) -> str:
 def page_of(name: str, manpath: str, sections: str = "175") -> tuple[str, str] | None:
     """Return the man page of a command or topic and the directory of the manual, or None when it is not installed.
 
-    `manpath` is the value of MANPATH; the manual that belongs to this installation goes before it.
+    `manpath` is the value of MANPATH; the manual that belongs to this installation goes before it. The directory of
+    a page that is packed into one file with the program is empty: man(1) cannot read it.
     """
     package = os.path.dirname(os.path.dirname(os.path.abspath(commands.__file__)))
     places = [os.path.join(sys.prefix, "share", "man"), os.path.join(os.path.dirname(package), "man")]
     places += [place for place in manpath.split(os.pathsep) if place]
+    pages = [f"man{s}/{page}.{s}" for s in sections for page in (f"jvs-{name}", name) if page.startswith("jvs")]
+    packed = _Packed()
+    for page in pages:
+        if packed.has(os.path.join(packed.root, page)):
+            return os.path.join(packed.root, page), ""
     for place in places:
-        for section in sections:
-            for page in (f"jvs-{name}", name):
-                path = os.path.join(place, f"man{section}", f"{page}.{section}")
-                if page.startswith("jvs") and (os.path.isfile(path) or os.path.isfile(path + ".gz")):
-                    return path, place
+        for page in pages:
+            path = os.path.join(place, page)
+            if os.path.isfile(path) or os.path.isfile(path + ".gz"):
+                return path, place
     return None
+
+
+class _Packed:
+    """The manual in the one file that also holds the program (jvs.pyz)."""
+
+    def __init__(self) -> None:
+        self._loader = commands.__spec__.loader
+        self.root = os.path.join(getattr(self._loader, "archive", ""), "share", "man")
+
+    def has(self, path: str) -> bool:
+        """Answer whether a page is in it."""
+        try:
+            return hasattr(self._loader, "archive") and bool(self.get(path))
+        except OSError:
+            return False
+
+    def get(self, path: str) -> bytes:
+        """Return the bytes of a page. Errors: OSError."""
+        data: bytes = self._loader.get_data(path)  # type: ignore[union-attr]  # a loader of files has it
+        return data

@@ -22,8 +22,8 @@ def test_the_picture_shows_what_happens():
 def test_a_picture_that_shows_something_else_is_noticed(tmp_path):
     other = tmp_path / "other.svg"
     text = (ROOT / "contrib/session.svg").read_text()
-    assert "jvs undo" in text
-    other.write_text(text.replace("2 removed, 1 modified", "3 removed"))
+    assert "2 added, 1 modified" in text
+    other.write_text(text.replace("2 added, 1 modified", "3 added"))
     done = picture("--check", other)
     assert (done.returncode, done.stdout) == (1, "")
     assert "make it again" in done.stderr

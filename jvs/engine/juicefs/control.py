@@ -90,7 +90,14 @@ def mount_config(directory: Below) -> dict[str, Any] | None:
 
 def _command(*words: str) -> list[str]:
     # -I and -S: nothing from the environment, and not this directory, whose `copy` is not the standard library's.
-    return [sys.executable, "-I", "-S", __file__, *words]
+    script = [__file__] if os.path.isfile(__file__) else ["-c", _source()]
+    return [sys.executable, "-I", "-S", *script, *words]
+
+
+def _source() -> str:
+    """Return this file when it is packed into one file with the rest of the program, as in jvs.pyz."""
+    source: str = __spec__.loader.get_source(__name__)
+    return source
 
 
 def clone_command(pairs: list[tuple[Below, Below]]) -> list[str]:
