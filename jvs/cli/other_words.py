@@ -21,7 +21,6 @@ COMMANDS: dict[str, str] = {
     "cherry-pick": "'jvs restore TARGET -- PATH...' takes some paths of a snapshot",
     "ci": "'jvs snapshot \"what changed\"' takes a snapshot of all files",
     "clean": "'jvs restore LATEST' brings the files back to the latest snapshot; 'jvs undo' reverses that",
-    "clone": "'jvs init NAME --from DIR' clones a directory; 'jvs send' and 'jvs receive' carry snapshots",
     "co": "'jvs restore TARGET' brings files back; 'jvs fork TARGET NAME' opens a snapshot next to them",
     "commit": "'jvs snapshot \"what changed\"' takes a snapshot of all files; nothing is staged",
     "fetch": "'jvs send' there and 'jvs receive' here bring snapshots over",

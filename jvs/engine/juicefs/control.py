@@ -96,7 +96,7 @@ def _command(*words: str) -> list[str]:
 
 def _source() -> str:
     """Return this file when it is packed into one file with the rest of the program, as in jvs.pyz."""
-    source: str = __spec__.loader.get_source(__name__)
+    source: str = __spec__.loader.get_source(__name__)  # type: ignore[union-attr]  # zipimport has it
     return source
 
 
