@@ -160,7 +160,9 @@ def _not_found(target: str, found: dict[str, Descriptor], meant: str | None) -> 
         import difflib
 
         near = difflib.get_close_matches(target, words, n=3, cutoff=0.6)
-    hint = meant or "'jvs history --all' lists them"
+    hint = "'jvs history --all' lists them"
+    if meant is not None:
+        hint = meant
     if near:
         hint = f"did you mean {', '.join(repr(word) for word in near)}?"
     return NotFound(f"no snapshot answers to '{target}'", hint=hint, near=near)

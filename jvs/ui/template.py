@@ -68,8 +68,10 @@ def _check_field(field: str, spec: str, conversion: str | None, known: set[str])
         import difflib
 
         near = difflib.get_close_matches(field, sorted(known), n=1)
-        meant = f"did you mean '{{{near[0]}}}'? " if near else ""
-        raise UsageError(f"there is no field '{field}'", hint=f"{meant}the fields are {', '.join(sorted(known))}")
+        hint = f"the fields are {', '.join(sorted(known))}"
+        if near:
+            hint = f"did you mean '{{{near[0]}}}'? {hint}"
+        raise UsageError(f"there is no field '{field}'", hint=hint)
     if conversion is not None or "{" in spec:
         raise UsageError(f"field '{field}' is written in a way that is not known", hint=f"write '{{{field}}}'")
     try:
