@@ -31,6 +31,11 @@ STEPS = (
 )
 
 
+def clone_of(root: Path) -> Path:
+    """Return where a repository is cloned to."""
+    return root.parent / "cloned"
+
+
 def _plain(name: str) -> list[tuple[str, tuple[str, ...]]]:
     """Return words for a command that nobody has thought about here."""
     kind = commands.COMMANDS[name][0]
@@ -103,7 +108,7 @@ def table(root: Path) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
         "gc pins": [(READS, ("gc", "pins"))],
         "info": [(READS, ("info", "--sizes"))],
         "detach": [(CHANGES, ("detach",))],
-        "clone": [(READS, ("clone", str(root), str(root.parent / "cloned")))],
+        "clone": [(READS, ("clone", str(root), str(clone_of(root))))],
         "hooks list": [(READS, ("hooks", "list"))],
         "hooks allow": [(CHANGES, ("hooks", "allow"))],
         "hooks deny": [(CHANGES, ("hooks", "deny"))],

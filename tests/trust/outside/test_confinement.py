@@ -55,15 +55,26 @@ def world_in(scratch: Path, base: Path, number: int) -> forging.World:
 
 
 def outside_of(world: forging.World) -> set[str]:
-    """Return every name in the scratch but those of the repository and of the user's own home."""
+    """Return every name in the scratch but those of the repository, its clone and the user's own home."""
     scratch = world.root.parents[5]
+    own = {str(scratch / "home"), str(cloned(world))}
     found = set()
     for here, directories, files in os.walk(scratch):
-        if Path(here) in (world.root, scratch / "home"):
+        if here in own or Path(here) == world.root:
             directories.clear()
             continue
-        found |= {os.path.join(here, name) for name in (*directories, *files)} - {str(scratch / "home")}
+        found |= {os.path.join(here, name) for name in (*directories, *files)} - own
     return found
+
+
+def cloned(world: forging.World) -> Path:
+    """Return where 'jvs clone' puts what it makes: the one place outside that a command was told to fill."""
+    return every_command.clone_of(world.root)
+
+
+def leaks(world: forging.World) -> list[str]:
+    """Return the files of a repository, or of its clone, that hold the content of a canary."""
+    return canaries.leaks(world.root) + canaries.leaks(cloned(world))
 
 
 def run_case(scratch: Path, base: Path, case: forging.Case, number: int, how_many: int) -> list[str]:
@@ -85,7 +96,7 @@ def run_case(scratch: Path, base: Path, case: forging.Case, number: int, how_man
             if canaries.TOKEN in ended.out or canaries.TOKEN.decode() in ended.err:
                 found.append(said + "printed a canary")
             if not found:
-                found += [said + leak for leak in canaries.leaks(world.root)]
+                found += [said + leak for leak in leaks(world)]
             if found:
                 break
         return found
@@ -160,7 +171,7 @@ def test_the_harness_sees_what_a_command_does_outside(tmp_path, bases):
         (world.canaries / "dir/file").unlink()
         (world.canaries / "dir/more").touch()
         shutil.copy(world.canaries / "secret", world.root / "main/stolen")
-        return [canaries.differences(before, canaries.facts(world.canaries)), canaries.leaks(world.root)]
+        return [canaries.differences(before, canaries.facts(world.canaries)), leaks(world)]
 
     said, leaks = sandbox.run(tmp_path / "scratch", work)
     assert {word.split(":")[0] for word in said} == {"changed", "deleted or moved", "new"} and len(leaks) == 1
@@ -243,7 +254,7 @@ def test_forged_publish_records(tmp_path, bases, step):
             tried["commands"] += 1
             ended = sandbox.command((f"jvs-{step}", "--record"), cwd=world.root, stdin=forging.encode(forged))
             what = [*ended.faults, *canaries.differences(before, canaries.facts(world.canaries))]
-            what += [f"new outside: {path}" for path in outside_of(world) - names] + canaries.leaks(world.root)
+            what += [f"new outside: {path}" for path in outside_of(world) - names] + leaks(world)
             found += [f"{step} {'.'.join(map(str, place))} = {name}: {one}" for one in what]
             shutil.rmtree(world.root.parents[4])
         return found
