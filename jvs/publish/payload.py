@@ -76,11 +76,8 @@ def _shared_leaves(
 
     def give() -> SharedLeaves:
         from jvs.store import leaf_lists
-        from jvs.tree.shared_leaves import SharedLeaves
 
-        layout = store.layout
-        ready = fs_paths.lstat(layout.ready(snapshot_id)).st_mtime_ns
-        return SharedLeaves(layout.payload(snapshot_id), lambda: leaf_lists.load(layout, snapshot_id), ready)
+        return leaf_lists.shared(store.layout, snapshot_id)
 
     return give
 

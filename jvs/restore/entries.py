@@ -144,10 +144,11 @@ def meta_at(root: RootedDir, path: bytes, kind: int = listing.DIR) -> Meta | Non
     return [mode, st.st_uid, st.st_gid, st.st_atime_ns, st.st_mtime_ns, xattrs, kind]
 
 
-def entry_at(parent: int, name: bytes, *, plain: bool = False) -> Entry | None:
+def entry_at(parent: int, name: bytes, *, plain: bool = False, known: dict[int, bytes] | None = None) -> Entry | None:
     """Return an entry as a tree holds it, reading all of it; None when it is not there.
 
-    `plain`: as a tree of `sha256-tree-1` holds it. Errors: OSError, E_IO.
+    `plain`: as a tree of `sha256-tree-1` holds it; `known` are leaves of a large file that need not be read.
+    Errors: OSError, E_IO.
     """
     try:
         st = os.lstat(name, dir_fd=parent)
@@ -165,7 +166,7 @@ def entry_at(parent: int, name: bytes, *, plain: bool = False) -> Entry | None:
         return name, kind, mode, size, node.special_digest(kind, name, st, parent), xattrs
     fd = paths.open_file(name, parent)
     try:
-        digest, size = hasher.hash_quickly(fd, plain=plain)
+        digest, size = hasher.hash_quickly(fd, plain=plain, known=known)
         return name, kind, mode, size, digest, read_covered(fd)
     finally:
         os.close(fd)
@@ -196,9 +197,9 @@ def fingerprint(parent: int, name: bytes) -> bytes:
     return hashlib.sha256(canon.cbor_encode([entry[1], entry[2], entry[4], entry[5] or None])).digest()
 
 
-def is_entry(parent: int, name: bytes, wanted: Entry | None) -> bool:
+def is_entry(parent: int, name: bytes, wanted: Entry | None, known: dict[int, bytes] | None = None) -> bool:
     """Answer whether what is under a name is an entry of a tree in either algorithm. Errors: as `entry_at`."""
-    have = entry_at(parent, name)
+    have = entry_at(parent, name, known=known)
     if not same_entry(have, wanted) and have is not None and wanted is not None and have[3] == wanted[3] > LEAF_BYTES:
         have = entry_at(parent, name, plain=True)
     return same_entry(have, wanted)

@@ -5,7 +5,9 @@ Source: jvs-protocol(7), Restore.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 
 from jvs import canon, progress
 from jvs.errors import JvsError, NotFound, PayloadHashMismatch, from_oserror
@@ -15,8 +17,9 @@ from jvs.fs.xattrs import covered
 from jvs.restore import delta, entries
 from jvs.restore.planner import Planner
 from jvs.restore.spared import Spared
-from jvs.store import exclusion, lineage, node_store, worktree_scan
+from jvs.store import exclusion, leaf_lists, lineage, node_store, worktree_scan
 from jvs.tree import node, path_filter
+from jvs.tree.leaves import LEAF_BYTES
 from jvs.tree.node import decode_node
 
 TYPE_CHECKING = False
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from jvs.fs.rooted import Below
     from jvs.store.store import Store
     from jvs.tree.node import Entry
+    from jvs.tree.shared_leaves import SharedLeaves
 
     class PathChange(canon.PathJSON):
         """One path that changes."""
@@ -154,8 +158,11 @@ def make(
             entries.RootedDir(directory) as here,
             entries.RootedDir(store.layout.payload(target.snapshot_id)) as payload,
         ):
-            with progress.step("check the snapshot"):
-                check_sources(made, payload, target.snapshot_id)
+            with (
+                progress.step("check the snapshot"),
+                contextlib.closing(SharedWith(store, target, here)) as shared,
+            ):
+                check_sources(made, payload, target.snapshot_id, shared)
             planner.add_twins(made, here, found.digest)
             add_directories(made, planner.dirs, here, payload, target)
             note_inodes(made, here)
@@ -171,13 +178,57 @@ def note_inodes(made: delta.Delta, here: entries.RootedDir) -> None:
         step.old_ino = st.st_ino if st is not None else 0
 
 
-def check_sources(made: delta.Delta, payload: entries.RootedDir, snapshot_id: str) -> None:
-    """Read everything that will be copied, and hold it against the tree. Errors: E_PAYLOAD_HASH_MISMATCH."""
+class SharedWith:
+    """Tells the leaves of a large file that the worktree shares with a snapshot, at the path of a step.
+
+    Where both lie in one place the restore changes nothing there: what it does change is read and proved.
+    """
+
+    def __init__(self, store: Store, target: RestoreTarget, here: entries.RootedDir) -> None:
+        self._store = store
+        self._target = target
+        self._here = here
+        self._shared: SharedLeaves | None = None
+        self._wanted = not target.forced and not target.plain and bool(store.settings.get("engine.shared_extents"))
+
+    def known(self, step: delta.Step) -> dict[int, bytes]:
+        """Return them by their numbers, with their digests. Errors: OSError."""
+        if not self._wanted or step.new is None or step.new[1] != listing.FILE or step.new[3] <= LEAF_BYTES:
+            return {}
+        there = self._here.lstat(step.path)
+        if there is None or not stat.S_ISREG(there.st_mode):
+            return {}
+        if self._shared is None:
+            self._shared = leaf_lists.shared(self._store.layout, self._target.snapshot_id)
+        parent, name = self._here.parent(step.path)
+        fd = fs_paths.open_file(name, parent)
+        try:
+            return self._shared.known(fd, step.path, step.new)
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        """Close the payload."""
+        if self._shared is not None:
+            self._shared.close()
+
+
+def check_sources(
+    made: delta.Delta,
+    payload: entries.RootedDir,
+    snapshot_id: str,
+    shared: SharedWith | None = None,
+) -> None:
+    """Read what will change, and hold it against the tree; `shared` tells the leaves that do not change.
+
+    Errors: E_PAYLOAD_HASH_MISMATCH.
+    """
     for step in made.steps:
         if step.how != delta.COPY:
             continue
         try:
-            good = entries.is_entry(*payload.parent(step.path), step.new)
+            known = shared.known(step) if shared is not None else None
+            good = entries.is_entry(*payload.parent(step.path), step.new, known)
         except OSError as error:
             if not listing.is_absent(error):
                 raise

@@ -15,9 +15,13 @@ from jvs.tree.rows import seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jvs.fs.rooted import Below
     from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
+    from jvs.tree.node import Entry
+    from jvs.tree.shared_leaves import SharedLeaves
 
 MUCH_READ = 200
 """A look that had to read more files than this remembers what it found."""
@@ -67,7 +71,8 @@ def walk_now(
     if plain is None:
         plain = compare is not None and node.is_plain(compare["hash_algorithm"])
     against = _against(store, name, compare, plain) if compare is not None else None
-    found = _walk(store, name, directory, against, moment_ns=0, plain=plain)
+    shared = _shared_leaves(store, compare) if compare is not None and not plain else None
+    found = _walk(store, name, directory, against, moment_ns=0, plain=plain, shared=shared)
     quick = found.taken < MUCH_READ and (against is None or not against.full or found.files + found.dirs < MUCH_READ)
     if quick or not store.settings.use_index:
         return found
@@ -76,7 +81,7 @@ def walk_now(
     moment = racy.writeback(directory, moment, juicefs=not traits.scan_flags(directory)[0])
     if moment == racy.NEVER_NS or (compare is not None and compare["snapshot_id"] != store.head_of(name)[0]):
         return found
-    found = _walk(store, name, directory, against, moment_ns=moment, plain=plain)
+    found = _walk(store, name, directory, against, moment_ns=moment, plain=plain, shared=shared)
     index, key = store.index(), store.tree_key(name)
     base_id, compared = index.base_id(key), compare["snapshot_id"] if compare is not None and found.marks_hold else ""
     fresh = index.seen_checks(key, plain=plain) is None or index.compared_with(key, plain=plain) != compared
@@ -117,8 +122,34 @@ def _against(store: Store, name: str, record: Descriptor, plain: bool) -> kept.A
     return kept.Against(record["snapshot_id"], layers, full=full, base=base, overlaid=overlaid)
 
 
+def _shared_leaves(store: Store, record: Descriptor) -> Callable[[], SharedLeaves] | None:
+    """Return what proves leaves of large files by those of a snapshot, where nobody turned that off."""
+    if not store.settings.get("engine.shared_extents"):
+        return None
+
+    def give() -> SharedLeaves:
+        from jvs.store import leaf_lists
+
+        known = node_store.Trees(store)
+        root = known.root(record, rebuild=False)
+
+        def entry_of(path: bytes) -> Entry | None:
+            return None if root is None else path_filter.find_entry(known.load, root[2], path)
+
+        return leaf_lists.shared(store.layout, record["snapshot_id"], entry_of)
+
+    return give
+
+
 def _walk(
-    store: Store, name: str, directory: Below, against: kept.Against | None, *, moment_ns: int, plain: bool
+    store: Store,
+    name: str,
+    directory: Below,
+    against: kept.Against | None,
+    *,
+    moment_ns: int,
+    plain: bool,
+    shared: Callable[[], SharedLeaves] | None,
 ) -> scan.ScanResult:
     index = store.index()
     with_inode, btrfs = traits.scan_flags(directory)
@@ -126,8 +157,10 @@ def _walk(
     comparing = None
     if against is not None:
         comparing = kept.KeptHasher(against, jobs=jobs, slow_calls=not with_inode, plain=plain)
+    worker = comparing or scan.Hasher(jobs=jobs, allow_unreadable=True, slow_calls=not with_inode, plain=plain)
+    worker.shared = shared
     scanner = scan.Scanner(
-        comparing or scan.Hasher(jobs=jobs, allow_unreadable=True, slow_calls=not with_inode, plain=plain),
+        worker,
         rows=index.seen_rows(store.tree_key(name), plain=plain),
         known=index,
         with_inode=with_inode,

@@ -178,9 +178,11 @@ def copy_by_all(source: int, target: int, size: int, lists: Lists | None) -> byt
     return _by_all(CopyHash(os.dup(source), size, target, lists=lists))[0]
 
 
-def hash_by_all(fd: int, size: int, lists: Lists | None = None) -> tuple[bytes, int]:
-    """Return the digest of a large open file and the number of bytes read, by all processors."""
-    return _by_all(FileHash(os.dup(fd), size, attributes=False, lists=lists))
+def hash_by_all(
+    fd: int, size: int, lists: Lists | None = None, known: dict[int, bytes] | None = None
+) -> tuple[bytes, int]:
+    """Return the digest of a large open file and its size, by all processors; `known` leaves are not read."""
+    return _by_all(FileHash(os.dup(fd), size, attributes=False, lists=lists, known=known))
 
 
 def _by_all(work: FileHash) -> tuple[bytes, int]:

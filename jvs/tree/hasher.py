@@ -56,7 +56,7 @@ class Hasher(Visitor):
         self.jobs = jobs
         self.plain = plain
         self.shared: Callable[[], SharedLeaves] | None = None
-        """Gives what the snapshot before knows of large files, for walks over immutable ones."""
+        """Gives what a snapshot knows of large files that share storage with its own."""
         self._shared: SharedLeaves | None = None
         self._open: set[FileHash] = set()
         self.slow_calls = slow_calls
@@ -90,8 +90,8 @@ class Hasher(Visitor):
             self.busy.add(path)
 
     def known_leaves(self, fd: int, path: bytes, old: Entry | None) -> dict[int, bytes]:
-        """Return the leaves of an immutable open file that are those of the snapshot before, proved without reading."""
-        if self.shared is None or self.plain or old is None:
+        """Return the leaves of an open file that are those of a snapshot, proved without reading."""
+        if self.shared is None or self.plain:
             return {}
         if self._shared is None:
             self._shared = self.shared()
@@ -268,11 +268,13 @@ def _hash_and_close(fd: int, attributes: bool, plain: bool, lists: leaves.Lists 
         os.close(fd)
 
 
-def hash_quickly(fd: int, *, plain: bool = False, lists: leaves.Lists | None = None) -> tuple[bytes, int]:
-    """Return the digest of an open file and the number of bytes read; a large one is read by all processors."""
+def hash_quickly(
+    fd: int, *, plain: bool = False, lists: leaves.Lists | None = None, known: dict[int, bytes] | None = None
+) -> tuple[bytes, int]:
+    """Return the digest and the size of an open file; a large one is read by all processors but for `known` leaves."""
     size = os.fstat(fd).st_size
     if plain or size <= BIG_BYTES:
         return leaves.hash_open_file(fd, plain=plain, lists=lists)
     from jvs.tree.file_hash import hash_by_all
 
-    return hash_by_all(fd, size, lists)
+    return hash_by_all(fd, size, lists, known)

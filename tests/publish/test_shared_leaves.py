@@ -20,9 +20,10 @@ from typing import Any
 import making
 import pytest
 
-from jvs import clock
+from jvs import clock, errors
 from jvs.fs import copyfile, extents
-from jvs.store import leaf_lists
+from jvs.restore import run as restore_run
+from jvs.store import leaf_lists, worktree_scan
 from jvs.store.store import Store
 from jvs.tree import file_hash, leaves, scan
 from jvs.tree.leaves import LEAF_BYTES
@@ -70,6 +71,20 @@ def truth(store: Store, record: dict[str, Any]) -> str:
     return scan.Scanner(scan.Hasher()).run(store.layout.payload(record["snapshot_id"])).root_hash
 
 
+def look(store: Store, record: dict[str, Any]) -> str:
+    """Hash the worktree as a look at it does, against a snapshot."""
+    return worktree_scan.walk_now(store, "main", compare=record).root_hash
+
+
+def live(store: Store) -> str:
+    """Hash the worktree, every byte of it."""
+    return scan.Scanner(scan.Hasher()).run(store.layout.worktree_dir("main")).root_hash
+
+
+def restore(store: Store, record: dict[str, Any]) -> None:
+    restore_run.restore(store, "main", record["snapshot_id"])
+
+
 def listed(store: Store, record: dict[str, Any]) -> Path:
     return Path(str(store.layout.leaves(record["snapshot_id"])))
 
@@ -88,6 +103,62 @@ def test_only_the_leaves_that_changed_are_read(store: Store, read: Read) -> None
         lists = leaf_lists.load(store.layout, record["snapshot_id"])
         assert len(lists) == 1 and all(leaves.is_list_of(digest, *item) for digest, item in lists.items())
     assert making.violations(store.root) == []
+
+
+def test_a_look_and_a_restore_read_only_the_leaves_that_changed(store: Store, read: Read) -> None:
+    main = making.main_of(store)
+    first = making.snapshot(store)
+    with (main / "large").open("r+b") as file:
+        file.seek(2 * LEAF_BYTES + 5)
+        file.write(b"changed")
+    read.take()
+    changed = look(store, first)
+    assert read.take() == 1
+    assert changed == live(store) != first["payload_root_hash"]
+    second = making.snapshot(store)
+    read.take()
+    restore(store, first)  # looks, and proves the one leaf that comes
+    assert read.take() <= 2
+    assert live(store) == first["payload_root_hash"]
+    read.take()
+    assert look(store, first) == first["payload_root_hash"]
+    assert read.take() == 0
+    assert look(store, second) == first["payload_root_hash"]
+    assert read.take() == 1
+    assert making.violations(store.root) == []
+
+
+def test_a_restore_reads_what_it_brings(store: Store, read: Read) -> None:
+    """A leaf of the payload that somebody wrote to is not that of the worktree any more."""
+    main = making.main_of(store)
+    first = making.snapshot(store)
+    if first["engine"] == "btrfs-snapshot":
+        pytest.skip("read-only")
+    payload = Path(str(store.layout.payload(first["snapshot_id"])))
+    st = os.stat(payload / "large")
+    for path, at in ((payload / "large", LEAF_BYTES), (main / "large", 3 * LEAF_BYTES)):
+        with path.open("r+b") as file:
+            file.seek(at)
+            file.write(b"changed")
+    os.utime(payload / "large", ns=(st.st_atime_ns, st.st_mtime_ns))
+    before = (main / "large").read_bytes()
+    with pytest.raises(errors.PayloadHashMismatch):
+        restore(store, first)
+    assert (main / "large").read_bytes() == before
+
+
+def test_the_setting_turns_it_off_for_looks_and_restores(store: Store, read: Read) -> None:
+    first = making.snapshot(store)
+    other = making.open_store(store.root, "engine.shared_extents=false", engine=store.settings.get("default_engine"))
+    with (making.main_of(store) / "large").open("r+b") as file:
+        file.write(b"changed")
+    read.take()
+    quick, slow = look(store, first), look(other, first)
+    assert quick == slow and read.take() == 1 + LEAVES
+    restore(other, first)
+    assert read.take() == 2 * LEAVES
+    assert live(other) == first["payload_root_hash"]
+    other.close()
 
 
 def test_diff_and_show_say_how_many_bytes_of_a_large_file_changed(
@@ -343,9 +414,22 @@ def defragment(fd: int, chance: random.Random) -> None:
         )
 
 
+def swap_extents(fd: int, chance: random.Random) -> None:
+    """Exchange all storage with another file of the same length, as xfs_fsr does."""
+    path = os.readlink(f"/proc/self/fd/{fd}")
+    other = Path(path).with_name("donor")
+    try:
+        size = os.fstat(fd).st_size
+        other.write_bytes(chance.randbytes(min(size, 2 * LEAF_BYTES)))
+        os.truncate(other, size)
+        subprocess.run(["xfs_io", "-c", f"swapext {other}", path], capture_output=True, check=False)
+    finally:
+        other.unlink()
+
+
 CHANGES: tuple[Callable[[int, random.Random], None], ...] = (
     *(overwrite, rewrite_the_same, direct, mapped, punch, zero, collapse, insert, preallocate, shorten, lengthen),
-    *(append, clone_within, dedupe, defragment),
+    *(append, clone_within, dedupe, defragment, swap_extents),
 )
 
 
@@ -353,7 +437,7 @@ CHANGES: tuple[Callable[[int, random.Random], None], ...] = (
 def test_the_hash_is_that_of_all_bytes_whatever_was_done(store: Store, read: Read, number: int) -> None:
     chance = random.Random(f"{store.settings.get('default_engine')} {number}")
     main, total = making.main_of(store), 0
-    making.snapshot(store)
+    record = first = making.snapshot(store)
     for change in chance.sample(CHANGES, len(CHANGES)):
         fd = os.open(main / "large", os.O_RDWR)
         try:
@@ -366,10 +450,16 @@ def test_the_hash_is_that_of_all_bytes_whatever_was_done(store: Store, read: Rea
         if chance.random() < 0.3:
             clock.sleep(0.03)
         read.take()
+        looked = look(store, record)
         record = making.snapshot(store)
         total += read.take()
-        assert record["payload_root_hash"] == truth(store, record), change.__name__
-    assert total < len(CHANGES) * LEAVES
+        assert looked == record["payload_root_hash"] == truth(store, record), change.__name__
+        if chance.random() < 0.3:
+            restore(store, first)
+            assert live(store) == first["payload_root_hash"], change.__name__
+            restore(store, record)
+            assert live(store) == look(store, record) == record["payload_root_hash"], change.__name__
+    assert total < 2 * len(CHANGES) * LEAVES
 
 
 @pytest.mark.parametrize("switch", ["extents", "holes"])

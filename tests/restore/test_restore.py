@@ -473,7 +473,7 @@ def test_only_what_differs_is_read_from_the_snapshot(pair, monkeypatch: pytest.M
     (main_of(store) / "changed").write_text("3")
     seen = []
     real = entries.entry_at
-    monkeypatch.setattr(entries, "entry_at", lambda fd, name: seen.append(name) or real(fd, name))
+    monkeypatch.setattr(entries, "entry_at", lambda fd, name, **more: seen.append(name) or real(fd, name, **more))
     go(store, second)
     assert seen == [b"changed"]
 
