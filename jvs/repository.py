@@ -17,6 +17,7 @@ import contextlib
 import os
 
 from jvs.operations import given
+from jvs.operations.space_methods import SpaceMethods
 from jvs.operations.worktree_methods import WorktreeMethods
 from jvs.store.store import Store
 
@@ -30,21 +31,17 @@ if TYPE_CHECKING:
     from jvs.compare.diff import Diff
     from jvs.compare.listing import EntryDocument
     from jvs.compare.status import Status
-    from jvs.gc.plan import Plan
-    from jvs.gc.retention import Policy
-    from jvs.gc.run import Collected
     from jvs.restore.journal import Operation
     from jvs.restore.merging import Outcome
     from jvs.restore.run import Done
     from jvs.store.descriptor import Descriptor
-    from jvs.store.shapes import Pin
 
     Env = Mapping[str, str] | None
 
 Path = str | os.PathLike[str]
 
 
-class Repository(WorktreeMethods):
+class Repository(WorktreeMethods, SpaceMethods):
     """An opened repository.
 
     `worktree` is the one that methods work on when no other is given: the one around the directory that was
@@ -341,38 +338,6 @@ class Repository(WorktreeMethods):
         from jvs.operations import looking
 
         return looking.doctor(self._store, strict=strict, actions=repair)
-
-    def gc_plan(self, policy: Policy | Mapping[str, object] | None = None) -> Plan:
-        """Find out which snapshots could be collected, and why the others are kept; `policy`: the settings' one."""
-        from jvs.operations import collection
-
-        return collection.plan(self._store, policy)
-
-    def gc_run(self, plan: Plan | str, *, allow_newer: bool = False) -> Collected:
-        """Collect what a plan names; with `allow_newer` although others have worked since, if nothing protects it now.
-
-        Errors: E_GC_PLAN_MISMATCH when the repository changed since, E_BUSY.
-        """
-        from jvs.operations import collection
-
-        if isinstance(plan, str):
-            return collection.run(self._store, plan, allow_newer=allow_newer)
-        return collection.run(self._store, plan.plan_id(), plan.policy, allow_newer=allow_newer)
-
-    def pin(self, target: str, *, reason: str | None = None, expires: str | None = None) -> Pin:
-        """Protect a snapshot from collection, for good or until `expires` (`30d`, or a time); return the pin.
-
-        Errors: E_USAGE, E_NOT_FOUND, E_BUSY.
-        """
-        from jvs.operations import collection
-
-        return collection.pin(self._store, target, reason=reason, expires=expires)
-
-    def unpin(self, target: str) -> None:
-        """Remove the pin of a snapshot. Errors: E_NOT_FOUND when there is none."""
-        from jvs.operations import collection
-
-        collection.unpin(self._store, target)
 
     @contextlib.contextmanager
     def checkpoint(self, note: str = "checkpoint", *, worktree: str | None = None) -> Iterator[Descriptor]:

@@ -3,7 +3,8 @@
 Says where the repository is and how it is laid out, which engine takes snapshots here and how its cost grows, why the
 better ones do not work, how many snapshots and worktrees there are, what the newest snapshot of the worktree holds, and
 the head of the audit log. Snapshots are counted by their names. --sizes reads every descriptor and adds up what all
-snapshots show, and how much of it was new or changed when it was taken.
+snapshots show, and how much of it was new or changed when it was taken; and it says what is kept besides: for undo, of
+pending tries, in the trash, the index, records and log. 'jvs du' says what comes free.
 """
 
 from __future__ import annotations

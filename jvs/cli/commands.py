@@ -41,6 +41,7 @@ COMMANDS: dict[str, Row] = {
     "worktree remove": (PORCELAIN, "worktrees", "Remove a worktree, keeping what no snapshot holds"),
     "verify": (PORCELAIN, "trust", "Check snapshots against their checksums and hashes"),
     "doctor": (PORCELAIN, "trust", "Find and repair what crashes or accidents left"),
+    "du": (PORCELAIN, "space", "Show what takes the space: each snapshot, and what else is kept"),
     "gc plan": (PORCELAIN, "space", "Plan which snapshots can go"),
     "gc run": (PORCELAIN, "space", "Collect the snapshots of a plan"),
     "gc drop": (PORCELAIN, "space", "Collect exactly the snapshots that are named"),

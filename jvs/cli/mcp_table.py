@@ -140,6 +140,13 @@ TOOLS = {
             },
             displaces=True,
         ),
+        Tool(
+            "du",
+            "Say what takes the space: each snapshot, what comes free with it and what protects it, and what else is"
+            " kept.",
+            {"snapshots": (_TEXTS, [], f"only these, each {_TARGET}"), **_PAGE},
+            changes=False,
+        ),
         Tool("show", "Say all about one snapshot.", {"snapshot": (_TEXT, "LATEST", _TARGET)}, changes=False),
         Tool(
             "cat",

@@ -206,6 +206,11 @@ class Tools:
         }
         return _paged(value, ("changes",), limit, offset, again=False)
 
+    def _du(self, store: Store, snapshots: list[str], limit: int, offset: int) -> Value:
+        from jvs.operations import collection
+
+        return _paged(collection.usage(store, snapshots), ("snapshots",), limit, offset)
+
     def _show(self, store: Store, snapshot: str) -> Value:
         return dict(annotating.told(store, snapshot))
 

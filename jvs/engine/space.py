@@ -2,38 +2,37 @@
 
 A file with other names frees nothing, and neither does an extent that another file shares. On filesystems without
 shared extents and with inodes in fixed tables (ext4, tmpfs) the answer is exact; elsewhere it is an estimate, and says
-so.
-Source: fiemap in the kernel's Documentation/filesystems/fiemap.rst.
+so. Source: statfs(2).
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import struct
 
 from jvs import system
+from jvs.engine import sharing
 from jvs.fs import durable, listing, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Iterable
 
+    from jvs.engine.sharing import Part
     from jvs.fs.rooted import Below
 
     Entries = dict[bytes, bytes]
     """Shape: name of an entry -> its digest."""
+    LoadEntries = Callable[[bytes], Entries | None]
+    """Gives what the digest of a directory stands for; None when that is not known."""
 
 EXT, XFS, BTRFS, F2FS = 0xEF53, 0x58465342, 0x9123683E, 0xF2F52010
 _IN_TABLES = frozenset({EXT, durable.TMPFS})
 """Inodes take no blocks of their own, and no extent is shared."""
-_INODE_BYTES = {XFS: 512, BTRFS: 512, F2FS: 4096, durable.FUSE: 4096}
-"""What an entry takes besides its blocks: an XFS inode by default, items in btrfs trees, 4 KiB of a JuiceFS quota."""
+_INODE_BYTES = {XFS: 512, BTRFS: 512, F2FS: 4096}
+"""What an entry takes besides its blocks: an XFS inode by default, items in btrfs trees."""
 _BLOCK = 512  # of st_blocks
-_FIEMAP = 0xC020660B  # _IOWR('f', 11, struct fiemap)
-_HEADER, _EXTENT = struct.Struct("=QQLLLL"), struct.Struct("=QQQQQLLLL")
-_EXTENTS_AT_ONCE = 128
-_LAST, _SHARED = 0x1, 0x2000
+_UNIT = 4096  # of what JuiceFS counts: each entry takes one at least
 MOST_ENTRIES = 200_000
 """So many entries are looked at; what is beyond is estimated from them."""
 
@@ -53,11 +52,38 @@ class Freed:
         self.exact = self.exact and other.exact
 
 
-class Meter:
-    """Adds up what comes free when all trees are removed that it is given.
+class Group:
+    """The names of one inode in a tree. Shape: `links` of it that there are, `seen` here; `bytes` of its own."""
 
-    `kept` are the digests of contents that stay in other trees: extents of such a file that are shared are taken to be
-    shared with those. Without a digest what is shared counts as staying.
+    __slots__ = ("bytes", "links", "seen", "shared")
+
+    def __init__(self, links: int, bytes: int, shared: list[Part]) -> None:
+        self.links = links
+        self.seen = 0
+        self.bytes = bytes
+        self.shared = shared
+
+
+class Holding:
+    """What one tree holds on the disk.
+
+    Shape: `bytes` that go with it; inodes with several names; parts of the disk that other files share; and, where
+    there is no telling, contents that others may share, by digest. `refers` counts all of it.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.refers = 0
+        self.groups: dict[tuple[int, int], Group] = {}
+        self.parts: list[Part] = []
+        self.contents: dict[bytes, int] = {}
+
+
+class Meter:
+    """Looks at trees and says what each of them holds.
+
+    `kept` are the digests of contents that stay in other trees: what such a file shares is taken to be shared with
+    those.
     """
 
     def __init__(self, place: Below, *, kept: Container[bytes] = (), most: int = MOST_ENTRIES) -> None:
@@ -66,46 +92,50 @@ class Meter:
             self._type = system.filesystem_type(fd)
         finally:
             os.close(fd)
-        self.bytes = 0
+        self._counts_in_full = self._type == durable.FUSE and _is_juicefs(place)
         self.exact = self._type in _IN_TABLES
         self.left = most
         self._kept = kept
-        self._links: dict[tuple[int, int], int] = {}
-        self._seen: set[int] = set()
-        self._counted: set[bytes] = set()
         self._maps = self._type in (XFS, BTRFS)
 
     @property
     def may_share(self) -> bool:
-        """Whether files may share blocks here, so that what a digest stands for matters."""
-        return self._type not in _IN_TABLES
+        """Whether files may share blocks here and `df` knows, so that what a digest stands for matters."""
+        return self._type not in _IN_TABLES and not self._counts_in_full
+
+    @property
+    def maps(self) -> bool:
+        """Whether the filesystem tells which parts of the disk a file takes, and whether others share them."""
+        return self._maps
 
     @property
     def inode_bytes(self) -> int:
         """What an entry takes besides its blocks."""
         return _INODE_BYTES.get(self._type, 0)
 
-    def freed(self) -> Freed:
-        """Return what was added up so far."""
-        return Freed(self.bytes, self.exact and self.left >= 0)
-
-    def add(
-        self, tree: Below, top: bytes | None = None, entries: Callable[[bytes], Entries | None] | None = None
-    ) -> None:
-        """Add a tree; `top` is the digest of its root, and `entries` gives what a digest of a directory holds.
+    def look(
+        self,
+        tree: Below,
+        top: bytes | None = None,
+        entries: LoadEntries | None = None,
+        *,
+        without: Iterable[bytes] = (),
+    ) -> Holding:
+        """Return what a tree holds; `top` is the digest of its root, `without` are paths of it that stay.
 
         What cannot be looked at makes the answer an estimate. No mount is crossed.
         """
+        found, staying = Holding(), frozenset(without)
         try:
             fd = paths.open_dir(tree, one_mount=True)
         except OSError:
             self.exact = False
-            return
-        stack: list[tuple[int, list[tuple[bytes, bytes | None]]]] = []
+            return found
+        stack: list[tuple[int, bytes, list[tuple[bytes, bytes | None]]]] = []
         try:
-            stack.append((fd, self._directory(fd, top, entries)))
+            stack.append((fd, b"", self._directory(found, fd, b"", top, entries, staying)))
             while stack:
-                fd, below = stack[-1]
+                fd, path, below = stack[-1]
                 if not below or self.left < 0:
                     os.close(stack.pop()[0])
                     continue
@@ -115,17 +145,25 @@ class Meter:
                 except OSError:
                     self.exact = False
                     continue
-                stack.append((child, []))
-                stack[-1][1].extend(self._directory(child, digest, entries))
+                here = listing.relative(path, name)
+                stack.append((child, here, []))
+                stack[-1][2].extend(self._directory(found, child, here, digest, entries, staying))
         finally:
-            for fd, _ in stack:
+            for fd, _, _ in stack:
                 os.close(fd)
+        return found
 
     def _directory(
-        self, fd: int, digest: bytes | None, entries: Callable[[bytes], Entries | None] | None
+        self,
+        found: Holding,
+        fd: int,
+        path: bytes,
+        digest: bytes | None,
+        entries: LoadEntries | None,
+        staying: frozenset[bytes],
     ) -> list[tuple[bytes, bytes | None]]:
         """Add a directory and the files in it; return its subdirectories with their digests."""
-        self._own(os.fstat(fd))
+        self._own(found, os.fstat(fd))
         known = (entries(digest) if entries is not None and digest is not None and self.may_share else None) or {}
         try:
             names, stats = listing.list_dir(fd)
@@ -135,56 +173,149 @@ class Meter:
         self.left -= len(names) + 1
         below: list[tuple[bytes, bytes | None]] = []
         for name, st in zip(names, stats, strict=True):
+            if staying and listing.relative(path, name) in staying:
+                continue
             if stat.S_ISDIR(st.st_mode):
                 below.append((name, known.get(name)))
-            elif self._goes(st):
-                self._file(fd, name, st, known.get(name))
+            else:
+                self._file(found, fd, name, st, known.get(name))
         return below
 
-    def _goes(self, st: os.stat_result) -> bool:
-        """Answer whether this is the last name of an inode."""
-        if st.st_nlink < 2:
-            return True
-        key = (st.st_dev, st.st_ino)
-        seen = self._links.get(key, 0) + 1
-        self._links[key] = seen
-        return seen == st.st_nlink
+    def _size(self, st: os.stat_result) -> int:
+        """Return what an entry takes by itself."""
+        if self._counts_in_full:
+            length = 0 if stat.S_ISDIR(st.st_mode) else st.st_size
+            return max(-(-length // _UNIT), 1) * _UNIT
+        return st.st_blocks * _BLOCK + self.inode_bytes
 
-    def _own(self, st: os.stat_result) -> None:
-        self.bytes += st.st_blocks * _BLOCK + self.inode_bytes
+    def _own(self, found: Holding, st: os.stat_result) -> None:
+        found.bytes += self._size(st)
+        found.refers += self._size(st)
 
-    def _file(self, above: int, name: bytes, st: os.stat_result, digest: bytes | None) -> None:
-        if self._type in _IN_TABLES or not stat.S_ISREG(st.st_mode) or not st.st_blocks:
-            self._own(st)
-            return
-        shared = self._shared(above, name) if self._maps else None
-        if shared is None:  # no telling extent by extent: contents that stay elsewhere count as shared, others once
-            if digest is not None and (digest in self._kept or digest in self._counted):
-                self.bytes += self.inode_bytes
+    def _file(self, found: Holding, above: int, name: bytes, st: os.stat_result, digest: bytes | None) -> None:
+        group = None
+        if st.st_nlink > 1:
+            key = (st.st_dev, st.st_ino)
+            group = found.groups.get(key)
+            if group is not None:
+                group.seen += 1
                 return
+            group = found.groups[key] = Group(st.st_nlink, 0, [])
+            group.seen = 1
+        size = self._size(st)
+        found.refers += size
+        shared: list[Part] | None = []
+        if self.may_share and stat.S_ISREG(st.st_mode) and st.st_blocks:
+            shared = self._shared(above, name) if self._maps else None
+        if shared is None:
             if digest is not None:
-                self._counted.add(digest)
-            self._own(st)
-            return
-        self._own(st)
-        goes_nowhere = digest is None or digest in self._kept
-        for physical, length in shared:
-            if goes_nowhere or physical in self._seen:
-                self.bytes -= length
-            self._seen.add(physical)
+                if digest not in self._kept:
+                    found.contents[digest] = size - self.inode_bytes
+                size = self.inode_bytes
+        elif shared:
+            size -= sum(length for _, length in shared)
+        stays = digest is not None and digest in self._kept
+        parts = [] if stays or not shared else shared
+        if group is not None:
+            group.bytes, group.shared = size, parts
+        else:
+            found.bytes += size
+            found.parts += parts
 
-    def _shared(self, above: int, name: bytes) -> list[tuple[int, int]] | None:
-        """Return (physical position, length) of each shared extent of a file; None when there is no telling."""
+    def _shared(self, above: int, name: bytes) -> list[Part] | None:
+        """Return the shared extents of a file; None when there is no telling."""
         try:
             fd = paths.open_file(name, above)
         except OSError:
             return None
         try:
-            return shared_extents(fd)
+            return sharing.extents_of(fd)
         except OSError:
             return None
         finally:
             os.close(fd)
+
+    def parts_of(self, place: Below) -> list[Part]:
+        """Return all parts of the disk that a file, or the files of a tree, take; nothing where there is no telling."""
+        try:
+            st = paths.lstat(place)
+            if stat.S_ISREG(st.st_mode):
+                fd = paths.open_file(place)
+                try:
+                    return sharing.extents_of(fd, unshared=True)
+                finally:
+                    os.close(fd)
+            if not stat.S_ISDIR(st.st_mode):
+                return []
+            fd = paths.open_dir(place)
+            try:
+                names = listing.list_dir(fd)[0]
+            finally:
+                os.close(fd)
+        except OSError:
+            self.exact = False
+            return []
+        return [part for name in names for part in self.parts_of(place / name)]
+
+    def shared_in(
+        self, tree: Below, top: bytes | None, entries: LoadEntries | None, seen: set[bytes], at_least: int
+    ) -> list[Part]:
+        """Return the extents that the larger files of a tree share with anything; each known content once.
+
+        `seen` are digests of directories and contents that were looked at already; those of this tree are added.
+        """
+        found: list[Part] = []
+        stack: list[tuple[int, bytes | None]] = []
+        try:
+            stack.append((paths.open_dir(tree, one_mount=True), top))
+            while stack and self.left >= 0:
+                fd, digest = stack.pop()
+                try:
+                    below = self._shared_below(fd, digest, entries, seen, at_least, found)
+                    stack += [(paths.open_dir(name, fd, one_mount=True), child) for name, child in below]
+                finally:
+                    os.close(fd)
+        except OSError:
+            self.exact = False
+        finally:
+            for fd, _ in stack:
+                os.close(fd)
+        return found
+
+    def _shared_below(
+        self,
+        fd: int,
+        digest: bytes | None,
+        entries: LoadEntries | None,
+        seen: set[bytes],
+        at_least: int,
+        found: list[Part],
+    ) -> list[tuple[bytes, bytes | None]]:
+        """Add the shared extents of the files in one directory; return the directories in it that are new."""
+        known = (entries(digest) if entries is not None and digest is not None else None) or {}
+        names, stats = listing.list_dir(fd)
+        self.left -= len(names) + 1
+        below: list[tuple[bytes, bytes | None]] = []
+        for name, st in zip(names, stats, strict=True):
+            child = known.get(name)
+            is_dir = stat.S_ISDIR(st.st_mode)
+            if (child is not None and child in seen) or not (is_dir or stat.S_ISREG(st.st_mode)):
+                continue
+            if is_dir:
+                below.append((name, child))
+            elif st.st_size >= at_least:
+                found += self._shared(fd, name) or []
+            else:
+                continue
+            if child is not None:
+                seen.add(child)
+        return below
+
+
+def _is_juicefs(place: Below) -> bool:
+    from jvs.engine.juicefs import mount
+
+    return mount.is_juicefs(place)
 
 
 def of_tree(place: Below) -> Freed:
@@ -192,25 +323,17 @@ def of_tree(place: Below) -> Freed:
     if not paths.exists(place):
         return Freed(0, exact=True)
     meter = Meter(place.parent, most=_ALL)
-    meter.add(place)
-    return meter.freed()
+    found = meter.look(place)
+    return Freed(sharing.free_alone(found), meter.exact)
 
 
-def shared_extents(fd: int) -> list[tuple[int, int]]:
-    """Return (physical position, length) of each extent of an open file that another file shares. Errors: OSError."""
-    found: list[tuple[int, int]] = []
-    start = 0
-    while True:
-        buffer = bytearray(_HEADER.size + _EXTENTS_AT_ONCE * _EXTENT.size)
-        _HEADER.pack_into(buffer, 0, start, (1 << 64) - 1 - start, 0, 0, _EXTENTS_AT_ONCE, 0)
-        system.ioctl(fd, _FIEMAP, buffer)
-        mapped = _HEADER.unpack_from(buffer, 0)[3]
-        for i in range(mapped):
-            logical, physical, length, _, _, flags, *_ = _EXTENT.unpack_from(buffer, _HEADER.size + i * _EXTENT.size)
-            start = logical + length
-            if flags & _SHARED:
-                found.append((physical, length))
-            if flags & _LAST:
-                return found
-        if not mapped:
-            return found
+def referred(place: Below) -> Freed:
+    """Return what a file or tree takes on the disk, shared or not."""
+    try:
+        st = paths.lstat(place)
+    except OSError:
+        return Freed(0, exact=True)
+    if not stat.S_ISDIR(st.st_mode):
+        return Freed(st.st_blocks * _BLOCK, exact=True)
+    meter = Meter(place.parent, most=_ALL)
+    return Freed(meter.look(place).refers, meter.exact)

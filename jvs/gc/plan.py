@@ -173,7 +173,7 @@ def make(store: Store, policy: Policy, *, estimate: bool = True) -> Plan:
     ends = {i: end for i in boundary.ids(layout) if (end := boundary.end_of(layout, i)) is not None}
     known = {**ends, **{i: s["descriptor"] for i, s in tombstones.items()}, **found}
     mark_always(store, plan.marks, configs)
-    held.needed(layout)  # what an undo needs of a candidate is moved to `undo/`: it has to be known
+    needed = held.needed(layout)  # what an undo needs of a candidate is moved to `undo/`: it has to be known
     in_order = [i for i in lineage.order(known) if i in found]
     times = line_times.trusted(known, clock.now_ns())
     visible = set(lineage.visible_ids(layout))
@@ -194,7 +194,7 @@ def make(store: Store, policy: Policy, *, estimate: bool = True) -> Plan:
         plan.marks.add(snapshot_id, INTENT, "incomplete, or still being made: 'jvs doctor' says more")
     plan.marks.reasons = {i: r for i, r in plan.marks.reasons.items() if i in found}
     if estimate and plan.candidates:
-        freed = reach.measure(store, found, plan.candidates, layout.payload)
+        freed = reach.measure(store, found, plan.candidates, layout.payload, without=needed)
         plan.estimate_bytes, plan.estimate_exact = freed.bytes, freed.exact
     return plan
 

@@ -10,11 +10,12 @@ from jvs.errors import NoSpace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from jvs.gc.plan import Plan
     from jvs.gc.retention import Policy
     from jvs.gc.run import Collected, Pruned
+    from jvs.gc.usage import UsageDocument
     from jvs.store.shapes import Pin
     from jvs.store.store import Store
 
@@ -120,6 +121,19 @@ def auto(
     if dry_run or not made.candidates:
         return made, None
     return made, run(store, made.plan_id(), made.policy, allow_newer=True)
+
+
+def usage(store: Store, targets: Iterable[str] = (), worktree: str | None = None) -> UsageDocument:
+    """Return what each snapshot takes, what all of them free together, and what is kept besides. Writes nothing.
+
+    With `targets` it is about these. Errors: E_NOT_FOUND, E_AMBIGUOUS, E_IO.
+    """
+    from jvs.gc import usage as measuring
+    from jvs.store import refs
+
+    with store.reading():
+        chosen = [refs.resolve(store, target, worktree) for target in targets]
+        return measuring.usage(store, chosen or None)
 
 
 def used_bytes(store: Store) -> int:

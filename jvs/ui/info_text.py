@@ -9,12 +9,13 @@ from jvs import units
 from jvs.engine import registry
 from jvs.errors import JvsError
 from jvs.store import exclusion, intent, layout, lineage, worktree
-from jvs.ui import history_text, status_text, terminal
+from jvs.ui import history_text, status_text, terminal, usage_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal, TypedDict
 
+    from jvs.gc.usage import KeptUsage
     from jvs.store.descriptor import Excluded
     from jvs.store.store import Store
     from jvs.tree.builder import Counts
@@ -44,10 +45,11 @@ if TYPE_CHECKING:
         payload: Counts
 
     class SizeFacts(TypedDict):
-        """Bytes that all snapshots show, and that were new when they were taken; null when nobody asked."""
+        """Bytes that all snapshots show, new when they were taken, and of all else; null when nobody asked."""
 
         apparent_bytes: int | None
         changed_bytes: int | None
+        besides: KeptUsage | None
 
     class AuditFacts(TypedDict):
         """How long the audit log is, and its last hash; null when it is damaged."""
@@ -136,13 +138,15 @@ def _newest(store: Store, name: str) -> NewestFacts | None:
 def _sizes(store: Store, *, wanted: bool) -> SizeFacts:
     """Units: bytes. `changed_bytes` counts a snapshot whole when it is not known what it changed."""
     if not wanted:
-        return {"apparent_bytes": None, "changed_bytes": None}
+        return {"apparent_bytes": None, "changed_bytes": None, "besides": None}
     apparent = changed = 0
     for record in lineage.all_records(store.layout, tolerant=True).values():
         size, changes = record["payload"].get("bytes", 0), record.get("changes")
         apparent += size
         changed += changes.get("bytes", 0) if history_text.are_counts(changes) else size
-    return {"apparent_bytes": apparent, "changed_bytes": changed}
+    from jvs.gc import usage
+
+    return {"apparent_bytes": apparent, "changed_bytes": changed, "besides": usage.besides(store.layout)}
 
 
 def _audit(store: Store) -> AuditFacts:
@@ -172,6 +176,8 @@ def page(value: InfoDocument, screen: Terminal) -> str:
     if value["apparent_bytes"] is not None and value["changed_bytes"] is not None:
         changed = units.size(value["changed_bytes"])
         rows.append(("Sizes", f"all show {units.size(value['apparent_bytes'])}, {changed} of it new when taken"))
+    if value["besides"] is not None:
+        rows += [("Besides" if not i else "", line) for i, line in enumerate(usage_text.besides(value["besides"]))]
     if value["operations_in_flight"]:
         rows.append(("In flight", f"{value['operations_in_flight']}; 'jvs-list-intents' shows who is at work"))
     rows.append(("Audit log", _log(value)))

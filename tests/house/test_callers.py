@@ -14,13 +14,22 @@ from jvs.cli import commands, mcp_table, mcp_tools
 from jvs.repository import Repository
 
 EVERYWHERE = {
-    *("snapshot", "restore", "undo", "status", "diff", "history", "show", "cat", "ls"),
+    *("snapshot", "restore", "undo", "status", "diff", "history", "show", "cat", "ls", "du"),
     *("tag", "note", "meta", "fork", "merge", "try"),
 }
 """What all three can do, under the same word."""
 METHODS = {"try": "try_command"}
 """Methods whose word belongs to Python."""
-OTHER_WORDS = {"snapshot": "target", "from_snapshot": "start", "to_snapshot": "after", "text": "text"}
+OTHER_WORDS = {
+    **{"snapshot": "target", "from_snapshot": "start", "to_snapshot": "after", "text": "text"},
+    "snapshots": "targets",
+}
+    "snapshot": "target",
+    "from_snapshot": "start",
+    "to_snapshot": "after",
+    "text": "text",
+    "snapshots": "targets",
+}
 ONLY_TOOLS = {"limit", "offset", "dry_run", "if_changed", "ours", "theirs", "both"}
 """Arguments of tools that page answers or choose, which a program does by itself or names otherwise."""
 

@@ -50,6 +50,8 @@ worktree list
 worktree path
 info
 info --sizes
+du
+du HEAD
 verify
 verify --all
 doctor

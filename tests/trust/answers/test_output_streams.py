@@ -19,7 +19,7 @@ NAMES = [
     *("worktree create", "worktree fork", "worktree path", "worktree rename", "worktree remove", "verify", "doctor"),
     *("worktree move", "worktree attach", "send", "receive"),
     *("gc plan", "gc run", "gc pin", "gc unpin", "gc pins", "info", "config get", "config set", "config unset"),
-    *("cat", "ls", "tag", "note", "meta", "merge", "enter", "try", "gc drop", "gc auto", "detach", "clone"),
+    *("cat", "ls", "tag", "note", "meta", "merge", "enter", "try", "gc drop", "gc auto", "detach", "du", "clone"),
     *(
         "config list",
         "completion",

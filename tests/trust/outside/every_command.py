@@ -101,6 +101,7 @@ def table(root: Path) -> dict[str, list[tuple[str, tuple[str, ...]]]]:
             (READS, ("doctor", "--strict", "--json")),
             (CHANGES, ("doctor", "--repair", "clean_intents")),
         ],
+        "du": [(READS, ("du",)), (READS, ("du", one, "HEAD", "--json"))],
         "gc plan": [(CHANGES, ("gc", "plan", "--keep-last", "1", "--drop-tagged"))],
         "gc run": [(CHANGES, ("gc", "run", "--plan-id", plan, "--keep-last", "1", "--drop-tagged", "--allow-newer"))],
         "gc pin": [(CHANGES, ("gc", "pin", one))],
