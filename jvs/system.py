@@ -24,6 +24,7 @@ _OPENAT2, _FCHMODAT2 = 437, 452  # the same numbers on every architecture but al
 _AT_EMPTY_PATH = 0x1000
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 _PUNCH_HOLE = 0x03  # with FALLOC_FL_KEEP_SIZE
+_SETPIPE_SZ = 1031
 MOUNT_TABLE = "/proc/self/mountinfo"
 
 
@@ -129,6 +130,16 @@ def punch_hole(fd: int, start: int, length: int) -> None:
     offset = ctypes.c_int64
     if _library().fallocate64(fd, _PUNCH_HOLE, offset(start), offset(length)) != 0:
         raise _error()
+
+
+def widen_pipe(fd: int, size_bytes: int) -> None:
+    """Let a pipe hold more; does nothing where it is no pipe, or where that is more than we may."""
+    import fcntl
+
+    try:
+        fcntl.fcntl(fd, _SETPIPE_SZ, size_bytes)
+    except OSError:  # EBADF, EPERM
+        return
 
 
 # The files of /proc.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from supervisor import supervise
 
-from lib import elsewhere, in_place, odd_files, small_changes
+from lib import elsewhere, in_place, odd_files, small_changes, travelling
 from lib.before import base, edit
 from lib.harness import Env, write
 from lib.pipeline import PIPELINE
@@ -326,6 +326,7 @@ SCENARIOS = (
     Scenario("merge-settles", _merge_settles),
     Scenario("try-apply", _try_apply),
     *(Scenario(name, build) for name, build in small_changes.BUILDS.items()),
+    *(Scenario(name, build) for name, build in travelling.BUILDS.items()),
     Scenario("repair", _repair),
 )
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 
+from jvs import progress, system
 from jvs.cli import streams
-from jvs.errors import UsageError, from_oserror
+from jvs.errors import IOFailure, UsageError, from_oserror
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
     from jvs.operations.travelling import Received, Sent
     from jvs.store.store import Store
+
+
+PIPE_BYTES = 1 << 20
+"""As many as an unprivileged process may have: both ends go to sleep less often."""
 
 
 def send(store: Store, args: argparse.Namespace, targets: list[str]) -> Sent:
@@ -32,14 +37,33 @@ def send(store: Store, args: argparse.Namespace, targets: list[str]) -> Sent:
             raise UsageError("stdout is for the stream", hint="name a file for it: -o FILE")
         if streams.are_screens()[1]:
             raise UsageError("a stream is not for a screen", hint="pipe it into 'jvs receive', or name a file: -o FILE")
-        sent = travelling.send(store, targets, streams.Stdout(), **options)
-        streams.flush()
+        system.widen_pipe(1, PIPE_BYTES)
+        with _told_truly():
+            sent = travelling.send(store, targets, streams.Stdout(), **options)
+            streams.flush()
         return sent
     try:
         with _made(args.output) as file:
-            return travelling.send(store, targets, file, **options)
+            sent = travelling.send(store, targets, file, **options)
     except OSError as error:
         raise from_oserror(error, f"writing the stream to '{args.output}'") from error
+    progress.effect({"operation": "send", "target": args.output})
+    return sent
+
+
+@contextlib.contextmanager
+def _told_truly() -> Iterator[None]:
+    """Say of a stream that stdout did not take that it is not complete; a reader that went away knows that."""
+    try:
+        yield
+    except streams.OutputLost as error:
+        if isinstance(error.reason, BrokenPipeError):
+            raise
+        streams.abandon(1)
+        raise IOFailure(
+            f"the stream could not be written: {error.reason.strerror or error.reason}",
+            hint="what arrived of it is not complete: check where stdout goes, and send it again",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -76,6 +100,7 @@ def _opened(name: str | None) -> Iterator[BinaryIO]:
     if name in (None, "-"):
         if streams.are_screens()[0]:
             raise UsageError("a stream does not come from a keyboard", hint="name a file, or pipe 'jvs send' into this")
+        system.widen_pipe(0, PIPE_BYTES)
         yield streams.stdin()
         return
     try:

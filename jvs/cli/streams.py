@@ -38,6 +38,7 @@ _EFFECTS = {
     "unpin": "snapshot '{target}' was unpinned",
     "annotate": "the words of snapshot '{target}' were changed",
     "receive": "snapshots were received",
+    "send": "the stream was written to '{target}'",
     "config": "setting '{target}' was changed",
     "head_update": "the head of worktree '{worktree}' was moved",
     "init": "the repository was made",

@@ -18,6 +18,8 @@ from jvs.fs import copyfile, durable, listing, metadata, paths, removal, rooted,
 from jvs.fs.losses import Losses
 from jvs.stream import items
 from jvs.stream.items import damaged
+from jvs.stream.written import ContentHash, InOrder, Written
+from jvs.tree.leaves import LEAF_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ class Builder:
         self._losses = losses
         self._stack: list[tuple[int, bytes]] = [(os.dup(root), b"")]
         self._file: _File | None = None
+        self.written = Written()
+        self._behind = InOrder()
         self._steps: dict[int, Callable[..., None]] = {
             items.ENTER: self._enter,
             items.MAKE: self._make,
@@ -72,6 +76,7 @@ class Builder:
                 else:
                     raise damaged("its items are out of order")
         finally:
+            self._behind.close()
             if self._file is not None:
                 self._file.close()
             for fd, _ in self._stack:
@@ -161,9 +166,9 @@ class Builder:
         try:
             self._free(checked)
             fd = metadata.new_file(checked, self._here)
-            self._file = _File(fd, size, st, attributes, self._path(checked))
+            self._file = _File(fd, size, st, attributes, self._path(checked), self.written, self._behind)
             if source >= 0:
-                self._file.begin_with(source)
+                self._file.begin_with(source, origin)
             os.ftruncate(fd, size)
         finally:
             if source >= 0:
@@ -197,6 +202,7 @@ class Builder:
         if self._is_directory(path):
             raise damaged("a name is to be one of a directory")
         self._free(checked)
+        self.written.linked.add(self._path(checked))
         error = hardlinks.link(self._root, path, self._here, checked)
         if error is not None:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV):
@@ -211,25 +217,46 @@ class Builder:
 class _File:
     """A file that is being made: its parts come in the order of their places."""
 
-    def __init__(self, fd: int, size: int, st: os.stat_result, attributes: xattrs.Attributes, path: bytes) -> None:
+    def __init__(
+        self,
+        fd: int,
+        size: int,
+        st: os.stat_result,
+        attributes: xattrs.Attributes,
+        path: bytes,
+        written: Written,
+        behind: InOrder,
+    ) -> None:
         self._fd = fd
         self._size = size
         self._st = st
         self._attributes = attributes
         self._path = path
+        self._written = written
+        self._behind = behind
         self._at = 0
         self._has_origin = False
+        made = os.fstat(fd)
+        self._inode = made.st_dev, made.st_ino
+        self._hash: ContentHash | None = ContentHash(size)
+        self._touched: set[int] = set()
+        written.digests[self._inode] = None  # a number that is used again
+        written.leaves.pop(self._inode, None)
 
-    def begin_with(self, source: int) -> None:
+    def begin_with(self, source: int, origin: bytes) -> None:
         """Begin with the content of another file, sharing its blocks where that goes. Errors: OSError."""
         if not copyfile.reflink(source, self._fd):
             copyfile.copy_data(source, self._fd, os.fstat(source))
         self._has_origin = True
+        self._hash = None
+        self._written.leaves[self._inode] = origin, self._touched
 
     def _next(self, at: Any, length: int) -> int:
         if not _is_count(at) or at < self._at or length <= 0 or at + length > self._size:
             raise damaged("the parts of a file are out of order, or lie outside of it")
         self._at = at + length
+        if self._has_origin:
+            self._touched.update(range(at // LEAF_BYTES, (at + length - 1) // LEAF_BYTES + 1))
         return int(at)
 
     def write(self, at: Any, data: Any) -> None:
@@ -237,9 +264,13 @@ class _File:
         if not isinstance(data, bytes) or len(data) > items.DATA_BYTES:
             raise damaged("a part of a file is no bytes, or too long")
         place, view = self._next(at, len(data)), memoryview(data)
+        content = self._hash
+        if content is not None:
+            self._behind.do(lambda part: content.take_at(place, part), data)
+        at = place
         while view:
-            written = os.pwrite(self._fd, view, place)
-            place, view = place + written, view[written:]
+            written = os.pwrite(self._fd, view, at)
+            at, view = at + written, view[written:]
 
     def clear(self, at: Any, length: Any) -> None:
         """Make a part zeros: a hole where the filesystem has them. Errors: E_PARTIAL_SNAPSHOT, OSError."""
@@ -256,6 +287,12 @@ class _File:
     def finish(self, losses: Losses) -> None:
         """Give the file its metadata, and close it. Errors: OSError."""
         try:
+            if self._hash is not None:
+                self._behind.wait()
+                digest, listed = self._hash.result()
+                self._written.digests[self._inode] = digest
+                if listed:
+                    self._written.lists[digest] = self._size, listed
             metadata.apply_metadata(self._fd, self._st, self._attributes, self._path, losses)
         finally:
             self.close()

@@ -78,14 +78,14 @@ class Changed:
             differs = block != theirs[at : at + BLOCK_BYTES]
             is_zero = differs and not block.strip(b"\0")
             if begin >= 0 and (is_zero or not differs):
-                writer.put(items.DATA, start + begin, mine[begin:at])
+                writer.put_data(start + begin, mine[begin:at])
                 begin = -1
             if is_zero:
                 self._write_zeros(writer, start + at, len(block))
             elif differs and begin < 0:
                 begin = at
         if begin >= 0:
-            writer.put(items.DATA, start + begin, mine[begin:])
+            writer.put_data(start + begin, mine[begin:])
 
     def _write_zeros(self, writer: ItemWriter, at: int, length: int) -> None:
         """Write that a block holds zeros: nothing where the other file ends before it, a hole is there then."""
@@ -94,7 +94,7 @@ class Changed:
 
     def _write_data(self, writer: ItemWriter, start: int, stop: int) -> None:
         for at in range(start, stop, items.DATA_BYTES):
-            writer.put(items.DATA, at, self._read(self._fd, at, min(items.DATA_BYTES, stop - at)))
+            writer.put_data(at, self._read(self._fd, at, min(items.DATA_BYTES, stop - at)))
 
     @staticmethod
     def _read(fd: int, at: int, size: int) -> bytes:

@@ -53,10 +53,13 @@ MOST_BYTES = 16 << 20
 """The longest string of other items: a descriptor with many losses."""
 MOST_SNAPSHOTS = 100_000
 MOST_ATTRIBUTES = 4096
-_CHUNK = 1 << 16
+_CHUNK = 1 << 20
 _UINT, _NINT, _BYTES, _TEXT, _ARRAY, _MAP, _SIMPLE = 0, 1, 2, 3, 4, 5, 7
 _NULL = 22
 _LEVELS = 3
+_DATA_HEAD = bytes((0x80 | LENGTHS[DATA], DATA))
+_CONTENT_PLACE = 2
+"""Where the bytes of a file are in their item."""
 
 
 def damaged(problem: str) -> PartialSnapshot:
@@ -67,8 +70,16 @@ def damaged(problem: str) -> PartialSnapshot:
     )
 
 
+def _cbor_head(major: int, number: int) -> bytes:
+    """Return the head of a value in its shortest form."""
+    if number < 24:
+        return bytes((major << 5 | number,))
+    size = 0 if number < 1 << 8 else 1 if number < 1 << 16 else 2 if number < 1 << 32 else 3
+    return bytes((major << 5 | 24 + size,)) + number.to_bytes(1 << size, "big")
+
+
 class ItemWriter:
-    """Writes items, and keeps the hash of them all."""
+    """Writes items, and keeps the hash of all but the bytes of files."""
 
     def __init__(self, file: Writable) -> None:
         self._file = file
@@ -82,21 +93,30 @@ class ItemWriter:
         self._file.write(data)
         self.size_bytes += len(data)
 
+    def put_data(self, at: int, data: bytes) -> None:
+        """Write a part of a file. The bytes of files are not in the hash: that of the tree proves them."""
+        head = _DATA_HEAD + _cbor_head(_UINT, at) + _cbor_head(_BYTES, len(data))
+        self._digest.update(head)
+        self._file.write(head)
+        self._file.write(data)
+        self.size_bytes += len(head) + len(data)
+
     def end(self) -> None:
         """Write the last item, which holds the hash of all others. Errors: OSError."""
         self.put(END, self._digest.digest())
 
 
 class ItemReader:
-    """Reads items, and checks the bounds of each and the hash of them all."""
+    """Reads items, and checks the bounds of each and the hash of all but the bytes of files."""
 
     def __init__(self, file: Readable) -> None:
         self._file = file
         self._digest = hashlib.sha256()
         self._left = 0
+        self._is_content = False
 
-    def _exactly(self, size: int) -> bytes:
-        parts = []
+    def _exactly(self, size: int, *, hashed: bool = True) -> bytes:
+        parts: list[bytes] = []
         while size > 0:
             try:
                 part = self._file.read(min(size, _CHUNK))
@@ -106,8 +126,9 @@ class ItemReader:
                 raise damaged("it ends in the middle")
             parts.append(part)
             size -= len(part)
-        data = b"".join(parts)
-        self._digest.update(data)
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        if hashed:
+            self._digest.update(data)
         return data
 
     def header(self) -> list[Any]:
@@ -159,7 +180,7 @@ class ItemReader:
             return -1 - number
         if major in (_BYTES, _TEXT):
             self._spend(number)
-            data = self._exactly(number)
+            data = self._exactly(number, hashed=not self._is_content)
             return data if major == _BYTES else _text(data)
         if level >= _LEVELS or major not in (_ARRAY, _MAP):
             raise damaged("its values nest too deep, or are of a kind that no item has")
@@ -184,10 +205,12 @@ class ItemReader:
     def _list(self, count: int, level: int) -> list[Any]:
         if count > MOST_SNAPSHOTS:
             raise damaged("a list is longer than any may be")
-        found = []
-        for _ in range(count):
+        found: list[Any] = []
+        for place in range(count):
             self._spend(16)
+            self._is_content = level == 0 and place == _CONTENT_PLACE and found[0] == DATA
             found.append(self._value(level + 1))
+        self._is_content = False
         return found
 
     def _map(self, count: int, level: int) -> dict[bytes, bytes]:

@@ -105,7 +105,7 @@ class _Receiving:
         here = set(lineage.published_ids(store.layout)) | {i for i in ids if paths.exists(store.layout.tombstone(i))}
         self._present = [i for i in ids if i in here]
         self._new = [i for i in ids if i not in here]
-        self._done: set[str] = set()
+        self._done: dict[str, Descriptor] = {}
         self._boundary: dict[str, Descriptor] = {}
         self._losses = Losses()
         self._written: list[Below] = []
@@ -173,11 +173,11 @@ class _Receiving:
             self._compare(record)
             self._pass_over()
         else:
-            base = self._base(snapshot_id, base_id)
+            base, place = self._base(snapshot_id, base_id)
             with progress.step("receive"):
-                found = staging.build(self._store, record, base, self._reader, self._losses)
+                found = staging.build(self._store, record, base, place, self._reader, self._losses)
             self._keep(record, words, found)
-        self._done.add(snapshot_id)
+        self._done[snapshot_id] = record
 
     def _check_parents(self, record: Descriptor) -> None:
         for parent in (record["parent_id"], *record.get("merged", [])):
@@ -190,22 +190,22 @@ class _Receiving:
                     snapshot_id=parent,
                 )
 
-    def _base(self, snapshot_id: str, base_id: Any) -> Below | None:
+    def _base(self, snapshot_id: str, base_id: Any) -> tuple[Descriptor | None, Below | None]:
         if base_id is None:
-            return None
+            return None, None
         if not records.is_id(base_id):
             raise items.damaged("a snapshot is built on nothing")
         if base_id in self._done and base_id in self._new:
-            return self._layout.payload_tmp(base_id)
+            return self._done[base_id], self._layout.payload_tmp(base_id)
         try:
-            lineage.load_visible(self._store, base_id)
+            record = lineage.load_visible(self._store, base_id)
         except NotFound as error:
             raise NotFound(
                 f"'{snapshot_id}' was sent as a change of '{base_id}', which is not here",
                 hint="'jvs-list-snapshots --ids > FILE' here, and 'jvs send --have FILE' there",
                 snapshot_id=base_id,
             ) from error
-        return self._layout.payload(base_id)
+        return record, self._layout.payload(base_id)
 
     def _compare(self, record: Descriptor) -> None:
         """Refuse another snapshot under the id of one that is here. Errors: E_EXISTS."""
@@ -350,6 +350,10 @@ def _roll_back(store: Store, pending: ReceiveIntent) -> bool:
     for temporary in _words(layout, ids):
         durable.unlink(temporary, missing_ok=True)
         durable.fsync_dir(temporary.parent)
+    for place in (layout.annotations, layout.boundaries):
+        if paths.is_dir(place) and not listing.names(place):  # made for this stream, as likely as not
+            with contextlib.suppress(OSError):  # ENOTEMPTY: somebody puts something into it just now
+                durable.rmdir(place, missing_ok=True)
     for snapshot_id in ids:
         durable.unlink(layout.descriptor_tmp(snapshot_id), missing_ok=True)
         durable.unlink(layout.ready(snapshot_id), missing_ok=True)

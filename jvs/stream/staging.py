@@ -15,12 +15,15 @@ from jvs.engine.btrfs import ioctl
 from jvs.errors import IOFailure, PayloadHashMismatch
 from jvs.fs import durable, listing, metadata, paths
 from jvs.fs.losses import Losses
-from jvs.store import node_store
+from jvs.store import leaf_lists, node_store
 from jvs.stream.building import Builder
+from jvs.stream.written import Base, hash_built
 from jvs.tree import node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jvs.engine.options import EngineOptions
     from jvs.fs.losses import Loss
     from jvs.fs.rooted import Below
@@ -28,34 +31,63 @@ if TYPE_CHECKING:
     from jvs.store.store import Store
     from jvs.stream.items import ItemReader
     from jvs.tree import scan
+    from jvs.tree.leaves import Lists
 
 
 LINKS = "hard-links"
 """How `copy` calls it when files got other names."""
 
 
-def build(store: Store, record: Descriptor, base: Below | None, reader: ItemReader, losses: Losses) -> scan.ScanResult:
+def build(
+    store: Store,
+    record: Descriptor,
+    base: Descriptor | None,
+    place: Below | None,
+    reader: ItemReader,
+    losses: Losses,
+) -> scan.ScanResult:
     """Make the payload of a snapshot under its temporary name from a stream; return its tree, which is the right one.
+
+    It is built on `base`, whose files are at `place`. What came is hashed while it is written, and what is the same as
+    in the base is not read again.
 
     Errors: E_PAYLOAD_HASH_MISMATCH for any other tree; E_PARTIAL_SNAPSHOT, E_PATH_ESCAPE; E_NO_SPACE, E_IO.
     """
     target = store.layout.payload_tmp(record["snapshot_id"])
-    _begin(store, target, base)
+    kept_all = _begin(store, target, place)
     with contextlib.ExitStack() as opened:
         root = paths.open_dir(target)
         opened.callback(os.close, root)
         below = -1
-        if base is not None:
-            below = paths.open_dir(base)
+        if place is not None:
+            below = paths.open_dir(place)
             opened.callback(os.close, below)
         metadata.drop_inherited(root)  # the last item of the tree says what it is
-        Builder(root, below, most_bytes=record["payload"]["bytes"], losses=losses).build(reader)
+        builder = Builder(root, below, most_bytes=record["payload"]["bytes"], losses=losses)
+        builder.build(reader)
     if ioctl.is_btrfs(target) and ioctl.is_subvolume(target):
         ioctl.set_flags(target, ioctl.RDONLY)  # what can still be written to is never published
     plain = node.is_plain(record["hash_algorithm"])
-    found = node_store.hash_payload(target, jobs=os.cpu_count() or 1, plain=plain)
+    if plain or (base is not None and (not kept_all or node.is_plain(base["hash_algorithm"]))):
+        found = node_store.hash_payload(target, jobs=os.cpu_count() or 1, plain=plain)
+    else:
+        known = None if base is None else Base(store, base, _lists_of(store, base))
+        found = hash_built(target, builder.written, known, jobs=os.cpu_count() or 1)
+        _carry_lists(found, known)
     _check(record, found, losses)
     return found
+
+
+def _lists_of(store: Store, base: Descriptor) -> Callable[[], Lists]:
+    return lambda: leaf_lists.load(store.layout, base["snapshot_id"])
+
+
+def _carry_lists(found: scan.ScanResult, base: Base | None) -> None:
+    """Add the leaves of large files that are as in the base, and were not read."""
+    lists = {} if base is None else {d: one for d, one in base.lists().items() if d not in found.lists}
+    if lists:
+        held = {entry[4] for data in found.nodes.values() for entry in node.decode_node(data)}
+        found.lists.update({digest: one for digest, one in lists.items() if digest in held})
 
 
 def _check(record: Descriptor, found: scan.ScanResult, losses: Losses) -> None:
@@ -72,18 +104,17 @@ def _check(record: Descriptor, found: scan.ScanResult, losses: Losses) -> None:
     )
 
 
-def _begin(store: Store, target: Below, base: Below | None) -> None:
-    """Make the directory that a snapshot is built in: empty, or with all that its base holds."""
+def _begin(store: Store, target: Below, base: Below | None) -> bool:
+    """Make the directory that a snapshot is built in: empty, or with all that its base holds; False if it lost some."""
     options = store.settings.engine_options()
     if base is None:
         registry.best_for(target.parent, None, options).make_worktree(target)
-        return
+        return True
     chosen = registry.pick(None, base, target.parent, options)
     if chosen.name == engine.COPY:
-        _link_all(base, target)
-        return
+        return not _link_all(base, target).as_json()
     request = engine.Request(base, target, frozen=True, hash=False, jobs=os.cpu_count() or 1)
-    (chosen.fork if chosen.name == engine.BTRFS else chosen.clone)(request)
+    return not (chosen.fork if chosen.name == engine.BTRFS else chosen.clone)(request).degraded
 
 
 def copy(base: Below, target: Below, options: EngineOptions) -> tuple[str, list[Loss]]:

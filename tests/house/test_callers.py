@@ -21,9 +21,6 @@ EVERYWHERE = {
 METHODS = {"try": "try_command"}
 """Methods whose word belongs to Python."""
 OTHER_WORDS = {
-    **{"snapshot": "target", "from_snapshot": "start", "to_snapshot": "after", "text": "text"},
-    "snapshots": "targets",
-}
     "snapshot": "target",
     "from_snapshot": "start",
     "to_snapshot": "after",

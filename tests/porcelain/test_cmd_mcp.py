@@ -56,6 +56,7 @@ def test_every_tool_says_what_it_does_to_the_workspace() -> None:
         "show": (True, False),
         "cat": (True, False),
         "ls": (True, False),
+        "du": (True, False),
         "tag": (False, False),
         "note": (False, False),
         "meta": (False, False),

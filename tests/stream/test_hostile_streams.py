@@ -72,8 +72,13 @@ def items_of(data):
 
 def stream_of(found):
     """Return the stream of some items, with the right hash at its end."""
-    body = b"".join(canon.cbor_encode(item) for item in found if item[0] != items.END)
-    return body + canon.cbor_encode([items.END, hashlib.sha256(body).digest()])
+    digest, parts = hashlib.sha256(), []
+    for item in found:
+        if item[0] != items.END:
+            parts.append(canon.cbor_encode(item))
+            content = item[2] if item[0] == items.DATA and isinstance(item[2], bytes) else b""
+            digest.update(parts[-1][: len(parts[-1]) - len(content)])
+    return b"".join(parts) + canon.cbor_encode([items.END, digest.digest()])
 
 
 def refused(target, data, *classes):
