@@ -35,12 +35,15 @@ SYNC = 0x9408  # _IO(0x94, 8)
 GET_SUBVOL_INFO = 0x81F8943C  # _IOR(0x94, 60, struct btrfs_ioctl_get_subvol_info_args), 504 bytes
 _SEARCH = struct.Struct("=QQQQQQQIIIIQQQQ")
 _HEADER = struct.Struct("=QQQII")
-_EXTENT_DATA, _EXTENT_ITEM, _EXTENT_TREE = 108, 168, 2
+_EXTENT_DATA, _ROOT_ITEM, _EXTENT_ITEM = 108, 132, 168
+_ROOT_TREE, _EXTENT_TREE = 1, 2
+_BYTES_USED = slice(192, 200)  # of struct btrfs_root_item
 _INLINE = 0
 _ITEM_BYTES = 25
 _BUFFER_BYTES = 1 << 20
-_FILL = 0.72
-"""How full leaves are, about: what is split is half full, what is written in order is full."""
+_FILL = 0.8
+"""How full leaves are, about, in a tree of more than `_READ_BYTES`: what is split is half full."""
+_READ_BYTES = 32 << 20
 _MOST = (1 << 64) - 1
 _NO_UUID = bytes(16)
 _DATA, _METADATA = 1, 4
@@ -75,7 +78,8 @@ def measure(going: list[Below], kept: Iterable[Below], staying: Iterable[Part] =
             return None
         others = _open_all(kept, opened)
         try:
-            system.ioctl(mine[0].fd, SYNC)
+            for _ in _search(mine[0].fd, mine[0].number, 0, most=1):  # the right to ask comes before the cost of it
+                system.ioctl(mine[0].fd, SYNC)
             return _Family(mine, others, staying).measure()
         except PermissionError:
             return None
@@ -101,6 +105,7 @@ class _Family:
         self._staying = sorted({start: start + length for start, length in staying}.items())
         self._kept = kept
         self._all = [*going, *kept]
+        self._fill = _fill(going[0])
         self._node_bytes, self._copies = _node_bytes(going[0].fd), _copies(going[0].fd)
 
     def measure(self) -> tuple[list[int], int]:
@@ -146,7 +151,7 @@ class _Family:
     def _bytes(self, items: Items, trees: int) -> int:
         """Return what comes free with some items, which are those of whole leaves, and the extents that they name."""
         total = sum(size for size, _, _ in items.values())
-        leaves = -(-total // int(self._node_bytes * _FILL)) if total else 0
+        leaves = -(-total // max(int(self._node_bytes * self._fill), 1)) if total else 0
         nodes = leaves + (trees if leaves else 0)
         named: dict[tuple[int, int], int] = {}
         for _, place, length in items.values():
@@ -163,6 +168,17 @@ class _Family:
         """Answer whether something that stays lies in an extent, which is freed as a whole."""
         at = bisect.bisect_left(self._staying, (place + length,))
         return at > 0 and any(end > place for _, end in self._staying[max(at - 2, 0) : at])
+
+
+def _fill(one: Subvolume) -> float:
+    """Return how full the leaves of a tree are: all of its items by the space of its blocks."""
+    used = 0
+    for _, _, _, _, size, data in _search(one.fd, _ROOT_TREE, 0, (one.number, _ROOT_ITEM, 0), most=1):
+        used = int.from_bytes(data[_BYTES_USED], "little") if size >= _BYTES_USED.stop else 0
+    if not 0 < used <= _READ_BYTES:
+        return _FILL
+    total = sum(size + _ITEM_BYTES for _, _, _, _, size, _ in _search(one.fd, one.number, 0))
+    return min(max(total / used, 0.05), 1.0)
 
 
 def _items(one: Subvolume, oldest: int) -> Items:
@@ -194,9 +210,12 @@ def _references(fd: int, place: int, length: int) -> int:
 def _search(
     fd: int, tree: int, oldest: int, only: tuple[int, int, int] | None = None, *, most: int = 0
 ) -> Iterator[tuple[int, int, int, int, int, memoryview]]:
-    """Yield generation, inode, type, offset, size and data of the items of a tree. Errors: OSError."""
+    """Yield generation, inode, type, offset, size and data of the items of a tree; `only` one of them. Errors: OSError.
+
+    An offset of 0 in `only` is any.
+    """
     inode, kind, offset = only or (0, 0, 0)
-    last = only or (_MOST, 255, _MOST)
+    last = (inode, kind, offset or _MOST) if only else (_MOST, 255, _MOST)
     buffer = bytearray(_SEARCH.size + 8 + (4096 if most else _BUFFER_BYTES))
     while True:
         _SEARCH.pack_into(
