@@ -7,20 +7,22 @@ Source: jvs-stream(5); jvs-format(5), Tree hash.
 from __future__ import annotations
 
 import hashlib
+import os
 
+from jvs.engine import traits
 from jvs.fs import listing
 from jvs.store import node_store
-from jvs.tree import attributes, leaves, scan
+from jvs.tree import attributes, leaves, node, scan
 from jvs.tree.leaves import DIGEST_BYTES, LEAF_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import os
     from collections import deque
     from collections.abc import Callable
     from concurrent.futures import Future
     from typing import Any
 
+    from jvs.fs.rooted import Below
     from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
     from jvs.tree.leaves import Lists
@@ -154,7 +156,7 @@ class Base:
                 above = self.entry(path)
                 digest = above[4] if above is not None and above[1] == listing.DIR else None
             data = None if digest is None else self._trees.data(digest)
-            found = None if data is None else {entry[0]: entry for entry in _decode(data)}
+            found = None if data is None else {entry[0]: entry for entry in node.decode_node(data)}
             self._directories[path] = found
         return self._directories[path]
 
@@ -170,12 +172,6 @@ class Base:
         if found is None or found[0] != entry[3] or not leaves.is_list_of(entry[4], *found):
             return None
         return found[1]
-
-
-def _decode(data: bytes) -> list[Entry]:
-    from jvs.tree import node
-
-    return node.decode_node(data)
 
 
 class WrittenHasher(scan.Hasher):
@@ -210,8 +206,6 @@ class WrittenHasher(scan.Hasher):
 
     def known_leaves(self, fd: int, path: bytes, old: Entry | None) -> dict[int, bytes]:
         """Return the leaves of a file that are those of the file of the base that it was made of."""
-        import os
-
         st = os.fstat(fd)
         found = self._written.leaves.get((st.st_dev, st.st_ino))
         if found is None or self._base is None:
@@ -226,10 +220,8 @@ class WrittenHasher(scan.Hasher):
         return {i: listed[i * at : (i + 1) * at] for i in range(whole) if i not in touched}
 
 
-def hash_built(target: Any, written: Written, base: Base | None, *, jobs: int) -> scan.ScanResult:
+def hash_built(target: Below, written: Written, base: Base | None, *, jobs: int) -> scan.ScanResult:
     """Hash a tree that was just built, reading only what is not known. Errors: E_IO."""
-    from jvs.engine import traits
-
     with_inode, btrfs = traits.scan_flags(target)
     worker = WrittenHasher(written, base, jobs=jobs, slow_calls=not with_inode)
     return scan.Scanner(worker, btrfs=btrfs, one_mount=True).run(target)
