@@ -13,8 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jvs.engine.space import Group, Holding
-
     Part = tuple[int, int]
     """Shape: where it begins on the disk, and its length."""
 
@@ -24,6 +22,33 @@ _EXTENTS_AT_ONCE = 128
 _LAST, _SHARED = 0x1, 0x2000
 _STAYS, _SEVERAL = -1, -2
 """Owners of a part besides the trees: something that stays, an inode with names in several of them."""
+
+
+class Group:
+    """The names of one inode in a tree. Shape: `links` of it that there are, `seen` here; `bytes` of its own."""
+
+    __slots__ = ("bytes", "links", "seen", "shared")
+
+    def __init__(self, links: int, bytes: int, shared: list[Part]) -> None:
+        self.links = links
+        self.seen = 0
+        self.bytes = bytes
+        self.shared = shared
+
+
+class Holding:
+    """What one tree holds on the disk.
+
+    Shape: `bytes` that go with it; inodes with several names; parts of the disk that other files share; and, where
+    there is no telling, contents that others may share, by digest. `refers` counts all of it.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.refers = 0
+        self.groups: dict[tuple[int, int], Group] = {}
+        self.parts: list[Part] = []
+        self.contents: dict[bytes, int] = {}
 
 
 def extents_of(fd: int, *, unshared: bool = False) -> list[Part]:

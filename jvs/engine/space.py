@@ -12,6 +12,7 @@ import stat
 
 from jvs import system
 from jvs.engine import sharing
+from jvs.engine.sharing import Group, Holding
 from jvs.fs import durable, listing, paths
 
 TYPE_CHECKING = False
@@ -50,33 +51,6 @@ class Freed:
         """Add what another removal frees."""
         self.bytes += other.bytes
         self.exact = self.exact and other.exact
-
-
-class Group:
-    """The names of one inode in a tree. Shape: `links` of it that there are, `seen` here; `bytes` of its own."""
-
-    __slots__ = ("bytes", "links", "seen", "shared")
-
-    def __init__(self, links: int, bytes: int, shared: list[Part]) -> None:
-        self.links = links
-        self.seen = 0
-        self.bytes = bytes
-        self.shared = shared
-
-
-class Holding:
-    """What one tree holds on the disk.
-
-    Shape: `bytes` that go with it; inodes with several names; parts of the disk that other files share; and, where
-    there is no telling, contents that others may share, by digest. `refers` counts all of it.
-    """
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self.refers = 0
-        self.groups: dict[tuple[int, int], Group] = {}
-        self.parts: list[Part] = []
-        self.contents: dict[bytes, int] = {}
 
 
 class Meter:

@@ -166,7 +166,7 @@ def _walk(
             kept.take(found[snapshot_id])
     entries = _loader(trees)
     looked: list[str] = []
-    holdings: list[space.Holding] = []
+    holdings: list[sharing.Holding] = []
     for snapshot_id in gone:
         if meter.left < 0:
             break
