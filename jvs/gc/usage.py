@@ -9,7 +9,7 @@ import contextlib
 
 from jvs.engine import space
 from jvs.errors import JvsError
-from jvs.fs import listing
+from jvs.fs import listing, paths
 from jvs.gc import plan as gc_plan
 from jvs.gc import reach
 from jvs.gc.retention import ONLY, Policy
@@ -96,13 +96,19 @@ def besides(layout: Layout) -> KeptUsage:
     records = (layout.descriptors, layout.annotations, layout.boundaries, layout.worktrees, layout.intents)
     kept = (layout.plans, layout.pins, layout.tombstones, layout.reserve)
     return {
-        "undo_bytes": space.of_tree(layout.undo).bytes,
-        "tries_bytes": space.of_tree(layout.tries).bytes,
-        "trash_bytes": space.of_tree(layout.trash).bytes,
+        "undo_bytes": _inside(layout.undo),
+        "tries_bytes": _inside(layout.tries),
+        "trash_bytes": _inside(layout.trash),
         "index_bytes": _files(layout.jvs, "index.sqlite"),
         "records_bytes": sum(space.referred(place).bytes for place in (*records, *kept)) + _marks(layout),
         "log_bytes": space.referred(layout.audit).bytes,
     }
+
+
+def _inside(place: Below) -> int:
+    """Return what comes free when all goes that is in a directory, which itself stays."""
+    names = listing.names(place) if paths.is_dir(place) else []
+    return sum(space.of_tree(place / name).bytes for name in names)
 
 
 def _files(place: Below, prefix: str) -> int:

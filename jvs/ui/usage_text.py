@@ -27,7 +27,8 @@ def page(value: UsageDocument, screen: Terminal) -> str:
     if count:
         alone = sum(one["exclusive_bytes"] for one in value["snapshots"])
         text = f"{units.plural(count, 'snapshot')}: {about}{units.size(value['exclusive_bytes'])} if all go"
-        lines += terminal.wrap(f"{text}, {units.size(alone)} if each alone does.", screen, "", "  ")
+        text += f", {units.size(alone)} if each alone does" if count > 1 else ""
+        lines += terminal.wrap(f"{text}.", screen, "", "  ")
     else:
         lines.append("There are no snapshots.")
     lines += [line for text in besides(value) for line in terminal.wrap(f"{text}.", screen, "", "  ")]
