@@ -250,7 +250,8 @@ def check_lines(store: Store) -> list[JvsError]:
             if named is not None and named not in pending:
                 starts.setdefault(named, name)
     for snapshot_id in lineage.published_ids(store.layout):
-        starts.setdefault(snapshot_id, "")
+        if snapshot_id not in pending:  # of a stream, whose ends get their names after its descriptors
+            starts.setdefault(snapshot_id, "")
     whole: set[str] = set()
     for start, name in starts.items():
         problem = _follow(store.layout, start, name, whole)

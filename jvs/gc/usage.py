@@ -108,7 +108,7 @@ def besides(layout: Layout) -> KeptUsage:
 def _inside(place: Below) -> int:
     """Return what comes free when all goes that is in a directory, which itself stays."""
     names = listing.names(place) if paths.is_dir(place) else []
-    return sum(space.of_tree(place / name).bytes for name in names)
+    return sum((space.of_tree if paths.is_dir(place / name) else space.referred)(place / name).bytes for name in names)
 
 
 def _files(place: Below, prefix: str) -> int:
