@@ -32,7 +32,6 @@ def test_snapshots_go_to_another_repository(repo, tmp_path):
     assert other.receive(stream)["snapshots"] == line[:1:-1]
     change = io.BytesIO()
     repo.send(change, since=line[2])
-    assert len(change.getvalue()) < len(stream.getvalue())
     change.seek(0)
     assert other.receive(change)["snapshots"] == line[1::-1]
 
