@@ -54,6 +54,8 @@ MOST_BYTES = 16 << 20
 MOST_SNAPSHOTS = 100_000
 MOST_ATTRIBUTES = 4096
 _CHUNK = 1 << 20
+_BLOCK = 4096
+"""So much is read ahead: the rest of it is copied when the bytes of a file come."""
 _UINT, _NINT, _BYTES, _TEXT, _ARRAY, _MAP, _SIMPLE = 0, 1, 2, 3, 4, 5, 7
 _NULL = 22
 _LEVELS = 3
@@ -107,37 +109,74 @@ class ItemWriter:
 
 
 class ItemReader:
-    """Reads items, and checks the bounds of each and the hash of all but the bytes of files."""
+    """Reads items, and checks the bounds of each and the hash of all but the bytes of files.
+
+    What was read ahead lies in `_buffer`: it was taken up to `_at`, and hashed up to `_mark`.
+    """
 
     def __init__(self, file: Readable) -> None:
         self._file = file
         self._digest = hashlib.sha256()
         self._left = 0
         self._is_content = False
+        self._buffer = b""
+        self._at = self._mark = 0
 
-    def _exactly(self, size: int, *, hashed: bool = True) -> bytes:
-        parts: list[bytes] = []
+    def _read(self, size: int) -> bytes:
+        try:
+            part = self._file.read(size)
+        except OSError as error:
+            raise from_oserror(error, "reading the stream") from error
+        if not part:
+            raise damaged("it ends in the middle")
+        return part
+
+    def _fill(self) -> None:
+        """Read more; what was not hashed yet stays."""
+        self._buffer = self._buffer[self._mark :] + self._read(_BLOCK)
+        self._at -= self._mark
+        self._mark = 0
+
+    def _take(self, size: int, *, hashed: bool = True) -> bytes:
+        """Return the next bytes."""
+        if size > _BLOCK:
+            return self._take_many(size, hashed=hashed)
+        while self._at + size > len(self._buffer):
+            self._fill()
+        if not hashed:
+            self._hash()
+        start = self._at
+        self._at += size
+        if not hashed:
+            self._mark = self._at
+        return self._buffer[start : self._at]
+
+    def _take_many(self, size: int, *, hashed: bool) -> bytes:
+        """Return more bytes than are read ahead: memory is taken as they come, and not before."""
+        self._hash()
+        parts = [self._buffer[self._at : self._at + size]]
+        self._buffer, self._at, self._mark = self._buffer[self._at + size :], 0, 0
+        size -= len(parts[0])
         while size > 0:
-            try:
-                part = self._file.read(min(size, _CHUNK))
-            except OSError as error:
-                raise from_oserror(error, "reading the stream") from error
-            if not part:
-                raise damaged("it ends in the middle")
-            parts.append(part)
-            size -= len(part)
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
+            parts.append(self._read(min(size, _CHUNK)))
+            size -= len(parts[-1])
+        data = b"".join(parts) if parts[0] or len(parts) > 2 else parts[1]
         if hashed:
             self._digest.update(data)
         return data
 
+    def _hash(self) -> None:
+        """Hash what was taken since the last time."""
+        self._digest.update(memoryview(self._buffer)[self._mark : self._at])
+        self._mark = self._at
+
     def header(self) -> list[Any]:
         """Read the first item. Errors: E_FORMAT_UNSUPPORTED when this is no stream, or one of a newer version."""
-        head = self._exactly(1)
-        start = b"" if head != b"\x84" else self._exactly(2)
+        head = self._take(1)
+        start = b"" if head != b"\x84" else self._take(2)
         if start != b"\x00\x6c":  # the kind of the item, and a text of twelve bytes
             raise _no_stream()
-        magic = self._exactly(len(MAGIC))
+        magic = self._take(len(MAGIC))
         if magic != MAGIC.encode():
             raise _no_stream()
         self._left = 2 * MOST_SNAPSHOTS * 32
@@ -145,21 +184,21 @@ class ItemReader:
 
     def item(self) -> list[Any]:
         """Read one item: its kind and its values. Errors: E_PARTIAL_SNAPSHOT, E_IO."""
-        before = self._digest.copy()
+        self._hash()
         self._left = MOST_BYTES
         found: list[Any] = self._value(0)
         kind = found[0] if isinstance(found, list) and found else HEADER
         if type(kind) is not int or kind == HEADER or LENGTHS.get(kind) != len(found):
             raise damaged("an item is of no known kind")
         if found[0] == END:
-            if found[1] != before.digest():
+            if found[1] != self._digest.digest():  # an end is short: nothing of it is hashed yet
                 raise damaged("its hash is not that of its items")
             self._finish()
         return found
 
     def _finish(self) -> None:
         try:
-            more = self._file.read(1)
+            more = self._buffer[self._at :] or self._file.read(1)
         except OSError as error:
             raise from_oserror(error, "reading the stream") from error
         if more:
@@ -167,7 +206,7 @@ class ItemReader:
 
     def _value(self, level: int) -> Any:
         """Read one value of bounded size and depth, in the one encoding that there is."""
-        head = self._exactly(1)[0]
+        head = self._take(1)[0]
         major, info = head >> 5, head & 31
         if major == _SIMPLE:
             if info != _NULL:
@@ -180,7 +219,7 @@ class ItemReader:
             return -1 - number
         if major in (_BYTES, _TEXT):
             self._spend(number)
-            data = self._exactly(number, hashed=not self._is_content)
+            data = self._take(number, hashed=not self._is_content)
             return data if major == _BYTES else _text(data)
         if level >= _LEVELS or major not in (_ARRAY, _MAP):
             raise damaged("its values nest too deep, or are of a kind that no item has")
@@ -197,7 +236,7 @@ class ItemReader:
         if info > 27:
             raise damaged("a length is not given")
         size = 1 << (info - 24)
-        number = int.from_bytes(self._exactly(size), "big")
+        number = int.from_bytes(self._take(size), "big")
         if number < (24 if size == 1 else 1 << (4 * size)):
             raise damaged("a number is not in its shortest form")
         return number
