@@ -301,7 +301,8 @@ def copy_repository(source: str, target: str) -> None:
         shutil.rmtree(target, ignore_errors=True)
         raise OSError(f"cp: {done.stderr.strip()}")
     for path in odd_files.fixed_below(source):  # which cp does not keep
-        odd_files.fix(os.path.join(target, path))
+        if not {"snapshots", "gc"} & set(path.split("/")):  # a subvolume goes whole; its copy is a plain directory
+            odd_files.fix(os.path.join(target, path))
 
 
 def remove_repository(path: str) -> None:

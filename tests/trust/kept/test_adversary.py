@@ -276,6 +276,7 @@ class Adversary(RuleBasedStateMachine):
         self.count += 1
         there = self.home / f"copy{self.count}"
         subprocess.run(["cp", "-a", str(self.lab.root), str(there)], check=True)
+        command("chattr", "-R", "-f", "-i", self.lab.root, ok=False)
         remove_tree(self.lab.root)
         self.lab = Lab(there)
 

@@ -72,7 +72,7 @@ def cloned(world: forging.World) -> Path:
     return every_command.clone_of(world.root)
 
 
-def leaks(world: forging.World) -> list[str]:
+def leaks_of(world: forging.World) -> list[str]:
     """Return the files of a repository, or of its clone, that hold the content of a canary."""
     return canaries.leaks(world.root) + canaries.leaks(cloned(world))
 
@@ -96,7 +96,7 @@ def run_case(scratch: Path, base: Path, case: forging.Case, number: int, how_man
             if canaries.TOKEN in ended.out or canaries.TOKEN.decode() in ended.err:
                 found.append(said + "printed a canary")
             if not found:
-                found += [said + leak for leak in leaks(world)]
+                found += [said + leak for leak in leaks_of(world)]
             if found:
                 break
         return found
@@ -171,7 +171,7 @@ def test_the_harness_sees_what_a_command_does_outside(tmp_path, bases):
         (world.canaries / "dir/file").unlink()
         (world.canaries / "dir/more").touch()
         shutil.copy(world.canaries / "secret", world.root / "main/stolen")
-        return [canaries.differences(before, canaries.facts(world.canaries)), leaks(world)]
+        return [canaries.differences(before, canaries.facts(world.canaries)), leaks_of(world)]
 
     said, leaks = sandbox.run(tmp_path / "scratch", work)
     assert {word.split(":")[0] for word in said} == {"changed", "deleted or moved", "new"} and len(leaks) == 1
@@ -254,7 +254,7 @@ def test_forged_publish_records(tmp_path, bases, step):
             tried["commands"] += 1
             ended = sandbox.command((f"jvs-{step}", "--record"), cwd=world.root, stdin=forging.encode(forged))
             what = [*ended.faults, *canaries.differences(before, canaries.facts(world.canaries))]
-            what += [f"new outside: {path}" for path in outside_of(world) - names] + leaks(world)
+            what += [f"new outside: {path}" for path in outside_of(world) - names] + leaks_of(world)
             found += [f"{step} {'.'.join(map(str, place))} = {name}: {one}" for one in what]
             shutil.rmtree(world.root.parents[4])
         return found
