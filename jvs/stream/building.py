@@ -164,15 +164,22 @@ class Builder:
             raise damaged("a file is larger than its snapshot")
         source = -1 if origin is None else self._open_origin(origin)
         try:
-            self._free(checked)
-            fd = metadata.new_file(checked, self._here)
+            fd = self._new_file(checked)
             self._file = _File(fd, size, st, attributes, self._path(checked), self.written, self._behind)
             if source >= 0:
                 self._file.begin_with(source, origin)
-            os.ftruncate(fd, size)
+                os.ftruncate(fd, size)
         finally:
             if source >= 0:
                 os.close(source)
+
+    def _new_file(self, name: bytes) -> int:
+        """Make a file, in place of what is there, which is seldom anything."""
+        try:
+            return metadata.new_file(name, self._here)
+        except FileExistsError:
+            self._free(name)
+            return metadata.new_file(name, self._here)
 
     def _open_origin(self, origin: Any) -> int:
         if not isinstance(origin, bytes) or self._base < 0:
@@ -288,6 +295,8 @@ class _File:
         """Give the file its metadata, and close it. Errors: OSError."""
         try:
             if self._hash is not None:
+                if self._at < self._size:
+                    os.ftruncate(self._fd, self._size)
                 self._behind.wait()
                 digest, listed = self._hash.result()
                 self._written.digests[self._inode] = digest

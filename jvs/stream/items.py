@@ -61,6 +61,10 @@ _NULL = 22
 _LEVELS = 3
 _DATA_HEAD = bytes((0x80 | LENGTHS[DATA], DATA))
 _CONTENT_PLACE = 2
+_NUMBERS = {0x18: 1, 0x19: 2, 0x1A: 4, 0x1B: 8}
+"""Head of a number -> how many bytes it has."""
+_LONGEST_SHORT = 9
+_NOT_SHORT = object()
 """Where the bytes of a file are in their item."""
 
 
@@ -244,13 +248,34 @@ class ItemReader:
     def _list(self, count: int, level: int) -> list[Any]:
         if count > MOST_SNAPSHOTS:
             raise damaged("a list is longer than any may be")
+        self._spend(16 * count)
         found: list[Any] = []
         for place in range(count):
-            self._spend(16)
-            self._is_content = level == 0 and place == _CONTENT_PLACE and found[0] == DATA
-            found.append(self._value(level + 1))
-        self._is_content = False
+            value = self._short()
+            if value is _NOT_SHORT:
+                self._is_content = level == 0 and place == _CONTENT_PLACE and found[0] == DATA
+                value = self._value(level + 1)
+                self._is_content = False
+            found.append(value)
         return found
+
+    def _short(self) -> Any:
+        """Return the next value when it is a number that was read already; most values are."""
+        buffer, at = self._buffer, self._at
+        if at + _LONGEST_SHORT > len(buffer):
+            return _NOT_SHORT
+        head = buffer[at]
+        if head < 24:
+            self._at = at + 1
+            return head
+        if head in _NUMBERS:
+            size = _NUMBERS[head]
+            number = int.from_bytes(buffer[at + 1 : at + 1 + size], "big")
+            if number < (24 if size == 1 else 1 << (4 * size)):
+                return _NOT_SHORT  # and refused there
+            self._at = at + 1 + size
+            return number
+        return _NOT_SHORT
 
     def _map(self, count: int, level: int) -> dict[bytes, bytes]:
         if count > MOST_ATTRIBUTES:

@@ -15,8 +15,8 @@ from jvs.operations import annotating, looking, travelling
 from jvs.store import lineage
 
 LONG = bool(os.environ.get("JVS_TEST_LONG"))
-SNAPSHOTS = 50 if LONG else 6
-LARGE_BYTES = (100 if LONG else 16) << 20
+SNAPSHOTS = 50 if LONG else 4
+LARGE_BYTES = (100 if LONG else 9) << 20
 PAIRS = [("btrfs", "xfs"), *([("ext4", "btrfs"), ("xfs", "ext4")] if LONG else [])]
 
 
