@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from supervisor import supervise
 
-from lib import elsewhere, in_place, odd_files, small_changes, travelling
+from lib import elsewhere, in_place, large, odd_files, small_changes, travelling
 from lib.before import base, edit
 from lib.harness import Env, write
 from lib.pipeline import PIPELINE
@@ -306,6 +306,7 @@ SCENARIOS = (
     Scenario("restore-discard", _restore_discard, loses=True),
     Scenario("restore-directory", _restore_directory),
     Scenario("restore-settles", _restore_settles),
+    *(Scenario(name, build) for name, build in large.BUILDS.items()),
     Scenario("undo", _undo),
     Scenario("redo", _redo),
     Scenario("undo-removal", _undo_removal),
