@@ -5,7 +5,7 @@
 #
 # Leaves the same repository as `jvs snapshot`. Runs anywhere inside the repository.
 # The steps hand one JSON object, the publish record, from pipe to pipe. A step that fails says why, writes nothing to
-# its stdout, and so stops all that follow; `jvs-with-lock` settled what was dead before, and the next command settles
+# its stdout, and so stops all that follow; `jvs-with-lock` recovered what was dead before, and the next command recovers
 # what this leaves when it dies.
 # Exit status: that of the first step that failed, else 0: the snapshot is whole, durable and visible.
 set -eu

@@ -261,7 +261,7 @@ class Repository(WorktreeMethods, SpaceMethods):
         """Return the descriptor of a snapshot with the tags, note and facts that count now. Errors: E_NOT_FOUND."""
         from jvs.operations import annotating
 
-        return annotating.told(self._store, target, worktree)
+        return annotating.shown(self._store, target, worktree)
 
     def tag(self, target: str, *tags: str, delete: bool = False, worktree: str | None = None) -> Descriptor:
         """Give a snapshot tags, or take them away; return its descriptor as it is told now. Errors: E_NAME_INVALID."""

@@ -43,7 +43,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     options = {
         "--profile": args.profile,
-        "--bin": args.bin or suites.programs_beside(sys.argv[0]),
+        "--bin": args.bin or suites.programs_next_to(sys.argv[0]),
         "--dir": args.dir,
         "-k": args.select,
         "--jobs": args.jobs,

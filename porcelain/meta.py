@@ -40,7 +40,7 @@ def work(args: argparse.Namespace) -> cli.Result:
     values = names.split_meta(args.values)
     store = cli.open_store(args)
     if not values and not args.delete:
-        record = annotating.told(store, args.target, args.worktree)
+        record = annotating.shown(store, args.target, args.worktree)
         return cli.Result(annotation_text.meta_facts(record), annotation_text.meta_lines(record))
     record = annotating.meta(store, args.target, values, args.worktree, delete=args.delete)
     return cli.Result(annotation_text.meta_facts(record), annotation_text.meta(record))

@@ -36,7 +36,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     store = cli.open_store(args)
     if args.text is None:
-        record = annotating.told(store, args.target, args.worktree)
+        record = annotating.shown(store, args.target, args.worktree)
         return cli.Result(annotation_text.note_facts(record), record["note"] + "\n" if record["note"] else "")
     text = _from_stdin() if args.text == "-" else args.text
     record = annotating.note(store, args.target, text, args.worktree)

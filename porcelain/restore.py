@@ -100,8 +100,8 @@ def _candidates(store: Store, worktree: str | None, paths: list[bytes]) -> cli.R
 
     found = list(looking.history(store, worktree, paths=paths))
     marks = history.Decorations(store, store.worktree_name(worktree))
-    told = [{**record, **marks.describe(record["snapshot_id"])} for record in found]
-    value = {"restored": False, "candidates": told}
+    candidates = [{**record, **marks.describe(record["snapshot_id"])} for record in found]
+    value = {"restored": False, "candidates": candidates}
     return cli.Result(value, lambda screen: restore_text.versions(store, found, marks, screen, paths))
 
 

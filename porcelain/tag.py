@@ -42,7 +42,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         raise UsageError("--delete needs the NAME of a tag", hint="'jvs tag TARGET' prints the tags that it has")
     store = cli.open_store(args)
     if not args.tag:
-        record = annotating.told(store, args.target, args.worktree)
+        record = annotating.shown(store, args.target, args.worktree)
         return cli.Result(annotation_text.tag_facts(record), "".join(f"{tag}\n" for tag in record["tags"]))
     record = annotating.tag(store, args.target, args.tag, args.worktree, delete=args.delete)
     return cli.Result(annotation_text.tag_facts(record), annotation_text.tags(record))

@@ -48,7 +48,7 @@ def work(args: argparse.Namespace) -> cli.Result:
 
     names = ("dir", "only", "kind", "at", "sample", "seconds", "journal", "jobs", "power", "list", "json")
     options = {
-        "--bin": args.bin or suites.programs_beside(sys.argv[0]),
+        "--bin": args.bin or suites.programs_next_to(sys.argv[0]),
         **{f"--{name}": getattr(args, name) for name in names},
     }
     words = suites.command(suites.find_program("torture", args.suite), options)

@@ -83,7 +83,7 @@ def work(args: argparse.Namespace) -> cli.Result:
         return cli.Result(try_text.listed(found), lambda screen: try_text.listing(store, found))
     if not args.command:
         store = cli.open_store(args)
-        outcome = trying.settle(store, args.which, then, args.name, environment=os.environ)
+        outcome = trying.decide(store, args.which, then, args.name, environment=os.environ)
     else:
         store, outcome = _run(args, then)
     code = outcome.exit if args.command else 0

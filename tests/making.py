@@ -168,9 +168,9 @@ def as_nobody(act: Callable[[], object]) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
-def violations(root: str | Path, *, settled: bool = True) -> list[str]:
+def violations(root: str | Path, *, recovered: bool = True) -> list[str]:
     """Return what the independent reader of conformance/ finds wrong with a repository."""
-    return [str(found) for found in _oracle().check_repository(str(root), recovered=settled)]
+    return [str(found) for found in _oracle().check_repository(str(root), recovered=recovered)]
 
 
 def _oracle() -> Any:

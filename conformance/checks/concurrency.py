@@ -37,7 +37,7 @@ def check_37_concurrent_snapshots_stand_in_one_line(env: Env) -> None:
     env.healthy(root)
 
 
-def check_38_readers_raise_no_false_alarms_beside_writers(env: Env) -> None:
+def check_38_readers_raise_no_false_alarms_next_to_writers(env: Env) -> None:
     """While snapshots and restores run, verify --all and history find nothing wrong and do not block them."""
     root = env.repository()
     ids = env.history(root)

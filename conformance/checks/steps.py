@@ -47,8 +47,8 @@ def check_25_the_pipeline_makes_the_same_snapshot(env: Env) -> None:
         env.equal(seen[0][key], seen[1][key], f"pipeline and snapshot differ in {key}")
 
 
-def check_26_a_crash_after_each_step_is_settled_by_the_next_snapshot(env: Env) -> None:
-    """The first k commands and then nothing: invisible, not called tampering, and settled by the next snapshot."""
+def check_26_a_crash_after_each_step_is_recovered_by_the_next_snapshot(env: Env) -> None:
+    """The first k commands and then nothing: invisible, not called tampering, and recovered by the next snapshot."""
     origin = env.repository("origin")
     env.snapshot(origin, "before")
     write(f"{origin}/main/new", "new\n")
@@ -205,7 +205,7 @@ def _until(env: Env, holds: Any, what: str) -> None:
 
 
 def check_32_a_live_pipeline_is_not_disturbed(env: Env) -> None:
-    """While its shell lives, nobody settles a pipeline; a snapshot that overtakes it makes it stale, not lost."""
+    """While its shell lives, nobody recovers a pipeline; a snapshot that overtakes it makes it stale, not lost."""
     origin = env.repository("origin")
     env.snapshot(origin, "before")
     write(f"{origin}/main/new", "new\n")

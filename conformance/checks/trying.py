@@ -18,22 +18,22 @@ def check_67_what_is_tried_changes_nothing_until_it_is_applied(env: Env) -> None
     write(f"{main}/mine", "in no snapshot\n")
     was = env.tree(main)
     script = f"cd {main}; rm dir/b.txt; mv dir moved; echo new > new; echo tried > {main}/a.txt; exit 3"
-    told = env.jvs("try", "--json", "--", "sh", "-c", script, cwd=main, code=3).json()
-    env.equal(told["state"], "pending", "what became of it")
-    gone = [change["path"] for change in told["changes"] if change["change"] == "removed"]
-    env.check("dir/b.txt" in gone and told["changes"][0]["change"] == "removed", f"removals come first: {gone}")
+    answer = env.jvs("try", "--json", "--", "sh", "-c", script, cwd=main, code=3).json()
+    env.equal(answer["state"], "pending", "what became of it")
+    gone = [change["path"] for change in answer["changes"] if change["change"] == "removed"]
+    env.check("dir/b.txt" in gone and answer["changes"][0]["change"] == "removed", f"removals come first: {gone}")
     env.equal(env.tree(main), was, "main while it is pending")
-    base = told["snapshot_id"]
+    base = answer["snapshot_id"]
     env.jvs("gc", "drop", base, cwd=main, code=None)
     env.check(os.path.isdir(f"{root}/.jvs/snapshots/{base}"), "a pending try does not protect its snapshot")
     write(f"{main}/a.txt", "ours\n")
     before = env.frozen(root)
-    said = env.jvs("try", "--apply", told["try_id"], cwd=main, code=7)
+    said = env.jvs("try", "--apply", answer["try_id"], cwd=main, code=7)
     env.check("E_CONFLICT" in said.err.decode() and "a.txt" in said.err.decode(), "the conflict is not told")
     env.unchanged(root, before, "a conflict")
     write(f"{main}/a.txt", "tried\n")
     now = env.tree(main)
-    env.jvs("try", "--apply", told["try_id"], cwd=main)
+    env.jvs("try", "--apply", answer["try_id"], cwd=main)
     env.equal(read_file(f"{main}/new"), b"new\n", "what the command made")
     env.check(os.path.isdir(f"{main}/moved") and not os.path.exists(f"{main}/dir"), "the renamed directory")
     env.jvs("undo", cwd=main)

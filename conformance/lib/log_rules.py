@@ -53,8 +53,8 @@ def check_audit(repo: Repo, found: list[Violation]) -> None:
 
 def received(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what the record of a receipt says, by snapshot."""
-    told = record["details"].get("snapshots") if record["operation"] == "receive" else None
-    return {str(item["snapshot_id"]): item for item in told or [] if isinstance(item, dict) and "snapshot_id" in item}
+    listed = record["details"].get("snapshots") if record["operation"] == "receive" else None
+    return {str(item["snapshot_id"]): item for item in listed or [] if isinstance(item, dict) and "snapshot_id" in item}
 
 
 def check_annotations(repo: Repo, found: list[Violation]) -> None:

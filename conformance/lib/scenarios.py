@@ -67,7 +67,7 @@ def _snapshot_detached(env: Env) -> Words:
     return ("snapshot", "N")
 
 
-def _snapshot_settles(env: Env) -> Words:
+def _snapshot_recovers(env: Env) -> Words:
     """A snapshot that finds one that died just before its intent was removed."""
     root, _ = base(env)
     script = " | ".join(PIPELINE[:9]).replace("--note N", "--note died") + " > /dev/null"
@@ -117,7 +117,7 @@ def _restore_directory(env: Env) -> Words:
     return ("restore", ids[0], "--", "dir/deep/c.bin")
 
 
-def _restore_settles(env: Env) -> Words:
+def _restore_recovers(env: Env) -> Words:
     """A restore that finds another one that died in the middle."""
     root, ids = base(env)
     _die_halfway(env, root, "restore", ids[1])
@@ -204,7 +204,7 @@ def _gc(env: Env) -> Words:
     return ("gc", "run", "--plan-id", plan["plan_id"])
 
 
-def _gc_settles(env: Env) -> Words:
+def _gc_recovers(env: Env) -> Words:
     """A snapshot that finds a collection that died in the middle."""
     words = _gc(env)
     _die_halfway(env, f"{env.work}/repo", *words)
@@ -250,7 +250,7 @@ def _merge(env: Env) -> Words:
     return ("merge", "side", "--both")
 
 
-def _merge_settles(env: Env) -> Words:
+def _merge_recovers(env: Env) -> Words:
     """A snapshot that finds a merge that died in the middle."""
     words = _merge(env)
     _die_halfway(env, f"{env.work}/repo", *words)
@@ -296,7 +296,7 @@ SCENARIOS = (
     Scenario("first-snapshot", _first_snapshot),
     Scenario("snapshot", _snapshot),
     Scenario("snapshot-detached", _snapshot_detached),
-    Scenario("snapshot-settles", _snapshot_settles),
+    Scenario("snapshot-recovers", _snapshot_recovers),
     Scenario("snapshot-rolls-back", _snapshot_rolls_back),
     Scenario("partial-snapshot", _partial_snapshot),
     Scenario("pipeline", _pipeline, program="sh"),
@@ -305,7 +305,7 @@ SCENARIOS = (
     Scenario("restore-paths", _restore_paths),
     Scenario("restore-discard", _restore_discard, loses=True),
     Scenario("restore-directory", _restore_directory),
-    Scenario("restore-settles", _restore_settles),
+    Scenario("restore-recovers", _restore_recovers),
     *(Scenario(name, build) for name, build in large.BUILDS.items()),
     Scenario("undo", _undo),
     Scenario("redo", _redo),
@@ -318,13 +318,13 @@ SCENARIOS = (
     Scenario("remove", _remove),
     Scenario("discard", _discard, loses=True),
     Scenario("gc", _gc, gone=True, loses=True),
-    Scenario("gc-settles", _gc_settles, gone=True, loses=True),
+    Scenario("gc-recovers", _gc_recovers, gone=True, loses=True),
     Scenario("gc-plan", _gc_plan, repairs=True),
     Scenario("prune-snapshot", _prune, gone=True, loses=True, program="jvs-prune-snapshot"),
     Scenario("update-head", _update_head, program="jvs-update-head"),
     Scenario("gc-after-gc", _gc_after_gc, gone=True, loses=True),
     Scenario("merge", _merge, halfway=True),
-    Scenario("merge-settles", _merge_settles),
+    Scenario("merge-recovers", _merge_recovers),
     Scenario("try-apply", _try_apply),
     *(Scenario(name, build) for name, build in small_changes.BUILDS.items()),
     *(Scenario(name, build) for name, build in travelling.BUILDS.items()),

@@ -9,19 +9,19 @@ _KILL, _MODEL = ("kill:snapshot",), ("model:snapshot",)
 
 RECOVERING = (
     Mutant(
-        "no-settling",
+        "no-recovery",
         "nothing recovers what died",
         (Swap("store/changing.py", "if not listing.names(store.layout.intents):", "if True:"),),
         _KILL,
     ),
     Mutant(
-        "settling-forgets-audit",
+        "recovering-forgets-audit",
         "a completed snapshot gets no audit record",
         (Drop("publish/run.py", "write_ahead.append(store, pending, descriptor_checksum"),),
         _KILL,
     ),
     Mutant(
-        "settling-forgets-head",
+        "recovering-forgets-head",
         "a completed snapshot does not become the head",
         (
             Swap(
@@ -33,7 +33,7 @@ RECOVERING = (
         _KILL,
     ),
     Mutant(
-        "settling-forward-early",
+        "recovering-forward-early",
         "a snapshot whose descriptor has no name yet is taken for done",
         (
             Swap(
@@ -45,19 +45,19 @@ RECOVERING = (
         _KILL,
     ),
     Mutant(
-        "settling-back-late",
+        "recovering-back-late",
         "a snapshot whose descriptor has its name is rolled back",
         (Swap("publish/run.py", _WHEN_DONE, "    durable.unlink(layout.descriptor(snapshot_id), missing_ok=True)\n"),),
         _KILL,
     ),
     Mutant(
-        "settling-keeps-payload",
+        "recovering-keeps-payload",
         "a roll-back leaves the half-made payload",
         (Drop("publish/run.py", "registry.remove_any(layout.snapshots / entry"),),
         _KILL,
     ),
     Mutant(
-        "settling-appends-twice",
+        "recovering-appends-twice",
         "recovery does not check whether the audit record is there already",
         (Swap("store/audit.py", "            if after_seq is not None:\n", "            if False:\n"),),
         _KILL,

@@ -176,7 +176,7 @@ def test_expectations() -> None:
         assert "bytes" not in {v.invariant for v in oracle.check_repository(root, expect=expect)}
         os.unlink(f"{root}/.jvs/undo/new")
         assert "bytes" in {v.invariant for v in oracle.check_repository(root, expect=expect)}
-        write(f"{root}/../beside", "")
+        write(f"{root}/../stranger", "")
         assert "I12" in {v.invariant for v in oracle.check_repository(root, expect=expect)}
         expect.snapshots = {"1700000000009-0c0c0c0c": "0" * 64}
         assert "I1" in {v.invariant for v in oracle.check_repository(root, expect=expect)}

@@ -38,7 +38,7 @@ class Bench:
         env = Env(self.bin, base, standby=self.standby())
         prepared = Prepared(scenario, base, scenario.build(env))
         prepared.known = likeness.tokens(base)
-        prepared.beside = {"repo", *os.listdir(env.work)}
+        prepared.sibling = {"repo", *os.listdir(env.work)}
         if is_repository(f"{base}/work/repo"):
             prepared.learn_state(f"{base}/work/repo")
         with self._reference(prepared) as env:
@@ -63,7 +63,7 @@ class Bench:
         prepared.events = [str(event).replace(env.directory, "") for event in done.events]
         prepared.shape = shape_of(prepared.events)
         prepared.after_command = comparable(root)
-        prepared.beside.update(os.listdir(env.work))
+        prepared.sibling.update(os.listdir(env.work))
         prepared.learn_trees(root)
         prepared.trees = {n: t for n, t in prepared.trees.items() if n in prepared.after_command["worktrees"]}
         prepared.endings.append(next_command(prepared, env))

@@ -130,7 +130,7 @@ def _after_recovery(prepared: Prepared, env: Env, expect: Expect, *, report: boo
     if is_repository(root):
         expect.worktrees = {}
         found += [f"after recovery: {v}" for v in oracle.check_repository(root, expect=expect, recovered=True)]
-    strangers = sorted(set(os.listdir(env.work)) - prepared.beside)
+    strangers = sorted(set(os.listdir(env.work)) - prepared.sibling)
     return found + [f"after recovery: '{name}' is next to the repository" for name in strangers]
 
 

@@ -18,7 +18,7 @@ class Prepared:
     """The repository of a scenario as it is before the operation, and what may come of the operation.
 
     `events`: the calls of a run without interruption; `shape`: the same without ids; `warm`: a fork of the process on
-    standby makes the same calls. `beside`: what may be next to the repository. `endings`: the summaries of done and
+    standby makes the same calls. `sibling`: what may be next to the repository. `endings`: the summaries of done and
     undone, after recovery.
     """
 
@@ -28,7 +28,7 @@ class Prepared:
     events: list[str] = field(default_factory=list)
     shape: list[str] = field(default_factory=list)
     warm: bool = False
-    beside: set[str] = field(default_factory=set)
+    sibling: set[str] = field(default_factory=set)
     known: set[bytes] = field(default_factory=set)
     recovered: dict[tuple[str, bool], list[str]] = field(default_factory=dict)
     snapshots: dict[str, str] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from measure import Row, Took, compare, run
 from workloads import SHAPES, Shape, fill
 
 CHANGED_FILES = 10
-SETTLE_SECONDS = 3.0
+REST_SECONDS = 3.0
 """JuiceFS deletes in the background: what is timed next would pay for it."""
 
 
@@ -28,8 +28,8 @@ class Place:
         self.base = mount / f"bench-{workload}"
         self.jvs = os.path.join(bin_dir, "jvs")
         self.python = os.path.join(bin_dir, "python3")
-        beside = os.path.join(bin_dir, "juicefs")
-        self.juicefs = beside if os.path.exists(beside) else shutil.which("juicefs") or "juicefs"
+        sibling = os.path.join(bin_dir, "juicefs")
+        self.juicefs = sibling if os.path.exists(sibling) else shutil.which("juicefs") or "juicefs"
         self.rows: list[Row] = []
         self.serial = 0
         self.drop(self.base)
@@ -159,7 +159,7 @@ class Place:
     def looks(self) -> None:
         """Finding out that nothing changed."""
         self.git("status")
-        self.snapshot("settled")
+        self.snapshot("at rest")
         time.sleep(0.1)
 
         def status() -> Took:
@@ -246,7 +246,7 @@ class Place:
                 return
         if self.fs.startswith("juicefs") and path.exists():
             subprocess.run([self.juicefs, "rmr", str(path)], check=False, capture_output=True)
-            time.sleep(SETTLE_SECONDS)
+            time.sleep(REST_SECONDS)
         shutil.rmtree(path, ignore_errors=True)
 
     def clean(self) -> None:

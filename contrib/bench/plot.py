@@ -13,7 +13,7 @@ Series = dict[str, Sequence[tuple[float, float]]]
 
 
 def drawing(panels: list[tuple[str, str, Series]]) -> str:
-    """Return the drawing of some panels (title, what the x axis counts, lines) beside each other."""
+    """Return the drawing of some panels (title, what the x axis counts, lines) next to each other."""
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH * len(panels)}" height="{HEIGHT}" '
         'font-family="sans-serif" font-size="12">',

@@ -49,13 +49,13 @@ def find_in_collection(store: Store) -> list[Finding]:
     except JvsError as error:
         tombstones = {}
         found.append(Finding(error))
-    for snapshot_id, stone in tombstones.items():
+    for snapshot_id, record in tombstones.items():
         path = here.tombstone(snapshot_id)
-        if stone["gc_state"] != "committed" and snapshot_id not in collecting and lock_is_free(store, "gc"):
+        if record["gc_state"] != "committed" and snapshot_id not in collecting and lock_is_free(store, "gc"):
             found.append(
-                pending(f"the collection of '{snapshot_id}' was not finished", path, CLEAN_TMP, stone["reason"])
+                pending(f"the collection of '{snapshot_id}' was not finished", path, CLEAN_TMP, record["reason"])
             )
-        if stone["gc_state"] == "committed" and paths.exists(here.descriptor(snapshot_id)):
+        if record["gc_state"] == "committed" and paths.exists(here.descriptor(snapshot_id)):
             problem = f"snapshot '{snapshot_id}' was collected, and is there again"
             found.append(
                 Finding(LineageBroken(problem, hint="somebody put it back: remove it, or its tombstone"), path=path)

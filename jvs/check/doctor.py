@@ -160,11 +160,11 @@ def _look_once(store: Store) -> list[Finding]:
         (consistency.find_in_collection, store),
         (structure.find_in_index, store),
     ):
-        found += [f for f in findings.guarded(check, subject) if not _is_told(f, found)]
+        found += [f for f in findings.guarded(check, subject) if not _is_reported(f, found)]
     return found
 
 
-def _is_told(finding: Finding, found: list[Finding]) -> bool:
+def _is_reported(finding: Finding, found: list[Finding]) -> bool:
     """Whether a directory that is missing, or not ours to read, has been reported for this path already."""
     return finding.error.name == "E_IO" and any(
         other.path is not None and other.path == finding.path and other.severity != findings.WARNING for other in found

@@ -66,8 +66,8 @@ class Finding:
     ) -> None:
         self.error = error
         self.severity = severity or (CRITICAL if error.name in DAMAGE else ERROR)
-        told = error.facts.get("path")
-        self.path = str(path) if path is not None else told if isinstance(told, str) else None
+        named = error.facts.get("path")
+        self.path = str(path) if path is not None else named if isinstance(named, str) else None
         self.repair = repair
 
     @property

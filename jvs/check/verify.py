@@ -316,16 +316,16 @@ class Seen:
 
 def _hold_annotations(chain: audit_check.ChainReport, seen: Seen, in_flight: set[str]) -> list[str]:
     """Check that each annotation is the last one that the log recorded."""
-    told: dict[str, object] = {}
+    logged: dict[str, object] = {}
     for record in chain.records:
         if record["operation"] == annotation.OPERATION:
-            told[str(record["target"])] = record["details"].get("annotation_sha256")
+            logged[str(record["target"])] = record["details"].get("annotation_sha256")
         for item in audit.received_of(record):
             if "annotation_sha256" in item:
-                told[item["snapshot_id"]] = item["annotation_sha256"]
+                logged[item["snapshot_id"]] = item["annotation_sha256"]
     problems = []
-    for snapshot_id in sorted(told.keys() | seen.annotations):
-        has, said = seen.annotations.get(snapshot_id), told.get(snapshot_id)
+    for snapshot_id in sorted(logged.keys() | seen.annotations):
+        has, said = seen.annotations.get(snapshot_id), logged.get(snapshot_id)
         if snapshot_id in in_flight or has in (said, ""):
             continue
         problems.append(
@@ -347,18 +347,18 @@ def hold_against(store: Store, chain: audit_check.ChainReport, seen: Seen | None
     events = {record["event_id"] for record in chain.records}
     pending = seen.pending
     events |= {record["audit"].get("event_id") for record in pending}
-    told: dict[str, list[object]] = {}
+    logged: dict[str, list[object]] = {}
     elsewhere: set[str] = set()
     for record in chain.records:
         if record["operation"] == "snapshot":
-            told.setdefault(str(record["target"]), []).append(record["details"].get("descriptor_checksum"))
+            logged.setdefault(str(record["target"]), []).append(record["details"].get("descriptor_checksum"))
         for item in audit.received_of(record):
-            told.setdefault(item["snapshot_id"], []).append(item["descriptor_checksum"])
+            logged.setdefault(item["snapshot_id"], []).append(item["descriptor_checksum"])
             elsewhere.add(item["snapshot_id"])
     problems = []
     for snapshot_id in seen.visible:
         anchors = None if snapshot_id in elsewhere else hashes
-        problems += _hold_snapshot(store, snapshot_id, told.get(snapshot_id, []), anchors)
+        problems += _hold_snapshot(store, snapshot_id, logged.get(snapshot_id, []), anchors)
     published = set(lineage.published_ids(store.layout))
     pending = pending + intent.load_all(store.layout)
     in_flight = intent.snapshots_of(pending) | _being_collected(pending)
@@ -366,7 +366,7 @@ def hold_against(store: Store, chain: audit_check.ChainReport, seen: Seen | None
     collected = {i for ids in runs if records.are_ids(ids) for i in ids}
     problems += [
         f"the log knows snapshot '{i}', which is missing and was not collected"
-        for i in sorted(told.keys() - published - in_flight - collected)
+        for i in sorted(logged.keys() - published - in_flight - collected)
     ]
     problems += [f"snapshot '{i}' was collected, and is there again" for i in sorted(collected & published)]
     annotated = intent.snapshots_of([r for r in pending if r["operation"] in ("annotate", "receive")])
@@ -379,16 +379,16 @@ def hold_against(store: Store, chain: audit_check.ChainReport, seen: Seen | None
     return problems
 
 
-def _hold_snapshot(store: Store, snapshot_id: str, told: list[object], hashes: set[str] | None) -> list[str]:
+def _hold_snapshot(store: Store, snapshot_id: str, logged: list[object], hashes: set[str] | None) -> list[str]:
     """Check one snapshot; without `hashes` it was taken elsewhere, and names a record of the log there."""
     try:
         record = descriptor.load(store.layout, snapshot_id)
     except JvsError:
         return []  # reported as itself
     problems = []
-    if len(told) != 1:
-        problems.append(f"snapshot '{snapshot_id}' has {len(told)} records in the log, not one")
-    elif told[0] != record["descriptor_checksum"]:
+    if len(logged) != 1:
+        problems.append(f"snapshot '{snapshot_id}' has {len(logged)} records in the log, not one")
+    elif logged[0] != record["descriptor_checksum"]:
         problems.append(f"snapshot '{snapshot_id}' has another descriptor than the log recorded")
     if hashes is not None and record["audit_head"] not in hashes:
         problems.append(f"snapshot '{snapshot_id}' names a log record that is not there: the log was cut or rewritten")

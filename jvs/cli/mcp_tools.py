@@ -182,7 +182,7 @@ class Tools:
         complaint = found.complaint()
         if complaint is not None:
             raise complaint
-        return _paged(merge_text.facts(found, dry_run=False), ("changes", "settled"), limit, offset, again=False)
+        return _paged(merge_text.facts(found, dry_run=False), ("changes", "decided"), limit, offset, again=False)
 
     def _try(
         self, store: Store, command: list[str], try_id: str, then: str, name: str, limit: int, offset: int
@@ -196,7 +196,7 @@ class Tools:
         if not try_id and not command:
             return _paged({"tries": try_text.listed(trying.pending(store))}, ("tries",), limit, offset)
         if try_id:
-            found = trying.settle(store, try_id, wanted, name or None, environment=self._environment)
+            found = trying.decide(store, try_id, wanted, name or None, environment=self._environment)
         else:
             more: Value = {"then": wanted, "name": name or None, "environment": self._environment}
             found = trying.run_quietly(store, command, **more)
@@ -212,7 +212,7 @@ class Tools:
         return _paged(collection.usage(store, snapshots), ("snapshots",), limit, offset)
 
     def _show(self, store: Store, snapshot: str) -> Value:
-        return dict(annotating.told(store, snapshot))
+        return dict(annotating.shown(store, snapshot))
 
     def _cat(self, store: Store, snapshot: str, path: str, limit: int, offset: int) -> Value:
         data = looking.cat(store, snapshot, os.fsencode(path))

@@ -18,8 +18,8 @@ def find_program(name: str, given: str | None = None) -> str:
 
     Errors: E_NOT_FOUND.
     """
-    beside = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    places = [given] if given is not None else [os.path.join(beside, "conformance"), installed()]
+    checkout = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    places = [given] if given is not None else [os.path.join(checkout, "conformance"), installed()]
     for place in places:
         path = os.path.join(os.path.abspath(place), name)
         if os.path.isfile(path) or os.path.isfile(os.path.join(path, "__main__.py")):
@@ -35,7 +35,7 @@ def installed() -> str:
     return os.path.join(sys.prefix, "share", "jvs", "conformance")
 
 
-def programs_beside(program: str) -> str | None:
+def programs_next_to(program: str) -> str | None:
     """Return the directory of the program that runs now, when jvs is installed in it."""
     directory = os.path.dirname(os.path.realpath(program))
     return directory if os.access(os.path.join(directory, "jvs"), os.X_OK) else None

@@ -154,8 +154,8 @@ class Comparer:
         if snapshot_id is None:
             return Side(None, None, None, "")
         record = lineage.load_visible(self.store, snapshot_id)
-        told = annotation.shown(self.store.layout, record)
-        side = Side(told, None, self.store.layout.payload(snapshot_id), record["created_at"])
+        shown = annotation.shown(self.store.layout, record)
+        side = Side(shown, None, self.store.layout.payload(snapshot_id), record["created_at"])
         if self.plain is None:
             self.plain = node.is_plain(record["hash_algorithm"])
         side.digest, below = partial.whole_tree(self.store, self.known, record, plain=self.plain)

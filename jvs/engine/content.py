@@ -51,7 +51,7 @@ class Contents:
             after = os.fstat(source)
             if not copyfile.unchanged(before, after):  # written before the blocks were shared, or after that
                 return after, None, os.fstat(target).st_size
-            if hash and not self._hasher.plain and self._stamps_hold and racy.is_settled(before, self._started_ns):
+            if hash and not self._hasher.plain and self._stamps_hold and racy.is_conclusive(before, self._started_ns):
                 os.lseek(source, 0, os.SEEK_SET)
                 both = os.dup(source), os.dup(target)
                 digest, size, _ = hash_source.hash_either(*both, before)
@@ -105,7 +105,7 @@ class Contents:
         """Hash a big file whose blocks are shared with the source, by the source while that holds still."""
         known = self._hasher.known_leaves(target, path, old)
         after, size = os.fstat(source), os.fstat(target).st_size
-        still = copyfile.unchanged(before, after) and self._stamps_hold and racy.is_settled(before, self._started_ns)
+        still = copyfile.unchanged(before, after) and self._stamps_hold and racy.is_conclusive(before, self._started_ns)
         if still:
             both = os.dup(source), os.dup(target)
             return before, self._hasher.hash_original(*both, before, attributes=False, known=known), size

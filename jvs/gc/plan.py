@@ -100,7 +100,7 @@ class Plan:
         self.policy = policy
         self.found = found
         self.marks = marks
-        self.told = found
+        self.annotated = found
         """The same with the tags and notes that count today."""
         self.candidates: list[str] = []
         self.order: list[str] = []
@@ -145,7 +145,7 @@ class Plan:
                     "reasons": [self.why_dropped(i)] if i in gone else self.marks.sentences(i),
                     "worktree_name": self.found[i]["worktree_name"],
                     "created_at": self.found[i]["created_at"],
-                    "note": self.told[i]["note"],
+                    "note": self.annotated[i]["note"],
                 }
                 for i in self.order
             ],
@@ -178,11 +178,11 @@ def make(store: Store, policy: Policy, *, estimate: bool = True) -> Plan:
     times = line_times.trusted(known, clock.now_ns())
     visible = set(lineage.visible_ids(layout))
     overlay = annotation.Overlay(layout, strict=True)
-    plan.told = {i: overlay.over(record) for i, record in found.items()}
+    plan.annotated = {i: overlay.over(record) for i, record in found.items()}
     if not policy.drops_tagged:
-        mark_tagged(plan.marks, {i: r for i, r in plan.told.items() if i in visible}, in_order, times)
+        mark_tagged(plan.marks, {i: r for i, r in plan.annotated.items() if i in visible}, in_order, times)
     if policy.is_set:
-        for snapshot_id, rules in policy.kept([plan.told[i] for i in in_order], times).items():
+        for snapshot_id, rules in policy.kept([plan.annotated[i] for i in in_order], times).items():
             for rule in rules:
                 plan.marks.add(snapshot_id, RETENTION, rule)
     else:

@@ -42,9 +42,9 @@ def make_tombstone(plan: gc_plan.Plan, plan_id: str, snapshot_id: str) -> Tombst
 def mark(store: Store, tombstones: list[Tombstone]) -> list[str]:
     """Write the tombstones; return the ids of those that are durable, on a full disk at least one. Errors: OSError."""
     written: list[Tombstone] = []
-    for stone in tombstones:
+    for record in tombstones:
         try:
-            _write_tombstone(store.layout, stone)
+            _write_tombstone(store.layout, record)
         except OSError as error:
             if not isinstance(from_oserror(error, ""), NoSpace):
                 raise
@@ -52,28 +52,28 @@ def mark(store: Store, tombstones: list[Tombstone]) -> list[str]:
                 break  # what goes first makes space for the others
             if not gc_plan.make_room(store):
                 raise
-            _write_tombstone(store.layout, stone)
-        written.append(stone)
+            _write_tombstone(store.layout, record)
+        written.append(record)
     _publish_tombstones(store, written)
-    return [stone["snapshot_id"] for stone in written]
+    return [record["snapshot_id"] for record in written]
 
 
-def _write_tombstone(layout: Layout, stone: Tombstone) -> None:
-    temporary = layout.tombstone(stone["snapshot_id"]).plus(".tmp")
+def _write_tombstone(layout: Layout, record: Tombstone) -> None:
+    temporary = layout.tombstone(record["snapshot_id"]).plus(".tmp")
     durable.unlink(temporary, missing_ok=True)
-    durable.create_file(temporary, canon.encode(stone) + b"\n", sync=False)
+    durable.create_file(temporary, canon.encode(record) + b"\n", sync=False)
 
 
 def write_tombstones(store: Store, tombstones: list[Tombstone]) -> None:
     """Write tombstones, or put others in their place, with one barrier for all. Durable: yes. Errors: OSError."""
-    for stone in tombstones:
-        _write_tombstone(store.layout, stone)
+    for record in tombstones:
+        _write_tombstone(store.layout, record)
     _publish_tombstones(store, tombstones)
 
 
 def _publish_tombstones(store: Store, tombstones: list[Tombstone]) -> None:
     """Give written tombstones their final names. Durable: content before name, both on return."""
-    final = [store.layout.tombstone(stone["snapshot_id"]) for stone in tombstones]
+    final = [store.layout.tombstone(record["snapshot_id"]) for record in tombstones]
     with durable.Barrier(store.layout.tombstones, each=store.settings.get("durability") == "each") as barrier:
         barrier.sync_trees([], [path.plus(".tmp") for path in final])
     for path in final:
@@ -153,9 +153,9 @@ def is_stuck(layout: Layout, snapshot_id: str) -> bool:
 
 def note_failure(store: Store, snapshot_id: str, error: JvsError) -> None:
     """Let a tombstone say why the trash of its snapshot could not be deleted."""
-    stone = tombstone.load(store.layout, snapshot_id)
-    stone.update({"gc_state": "failed", "reason": f"{error.name}: {error.message}"})
-    write_tombstones(store, [stone])
+    record = tombstone.load(store.layout, snapshot_id)
+    record.update({"gc_state": "failed", "reason": f"{error.name}: {error.message}"})
+    write_tombstones(store, [record])
 
 
 def commit_tombstones(store: Store, candidates: list[str]) -> None:
@@ -166,25 +166,25 @@ def commit_tombstones(store: Store, candidates: list[str]) -> None:
     trash = listing.names(layout.trash)
     for snapshot_id in candidates:
         try:
-            stone = tombstone.load(layout, snapshot_id)
+            record = tombstone.load(layout, snapshot_id)
         except FileNotFoundError:
             continue
         if paths.exists(layout.descriptor(snapshot_id)):
             stay.append(snapshot_id)
         elif is_stuck(layout, snapshot_id):
-            commit.append({**stone, "gc_state": "failed", "reason": "its payload could not be moved"})
-        elif stone["gc_state"] == "marked" or not any(name.startswith(snapshot_id) for name in trash):
-            commit.append({**stone, "gc_state": "committed"})
+            commit.append({**record, "gc_state": "failed", "reason": "its payload could not be moved"})
+        elif record["gc_state"] == "marked" or not any(name.startswith(snapshot_id) for name in trash):
+            commit.append({**record, "gc_state": "committed"})
     for snapshot_id in stay:
         durable.unlink(layout.tombstone(snapshot_id), missing_ok=True)
     if commit:
-        write_tombstones(store, [stone for stone in commit if _differs(layout, stone)])
+        write_tombstones(store, [record for record in commit if _differs(layout, record)])
     elif stay:
         durable.fsync_dir(layout.tombstones)
 
 
-def _differs(layout: Layout, stone: Tombstone) -> bool:
-    return tombstone.load(layout, stone["snapshot_id"])["gc_state"] != stone["gc_state"]
+def _differs(layout: Layout, record: Tombstone) -> bool:
+    return tombstone.load(layout, record["snapshot_id"])["gc_state"] != record["gc_state"]
 
 
 def sweep_tombstones(layout: Layout) -> None:

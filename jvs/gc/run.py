@@ -113,7 +113,7 @@ def _check(store: Store, plan_id: str, policy: Policy | None, *, allow_newer: bo
     assert chosen is not None
     plan = gc_plan.make(store, chosen, estimate=False)
     tombstones = tombstone.load_all(store.layout)
-    done = {i for i, stone in tombstones.items() if stone["plan_id"] == plan_id and i not in plan.found}
+    done = {i for i, record in tombstones.items() if record["plan_id"] == plan_id and i not in plan.found}
     now = plan.plan_id(done)
     if now == plan_id:
         return plan, done
@@ -249,7 +249,7 @@ def recover(store: Store, pending: CollectionIntent) -> str:
     Returns what was done; nothing when the run lives, or somebody else is recovering it.
     """
     try:
-        lock = locks.acquire(store.layout.lock("gc"), wait=0, command="settle")
+        lock = locks.acquire(store.layout.lock("gc"), wait=0, command="recover")
     except Busy:
         return ""
     with lock:
@@ -314,7 +314,7 @@ def sweep(store: Store) -> list[Below]:
     layout = store.layout
     gc_plan.check_places(layout)
     gc_remove.sweep_tombstones(layout)
-    failed = [i for i, stone in tombstone.load_all(layout).items() if stone["gc_state"] == "failed"]
+    failed = [i for i, record in tombstone.load_all(layout).items() if record["gc_state"] == "failed"]
     for snapshot_id in failed:
         with contextlib.suppress(PermissionError):
             gc_remove.move_payload(layout, snapshot_id)

@@ -52,7 +52,7 @@ def meta(
     return annotation.set_meta(store, refs.resolve(store, target, worktree), checked, gone)
 
 
-def told(store: Store, target: str, worktree: str | None = None) -> Descriptor:
+def shown(store: Store, target: str, worktree: str | None = None) -> Descriptor:
     """Return the descriptor of a snapshot with the tags, note and facts that count now. Errors: as `tag`."""
     from jvs.store import annotation, lineage, refs
 

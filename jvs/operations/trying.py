@@ -210,7 +210,7 @@ def pending(store: Store) -> list[Try]:
         return tries.load_all(store.layout)
 
 
-def settle(
+def decide(
     store: Store, try_id: str, then: Then, name: str | None = None, *, environment: Mapping[str, str]
 ) -> TryOutcome:
     """Apply, keep or discard a pending try; its id may be cut short.

@@ -88,7 +88,7 @@ class WorktreeMethods:
 
         store, env = self._store, self._environment
         if try_id is not None:
-            return trying.settle(store, try_id, then, name, environment=env).or_conflict()
+            return trying.decide(store, try_id, then, name, environment=env).or_conflict()
         done = trying.run_quietly(store, list(command), worktree, then=then, name=name, environment=env)
         return done.or_conflict()
 

@@ -35,7 +35,7 @@ class MergePlan:
         self.theirs = theirs
         self.base_id = base_id
         self.conflicts: list[MergeConflict] = found.conflicts
-        self.settled = found.settled
+        self.decided = found.decided
         self.actions = found.actions
         self.tree_before = tree_before
         self.delta = delta.Delta()
@@ -80,10 +80,10 @@ class Outcome:
 
 def complaint(conflicts: list[MergeConflict], name: str, hint: str) -> Conflict:
     """Return the error that names conflicts because of which nothing was changed in a worktree."""
-    told = [conflict_json(conflict) for conflict in conflicts]
-    shown = f"'{told[0]['path']}'" + (f" and {len(told) - 1} more" if len(told) > 1 else "")
+    described = [conflict_json(conflict) for conflict in conflicts]
+    shown = f"'{described[0]['path']}'" + (f" and {len(described) - 1} more" if len(described) > 1 else "")
     return Conflict(
-        f"both sides changed {shown} differently; nothing was changed in '{name}'", hint=hint, conflicts=told
+        f"both sides changed {shown} differently; nothing was changed in '{name}'", hint=hint, conflicts=described
     )
 
 

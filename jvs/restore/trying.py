@@ -92,9 +92,9 @@ def changes(store: Store, record: Try, known: node_store.Trees, root: node.Root)
     """Return what a try changed, removals first, each sorted by path. Errors: E_IO, E_PAYLOAD_HASH_MISMATCH."""
     base = merging.root_of(store, known, lineage.load_visible(store, record["snapshot_id"]))
     found = [TryChange(*change) for change in node.compare(known.load, base[2], root[2])]
-    told = {change.path for change in found}
+    known_paths = {change.path for change in found}
     for path in _beyond_the_tree(store, record).paths:
-        if path not in told:
+        if path not in known_paths:
             entry = _entry(known, root, path)
             found.append(TryChange(path, entry, entry))
     return sorted(found, key=lambda change: (change.new is not None, change.path))

@@ -175,22 +175,24 @@ def change(store: Store, snapshot_id: str, work: Change) -> Descriptor:
             "note": None if note == record["note"] else note,
             "meta": None if meta == record.get("meta", {}) else meta,
         }
-        _carry_out(store, made, _told(had, (tags, note, meta)))
+        _carry_out(store, made, _changed(had, (tags, note, meta)))
     return laid_over(record, made)
 
 
-def _told(had: tuple[list[str], str, dict[str, str]], has: tuple[list[str], str, dict[str, str]]) -> dict[str, object]:
+def _changed(
+    had: tuple[list[str], str, dict[str, str]], has: tuple[list[str], str, dict[str, str]]
+) -> dict[str, object]:
     """Return what an audit record says of a change: tags that came and went, the note before and after, facts."""
-    told: dict[str, object] = {}
+    changed: dict[str, object] = {}
     if had[0] != has[0]:
-        told["tags_added"] = [tag for tag in has[0] if tag not in had[0]]
-        told["tags_removed"] = [tag for tag in had[0] if tag not in has[0]]
+        changed["tags_added"] = [tag for tag in has[0] if tag not in had[0]]
+        changed["tags_removed"] = [tag for tag in had[0] if tag not in has[0]]
     if had[1] != has[1]:
-        told["note_before"], told["note_after"] = had[1][:500], has[1][:500]
+        changed["note_before"], changed["note_after"] = had[1][:500], has[1][:500]
     if had[2] != has[2]:
-        told["meta_before"] = {key: value for key, value in had[2].items() if has[2].get(key) != value}
-        told["meta_after"] = {key: value for key, value in has[2].items() if had[2].get(key) != value}
-    return told
+        changed["meta_before"] = {key: value for key, value in had[2].items() if has[2].get(key) != value}
+        changed["meta_after"] = {key: value for key, value in has[2].items() if had[2].get(key) != value}
+    return changed
 
 
 def _load_or_none(layout: Layout, snapshot_id: str) -> Annotation | None:
@@ -210,9 +212,9 @@ def _changing(store: Store) -> Iterator[None]:
             yield
 
 
-def _carry_out(store: Store, made: Annotation, told: dict[str, object]) -> None:
+def _carry_out(store: Store, made: Annotation, changed: dict[str, object]) -> None:
     """Write an annotation; after an error nothing of it is left, or the next command completes it."""
-    details = {**told, "revision": made["revision"], "annotation_sha256": checksum(made)}
+    details = {**changed, "revision": made["revision"], "annotation_sha256": checksum(made)}
     event = audit.event(OPERATION, store.actor, target=made["snapshot_id"], details=details)
     with write_ahead.operation(
         store,

@@ -102,10 +102,10 @@ def chained(event: Event, seq: int, prev_hash: str) -> AuditRecord:
 
 def received_of(record: AuditRecord) -> list[dict[str, str]]:
     """Return what the record of a receipt says of each snapshot; nothing for other records, and for damaged ones."""
-    told = record["details"].get("snapshots") if record["operation"] == "receive" else None
-    if not isinstance(told, list):
+    listed = record["details"].get("snapshots") if record["operation"] == "receive" else None
+    if not isinstance(listed, list):
         return []
-    return [item for item in told if isinstance(item, dict) and {"snapshot_id", "descriptor_checksum"} <= item.keys()]
+    return [item for item in listed if isinstance(item, dict) and {"snapshot_id", "descriptor_checksum"} <= item.keys()]
 
 
 class Log:

@@ -103,11 +103,11 @@ def stored_of(layout: Layout, snapshot_id: str) -> Descriptor:
     found = load_any(layout, snapshot_id)
     if not found.pop("collected", False):
         return found
-    stone = _tombstone_of(layout, snapshot_id)
-    if stone is None:
+    collected = _tombstone_of(layout, snapshot_id)
+    if collected is None:
         return boundary.load(layout, snapshot_id)
-    stone.pop("collected")
-    return stone
+    collected.pop("collected")
+    return collected
 
 
 def line(layout: Layout, start: str | None) -> Iterator[Descriptor]:

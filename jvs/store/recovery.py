@@ -74,7 +74,7 @@ def _recover_one(store: Store, record: Intent, held: str | None) -> str | None:
     if name is None or name == held:
         return _run(store, record)
     try:
-        lock = locks.acquire(store.layout.lock(f"worktree-{check_worktree_name(name)}"), wait=0, command="settle")
+        lock = locks.acquire(store.layout.lock(f"worktree-{check_worktree_name(name)}"), wait=0, command="recover")
     except Busy:
         return None  # somebody is at work there, and will recover it or is its owner
     with lock:

@@ -250,15 +250,15 @@ class _Cloning:
 
     def _copy(self, store: Store) -> None:
         """Give the clone each snapshot as it is, sharing all that can be shared."""
-        told: list[receiving.Told] = []
+        received: list[receiving.ReceivedSnapshot] = []
         for record in self.selection.boundary(self._source):
             _in_directory(store.layout.boundaries)
             durable.create_file(store.layout.boundary(record["snapshot_id"]), sending.encoded(record), sync=False)
         for record in self.selection.wanted:
             self._copy_payload(store, record)
-            told.append(self._copy_records(store, record))
-        if told:
-            store.record(receiving.OPERATION, source_repo=self._source.repo_id, snapshots=told)
+            received.append(self._copy_records(store, record))
+        if received:
+            store.record(receiving.OPERATION, source_repo=self._source.repo_id, snapshots=received)
 
     def _copy_payload(self, store: Store, record: Descriptor) -> None:
         snapshot_id, theirs = record["snapshot_id"], self._source.layout
@@ -275,10 +275,10 @@ class _Cloning:
             if paths.exists(name):
                 durable.create_file(target.plus(suffix), paths.read_file(name), sync=False)
 
-    def _copy_records(self, store: Store, record: Descriptor) -> receiving.Told:
+    def _copy_records(self, store: Store, record: Descriptor) -> receiving.ReceivedSnapshot:
         snapshot_id = record["snapshot_id"]
         durable.create_file(store.layout.descriptor(snapshot_id), sending.encoded(record), sync=False)
-        told: receiving.Told = {
+        received: receiving.ReceivedSnapshot = {
             "snapshot_id": snapshot_id,
             "descriptor_checksum": record["descriptor_checksum"],
         }
@@ -286,8 +286,8 @@ class _Cloning:
             said = annotation.load(self._source.layout, snapshot_id)
             _in_directory(store.layout.annotations)
             durable.create_file(store.layout.annotation(snapshot_id), canon.encode(said) + b"\n", sync=False)
-            told["annotation_sha256"] = annotation.checksum(said)
-        return told
+            received["annotation_sha256"] = annotation.checksum(said)
+        return received
 
     def _stream(self, store: Store) -> None:
         """Give the clone the snapshots as a stream, on another filesystem: what they share stays shared there."""

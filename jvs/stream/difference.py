@@ -136,23 +136,25 @@ class Difference:
 
     def _directory(self, new: _Dir, old: _Dir | None, name: bytes, path: bytes) -> None:
         below = _Dir(self._new, paths.open_dir(name, new.fd, one_mount=True), new.entries[name][4])
-        beside = None
+        counterpart = None
         try:
             if old is not None and self._old is not None:
-                beside = _Dir(self._old, paths.open_dir(name, old.fd, one_mount=True), old.entries[name][4])
+                counterpart = _Dir(self._old, paths.open_dir(name, old.fd, one_mount=True), old.entries[name][4])
             mark = len(self._entering)
-            self._entering.append((items.MAKE if beside is None else items.ENTER, name))
-            self._below(below, beside, path)
+            self._entering.append((items.MAKE if counterpart is None else items.ENTER, name))
+            self._below(below, counterpart, path)
             facts = described(os.fstat(below.fd), xattrs.read_all(below.fd))
-            same = beside is not None and facts == described(os.fstat(beside.fd), xattrs.read_all(beside.fd))
+            same = counterpart is not None and facts == described(
+                os.fstat(counterpart.fd), xattrs.read_all(counterpart.fd)
+            )
             if same and len(self._entering) > mark:
                 self._entering.pop()  # nothing was written below it
             else:
                 self._put(items.LEAVE, facts)
         finally:
             os.close(below.fd)
-            if beside is not None:
-                os.close(beside.fd)
+            if counterpart is not None:
+                os.close(counterpart.fd)
 
     def _file(self, new: _Dir, entry: Entry, st: os.stat_result, path: bytes, before: Entry | None) -> None:
         """Write a regular file: what it is made of, and the parts of it that the other side lacks."""

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from jvs.store.store import Store
     from jvs.tree import scan
 
-    class Told(TypedDict):
+    class ReceivedSnapshot(TypedDict):
         """What the audit record says of one snapshot that was received."""
 
         snapshot_id: str
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     class ReceiptDetails(TypedDict):
         """What the audit record of a receipt says."""
 
-        snapshots: list[Told]
+        snapshots: list[ReceivedSnapshot]
 
     class Received(TypedDict):
         """What came of a stream: the snapshots that are new, those that were here, and where lines end."""
@@ -328,13 +328,13 @@ def _words(layout: Layout, ids: list[str]) -> list[Below]:
 
 def _details(layout: Layout, ids: list[str]) -> ReceiptDetails:
     """Return what the audit record says: each snapshot with the checksums of its descriptor and annotation."""
-    found: list[Told] = []
+    found: list[ReceivedSnapshot] = []
     for snapshot_id in ids:
         checksum = descriptor.load(layout, snapshot_id)["descriptor_checksum"]
-        told: Told = {"snapshot_id": snapshot_id, "descriptor_checksum": checksum}
+        received: ReceivedSnapshot = {"snapshot_id": snapshot_id, "descriptor_checksum": checksum}
         with contextlib.suppress(FileNotFoundError):
-            told["annotation_sha256"] = annotation.checksum(annotation.load(layout, snapshot_id))
-        found.append(told)
+            received["annotation_sha256"] = annotation.checksum(annotation.load(layout, snapshot_id))
+        found.append(received)
     return {"snapshots": found}
 
 

@@ -128,7 +128,7 @@ class TreeBuilder:
         self._with_rows = with_rows
         self._unfinished: list[Directory] = []
 
-    def settle(self, here: Directory) -> None:
+    def finalize(self, here: Directory) -> None:
         """Finish a directory now when nothing in it is still being hashed, else later."""
         waiting = any(not isinstance(entry[4], bytes) for entry in here.entries)
         waiting = waiting or any(child.digest is None for _, child in here.subdirs)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def hash_either(original: int, clone: int, before: os.stat_result, *, attributes: bool = False) -> Hashed:
     """Hash two open files with one content, and close both: the original, or the clone when the original changed.
 
-    `before` is the stat of the original when they were equal; it must be settled (`racy.is_settled`). `attributes`
+    `before` is the stat of the original when they were equal; it must be old (`racy.is_conclusive`). `attributes`
     reads the covered xattrs of the clone as well. Big files are hashed by `FileHash`, in the same way. Errors: OSError.
     """
     try:
@@ -56,7 +56,7 @@ class OriginalsHasher(Hasher):
         if (
             listing.kind_of(st.st_mode) == listing.FILE
             and st.st_size >= min(WATCHED_BYTES, BIG_BYTES)
-            and racy.is_settled(st, self._moment_ns)
+            and racy.is_conclusive(st, self._moment_ns)
             and not self.plain
         ):
             original = self._open_original(path, st)

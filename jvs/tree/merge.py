@@ -55,7 +55,7 @@ class MergeConflict:
 class Merger:
     """Merges trees. `choose` says for a conflict which side counts, or None; without `paths` all paths count.
 
-    After `run`: `actions` sorted so that directories come before what is in them, `conflicts`, and `settled`, the
+    After `run`: `actions` sorted so that directories come before what is in them, `conflicts`, and `decided`, the
     conflicts that `choose` decided with its word.
     """
 
@@ -70,7 +70,7 @@ class Merger:
         self.paths = paths
         self.actions: list[Action] = []
         self.conflicts: list[MergeConflict] = []
-        self.settled: list[tuple[bytes, str]] = []
+        self.decided: list[tuple[bytes, str]] = []
 
     def run(self, base: node.Root, ours: node.Root, theirs: node.Root) -> Merger:
         """Merge three trees; returns itself. Errors: what loading a node raises."""
@@ -143,7 +143,7 @@ class Merger:
             self.conflicts.append(MergeConflict(path, b, o, t))
             return
         if mine != before:
-            self.settled.append((path, word))
+            self.decided.append((path, word))
         if word == THEIRS:
             self.actions.append(Action(path, META, o, t))
 
@@ -168,7 +168,7 @@ class Merger:
         if word is None:
             self.conflicts.append(MergeConflict(path, b, o, None))
         else:
-            self.settled.append((path, word))
+            self.decided.append((path, word))
             if word == THEIRS:
                 self.actions[began:] = [Action(path, DROP, o, None)]
 
@@ -191,7 +191,7 @@ class Merger:
         if word is None:
             self.conflicts.append(MergeConflict(path, b, o, t))
             return
-        self.settled.append((path, word))
+        self.decided.append((path, word))
         if word == THEIRS:
             self._take(path, o, t)
         elif word == BOTH and t is not None:

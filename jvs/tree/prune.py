@@ -25,7 +25,7 @@ class Untouched:
 
     def __init__(self, touched: Set[bytes] | None, rows: Any, known: tree_rows.Known) -> None:
         if touched is not None and isinstance(rows, tree_rows.OtherRows):
-            touched = touched | rows.unsettled
+            touched = touched | rows.racy
         self._touched = touched
         self._rows = rows
         self._known = known

@@ -44,7 +44,7 @@ def lasting(stamp: bytes, st: os.stat_result, moment_ns: int, *, slow_directorie
     return NO_STAMP if newest >= moment_ns - (COARSE_RACY_NS if slow else RACY_NS) else stamp
 
 
-def is_settled(st: os.stat_result, moment_ns: int) -> bool:
+def is_conclusive(st: os.stat_result, moment_ns: int) -> bool:
     """Answer whether a change after a moment shows in the stat: a younger ctime may not have ticked since."""
     return max(st.st_ctime_ns, st.st_mtime_ns) < moment_ns - RACY_NS
 

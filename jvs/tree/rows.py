@@ -96,18 +96,18 @@ def without_algorithm(text: str) -> tuple[str, str]:
 class OtherRows(dict[bytes, tuple[bytes, bytes]]):
     """Rows of a tree in another algorithm: large files, whose digests are no good, have no stamps, and are read.
 
-    `unsettled` are the directories that hold some, or may: the rows that they have must not stay.
+    `racy` are the directories that hold some, or may: the rows that they have must not stay.
     """
 
     def __init__(self, rows: Rows, known: Known) -> None:
         super().__init__(rows)
-        self.unsettled: set[bytes] = set()
+        self.racy: set[bytes] = set()
         for path, (row, digest) in rows.items():
             names = _large_files(known, digest)
             if names is None or names:
                 listed, stamps = split(row, listing.STAMP.size)
                 self[path] = pack(listed, _without(stamps, listed, names)), digest
-                self.unsettled.add(path)
+                self.racy.add(path)
 
 
 def _large_files(known: Known, digest: bytes) -> set[bytes] | None:

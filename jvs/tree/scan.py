@@ -63,7 +63,7 @@ class Scanner:
         self.visitor = visitor
         self.rows: Any = {} if rows is None else rows
         self.known = known or tree_rows.Known()
-        self._unsettled = rows.unsettled if isinstance(rows, tree_rows.OtherRows) else frozenset()
+        self._racy = rows.racy if isinstance(rows, tree_rows.OtherRows) else frozenset()
         self._untouched = Untouched(touched, self.rows, self.known)
         self._gone = None if touched is None else gone
         self.one_mount, self.with_inode = one_mount, with_inode
@@ -110,7 +110,7 @@ class Scanner:
         mode, xattrs = self.visitor.stored.get(b"") or (st.st_mode & 0o7777, read_covered(fd))
         found.root = (mode, xattrs, found.digest)
         found.root_hash = node.root_hash(found.root)
-        found.gone = [path for path in self._paths_gone() if path not in self._seen] + list(self._unsettled)
+        found.gone = [path for path in self._paths_gone() if path not in self._seen] + list(self._racy)
         found.unreadable, found.lists = self.visitor.unreadable, self.visitor.lists
         return found
 
@@ -212,7 +212,7 @@ class Scanner:
         here.entries = [list(entry) for entry in node.decode_node(data)]
         here.names, here.row_stamps = names, listing.stamps(stats, with_inode=self.with_inode)
         here.subdirs = below
-        self._builder.settle(here)
+        self._builder.finalize(here)
         return True
 
     def _visit_again(
@@ -285,7 +285,7 @@ class Scanner:
             self.visitor.keep(inside, fd, kept_names, kept_stats)
         progress.advance("scan", len(listed))
         here.names, here.row_stamps = listed, b"".join(pieces)
-        self._builder.settle(here)
+        self._builder.finalize(here)
 
     def _take(
         self,
@@ -396,5 +396,5 @@ class Scanner:
         for place, name in onward:
             st = os.stat(name, dir_fd=fd, follow_symlinks=False)
             here.subdirs.append((place, self._descend(fd, here.path, name, st, inside)))
-        self._builder.settle(here)
+        self._builder.finalize(here)
         return here

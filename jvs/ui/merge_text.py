@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jvs.tree.merge import Merger
     from jvs.ui.terminal import Terminal
 
-    class Settled(canon.PathJSON):
+    class Decided(canon.PathJSON):
         """A conflict that an option decided."""
 
         chosen: str
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         dry_run: bool
         changes: list[PathChange]
         conflicts: list[dict[str, object]]
-        settled: list[Settled]
+        decided: list[Decided]
 
     class TreeChange(canon.PathJSON):
         """One thing that merging trees changes in ours."""
@@ -73,7 +73,7 @@ def facts(found: Outcome, *, dry_run: bool) -> MergeDocument:
         "dry_run": dry_run,
         "changes": plan.changes() if plan else [],
         "conflicts": [merging.conflict_json(conflict) for conflict in plan.conflicts] if plan else [],
-        "settled": [{**canon.path_json(path or b"."), "chosen": word} for path, word in plan.settled] if plan else [],
+        "decided": [{**canon.path_json(path or b"."), "chosen": word} for path, word in plan.decided] if plan else [],
     }
 
 
@@ -108,7 +108,7 @@ def merged(store: Store, found: Outcome, screen: Terminal) -> str:
     count = units.plural(len(lines), "change")
     if len(lines) > _SHOWN:
         lines = [*lines[:_SHOWN], f"  ... and {len(lines) - _SHOWN} more; '--json' lists them"]
-    lines += [f"conflict decided for {word}: {terminal.show_path(path)}" for path, word in found.plan.settled]
+    lines += [f"conflict decided for {word}: {terminal.show_path(path)}" for path, word in found.plan.decided]
     if found.snapshot is None:
         verb = "Would merge" if found.done is None else "Merged"
         return (
@@ -125,6 +125,6 @@ def _conflicts(found: Outcome) -> list[str]:
     assert found.plan is not None
     lines = [f"Conflicts between '{found.worktree}' and '{terminal.show_text(found.source)}':"]
     for conflict in found.plan.conflicts:
-        told = merging.conflict_json(conflict)
-        lines.append(f"  {terminal.show_path(conflict.path or b'.')}: {told['ours']} here, {told['theirs']} there")
+        sides = merging.conflict_json(conflict)
+        lines.append(f"  {terminal.show_path(conflict.path or b'.')}: {sides['ours']} here, {sides['theirs']} there")
     return lines

@@ -88,9 +88,9 @@ def report(store: Store, found: TryOutcome, screen: Terminal) -> str:
     gone: list[str] = []
     others: list[str] = []
     for change in found.changes:
-        told = change_json(change)
+        fact = change_json(change)
         is_dir = (change.new or change.old or (b"", 0))[1] == kinds.DIR
-        line = f"  {_LETTERS[told['change']]}  {terminal.show_path(change.path or b'.')}{'/' if is_dir else ''}"
+        line = f"  {_LETTERS[fact['change']]}  {terminal.show_path(change.path or b'.')}{'/' if is_dir else ''}"
         (gone if change.new is None else others).append(line)
     if len(others) > _SHOWN:
         others = [*others[:_SHOWN], f"  ... and {len(others) - _SHOWN} more; '--json' lists them"]

@@ -148,7 +148,7 @@ def test_live_operation_is_not_reported(store):
     assert not doctor.examine(store).healthy
 
 
-def test_live_operation_is_not_settled_by_a_repair(store):
+def test_live_operation_is_not_recovered_by_a_repair(store):
     with locks.acquire(store.layout.lock("worktree-main")):
         operation_id = dead_intent(store)
         os.mkdir(str(store.layout.payload_tmp(operation_id)))
@@ -237,7 +237,7 @@ def test_payload_without_descriptor_is_damage_and_stays(store):
     assert (Path(str(store.layout.payload(one))) / "a").read_text() == "one"
 
 
-def test_unregistered_directory_beside_the_worktrees_is_told_and_left(store):
+def test_unregistered_directory_next_to_the_worktrees_is_reported_and_left(store):
     os.mkdir(os.path.join(str(store.layout.forks), "stray"))
     seen = doctor.examine(store, actions=list(doctor.RUNTIME))
     assert [(f.error.name, f.severity, f.repair) for f in seen.findings] == [("E_LINEAGE_BROKEN", "warning", None)]
@@ -312,7 +312,7 @@ def test_head_that_names_nothing_is_damage(store):
 
 
 @pytest.mark.parametrize("data", [b"garbage" * 100, b"SQLite format 3\0" + b"\1" * 200])
-def test_unusable_index_is_told_and_dropped(store, data):
+def test_unusable_index_is_reported_and_dropped(store, data):
     take(store, "one")
     store.close()
     Path(str(store.layout.index)).write_bytes(data)
@@ -333,7 +333,7 @@ def test_repairs_are_recorded_and_a_second_one_does_nothing(store):
     assert Path(str(store.layout.audit_log)).read_bytes() == before
 
 
-def test_repair_that_could_not_be_recorded_is_told(store, monkeypatch):
+def test_repair_that_could_not_be_recorded_is_reported(store, monkeypatch):
     def full(path, data):
         raise OSError(errno.ENOSPC, "no space left on device")
 

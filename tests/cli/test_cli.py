@@ -154,7 +154,7 @@ def test_a_bug_shows_its_traceback_and_asks_for_a_report():
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, cli.Terminated(15)])
-def test_an_interruption_is_told_by_the_exit_code(stop):
+def test_an_interruption_is_reported_by_the_exit_code(stop):
     def work(args):
         raise stop
 

@@ -275,7 +275,7 @@ def test_building_its_parser_has_no_effect(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_bug_is_told_as_one(name, monkeypatch):
+def test_a_bug_is_reported_as_one(name, monkeypatch):
     module = module_of(name)
 
     def broken(args):
@@ -323,9 +323,9 @@ def test_summaries_are_short_plain_and_all_different():
 
 
 def test_installed_scripts_run(tmp_path):
-    beside = Path(sys.executable).parent
-    missing = [name for name in PLUMBING if not (beside / f"jvs-{name}").exists()]
+    sibling = Path(sys.executable).parent
+    missing = [name for name in PLUMBING if not (sibling / f"jvs-{name}").exists()]
     assert missing == [], "install jvs again: console scripts are missing"
-    done = subprocess.run([beside / "jvs-hash-tree", tmp_path], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run([sibling / "jvs-hash-tree", tmp_path], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"[0-9a-f]{64}\n", done.stdout)

@@ -86,7 +86,7 @@ def test_three_branches_of_one_parent_join_one_after_the_other():
     assert drawing(found, "a") == ["* a", "| * c", "| | * b", "| |/", "|/", "* 1"]
 
 
-def test_branches_of_branches_stay_beside_their_own_parent():
+def test_branches_of_branches_stay_next_to_their_own_parent():
     found = family(("1", None), ("2", "1"), ("3", "2"), ("x", "2"), ("y", "1"))
     assert drawing(found, "3") == ["* 3", "| * x", "|/", "* 2", "| * y", "|/", "* 1"]
 

@@ -169,7 +169,7 @@ def test_a_source_that_is_no_repository_is_refused(store, tmp_path, target):
     assert sync(store.root).returncode == 2
 
 
-def test_an_operation_that_died_has_to_be_settled_first(store, target):
+def test_an_operation_that_died_has_to_be_recovered_first(store, target):
     policy = retention.Policy({"keep_last": 1})
     making.begun(store, gc_plan.make(store, policy), "0" * 32)
     done = sync(store.root, target)

@@ -88,7 +88,7 @@ def test_snapshot_is_one_ioctl_and_read_only(place: Path, monkeypatch: pytest.Mo
         (place / "store" / "one" / "new").write_bytes(b"x")
 
 
-def test_snapshot_can_be_renamed_beside(place: Path):
+def test_snapshot_can_be_renamed_next_to(place: Path):
     clone(place, "one.tmp")
     os.rename(place / "store" / "one.tmp", place / "store" / "one")
     assert (place / "store" / "one" / "dir" / "file").read_bytes() == b"content"

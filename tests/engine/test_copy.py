@@ -259,7 +259,7 @@ def test_unreadable_directory_is_left_out_when_asked(store: Store, as_other: Non
     assert cloned.tree.root_hash == fresh.root_hash
 
 
-def test_losses_of_one_clone_are_told_again_by_the_next(store: Store, as_other: None):
+def test_losses_of_one_clone_are_reported_again_by_the_next(store: Store, as_other: None):
     store.fill()
     os.seteuid(0)
     os.chown(store.worktree / "dir" / "file1", 0, 0)

@@ -104,7 +104,7 @@ def test_passing_failure_is_tried_again(place: Place, tmp_path: Path, text: str)
     assert place.count("clone") == 3
 
 
-def test_lasting_failure_is_told_in_the_clients_words(place: Place, tmp_path: Path):
+def test_lasting_failure_is_reported_in_the_clients_words(place: Place, tmp_path: Path):
     line = r"2026/01/01 00:00:00.1 juicefs[1] \033[31m<FATAL>: clone failed: operation not permitted [main@main.go:31]"
     place.with_client(tmp_path, f"printf '{line}\\n' >&2; exit 1")
     with pytest.raises(IOFailure) as caught:

@@ -74,7 +74,7 @@ def target(line: Line, name: str) -> str:
     return str(line.store / name)
 
 
-def settle() -> None:
+def let_stamps_age() -> None:
     """Wait until the stamp of no directory is young any more."""
     time.sleep(RACY_NS / 1e9 + 0.15)
 
@@ -85,7 +85,7 @@ def line(fs_at: FsAt, monkeypatch: pytest.MonkeyPatch) -> Line:
     monkeypatch.setattr(racy, "COARSE_RACY_NS", RACY_NS)
     made = Line(fs_at("juicefs-sqlite"))
     watch(made, monkeypatch)
-    settle()
+    let_stamps_age()
     made.clone("base")
     assert made.surveys == 1
     assert made.plain

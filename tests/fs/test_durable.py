@@ -311,8 +311,8 @@ def test_a_filesystem_that_nobody_listed_is_not_trusted(tmp_path, monkeypatch):
 def test_the_type_of_a_filesystem_is_that_of_stat(tmp_path):
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
-        told = subprocess.run(["stat", "-f", "-c", "%t", str(tmp_path)], capture_output=True, text=True).stdout
-        assert system.filesystem_type(fd) == int(told, 16)
+        reported = subprocess.run(["stat", "-f", "-c", "%t", str(tmp_path)], capture_output=True, text=True).stdout
+        assert system.filesystem_type(fd) == int(reported, 16)
     finally:
         os.close(fd)
 

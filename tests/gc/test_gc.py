@@ -295,10 +295,10 @@ def test_tombstone_holds_descriptor_plan_and_reason(tmp_path):
     descriptor = json.loads(Path(str(store.layout.descriptor(ids[0]))).read_bytes())
     plan_id = saved(store, KEEP_ONE)
     gc.run(store, plan_id)
-    stone = tombstone.load(store.layout, ids[0])
-    assert stone["descriptor"] == descriptor
-    assert (stone["gc_state"], stone["plan_id"]) == ("committed", plan_id)
-    assert stone["reason"] == "no rule of the policy keeps it"
+    record = tombstone.load(store.layout, ids[0])
+    assert record["descriptor"] == descriptor
+    assert (record["gc_state"], record["plan_id"]) == ("committed", plan_id)
+    assert record["reason"] == "no rule of the policy keeps it"
 
 
 def test_run_of_a_plan_that_is_done_says_so_and_changes_nothing(tmp_path):
@@ -513,7 +513,7 @@ def test_deleting_holds_no_lock_that_a_snapshot_needs(tmp_path, monkeypatch):
     assert violations(store.root) == []
 
 
-def test_failed_deletion_is_told_and_the_next_run_goes_on(tmp_path, monkeypatch):
+def test_failed_deletion_is_reported_and_the_next_run_goes_on(tmp_path, monkeypatch):
     store, ids = make(tmp_path)
     plan_id = saved(store, KEEP_ONE)
 
@@ -603,23 +603,23 @@ def die_at(at: int, work: Callable[[], object]) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
 
-def settle_by_snapshot(root: Path) -> None:
+def recover_by_snapshot(root: Path) -> None:
     said = run("-C", str(root), "snapshot", "after the crash")
     assert said.exit == 0, said.err
 
 
-def settle_by_doctor(root: Path) -> None:
+def recover_by_doctor(root: Path) -> None:
     said = run("-C", str(root), "doctor", "--repair-runtime")
     assert said.exit == 0, said
 
 
-def settle_by_run(root: Path) -> None:
+def recover_by_run(root: Path) -> None:
     plan_id = run("-C", str(root), "gc", "plan", "--keep-last", "1", "--json").json["plan_id"]
     assert run("-C", str(root), "gc", "run", "--plan-id", plan_id).exit == 0
 
 
-@pytest.mark.parametrize("settling", [settle_by_snapshot, settle_by_doctor, settle_by_run])
-def test_crash_at_any_step_leaves_every_snapshot_whole_or_gone(tmp_path, settling):
+@pytest.mark.parametrize("recovering", [recover_by_snapshot, recover_by_doctor, recover_by_run])
+def test_crash_at_any_step_leaves_every_snapshot_whole_or_gone(tmp_path, recovering):
     store, ids = make(tmp_path, 3)
     plan_id = saved(store, KEEP_ONE)
     store.close()
@@ -630,18 +630,18 @@ def test_crash_at_any_step_leaves_every_snapshot_whole_or_gone(tmp_path, settlin
         copy = tmp_path / "copy"
         shutil.copytree(root, copy, symlinks=True)
         died = die_at(at, lambda copy=copy: gc.run(open_store(copy), plan_id))
-        assert violations(copy, settled=False) == [], at
+        assert violations(copy, recovered=False) == [], at
         if not died:
             break
         looked = doctor.examine(open_store(copy))
         assert {finding.severity for finding in looked.findings} <= {"warning"}, at
         assert run("-C", str(copy), "verify", "--all").exit == 0, at
         assert run("-C", str(copy), "history").exit == 0, at
-        settling(copy)
+        recovering(copy)
         assert violations(copy) == [], at
         assert doctor.examine(open_store(copy), strict=True).healthy, at
         again = open_store(copy)
-        settle_by_run(copy)
+        recover_by_run(copy)
         assert ids[0] not in lineage.visible_ids(again.layout)
         assert len(lineage.visible_ids(again.layout)) == 1
         shutil.rmtree(copy)
@@ -649,7 +649,7 @@ def test_crash_at_any_step_leaves_every_snapshot_whole_or_gone(tmp_path, settlin
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
-def test_error_at_any_step_is_told_and_the_next_run_goes_on(tmp_path, monkeypatch, number):
+def test_error_at_any_step_is_reported_and_the_next_run_goes_on(tmp_path, monkeypatch, number):
     store, ids = make(tmp_path, 3)
     plan_id = saved(store, KEEP_ONE)
     store.close()
@@ -658,10 +658,10 @@ def test_error_at_any_step_is_told_and_the_next_run_goes_on(tmp_path, monkeypatc
         at += 1
         copy = tmp_path / "copy"
         shutil.copytree(store.root, copy, symlinks=True)
-        told: list[str] = []
+        reported: list[str] = []
 
-        def refuse(name: str, told: list[str] = told) -> None:
-            told.append(name)
+        def refuse(name: str, reported: list[str] = reported) -> None:
+            reported.append(name)
             raise OSError(number, os.strerror(number))
 
         counter = _Counter(at, refuse)
@@ -675,13 +675,13 @@ def test_error_at_any_step_is_told_and_the_next_run_goes_on(tmp_path, monkeypatc
                 pass
             except OSError:
                 pass  # the skin of the commands turns it into E_IO
-        fired = bool(told)
-        assert violations(copy, settled=False) == [], (at, told)
+        fired = bool(reported)
+        assert violations(copy, recovered=False) == [], (at, reported)
         if outcome is not None:
             assert [i for i in ids[:2] if i in lineage.visible_ids(open_store(copy).layout)] == []
-        settle_by_run(copy)
-        assert violations(copy) == [], (at, told)
-        assert doctor.examine(open_store(copy), strict=True).healthy, (at, told)
+        recover_by_run(copy)
+        assert violations(copy) == [], (at, reported)
+        assert doctor.examine(open_store(copy), strict=True).healthy, (at, reported)
         shutil.rmtree(copy)
 
 
@@ -743,14 +743,14 @@ def test_every_removal_is_durable_before_the_intent_goes(tmp_path, monkeypatch):
     assert seen.found == [set()] * 4
 
 
-@pytest.mark.parametrize("state", ["stone half made", "tombstones made", "taken out", "trash deleted"])
-def test_every_removal_of_settling_is_durable_before_the_intent_goes(tmp_path, monkeypatch, state):
+@pytest.mark.parametrize("state", ["tombstone half made", "tombstones made", "taken out", "trash deleted"])
+def test_every_removal_of_a_recovery_is_durable_before_the_intent_goes(tmp_path, monkeypatch, state):
     store, ids = make(tmp_path)
     plan = plan_of(store, KEEP_ONE)
     plan_id = saved(store, KEEP_ONE)
     making.begun(store, plan, plan_id)
     half_made = Path(str(store.layout.tombstones)) / f"{ids[0]}.json.tmp"
-    if state == "stone half made":
+    if state == "tombstone half made":
         half_made.write_bytes(b"{")
     else:
         gc_remove.write_tombstones(store, [gc_remove.make_tombstone(plan, plan_id, i) for i in ids[:3]])
@@ -786,19 +786,19 @@ def test_pin_that_could_not_be_written_is_durably_gone_before_its_intent(tmp_pat
     assert os.listdir(str(store.layout.pins)) == os.listdir(str(store.layout.intents)) == []
 
 
-def test_what_a_dead_process_did_is_made_durable_before_it_is_settled(tmp_path, monkeypatch):
+def test_what_a_dead_process_did_is_made_durable_before_it_is_recovered(tmp_path, monkeypatch):
     store, _ = make(tmp_path)
     making.begun(store, plan_of(store, KEEP_ONE), saved(store, KEEP_ONE))
     order: list[str] = []
     flush, handler = durable.Barrier.flush, gc.recover
     monkeypatch.setattr(durable.Barrier, "flush", lambda barrier: (order.append("flush"), flush(barrier)))
-    monkeypatch.setattr(gc, "recover", lambda *args: (order.append("settle"), handler(*args))[1])
+    monkeypatch.setattr(gc, "recover", lambda *args: (order.append("recover"), handler(*args))[1])
     with changing.worktree(store, "main"):
         pass
-    assert order[:2] == ["flush", "settle"]
+    assert order[:2] == ["flush", "recover"]
 
 
-def test_settling_while_a_run_is_alive_does_nothing(tmp_path):
+def test_recovering_while_a_run_is_alive_does_nothing(tmp_path):
     store, _ = make(tmp_path)
     saved(store, KEEP_ONE)
     with locks.acquire(store.layout.lock("gc")):
@@ -809,7 +809,7 @@ def test_settling_while_a_run_is_alive_does_nothing(tmp_path):
     assert gc.recover(store, pending) != ""
 
 
-def test_settling_leaves_heavy_trash_to_the_next_run(tmp_path, monkeypatch):
+def test_recovering_leaves_heavy_trash_to_the_next_run(tmp_path, monkeypatch):
     store, ids = make(tmp_path)
     plan_id = saved(store, KEEP_ONE)
     monkeypatch.setattr(gc, "CHEAP_ENTRIES", 0)
@@ -817,7 +817,7 @@ def test_settling_leaves_heavy_trash_to_the_next_run(tmp_path, monkeypatch):
     gc_remove.write_tombstones(store, [gc_remove.make_tombstone(plan_of(store, KEEP_ONE), plan_id, i) for i in ids[:3]])
     gc_remove.take_out(store.layout, ids[:3])
     del pending
-    snapshot(store, "settles")
+    snapshot(store, "recovers")
     assert len(os.listdir(str(store.layout.trash))) == 3
     assert {f.repair for f in doctor.examine(store).findings} == {"clean_tmp"}
     doctor.examine(store, actions=["clean_tmp"])

@@ -1,4 +1,4 @@
-"""Pins: made, changed, listed, taken away; recorded, and settled after a crash."""
+"""Pins: made, changed, listed, taken away; recorded, and recovered after a crash."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_bad_expiry_is_a_usage_error(text):
         pins.parse_expiry(text)
 
 
-def test_expired_is_told_from_the_moment_on():
+def test_expired_is_reported_from_the_moment_on():
     pin = {"expires_at": "2026-01-01T00:00:00.000000Z"}
     moment = clock.parse_rfc3339(pin["expires_at"])
     assert pins.has_expired(pin, moment)
@@ -137,8 +137,8 @@ def test_crash_in_the_middle_is_completed_by_the_next_command(store, monkeypatch
         with pytest.raises(DeadError):
             pins.add(store, one, reason="new") if operation == "pin" else pins.remove(store, one)
     assert len(os.listdir(str(store.layout.intents))) == 1
-    assert violations(store.root, settled=False) == []
-    snapshot(open_store(store.root), "settles")
+    assert violations(store.root, recovered=False) == []
+    snapshot(open_store(store.root), "recovers")
     assert log_of(store)[before:][0] == (operation, one)
     assert [pin["reason"] for pin in pins.list_all(store.layout)] == (["new"] if operation == "pin" else [])
     assert violations(store.root) == []

@@ -84,10 +84,10 @@ def test_all_three_give_the_same_answers(root: str) -> None:
         )
     ):
         change()
-        told = repo.show("LATEST")
-        assert told["tags"] == ["t", "x"], number
-        assert tool("show")["tags"] == run("show", "--json").json["tags"] == told["tags"]
-    assert (told["meta"]["n"], told["note"]) == ("1", "said")
+        said = repo.show("LATEST")
+        assert said["tags"] == ["t", "x"], number
+        assert tool("show")["tags"] == run("show", "--json").json["tags"] == said["tags"]
+    assert (said["meta"]["n"], said["note"]) == ("1", "said")
 
 
 def test_all_three_merge_and_refuse_alike(root: str) -> None:
@@ -105,6 +105,6 @@ def test_all_three_merge_and_refuse_alike(root: str) -> None:
     assert failed and answer["error"]["class"] == "E_CONFLICT"
     assert answer["error"]["facts"]["conflicts"] == refused.value.facts["conflicts"]
     assert run("merge", "two", "--json").json["conflicts"] == refused.value.facts["conflicts"]
-    assert tool("merge", source="two", theirs=["*"])["settled"][0]["path"] == "a"
+    assert tool("merge", source="two", theirs=["*"])["decided"][0]["path"] == "a"
     assert repo.merge("three", choices={"both": [""]}).snapshot is not None
     assert Path("a").read_text() == "two" and Path("a.theirs").read_text() == "three"

@@ -87,7 +87,7 @@ SETUP: tuple[tuple[str, str], ...] = (
 SESSION_SETUP = tuple(pair for pair in SETUP if pair[0] == r"^\./clean\.py")
 """What pages assume in the middle of a session; README.md assumes nothing."""
 
-# What settles things behind lines that stop in the middle.
+# What recovers things after lines that stop in the middle.
 AFTERWARDS = {r"jvs-write-intent --record$": "jvs doctor --repair-runtime"}
 
 # Lines whose answer is "no" in the prepared repository, with the status that says so.

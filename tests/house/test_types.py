@@ -219,8 +219,8 @@ def test_what_is_checked_of_an_intent_is_its_shape():
     for operation, names in INTENTS.items():
         for name in names:
             assert intent.PARTICULARS[operation].keys() <= keys(name, known).keys(), name
-    told = [set(re.findall(r"'(\w+)'", keys(name, known).get("operation", ""))) for name in known]
-    assert set().union(*told) == recovery.HANDLERS.keys(), "each operation has an intent of its own"
+    reported = [set(re.findall(r"'(\w+)'", keys(name, known).get("operation", ""))) for name in known]
+    assert set().union(*reported) == recovery.HANDLERS.keys(), "each operation has an intent of its own"
     particulars = set().union(*(keys(name, known) for name in known if name.endswith("Intent")))
     assert keys("Particulars", known).keys() == particulars - set(intent.FIELDS)
 

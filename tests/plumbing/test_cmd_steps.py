@@ -236,7 +236,7 @@ def test_update_head_never_names_what_is_not_visible(store):
     assert making.plumb("update-head", "main").exit == 2
 
 
-def test_update_head_that_died_before_its_record_is_settled(store, monkeypatch):
+def test_update_head_that_died_before_its_record_is_recovered(store, monkeypatch):
     first = making.snapshot(store)["snapshot_id"]
     second = making.snapshot(store)["snapshot_id"]
 

@@ -37,7 +37,7 @@ def test_the_exit_code_is_that_of_the_command(store, code):
     assert making.plumb("with-lock", "main", "--", "sh", "-c", f"exit {code}").exit == code
 
 
-def test_a_signal_is_told_as_a_shell_does(store):
+def test_a_signal_is_reported_as_a_shell_does(store):
     assert making.plumb("with-lock", "main", "--", "sh", "-c", "kill -9 $$").exit == 137
 
 
@@ -59,7 +59,7 @@ def test_wrong_calls_are_refused(store, words, code):
     assert making.plumb("with-lock", *words).exit == code
 
 
-def test_what_is_dead_is_settled_first(store):
+def test_what_is_dead_is_recovered_first(store):
     record = making.plumb("check-worktree", "--record").out
     making.plumb("write-intent", "--record", "--owner-pid", "4194999", stdin=record)
     assert len(intent.list_ids(store.layout)) == 1

@@ -46,7 +46,7 @@ def all_of(root: Path) -> dict[bytes, object]:
     return {name: entry for name, entry in found.items() if name and not name.startswith(b"index.")}
 
 
-def told(root: Path) -> dict[str, bytes]:
+def reported(root: Path) -> dict[str, bytes]:
     """Return what a repository says of its snapshots, and which of them its lines hold."""
     said = {f"{path.parent.name}/{path.name}": path.read_bytes() for path in root.glob(".jvs/[da][en]*/*.json")}
     line = run("-C", str(root), "history", "--all", "--json").json
@@ -87,7 +87,7 @@ def is_all_of(source: Path, copy: Path) -> None:
     assert (copy / ".jvs/repo_id").read_text() != (source / ".jvs/repo_id").read_text()
     differing = {name: zoo.diff_trees(tree, before[name]) for name, tree in trees(copy).items()}
     assert differing.keys() == before.keys() and not any(differing.values()), differing
-    assert told(copy) == told(source)
+    assert reported(copy) == reported(source)
     assert zoo.diff_trees(whole, all_of(source), ignore=("data",)) == []
     main = copy if (copy / ".jvs/forks").exists() else copy / "main"
     assert not (main / "never-kept").exists() and (main / "theirs").read_text() == "theirs"
@@ -110,7 +110,7 @@ def test_so_has_that_of_a_repository_in_place(btrfs_dir: Path):
 def test_on_another_filesystem_what_snapshots_share_stays_shared(btrfs_dir: Path, ext4_dir: Path):
     source, copy = storied(btrfs_dir / "source", here=False), ext4_dir / "copy"
     assert run("clone", str(source), str(copy), "--json").json["way"] == "stream"
-    assert told(copy) == told(source)
+    assert reported(copy) == reported(source)
     assert {n: zoo.diff_trees(t, trees(source)[n], ignore=("data",)) for n, t in trees(copy).items()} == {
         name: [] for name in trees(source)
     }

@@ -27,7 +27,7 @@ def world(store, tmp_path, monkeypatch):
     assert making.run("worktree", "fork", "side").exit == 0
     monkeypatch.setenv("PATH", f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}")
     if shutil.which("jvs-list-snapshots") is None:
-        pytest.skip("the programs are not installed beside this Python")
+        pytest.skip("the programs are not installed next to this Python")
     return tmp_path
 
 

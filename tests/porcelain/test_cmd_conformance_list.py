@@ -23,7 +23,7 @@ def became(monkeypatch):
     return calls
 
 
-def test_the_suite_beside_the_package(became):
+def test_the_suite_next_to_the_package(became):
     said = making.run("conformance", "list", "-k", "x")
     assert (said.exit, said.text) == (0, "listed\n")
     (call,) = became

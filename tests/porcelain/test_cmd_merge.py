@@ -87,8 +87,8 @@ def test_a_conflict_changes_nothing_and_names_every_path(store: Store) -> None:
     said = run("merge", "one")
     assert said.exit == 7 and "E_CONFLICT" in said.err
     assert "a: modified here, modified there" in said.text and "b: removed here, modified there" in said.text
-    told = run("merge", "one", "--json")
-    assert [c["path"] for c in told.error["facts"]["conflicts"]] == ["a", "b"]
+    said = run("merge", "one", "--json")
+    assert [c["path"] for c in said.error["facts"]["conflicts"]] == ["a", "b"]
     assert run("merge", "one", "--dry-run").exit == 7
     assert frozen(making.main_of(store)) == before and store.log().tail() == log
     assert lineage.visible_ids(store.layout) == ids and os.listdir(str(store.layout.undo)) == []
@@ -116,7 +116,7 @@ def test_conflicts_are_decided_for_all_or_by_pattern(store: Store, words: list[s
     assert (Path("b").read_text() if Path("b").exists() else None) == b
     if "--both" in words:
         assert Path("a.theirs").read_text() == Path("b.theirs").read_text() == "one\n"
-    assert {item["path"] for item in said.json["settled"]} == {"a", "b"}
+    assert {item["path"] for item in said.json["decided"]} == {"a", "b"}
     merged = tree(making.main_of(store))
     head = store.head_of("main")
     assert run("undo").exit == 0

@@ -202,7 +202,7 @@ def test_eight_at_once_all_succeed_in_one_line_of_history(store):
 
 @pytest.mark.parametrize("call", ["fsync", "fdatasync,syncfs", "rename", "unlink", "mkdirat,mkdir", "linkat,link"])
 @pytest.mark.parametrize("nth", [1, 3])
-def test_a_kill_at_any_call_is_settled_by_the_next_command(store, call, nth):
+def test_a_kill_at_any_call_is_recovered_by_the_next_command(store, call, nth):
     """The process is killed by the kernel before its n-th call of a kind."""
     if subprocess.run(["which", "strace"], capture_output=True).returncode != 0:
         pytest.skip("strace is not installed")
@@ -211,7 +211,7 @@ def test_a_kill_at_any_call_is_settled_by_the_next_command(store, call, nth):
     inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={call}:signal=KILL:when={nth}"]
     done = subprocess.run([*inject, *JVS, "snapshot", "killed"], capture_output=True, text=True)
     assert done.returncode in (0, -9, 137), done.stderr
-    assert making.violations(store.root, settled=False) == []
+    assert making.violations(store.root, recovered=False) == []
     said = making.run("snapshot", "--json", "next")
     assert said.exit == 0, said.err
     assert making.violations(store.root) == []
@@ -265,7 +265,7 @@ def test_output_that_cannot_be_written_is_exit_four_and_the_snapshot_stands(stor
     assert len(lineage.visible_ids(store.layout)) == 1
 
 
-def test_what_was_settled_is_said(store):
+def test_what_was_recovered_is_said(store):
     record = making.plumb("check-worktree", "--record").out
     making.plumb("write-intent", "--record", "--owner-pid", "4194999", stdin=record)
     said = making.run("snapshot")

@@ -22,7 +22,7 @@ def became(monkeypatch):
     return calls
 
 
-def test_the_suite_beside_the_package(became):
+def test_the_suite_next_to_the_package(became):
     with pytest.raises(SystemExit):
         making.run("torture", "--only", "snapshot", "--seconds", "5", "--list")
     (call,) = became

@@ -278,9 +278,9 @@ def test_programs_and_agents_can_try_as_well(lab):
     tools = mcp_tools.Tools(str(lab), os.environ)
     answer, failed = tools.call("try", {"command": ["sh", "-c", "echo x; rm n; exit 4"]})
     assert not failed, answer
-    told = answer["result"]
-    assert (told["exit"], told["state"], told["output"]) == (4, "pending", "x\n")
-    assert told["changes"] == [{"path": "n", "change": "removed", "size": 2}]
+    reported = answer["result"]
+    assert (reported["exit"], reported["state"], reported["output"]) == (4, "pending", "x\n")
+    assert reported["changes"] == [{"path": "n", "change": "removed", "size": 2}]
     answer, failed = tools.call("try", {})
     assert [record["try_id"] for record in answer["result"]["tries"]] == left(lab)
     (lab / "n").write_text("ours")

@@ -41,8 +41,8 @@ def everything(store: Store) -> set[bytes]:
     return found
 
 
-def settled(root: Path | str) -> Store:
-    """Let the next command settle what a dead one left."""
+def recovered(root: Path | str) -> Store:
+    """Let the next command recover what a dead one left."""
     store = open_store(root)
     with changing.worktree(store, "main"):
         pass
@@ -285,7 +285,7 @@ def same(a: dict[str, dict], b: dict[str, dict]) -> bool:
 
 @pytest.mark.parametrize("fs", ["tmpfs", "btrfs"])
 @pytest.mark.parametrize("name", CRASHES)
-def test_a_crash_anywhere_is_settled_wholly_and_loses_nothing(fs_at, fs: str, name: str):
+def test_a_crash_anywhere_is_recovered_wholly_and_loses_nothing(fs_at, fs: str, name: str):
     home = fs_at(fs)
     work, setup = CRASHES[name]
     root, first, _ = prepare(home)
@@ -305,7 +305,7 @@ def test_a_crash_anywhere_is_settled_wholly_and_loses_nothing(fs_at, fs: str, na
         died = dies_at(number, lambda: work(open_store(here), first))  # noqa: B023
         if name != "discard":
             assert known <= everything(open_store(here)), number
-        store = settled(here)
+        store = recovered(here)
         if name != "discard":
             assert known <= everything(store), number
         assert os.listdir(str(store.layout.intents)) == [], number

@@ -140,17 +140,17 @@ def untold_by_text(value, text: str) -> list[str]:
 
 @pytest.mark.parametrize("words", LOOKS, ids=" ".join)
 def test_what_the_text_tells_is_in_the_json(store, words):
-    said, told = making.run(*words), making.run(*words, "--json")
-    assert said.exit == told.exit == 0, said.err
-    assert untold(said.text, told.json) == []
+    said, reported = making.run(*words), making.run(*words, "--json")
+    assert said.exit == reported.exit == 0, said.err
+    assert untold(said.text, reported.json) == []
 
 
 @pytest.mark.parametrize("words", WHOLE, ids=" ".join)
 def test_what_the_json_tells_is_in_the_text(store, words):
-    told, said = making.run(*words, "--json"), making.run(*words)
+    reported, said = making.run(*words, "--json"), making.run(*words)
     if words[0] in ("status", "diff"):  # of a note of many lines these show the first
-        told = told._replace(out=told.out.replace(b"\\nMARKmore", b""))
-    assert untold_by_text(json.loads(told.out), said.text) == []
+        reported = reported._replace(out=reported.out.replace(b"\\nMARKmore", b""))
+    assert untold_by_text(json.loads(reported.out), said.text) == []
 
 
 @pytest.mark.parametrize("words", [w for w in LOOKS if w[0] == "history"], ids=" ".join)

@@ -1,4 +1,4 @@
-"""Publishing, settling, intents, heads, lines and descriptors, through the library."""
+"""Publishing, recovering, intents, heads, lines and descriptors, through the library."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_death_before_each_step_is_rolled_back_or_completed(store, monkeypatch, 
             making.snapshot(store, "dead")
     (pending,) = intent.list_ids(store.layout)
     assert store.head_of("main") == (first, first)
-    assert making.violations(store.root, settled=False) == []
+    assert making.violations(store.root, recovered=False) == []
     with changing.worktree(store, "main"):
         pass
     assert intent.list_ids(store.layout) == []
@@ -161,7 +161,7 @@ def test_an_error_rolls_back_at_once_and_leaves_nothing(store, monkeypatch):
     assert making.violations(store.root) == []
 
 
-def test_settling_twice_is_the_same_as_once(store, monkeypatch):
+def test_recovering_twice_is_the_same_as_once(store, monkeypatch):
     with monkeypatch.context() as patch:
         die_at(patch, steps, "chain_append")
         with pytest.raises(Died):
@@ -176,7 +176,7 @@ def test_settling_twice_is_the_same_as_once(store, monkeypatch):
     assert making.violations(store.root) == []
 
 
-def test_the_live_are_not_settled(store):
+def test_the_live_are_not_recovered(store):
     record = begun(store)
     steps.write_intent(store, record, owner=intent.owner(locked=False))
     assert changing.recover(store) == []

@@ -39,10 +39,10 @@ def store(tmp_path):
 @pytest.fixture
 def programs(monkeypatch):
     """Put the console scripts of this installation on PATH."""
-    beside = Path(sys.executable).parent
-    if not (beside / "jvs-check-worktree").exists():
-        pytest.fail(f"jvs is not installed beside {sys.executable}: no console scripts there")
-    monkeypatch.setenv("PATH", f"{beside}:{os.environ['PATH']}")
+    sibling = Path(sys.executable).parent
+    if not (sibling / "jvs-check-worktree").exists():
+        pytest.fail(f"jvs is not installed next to {sys.executable}: no console scripts there")
+    monkeypatch.setenv("PATH", f"{sibling}:{os.environ['PATH']}")
 
 
 def shell(command, store, **more):
@@ -84,11 +84,11 @@ def test_the_pipeline_as_it_is_printed_takes_a_snapshot(store, programs):
 
 
 @pytest.mark.parametrize("count", range(1, len(STEPS) + 1))
-def test_a_crash_after_any_step_is_settled_by_the_next_snapshot(store, count, dead_pid):
+def test_a_crash_after_any_step_is_recovered_by_the_next_snapshot(store, count, dead_pid):
     before = making.open_store(store.root).head_of("main")[0]
     said = run_steps(store, count, dead_pid)
     crashed = said.json["snapshot_id"]
-    assert making.violations(store.root, settled=False) == []
+    assert making.violations(store.root, recovered=False) == []
     done = making.run("snapshot", "--json", "next")
     assert done.exit == 0, done.err
     kept = count > STEPS.index("rename-ready")
@@ -105,7 +105,7 @@ def test_a_reader_between_two_steps_sees_the_snapshot_only_when_it_is_done(store
     crashed = run_steps(store, count, os.getpid()).json["snapshot_id"]
     now = making.open_store(store.root).head_of("main")
     assert now == ((crashed, crashed) if count == len(STEPS) else before)
-    assert making.violations(store.root, settled=False) == []
+    assert making.violations(store.root, recovered=False) == []
 
 
 @pytest.mark.parametrize("count", range(2, len(STEPS)))
@@ -199,7 +199,7 @@ def test_a_head_never_names_what_was_not_published(store, dead_pid):
     record["done"].append("rename-ready")
     said = step("update-head", json.dumps(record).encode())
     assert said.exit == 5, said.err
-    assert making.violations(store.root, settled=False) == []
+    assert making.violations(store.root, recovered=False) == []
 
 
 def test_the_head_that_moved_meanwhile_is_a_stale_head(store, dead_pid):

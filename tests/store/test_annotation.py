@@ -34,7 +34,7 @@ def ids(store: Store) -> list[str]:
     return lineage.visible_ids(store.layout)
 
 
-def told(store: Store, snapshot_id: str) -> tuple[list[str], str, dict[str, str]]:
+def reported(store: Store, snapshot_id: str) -> tuple[list[str], str, dict[str, str]]:
     record = annotation.shown(store.layout, lineage.load_visible(store, snapshot_id))
     return record["tags"], record["note"], record.get("meta", {})
 
@@ -46,7 +46,7 @@ def file_of(store: Store, snapshot_id: str) -> Path:
 def test_the_last_word_counts_whatever_the_order_of_changes(store: Store) -> None:
     """A long random row of changes by several programs leaves what a plain model of it has."""
     chance = random.Random(7)
-    model = {i: told(store, i) for i in ids(store)}
+    model = {i: reported(store, i) for i in ids(store)}
     for step in range(60):
         one = chance.choice(ids(store))
         tags, note, meta = (list(model[one][0]), model[one][1], dict(model[one][2]))
@@ -67,7 +67,7 @@ def test_the_last_word_counts_whatever_the_order_of_changes(store: Store) -> Non
                 annotation.set_meta(who, one, {words[0]: value}, words[1:])
                 meta = {**{k: v for k, v in meta.items() if k not in words[1:]}, words[0]: value}
         model[one] = tags, note, meta
-        assert {i: told(store, i) for i in ids(store)} == model, step
+        assert {i: reported(store, i) for i in ids(store)} == model, step
     assert violations(store.root) == []
     _, problems, _ = verify.check_all(store)
     assert problems == []
@@ -90,14 +90,14 @@ def test_a_descriptor_never_changes_and_what_changes_nothing_writes_nothing(stor
 def test_what_is_no_tag_is_refused(store: Store, tag: str) -> None:
     with pytest.raises(NameInvalid):
         annotation.add_tags(store, ids(store)[0], ["good", tag])
-    assert told(store, ids(store)[0])[0] == ["one", "both"]
+    assert reported(store, ids(store)[0])[0] == ["one", "both"]
 
 
 @pytest.mark.parametrize("values", [{"a b": "1"}, {"": "1"}, {"-k": "1"}, {"k": "x\0"}, {"k": "x" * 5000}, {"k": []}])
 def test_what_is_no_fact_is_refused(store: Store, values: dict[str, Any]) -> None:
     with pytest.raises((NameInvalid, UsageError)):
         annotation.set_meta(store, ids(store)[0], values, [])
-    assert told(store, ids(store)[0])[2] == {"loss": "0.5"}
+    assert reported(store, ids(store)[0])[2] == {"loss": "0.5"}
 
 
 def test_only_visible_snapshots_get_words(store: Store) -> None:
@@ -148,7 +148,7 @@ def test_a_damaged_annotation_hides_nothing_and_stops_only_what_needs_it(store: 
     annotation.set_note(store, first, "later")
     annotation.add_tags(store, second, ["fine"])
     file_of(store, first).write_bytes(data)
-    assert told(store, first)[1] == "first" and refs.resolve(store, "fine") == second
+    assert reported(store, first)[1] == "first" and refs.resolve(store, "fine") == second
     with pytest.raises(PartialSnapshot):
         annotation.set_note(store, first, "again")
     with pytest.raises(PartialSnapshot):  # it might be a tag that protects the snapshot
@@ -157,7 +157,7 @@ def test_a_damaged_annotation_hides_nothing_and_stops_only_what_needs_it(store: 
     assert [finding.repair for finding in found.findings if "annotations" in (finding.path or "")] == ["clean_intents"]
     assert doctor.examine(store, actions=["clean_intents"]).findings == []
     annotation.set_note(store, first, "again")
-    assert told(store, first)[1] == "again"
+    assert reported(store, first)[1] == "again"
     assert doctor.examine(store).findings == [] and violations(store.root) == []
 
 
@@ -210,12 +210,12 @@ def test_a_dead_change_is_completed_by_the_next_command(store: Store, applied: b
         records.save(store.layout.annotation(first), pending["annotation"])
     assert doctor.examine(store).findings != []
     annotation.add_tags(store, ids(store)[1], ["living"])
-    assert told(store, first)[1] == "by the dead"
+    assert reported(store, first)[1] == "by the dead"
     assert os.listdir(str(store.layout.intents)) == []
     assert doctor.examine(store).findings == [] and violations(store.root) == []
 
 
-def test_a_tag_that_older_versions_let_be_is_told_and_can_be_taken_away(store: Store) -> None:
+def test_a_tag_that_older_versions_let_be_is_reported_and_can_be_taken_away(store: Store) -> None:
     first = ids(store)[0]
     path = Path(str(store.layout.descriptor(first)))
     from jvs import canon

@@ -246,7 +246,7 @@ def test_a_crash_in_the_middle_of_a_rotation_is_mended_by_the_next_append(log, s
     assert audit_check.check(log.path, ZERO).problems == []
 
 
-def test_a_removed_log_beside_rotated_ones_is_not_taken_for_a_rotation(log, small):
+def test_a_removed_log_next_to_rotated_ones_is_not_taken_for_a_rotation(log, small):
     for _ in range(4):
         add(log)
     (log_dir, name) = os.path.split(str(log.path))
@@ -258,7 +258,7 @@ def test_a_removed_log_beside_rotated_ones_is_not_taken_for_a_rotation(log, smal
         log.tail()
 
 
-def test_other_logs_beside_are_no_rotated_files(tmp_path):
+def test_other_logs_next_to_are_no_rotated_files(tmp_path):
     for name in ("app.jsonl", "app-prod.jsonl", "app-2024.jsonl", "app-1700000000000x.jsonl"):
         path = tmp_path / name
         path.touch()

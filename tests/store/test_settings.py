@@ -181,7 +181,7 @@ def test_a_change_is_recorded_and_leaves_no_intent(store):
 
 
 @pytest.mark.parametrize("dies_at", ["write", "replace_file", "append", "clear"])
-def test_a_crash_at_any_step_is_settled(store, monkeypatch, dies_at):
+def test_a_crash_at_any_step_is_recovered(store, monkeypatch, dies_at):
     """Stop without any clean-up at a step, as a killed process does; the next command makes it whole."""
     from jvs.fs import durable
     from jvs.store import audit

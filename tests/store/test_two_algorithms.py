@@ -31,12 +31,12 @@ def store(request: pytest.FixtureRequest, fs_at: Any) -> Iterator[Store]:
     made = making.make_store(fs_at(request.param) / "lab")
     main = making.main_of(made)
     making.write(main, {"d/large": os.urandom(2 * LEAF_BYTES + 5), "d/small": "small", "e/other": "other"})
-    settle(main)
+    let_stamps_age(main)
     yield made
     made.close()
 
 
-def settle(main: Path) -> None:
+def let_stamps_age(main: Path) -> None:
     """Let the stamps of all files be old enough to be kept."""
     from jvs import clock
 
@@ -149,7 +149,7 @@ def test_a_directory_that_comes_back_has_no_digest_of_the_other_algorithm(store:
     (main / "d").rename(main.parent / "aside")
     making.snapshot(store)
     (main.parent / "aside").rename(main / "d")
-    settle(main)
+    let_stamps_age(main)
     making.snapshot(store)
     check(store)
 

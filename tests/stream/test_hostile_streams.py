@@ -236,7 +236,7 @@ def test_announced_lengths_reserve_nothing(target, data):
         refused(target, head + bomb, PartialSnapshot)
 
 
-def test_what_is_no_stream_is_told_so(target):
+def test_what_is_no_stream_is_reported_so(target):
     for other in (
         b"",
         b"hello, this is text\n",

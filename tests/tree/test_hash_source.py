@@ -82,12 +82,12 @@ def test_descriptors_are_closed_also_after_an_error(pair: tuple[Path, Path]) -> 
             os.fstat(fd)
 
 
-def test_a_young_stamp_is_not_settled(tmp_path: Path) -> None:
+def test_a_young_stamp_is_not_recovered(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x")
     st = path.stat()
-    assert not racy.is_settled(st, st.st_ctime_ns + racy.RACY_NS)
-    assert racy.is_settled(st, st.st_ctime_ns + racy.RACY_NS + 1)
+    assert not racy.is_conclusive(st, st.st_ctime_ns + racy.RACY_NS)
+    assert racy.is_conclusive(st, st.st_ctime_ns + racy.RACY_NS + 1)
 
 
 @pytest.fixture(params=["btrfs_dir", "xfs_dir"])
@@ -118,7 +118,7 @@ def test_snapshots_of_big_files_are_what_their_hash_says(store: Store, monkeypat
     first = take(store)
     assert len(used) == 4
     assert fresh(store, first) == first["payload_root_hash"]
-    monkeypatch.setattr(racy, "is_settled", lambda *_: False)
+    monkeypatch.setattr(racy, "is_conclusive", lambda *_: False)
     store.index().forget("main")
     assert take(store)["payload_root_hash"] == first["payload_root_hash"]
     assert len(used) == 4

@@ -175,7 +175,7 @@ def test_a_word_decides_every_conflict_and_nothing_else(word: str) -> None:
         assert found.conflicts == []
         result = applied(ours, theirs, found.actions)
         plain = merged(base, ours, theirs)
-        assert {path for path, _ in found.settled} >= {c.path for c in plain.conflicts}
+        assert {path for path, _ in found.decided} >= {c.path for c in plain.conflicts}
         if not plain.conflicts:
             assert result == applied(ours, theirs, plain.actions)
         if word == merge.BOTH:  # whatever both sides changed is there, each under a name

@@ -60,7 +60,7 @@ class Looked:
 
 @pytest.fixture
 def forced(monkeypatch):
-    """Let every tree be swept, by three processes, also beside the threads of the test runner; count the sweeps."""
+    """Let every tree be swept, by three processes, also next to the threads of the test runner; count the sweeps."""
     force(monkeypatch)
     return monkeypatch
 

@@ -63,10 +63,10 @@ class Editor:
     def replaced_with_times(self, name):
         path = self.existing(name)
         was = os.stat(path)
-        beside = path.with_name("beside")
-        beside.write_bytes(self.fresh())
-        os.utime(beside, ns=(was.st_atime_ns, was.st_mtime_ns))
-        beside.rename(path)
+        sibling = path.with_name("sibling")
+        sibling.write_bytes(self.fresh())
+        os.utime(sibling, ns=(was.st_atime_ns, was.st_mtime_ns))
+        sibling.rename(path)
 
     def mapped(self, name):
         """Store through a mapping twice: the second store meets a dirty page and moves no time stamp."""
@@ -278,7 +278,7 @@ def test_stamps_of_directories_are_racy_for_two_seconds_where_their_times_lag():
         assert found == (piece if kept else racy.NO_STAMP)
 
 
-def test_directories_that_are_gone_are_told(tmp_path):
+def test_directories_that_are_gone_are_reported(tmp_path):
     making.write(tmp_path / "t", {"d/e/f": "1", "x": "2"})
     first = scan.Scanner(Counting(), moment_ns=walk_moment()).run(making.at(tmp_path / "t"))
     rows = {path: (row, node) for path, row, node in first.rows}
@@ -329,7 +329,7 @@ def test_a_tree_deeper_than_a_path_can_be_named_is_walked(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 @pytest.mark.parametrize("allowed", [False, True])
-def test_what_may_not_be_read_is_an_error_or_left_out_and_told(tmp_path, allowed):
+def test_what_may_not_be_read_is_an_error_or_left_out_and_reported(tmp_path, allowed):
     making.write(tmp_path / "t", {"open": "1", "closed": "2", "dir/inner": "3"})
     os.chmod(tmp_path / "t/closed", 0)
     os.chmod(tmp_path / "t/dir", 0)
@@ -343,8 +343,8 @@ def test_what_may_not_be_read_is_an_error_or_left_out_and_told(tmp_path, allowed
             os.setgid(1234)
             os.setuid(1234)
             found = scan.Scanner(scan.Hasher(allow_unreadable=allowed)).run(making.at("t"))
-            told = sorted(path for path, _ in found.unreadable)
-            code = 0 if allowed and told == [b"closed", b"dir"] and found.files == 1 else 2
+            reported = sorted(path for path, _ in found.unreadable)
+            code = 0 if allowed and reported == [b"closed", b"dir"] and found.files == 1 else 2
         except IOFailure as error:
             code = 0 if not allowed and error.hint else 3
         finally:

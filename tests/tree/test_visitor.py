@@ -123,16 +123,16 @@ class Line:
     def __init__(self, root):
         self.root, self.rows, self.known = root, {}, making.Known({}, {})
 
-    def walk(self, told):
-        found = scan.Scanner(told, rows=self.rows, known=self.known, moment_ns=clock.now_ns() + FUTURE_NS).run(
+    def walk(self, reported):
+        found = scan.Scanner(reported, rows=self.rows, known=self.known, moment_ns=clock.now_ns() + FUTURE_NS).run(
             making.at(self.root)
         )
-        assert told.calls[-2:] == ["flush", "close"] and not told.open
+        assert reported.calls[-2:] == ["flush", "close"] and not reported.open
         self.rows = {path: row for path, row in self.rows.items() if path not in found.gone}
         self.rows.update({path: (row, node) for path, row, node in found.rows})
         self.known.nodes.update(found.nodes)
         self.known.totals.update(found.totals)
-        return told
+        return reported
 
 
 @pytest.fixture
@@ -175,23 +175,23 @@ def test_a_changed_tree_is_visited_by_the_contract_too(line, how):
     else:
         shutil.rmtree(side / "1")
         (side / "1").write_text("a file")
-    told = line.walk(Strict())
-    assert {"enter", "leave"} <= set(told.calls)
+    reported = line.walk(Strict())
+    assert {"enter", "leave"} <= set(reported.calls)
     bare = scan.Scanner(scan.Hasher()).run(making.at(line.root)).root_hash
     assert scan.Scanner(Strict(), rows=line.rows, known=line.known).run(making.at(line.root)).root_hash == bare
 
 
 def test_what_vanishes_while_it_is_taken_leaves_no_call_open(line):
     making.write(line.root, {"aa/first": "1", "aa/second/x": "2"})
-    told = Strict()
-    told.on_take = lambda path: shutil.rmtree(line.root / "aa", ignore_errors=True) if path == b"aa/first" else None
-    line.walk(told)
-    assert told.refused == []
+    reported = Strict()
+    reported.on_take = lambda path: shutil.rmtree(line.root / "aa", ignore_errors=True) if path == b"aa/first" else None
+    line.walk(reported)
+    assert reported.refused == []
 
 
 @pytest.mark.parametrize("error", [Stop, KeyboardInterrupt])
 def test_an_error_of_the_visitor_ends_the_walk_and_close_is_the_last_call(line, error):
-    told = Strict()
+    reported = Strict()
     count = [0]
 
     def stop(path):
@@ -199,22 +199,22 @@ def test_an_error_of_the_visitor_ends_the_walk_and_close_is_the_last_call(line, 
         if count[0] == 5:
             raise error
 
-    told.on_take = stop
+    reported.on_take = stop
     with pytest.raises(error):
-        line.walk(told)
-    assert told.calls[-1] == "close" and told.calls.count("close") == 1 and "flush" not in told.calls
+        line.walk(reported)
+    assert reported.calls[-1] == "close" and reported.calls.count("close") == 1 and "flush" not in reported.calls
 
 
 @pytest.mark.parametrize("visits", [scan.Hasher, copier.Copier])
 def test_those_who_hash_and_copy_implement_the_contract(visits):
     assert issubclass(visits, visitor.Visitor)
     public = {name for name in vars(visitor.Visitor) if not name.startswith("_")}
-    told = {"enter", "listed", "visited", "keep", "take", "leave", "abandon", "refuse", "flush", "close"}
-    assert told | {"must_visit"} == public
+    reported = {"enter", "listed", "visited", "keep", "take", "leave", "abandon", "refuse", "flush", "close"}
+    assert reported | {"must_visit"} == public
     assert visits.take is not visitor.Visitor.take
 
 
-def test_a_copy_follows_the_contract_of_what_it_is_told(line, tmp_path):
+def test_a_copy_follows_the_contract_of_what_it_is_reported(line, tmp_path):
     """The scanner calls the copier as it calls anybody else: what it makes is the tree that was walked."""
     request = engine.Request(making.at(line.root), making.at(tmp_path / "copy"))
     request.hash = True

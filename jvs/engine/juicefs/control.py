@@ -217,10 +217,10 @@ def _run_one(what: str, source: str, target: str) -> Reply:
         source = os.path.abspath(source)
         if (os.path.realpath(parent) + "/").startswith(os.path.realpath(source) + "/"):
             raise ValueError("the target lies inside the source")
-        beside, above = os.lstat(source), os.stat(parent)
-        if beside.st_dev != above.st_dev:
+        source_stat, above = os.lstat(source), os.stat(parent)
+        if source_stat.st_dev != above.st_dev:
             raise OSError(18, "not on one mount")
-        message = clone_message(beside.st_ino, os.stat(os.path.dirname(source)).st_ino, above.st_ino, name)
+        message = clone_message(source_stat.st_ino, os.stat(os.path.dirname(source)).st_ino, above.st_ino, name)
     else:
         message = remove_message(os.stat(parent).st_ino, name)
     reply = talk(find_control(parent), message)

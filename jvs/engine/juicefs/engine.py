@@ -100,10 +100,10 @@ class JuiceFSEngine(Engine):
         binary = self.options.binary
         if binary:
             return binary if os.access(binary, os.X_OK) else None
-        beside = os.path.join(os.path.dirname(sys.executable), "juicefs")
+        own = os.path.join(os.path.dirname(sys.executable), "juicefs")
         path = self.options.search_path
         found = shutil.which("juicefs", path=os.defpath if path is None else path)  # None would be the environment's
-        return found or (beside if os.access(beside, os.X_OK) else None)
+        return found or (own if os.access(own, os.X_OK) else None)
 
     def clone(self, request: Request) -> Cloned:
         """Clone, prove it complete, repair what JuiceFS does not keep, and hash what changed.

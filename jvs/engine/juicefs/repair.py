@@ -43,14 +43,14 @@ def _repair_special(source: int, target: int, path: bytes, st: os.stat_result, l
     if fs_paths.lstat_below(target, parts) is not None or fs_paths.lstat_below(source, parts) is None:
         return True
     above = _open_or_none(target, parts)
-    beside = _open_or_none(source, parts)
+    original = _open_or_none(source, parts)
     try:
-        if above is None or beside is None:  # the directory itself is missing, which the check will see
+        if above is None or original is None:  # the directory itself is missing, which the check will see
             return True
         with _Times(above):
-            return metadata.copy_special(beside, parts[-1], above, st, path, losses) is not None
+            return metadata.copy_special(original, parts[-1], above, st, path, losses) is not None
     finally:
-        for fd in (above, beside):
+        for fd in (above, original):
             if fd is not None:
                 os.close(fd)
 

@@ -1,4 +1,4 @@
-"""The modules that these tests share lie beside them."""
+"""The modules that these tests share lie next to them."""
 
 from __future__ import annotations
 

@@ -82,8 +82,8 @@ class Lab:
         subprocess.run(["cp", "-a", str(self.root), str(root)], check=True)
         return Lab(root)
 
-    def check(self, *, settled: bool = True) -> None:
-        found = violations(self.root, settled=settled)
+    def check(self, *, recovered: bool = True) -> None:
+        found = violations(self.root, recovered=recovered)
         assert not found, found
 
 

@@ -44,7 +44,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def world_in(scratch: Path, base: Path, number: int) -> forging.World:
-    """Copy a repository deep into the scratch, beside new canaries."""
+    """Copy a repository deep into the scratch, next to new canaries."""
     top = scratch / f"case-{number}"
     root = top / "1/2/3/4/repo"
     root.parent.mkdir(parents=True)

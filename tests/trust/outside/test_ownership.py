@@ -304,7 +304,7 @@ def test_the_hint_keeps_what_is_trusted_already(scratch, built):
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare(1)")
-def test_a_container_that_does_not_map_the_owner_is_told_so(scratch, built):
+def test_a_container_that_does_not_map_the_owner_is_reported_so(scratch, built):
     def work(root: Path) -> list[str]:
         before = canaries.facts(root)
         argv = ["unshare", "--user", "--map-root-user", sandbox.program("jvs"), "history"]
