@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import making
 import pytest
 
 from jvs.cli import commands
@@ -88,7 +89,7 @@ SESSION_SETUP = tuple(pair for pair in SETUP if pair[0] == r"^\./clean\.py")
 """What pages assume in the middle of a session; README.md assumes nothing."""
 
 # What recovers things after lines that stop in the middle.
-AFTERWARDS = {r"jvs-write-intent --record$": "jvs doctor --repair-runtime"}
+AFTERWARDS = {r"jvs-write-intent --record$": ("doctor", "--repair-runtime")}
 
 # Lines whose answer is "no" in the prepared repository, with the status that says so.
 STATUSES = {r"--exit-code": (0, 3), r"--tool 'diff": (0, 1)}
@@ -211,9 +212,10 @@ def test_example_of_a_command(command: str, prepared: Path, tmp_path: Path) -> N
     done = shell(script, where)
     assert done.returncode in allowed(command), f"{line}\nstatus {done.returncode}\n{done.stdout}\n{done.stderr}"
     if not makes_repository and not command.startswith("jvs detach"):
-        after = next((text for pattern, text in AFTERWARDS.items() if re.search(pattern, command)), ":")
-        check = shell(f"{after} && jvs verify --all && jvs doctor", where)
-        assert check.returncode == 0, f"after {line}:\n{check.stdout}\n{check.stderr}"
+        after = [words for pattern, words in AFTERWARDS.items() if re.search(pattern, command)]
+        for words in (*after, ("verify", "--all"), ("doctor",)):
+            check = making.run("-C", str(where), *words)
+            assert check.exit == 0, f"after {line}, {words}:\n{check.text}\n{check.err}"
 
 
 def literal_blocks(path: Path) -> list[list[str]]:

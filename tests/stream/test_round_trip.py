@@ -71,7 +71,7 @@ def test_a_line_arrives_with_words_and_dates_and_goes_on(source, target):
     answer = received(target, sent(source, since=made[1]["snapshot_id"]))
     assert answer["snapshots"] == [record["snapshot_id"] for record in made[2:]] and answer["boundary"] == []
     assert lineage.all_records(target.layout) == {record["snapshot_id"]: record for record in made}
-    assert annotating.reported(target, made[1]["snapshot_id"])["note"] == "said later"
+    assert annotating.shown(target, made[1]["snapshot_id"])["note"] == "said later"
     again = received(target, sent(source))
     assert again["snapshots"] == [] and again["present"] == [record["snapshot_id"] for record in made]
     assert_clean(target)

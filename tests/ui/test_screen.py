@@ -13,9 +13,11 @@ import shlex
 import struct
 import sys
 import termios
+from pathlib import Path
 
 import making
 import pytest
+import running
 
 from jvs.cli import commands
 from jvs.ui import terminal
@@ -155,6 +157,13 @@ def rich(tmp_path, monkeypatch):
 
 def on_terminal(line: str, width: int, **environment: str) -> tuple[int, str]:
     """Run `jvs LINE` on a terminal of some width; return exit code and what was shown, stdout and stderr as one."""
+    own = {name: os.environ[name] for name in os.environ if name.startswith(("XDG_", "HOME"))}
+    more = {"TERM": "xterm-256color", "PAGER": "cat", "PATH": os.environ["PATH"], **environment}
+    return running.on_terminal(["jvs", *shlex.split(line)], width, Path.cwd(), {**own, **more})
+
+
+def in_a_process_of_its_own(line: str, width: int, **environment: str) -> tuple[int, str]:
+    """Run `jvs LINE` as `on_terminal`, in a new Python: it finds out at its start what the locale is."""
     pid, fd = os.forkpty()
     if pid == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
@@ -222,7 +231,7 @@ def test_forty_columns_cut_no_sense_away(rich):
 def test_a_terminal_that_knows_no_letters_but_ascii_gets_all_of_it(rich):
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "TERM": "dumb"}
     for line in LINES:
-        code, text = on_terminal(line, 80, **plain)
+        code, text = in_a_process_of_its_own(line, 80, **plain)
         assert code != 70 and "Traceback" not in text, f"{line}: {text}"
         if line.split(" ")[0] not in ("diff",):  # a patch shows the bytes of files
             assert text.isascii(), f"{line}: {text}"

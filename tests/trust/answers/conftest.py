@@ -1,27 +1,14 @@
-"""Repositories for tests that run installed programs; `running` holds what they run them with."""
+"""Repositories for tests that run programs as a person runs them; `running` says how."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-HERE = Path(__file__).resolve().parent
-if str(HERE) not in sys.path:
-    sys.path.append(str(HERE))  # importlib mode puts nothing there
-
-from running import Lab, Server  # noqa: E402
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_server_stays() -> Iterator[None]:
-    """End the fork server with the session."""
-    yield
-    Server.stop()
+from running import Lab
 
 
 @pytest.fixture

@@ -5,11 +5,17 @@
 
 from __future__ import annotations
 
+import atexit
+import fcntl
 import json
 import os
+import pty
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,6 +62,7 @@ class Server:
             cls.process = subprocess.Popen(
                 [sys.executable, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
+            atexit.register(cls.stop)
         assert cls.process.stdin is not None
         assert cls.process.stdout is not None
         cls.process.stdin.write(json.dumps(request) + "\n")
@@ -69,6 +76,36 @@ class Server:
             cls.process.stdin.close()
             cls.process.wait(TIMEOUT_SECONDS)
             cls.process = None
+
+
+def on_terminal(words: list[str], columns: int, cwd: Path, environment: dict[str, str]) -> tuple[int, str]:
+    """Run a program of jvs on a terminal of some width, by the fork server.
+
+    Return its status and what was shown, stdout and stderr as one.
+    """
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    shown: list[bytes] = []
+    reader = threading.Thread(target=_read_all, args=(ours, shown))
+    reader.start()
+    try:
+        screen = os.ttyname(theirs)
+        request = {"words": words, "cwd": str(cwd), "env": environment, "situation": []}
+        code = Server.ask({**request, "stdin": screen, "stdout": screen, "stderr": screen})
+    finally:
+        os.close(theirs)  # the reader ends when no one has it open any more
+        reader.join()
+        os.close(ours)
+    return code, b"".join(shown).decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+
+
+def _read_all(fd: int, into: list[bytes]) -> None:
+    while True:
+        try:
+            data = os.read(fd, 1 << 16)
+        except OSError:  # EIO: the other end is closed
+            return
+        into.append(data)
 
 
 class Lab:
