@@ -59,8 +59,9 @@ class Server:
     def ask(cls, request: dict[str, Any]) -> int:
         if cls.process is None or cls.process.poll() is not None:
             program = Path(__file__).with_name("forkserver.py")
+            # The environment is given: readline, where it is loaded, puts COLUMNS into what would be inherited.
             cls.process = subprocess.Popen(
-                [sys.executable, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                [sys.executable, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ}
             )
             atexit.register(cls.stop)
         assert cls.process.stdin is not None

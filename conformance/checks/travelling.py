@@ -31,8 +31,8 @@ def check_69_snapshots_travel_as_they_are(env: Env) -> None:
     env.refused("E_NOT_FOUND", 5, "receive", changes, cwd=target)
     _refuse_damage(env, target, read_file(stream))
     env.unchanged(target, before, "streams that were refused")
-    told = env.jvs("receive", stream, "--json", cwd=target).json()
-    env.equal((told["snapshots"], told["present"], told["boundary"]), (ids[:2], [], []), "what arrived")
+    answer = env.jvs("receive", stream, "--json", cwd=target).json()
+    env.equal((answer["snapshots"], answer["present"], answer["boundary"]), (ids[:2], [], []), "what arrived")
     env.equal(env.jvs("receive", changes, "--json", cwd=target).json()["snapshots"], ids[2:], "what came later")
     env.equal(env.jvs("receive", stream, "--json", cwd=target).json()["present"], ids[:2], "what is here already")
     for snapshot_id in ids:
@@ -54,8 +54,8 @@ def check_70_what_was_not_sent_is_no_damage(env: Env) -> None:
     ids = env.history(source, 3)
     stream = f"{env.work}/stream"
     env.jvs("send", ids[2], "--only", "-o", stream, cwd=source)
-    told = env.jvs("receive", stream, "--json", cwd=target).json()
-    env.equal((told["snapshots"], told["boundary"]), ([ids[2]], [ids[1]]), "what arrived, and where the line ends")
+    answer = env.jvs("receive", stream, "--json", cwd=target).json()
+    env.equal((answer["snapshots"], answer["boundary"]), ([ids[2]], [ids[1]]), "what arrived, and where the line ends")
     env.jvs("verify", "--all", cwd=target)
     env.healthy(target)
     env.jvs("send", ids[1], "-o", stream, cwd=source)

@@ -1,4 +1,4 @@
-"""How long a stream takes, beside `tar | tar`: a gigabyte, and a change of it; both ends and the sync counted."""
+"""How long a stream takes, next to `tar | tar`: a gigabyte, and a change of it; both ends and the sync counted."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def send(store: Store, args: argparse.Namespace, targets: list[str]) -> Sent:
         if streams.are_screens()[1]:
             raise UsageError("a stream is not for a screen", hint="pipe it into 'jvs receive', or name a file: -o FILE")
         system.widen_pipe(1, PIPE_BYTES)
-        with _told_truly():
+        with _reported_truly():
             sent = travelling.send(store, targets, streams.Stdout(), **options)
             streams.flush()
         return sent
@@ -52,7 +52,7 @@ def send(store: Store, args: argparse.Namespace, targets: list[str]) -> Sent:
 
 
 @contextlib.contextmanager
-def _told_truly() -> Iterator[None]:
+def _reported_truly() -> Iterator[None]:
     """Say of a stream that stdout did not take that it is not complete; a reader that went away knows that."""
     try:
         yield

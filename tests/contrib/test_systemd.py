@@ -27,10 +27,10 @@ def test_every_service_has_a_timer():
 def test_systemd_finds_nothing_wrong(tmp_path):
     for path in UNITS.iterdir():
         shutil.copy(path, tmp_path / path.name.replace("@.", "@home-me-project."))
-    told = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "SYSTEMD_LOG_LEVEL": "warning"}
+    said = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "SYSTEMD_LOG_LEVEL": "warning"}
     units = sorted(str(path) for path in tmp_path.glob("jvs-*"))
     said = subprocess.run(
-        ["systemd-analyze", "--user", "--man=no", "verify", *units], env=told, capture_output=True, text=True
+        ["systemd-analyze", "--user", "--man=no", "verify", *units], env=said, capture_output=True, text=True
     )
     ours = [line for line in (said.stdout + said.stderr).splitlines() if "jvs-" in line]
     assert ours == [] and said.returncode == 0, said.stderr

@@ -36,7 +36,7 @@ def test_snapshots_go_to_another_repository(repo, tmp_path):
     assert other.receive(change)["snapshots"] == line[1::-1]
 
 
-def test_what_takes_the_space_is_told_and_goes(repo):
+def test_what_takes_the_space_is_reported_and_goes(repo):
     line = ids(repo)
     listed = repo.du()
     assert {one["snapshot_id"] for one in listed["snapshots"]} == set(line)

@@ -34,9 +34,9 @@ def carry(source, target, **options) -> int:
     return stream.seek(0, io.SEEK_END)
 
 
-def told(store) -> list[dict]:
+def said(store) -> list[dict]:
     """Return all that is known of each snapshot, with what was said later."""
-    return [annotating.told(store, i) for i in sorted(lineage.visible_ids(store.layout))]
+    return [annotating.shown(store, i) for i in sorted(lineage.visible_ids(store.layout))]
 
 
 def fill(main, number: int) -> None:
@@ -67,7 +67,7 @@ def test_a_line_goes_there_and_back(fs_at):
     back, start = making.make_store(first / "back"), used(first)
     carry(target, back, targets=[ids[-1]["snapshot_id"]])
     again = used(first) - start
-    assert told(source) == told(target) == told(back) and len(told(back)) == SNAPSHOTS
+    assert said(source) == said(target) == said(back) and len(said(back)) == SNAPSHOTS
     for store in (target, back):
         reports, lines, chain = looking.verify_all(store)
         assert [str(report.error) for report in reports if report.error] == []
