@@ -61,7 +61,7 @@ ODD_COMMANDS = ["a\0b", "\udcff", "\ud800", "--help", "-C/", "\x1b[2J", "x" * 10
 
 @pytest.mark.parametrize("command", ODD_COMMANDS, ids=range(len(ODD_COMMANDS)))
 @pytest.mark.parametrize("field", ["command", "description", "file_path"])
-def test_the_hook_takes_its_snapshot_whatever_the_tool_is_reported(lab: Path, command: str, field: str) -> None:
+def test_the_hook_takes_its_snapshot_whatever_the_tool_is_to_do(lab: Path, command: str, field: str) -> None:
     event = {"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {field: command}, "cwd": str(lab)}
     done = hook(lab, event)
     assert (done.returncode, done.stderr) == (0, "")
