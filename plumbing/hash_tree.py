@@ -26,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--record", action="store_true", help="filter a publish record from stdin to stdout")
     parser.add_argument("--skip-root-control", action="store_true", help="leave '.jvs' at the root of DIR out")
     parser.add_argument(
-        "-j", "--jobs", metavar="N", type=int, default=0, help="hash big files in N threads (all cores)"
+        "-j", "--jobs", metavar="N", type=int, default=0, help="read with N threads and processes (all cores)"
     )
     parser.add_argument(
         "--algorithm",

@@ -22,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("target", metavar="TARGET", help="the snapshot")
     parser.add_argument("--no-payload", action="store_true", help="do not read the files")
     parser.add_argument(
-        "-j", "--jobs", metavar="N", type=int, default=0, help="hash big files in N threads (all cores)"
+        "-j", "--jobs", metavar="N", type=int, default=0, help="read with N threads and processes (all cores)"
     )
     return parser
 

@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--repair", metavar="ACTION", action="append", default=[], help="do this repair; repeatable")
     parser.add_argument("--repair-list", action="store_true", help="list the repairs and do nothing")
     parser.add_argument(
-        "-j", "--jobs", metavar="N", type=int, default=0, help="hash big files in N threads (all cores)"
+        "-j", "--jobs", metavar="N", type=int, default=0, help="read with N threads and processes (all cores)"
     )
     return parser
 

@@ -78,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-payload", action="store_true", help="do not read the files")
     parser.add_argument(
-        "-j", "--jobs", metavar="N", type=int, default=0, help="hash big files in N threads (all cores)"
+        "-j", "--jobs", metavar="N", type=int, default=0, help="read with N threads and processes (all cores)"
     )
     parser.add_argument("-w", "--worktree", metavar="NAME", help="the worktree (the one around you, or main)")
     return parser

@@ -144,10 +144,10 @@ def _check_payload(store: Store, record: Descriptor, report: SnapshotReport, job
         from jvs.check import reading
 
         before = memory.read_bytes
-        found = reading.hash_payload(place, memory, jobs=jobs or os.cpu_count() or 1, plain=plain)
+        found = reading.hash_payload(place, memory, jobs=jobs or store.settings.jobs(), plain=plain)
         report.read_bytes = memory.read_bytes - before
     if memory is None or not _is_as_published(found, record):  # what was remembered convicts nobody
-        found = hash_directory(place, jobs=jobs, plain=plain)
+        found = hash_directory(place, jobs=jobs or store.settings.jobs(), plain=plain)
         report.read_bytes += found.bytes
     if _is_as_published(found, record):
         report.payload_hash_valid = True

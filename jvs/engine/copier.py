@@ -13,22 +13,22 @@ import hashlib
 import os
 import stat
 
-from jvs import clock
-from jvs.engine import base as engine
-from jvs.engine import hardlinks, traits
-from jvs.engine.base import Cloned, Request
+from jvs.engine import hardlinks
+from jvs.engine.base import Request
 from jvs.engine.content import Contents
+from jvs.engine.elsewhere import Elsewhere
 from jvs.engine.hardlinks import Linked
 from jvs.engine.target import Dir, Target
 from jvs.fs import copyfile, durable, listing, metadata, paths
 from jvs.fs.losses import Losses
 from jvs.fs.xattrs import Attributes, read_all
-from jvs.tree import hasher, leaves, node, path_filter, racy, scan
+from jvs.tree import batches, hasher, leaves, node, scan, workers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from jvs.tree.batches import Batch
     from jvs.tree.node import Entry
 
 _NOTHING = bytes(32)
@@ -47,7 +47,8 @@ class Copier(scan.Hasher):
         """Whether a file changed in a way that makes the tree of this walk untrue; it is to be hashed again then."""
         self._hash = request.hash
         self._target = Target(request, self.losses)
-        self._failed = self._target.failed
+        self._elsewhere = Elsewhere(self)
+        self.failed = self._target.failed
         self._groups = hardlinks.Groups()
         self._base_used: dict[int, tuple[int, int]] = {}
         self._contents = Contents(self, self.losses, share=share, stamps_hold=stamps_hold)
@@ -59,18 +60,38 @@ class Copier(scan.Hasher):
         return self._target.begin(above, name, path)
 
     def leave(self, inside: Dir, fd: int, st: os.stat_result) -> None:
-        """Give the directory its metadata now that it is complete."""
-        kept = self._target.finish(inside, fd, st)
+        """Give the directory its metadata when it is complete: now, or when other processes have done their share."""
+        if self._batch is not None and self._batch.inside is inside:
+            self.flush()
+        try:
+            xattrs = read_all(fd)
+        except OSError as error:
+            raise self.failed(error, inside.path) from error
+        if inside.path and inside.waits and self._elsewhere.may_wait(inside, xattrs, fd, st):
+            self._target.park(inside, xattrs, st)
+            return
+        if inside.waits or not inside.path:
+            self.workers.wait()
+        kept = self.finish(inside, xattrs, st)
         if kept.lost or os.fstat(fd).st_ctime_ns != st.st_ctime_ns:  # it may have got other attributes meanwhile
             self.stored[inside.path] = (kept.mode, kept.covered())
 
+    def finish(self, inside: Dir, xattrs: Attributes, st: os.stat_result) -> metadata.Kept:
+        """Give a complete directory its metadata."""
+        return self._target.finish(inside, xattrs, st)
+
     def abandon(self, inside: Dir) -> None:
         """Take away the directory that was begun."""
+        if self._batch is not None and self._batch.inside is inside:
+            self._batch.close()
+            self._batch = None
+        self.workers.wait()
         self._target.abandon(inside)
 
     def close(self) -> None:
         """End the threads and release directories that an error left open."""
         super().close()
+        self._elsewhere.close()
         self._target.close()
 
     # Entries that did not change
@@ -84,33 +105,22 @@ class Copier(scan.Hasher):
         if max([st[stat.ST_NLINK] for st in stats], default=0) > 1:
             self._keep_groups(inside, fd, names, stats)
             return
-        link, base, target = os.link, inside.base, inside.fd
-        names, stats = self._keep_damaged(inside, fd, names, stats)
-        start, end = 0, len(names)
-        while start < end:
+        self._met += len(names)
+        if self._met >= workers.LEAST_ENTRIES:
+            self.workers.begin()
+        if not self._elsewhere.link(inside, fd, names, stats):
             try:
-                for name in names[start:]:
-                    link(name, name, src_dir_fd=base, dst_dir_fd=target, follow_symlinks=False)
-                    start += 1
-                return
+                refused = hardlinks.link_all(inside.base, inside.fd, names, [hardlinks.facts(st) for st in stats])
             except OSError as error:
-                self._check_link_error(error, inside, names[start])
-                self._keep_copy(inside, fd, names[start], stats[start])
-                start += 1
+                raise self.failed(error, listing.relative(inside.path, error.filename)) from error
+            self.copy_instead(inside, fd, names, stats, refused)
 
-    def _keep_damaged(
-        self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result]
-    ) -> tuple[list[bytes], list[os.stat_result]]:
-        """Copy what somebody changed in the base payload, so that its damage ends there; return the others."""
-        there = dict(zip(*listing.list_dir(inside.base), strict=True))
-        damaged = [i for i, name in enumerate(names) if not hardlinks.looks_like(there.get(name), stats[i])]
-        if not damaged:
-            return names, stats
-        for i in damaged:
+    def copy_instead(
+        self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result], places: list[int]
+    ) -> None:
+        """Copy some unchanged files of a directory that could not be linked."""
+        for i in places:
             self._keep_copy(inside, fd, names[i], stats[i])
-        chosen = set(damaged)
-        good = [i for i in range(len(names)) if i not in chosen]
-        return [names[i] for i in good], [stats[i] for i in good]
 
     def _keep_groups(self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
         """Link unchanged entries one by one, because some of them have other names that may lie elsewhere."""
@@ -137,7 +147,7 @@ class Copier(scan.Hasher):
     def _check_link_error(self, error: OSError, inside: Dir, name: bytes) -> None:
         """Raise what is more than a reason to copy instead of linking."""
         if error.errno not in hardlinks.COPY_INSTEAD:
-            raise self._failed(error, listing.relative(inside.path, name))
+            raise self.failed(error, listing.relative(inside.path, name))
 
     def _keep_copy(self, inside: Dir, fd: int, name: bytes, st: os.stat_result) -> None:
         """Copy what could have been linked: its digest is known, if it is still the same file."""
@@ -153,7 +163,7 @@ class Copier(scan.Hasher):
             self.stale = True
             return
         except PermissionError as error:
-            raise self._failed(error, path) from error
+            raise self.failed(error, path) from error
         except OSError as error:
             self.stale = True
             self.refuse(path, error)
@@ -187,11 +197,44 @@ class Copier(scan.Hasher):
         self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
     ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
         """Copy an entry, or link it to its group or to an equal file of the base payload."""
+        compares = old is not None and inside.base >= 0 and self._hash
+        if st.st_nlink == 1 and stat.S_ISREG(st.st_mode) and not compares and self.shares(st):
+            return self.put(inside, fd, path, name, st), st.st_size, None
         try:
             return self._copy(inside, fd, path, name, st, old)
         except PermissionError as error:
             self.refuse(path, error)
             return None
+
+    # Small files, by several processes
+
+    def order(self, batch: Batch) -> tuple[Any, list[int]]:
+        """Return what another process has to know to copy some files."""
+        return self._elsewhere.order(batch)
+
+    def give(self, batch: Batch) -> bool:
+        """Hand some files to another process; their directory waits for them."""
+        given = super().give(batch)
+        batch.inside.waits += given
+        return given
+
+    def do_batch(self, batch: Batch) -> batches.Answers:
+        """Copy some files in this process."""
+        return self._elsewhere.copy_files(batch.inside, batch.fd, batch.names, batch.stats)
+
+    def work_along(self, order: Any, descriptors: list[int]) -> Any:
+        """Link or copy some files in another process."""
+        return self._elsewhere.work(order, descriptors)
+
+    def answered(self, batch: Batch, value: Any) -> None:
+        """Take what another process found out."""
+        self._elsewhere.copied(batch, value)
+
+    def copy_file(self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result) -> batches.Hashed:
+        """Copy a file of the source that has one name. Errors: OSError when it is not that."""
+        taken = self._copy(inside, fd, path, name, st, None)
+        assert taken is not None
+        return taken
 
     def _copy(
         self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
@@ -227,7 +270,7 @@ class Copier(scan.Hasher):
                 size = 0
         except OSError as error:
             if not listing.may_have_changed(error):
-                raise self._failed(error, path) from error
+                raise self.failed(error, path) from error
             with contextlib.suppress(FileNotFoundError):
                 durable.unlink(name, dir_fd=inside.fd)
             raise  # deleted from the source meanwhile, or something else: the walk looks again
@@ -253,7 +296,7 @@ class Copier(scan.Hasher):
             finally:
                 os.close(target)
         except OSError as error:
-            raise self._failed(error, path) from error
+            raise self.failed(error, path) from error
         xattrs = kept.covered()
         if kept.lost or final.st_mode != st.st_mode or not copyfile.unchanged(st, final) or st.st_ino != final.st_ino:
             self.stored[path] = (kept.mode, xattrs)
@@ -291,7 +334,7 @@ class Copier(scan.Hasher):
         try:
             refused = hardlinks.link(self._target.root, first.path, inside.fd, name)
         except OSError as error:
-            raise self._failed(error, path) from error
+            raise self.failed(error, path) from error
         if refused is not None:
             self.losses.add(path, "hardlink", hardlinks.loss(refused))
             if refused.errno == errno.EMLINK:
@@ -342,35 +385,3 @@ def _xattrs_at(name: bytes, dir_fd: int) -> Attributes | None:
         return metadata.entry_xattrs(name, dir_fd)
     except OSError:
         return None
-
-
-def run(request: Request, *, engine_name: str, share: bool) -> Cloned:
-    """Copy a tree. Errors: E_EXISTS, E_IO, E_NO_SPACE, E_CLONE_INCOMPLETE for mounts inside."""
-    engine.check_source(request.source)
-    engine.check_target(request.target)
-    with_inode, btrfs = traits.scan_flags(request.source)
-    moment = clock.now_ns()
-    traits.commit_writes(request.source)
-    lasting = racy.writeback(request.source, moment, juicefs=not with_inode) if request.hash else moment
-    copier = Copier(request, share=share, stamps_hold=lasting != racy.NEVER_NS)
-    scanner = scan.Scanner(
-        copier,
-        rows=request.rows if request.hash else None,
-        known=request.known,
-        with_inode=with_inode,
-        moment_ns=lasting,
-        btrfs=btrfs,
-        one_mount=request.as_worktree,
-        exclude=request.exclude,
-        only=path_filter.chosen_names(request.paths) if request.paths is not None else None,
-    )
-    found: scan.ScanResult | None = scanner.run(request.source)
-    assert found is not None
-    for path, why in found.unreadable:
-        copier.losses.add(path, "unreadable", why)
-    found.source_stamps = True
-    if request.paths is not None:
-        found.rows, found.gone = [], []
-    if copier.stale or not request.hash:
-        found = None
-    return Cloned(engine_name, copier.losses.as_json(), found, moment, with_inode=with_inode)

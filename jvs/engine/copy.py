@@ -31,11 +31,11 @@ class CopyEngine(Engine):
 
     def clone(self, request: Request) -> Cloned:
         """Copy the tree. Errors: E_IO, E_NO_SPACE before anything is written when it clearly does not fit."""
-        from jvs.engine import copier
+        from jvs.engine import copy_tree
 
         engine.check_source(request.source)
         check_space(request)
-        return copier.run(request, engine_name=self.name, share=False)
+        return copy_tree.run(request, engine_name=self.name, share=False)
 
 
 def check_space(request: Request) -> None:

@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+Facts = tuple[int, int, int, int, int]
+"""Shape: size, mtime_ns, mode, uid, gid."""
 COPY_INSTEAD = frozenset(
     {
         errno.EMLINK,  # as many names as the filesystem allows (65,000 on ext4)
@@ -86,12 +88,33 @@ def loss(error: OSError) -> str:
     return f"copied as a file of its own: {error.strerror or error}"
 
 
-def looks_like(stored: os.stat_result | None, st: os.stat_result) -> bool:
+def facts(st: os.stat_result) -> Facts:
+    """Return what a file in a payload was stored with, as far as its stat tells."""
+    return st.st_size, st.st_mtime_ns, st.st_mode, st.st_uid, st.st_gid
+
+
+def looks_like(stored: os.stat_result, st: os.stat_result) -> bool:
     """Answer whether a file in a payload still has the size, times, mode and owner that it was stored with."""
-    return stored is not None and (
-        stored.st_size == st.st_size
-        and stored.st_mtime_ns == st.st_mtime_ns
-        and stored.st_mode == st.st_mode
-        and stored.st_uid == st.st_uid
-        and stored.st_gid == st.st_gid
-    )
+    return facts(stored) == facts(st)
+
+
+def link_all(base: int, target: int, names: list[bytes], wanted: list[Facts]) -> list[int]:
+    """Link files of one directory in another; return the places of those that have to be copied instead.
+
+    These are what the system lets nobody link, and what somebody changed in the base payload, so that its damage ends
+    there. Errors: OSError, whose `filename` is the name.
+    """
+    refused = []
+    look, link = os.stat, os.link
+    for i, name in enumerate(names):
+        try:
+            st = look(name, dir_fd=base, follow_symlinks=False)
+            if (st.st_size, st.st_mtime_ns, st.st_mode, st.st_uid, st.st_gid) == wanted[i]:
+                link(name, name, src_dir_fd=base, dst_dir_fd=target, follow_symlinks=False)
+            else:
+                refused.append(i)
+        except OSError as error:
+            if error.errno not in COPY_INSTEAD:
+                raise OSError(error.errno, error.strerror, name) from error
+            refused.append(i)
+    return refused

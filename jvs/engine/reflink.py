@@ -33,9 +33,9 @@ class ReflinkEngine(Engine):
 
     def clone(self, request: Request) -> Cloned:
         """Copy the tree, sharing blocks. Errors: E_IO, E_NO_SPACE."""
-        from jvs.engine import copier
+        from jvs.engine import copy_tree
 
-        return copier.run(request, engine_name=self.name, share=True)
+        return copy_tree.run(request, engine_name=self.name, share=True)
 
 
 def same_filesystem(one: Below, other: Below) -> bool:

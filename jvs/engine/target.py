@@ -16,16 +16,25 @@ from jvs.fs import durable, metadata, paths, removal
 from jvs.fs.losses import Losses
 from jvs.fs.rooted import Below
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from jvs.fs.xattrs import Attributes
+
 
 class Dir:
-    """A directory of the target while it is being filled; `base` is its counterpart in the base payload, or -1."""
+    """A directory of the target while it is being filled; `base` is its counterpart in the base payload, or -1.
 
-    __slots__ = ("base", "fd", "path")
+    `waits` counts what other processes have still to make in it; `parked` is what it gets when they are done.
+    """
+
+    __slots__ = ("base", "fd", "parked", "path", "waits")
 
     def __init__(self, fd: int, base: int, path: bytes) -> None:
         self.fd = fd
         self.base = base
         self.path = path
+        self.waits = 0
+        self.parked: tuple[Attributes, os.stat_result] | None = None
 
 
 class Target:
@@ -35,6 +44,7 @@ class Target:
         self.request = request
         self.losses = losses
         self._open: list[Dir] = []
+        self._parked: set[Dir] = set()
 
     @property
     def root(self) -> int:
@@ -66,10 +76,16 @@ class Target:
             here.base = _open_if_there(self.request.base_payload, None)
         return here
 
-    def finish(self, inside: Dir, fd: int, st: os.stat_result) -> metadata.Kept:
+    def park(self, inside: Dir, xattrs: Attributes, st: os.stat_result) -> None:
+        """Leave a directory that other processes still make something in."""
+        inside.parked = xattrs, st
+        self._open.remove(inside)
+        self._parked.add(inside)
+
+    def finish(self, inside: Dir, xattrs: Attributes, st: os.stat_result) -> metadata.Kept:
         """Give a complete directory the metadata of its source, and close it. Errors: as `failed`."""
         try:
-            kept = metadata.apply_dir(inside.fd, fd, st, inside.path, self.losses)
+            kept = metadata.apply_metadata(inside.fd, st, xattrs, inside.path, self.losses)
         except OSError as error:
             raise self.failed(error, inside.path) from error
         self._shut(inside)
@@ -89,14 +105,17 @@ class Target:
             raise self.failed(error, inside.path) from error
 
     def _shut(self, here: Dir) -> None:
-        self._open.remove(here)
+        if here.parked is None:
+            self._open.remove(here)
+        else:
+            self._parked.remove(here)
         os.close(here.fd)
         if here.base >= 0:
             os.close(here.base)
 
     def close(self) -> None:
         """Release directories that an error left open."""
-        for here in list(self._open):
+        for here in [*self._open, *self._parked]:
             self._shut(here)
 
     def failed(self, error: OSError, path: bytes) -> JvsError:

@@ -9,6 +9,7 @@ from jvs import canon
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
 
     class Loss(canon.PathJSON):
         """What of one entry could not be kept, and why."""
@@ -30,6 +31,14 @@ class Losses:
     def as_json(self) -> list[Loss]:
         """Return the `degraded` list of a descriptor, sorted. Shape: `path`, maybe `path_b64`, `what`, `why`."""
         return [{**canon.path_json(path), "what": what, "why": why} for path, what, why in sorted(self._found)]
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._found.clear()
+
+    def __iter__(self) -> Iterator[tuple[bytes, str, str]]:
+        """Yield them as `add` takes them."""
+        return iter(self._found)
 
     def __len__(self) -> int:
         return len(self._found)

@@ -93,7 +93,7 @@ class ThrowawayCopy:
         self.record["kind"] = "clone"
         source, options = self.store.layout.payload(self.record["snapshot_id"]), self.store.settings.engine_options()
         maker = registry.pick_for_fork(self.store.settings.get("default_engine"), source, self.home, options)
-        maker.fork(engine.Request(source, self.files, jobs=os.cpu_count() or 1, hash=False, frozen=True))
+        maker.fork(engine.Request(source, self.files, jobs=self.store.settings.jobs(), hash=False, frozen=True))
         tries.save(self.store.layout, self.record)
         self.mounts = entering.shown(self.store.layout, str(self.files), self.place, writable=True)
 
@@ -148,5 +148,5 @@ class ThrowawayCopy:
 
         options = self.store.settings.engine_options()
         maker = registry.pick_for_fork(None, self.upper, self.home, options)
-        maker.fork(engine.Request(self.upper, self.files, jobs=os.cpu_count() or 1, hash=False))
+        maker.fork(engine.Request(self.upper, self.files, jobs=self.store.settings.jobs(), hash=False))
         tries.remove_elsewhere(self.store, self.record["operation_id"])

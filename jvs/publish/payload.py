@@ -92,7 +92,7 @@ def hash_clone(store: Store, record: PublishRecord) -> scan.ScanResult:
     # copy has stamps of its own, and is read whole.
     own_inodes, btrfs = traits.scan_flags(path)
     comparable = record["partial_paths"] is None and traits.keeps_stamps(record["engine"])
-    worker = scan.Hasher(jobs=os.cpu_count() or 1, slow_calls=not own_inodes)
+    worker = scan.Hasher(jobs=store.settings.jobs(), slow_calls=not own_inodes)
     base = index.bound_base(store.tree_key(record["worktree"])) if comparable else None
     if base is not None and fs_paths.exists(store.layout.ready(base[0])):
         worker.shared = _shared_leaves(store, *base)

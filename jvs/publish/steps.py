@@ -8,8 +8,6 @@ Source: jvs-protocol(7), Publish.
 
 from __future__ import annotations
 
-import os
-
 from jvs import canon, names
 from jvs.engine import base as engine
 from jvs.engine import traits
@@ -105,7 +103,7 @@ def clone_tree(
     name = record["worktree"]
     chosen = store.engine(name, requested=requested)
     request = engine.Request(store.layout.worktree_dir(name), store.layout.payload_tmp(record["snapshot_id"]))
-    request.jobs = os.cpu_count() or 1
+    request.jobs = store.settings.jobs()
     request.allow_unreadable = allow_unreadable
     request.exclude = store.exclusion(name)
     request.hash = context.is_shared  # else the tree of the walk would be lost with this process

@@ -101,13 +101,13 @@ def find_target(
         payload = store.layout.payload(snapshot_id)
         if not forced or not fs_paths.is_dir(payload):
             raise
-        found = node_store.hash_payload(payload, jobs=os.cpu_count() or 1)
+        found = node_store.hash_payload(payload, jobs=store.settings.jobs())
         known.add(found)
         return RestoreTarget(snapshot_id, found.root, paths, forced=True)
     assert root is not None
     if forced:
         plain = node.is_plain(record["hash_algorithm"])
-        found = node_store.hash_payload(store.layout.payload(snapshot_id), jobs=os.cpu_count() or 1, plain=plain)
+        found = node_store.hash_payload(store.layout.payload(snapshot_id), jobs=store.settings.jobs(), plain=plain)
         if found.root_hash != record["payload_root_hash"]:
             known.add(found)
             return RestoreTarget(snapshot_id, found.root, paths, forced=True, plain=plain)

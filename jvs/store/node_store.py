@@ -6,8 +6,6 @@ Source: jvs-format(5), Tree hash.
 
 from __future__ import annotations
 
-import os
-
 from jvs.engine import traits
 from jvs.errors import PayloadHashMismatch
 from jvs.fs import listing
@@ -88,7 +86,7 @@ class Trees:
         """Hash a snapshot's payload and give its nodes to the index. Errors: E_PAYLOAD_HASH_MISMATCH, E_IO."""
         snapshot_id = record["snapshot_id"]
         plain = node.is_plain(record["hash_algorithm"])
-        found = hash_payload(self.store.layout.payload(snapshot_id), jobs=os.cpu_count() or 1, plain=plain)
+        found = hash_payload(self.store.layout.payload(snapshot_id), jobs=self.store.settings.jobs(), plain=plain)
         if found.root_hash != record["payload_root_hash"]:
             raise PayloadHashMismatch(
                 f"the files of snapshot '{snapshot_id}' are not what was published",

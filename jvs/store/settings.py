@@ -51,6 +51,7 @@ KEYS: dict[str, Key] = {
     "retention.keep_yearly": ("int", 0, None, "keep the newest snapshot of that many years"),
     "retention.keep_tag": ("list", [], None, "keep snapshots with a tag that fits one of these patterns"),
     "trusted": ("list", [], None, "repositories of other users in which you work all the same"),
+    "engine.jobs": ("int", 0, None, "how many processes read and copy at once; 0: one for each processor"),
     "engine.shared_extents": ("bool", True, None, "take parts of large files that lie where they lay as unchanged"),
     "engine.juicefs.binary": ("text", None, None, "path of the juicefs client; unset: found on PATH"),
     "engine.juicefs.control": ("text", "auto", CONTROLS, "ask the mount itself for clones"),
@@ -155,6 +156,10 @@ class Settings:
         """Return the value of a key of `OWN_ONLY`; a file that belongs to neither the user nor root gives none."""
         value, origin = self.origin(key)
         return KEYS[key][1] if value and origin == self.user_file and not _is_own(origin) else value
+
+    def jobs(self) -> int:
+        """Return how many threads and processes share the reading and copying; 1 is this one alone."""
+        return self.get("engine.jobs") or os.cpu_count() or 1
 
     def engine_options(self) -> EngineOptions:
         """Return what engines take over from the settings."""

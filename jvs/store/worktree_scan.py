@@ -5,8 +5,6 @@ Source: jvs-engines(7), Speed.
 
 from __future__ import annotations
 
-import os
-
 from jvs import canon, clock
 from jvs.engine import traits
 from jvs.store import descriptor, exclusion, lineage, node_store, partial
@@ -153,7 +151,7 @@ def _walk(
 ) -> scan.ScanResult:
     index = store.index()
     with_inode, btrfs = traits.scan_flags(directory)
-    jobs = os.cpu_count() or 1
+    jobs = store.settings.jobs()
     comparing = None
     if against is not None:
         comparing = kept.KeptHasher(against, jobs=jobs, slow_calls=not with_inode, plain=plain)

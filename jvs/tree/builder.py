@@ -6,10 +6,11 @@ Source: jvs-format(5), Tree hash and Index.
 from __future__ import annotations
 
 import errno
+from collections import deque
 
 from jvs.errors import from_oserror
 from jvs.fs import listing
-from jvs.tree import node, rows
+from jvs.tree import node, racy, rows
 from jvs.tree.hasher import NOT_READ
 
 TYPE_CHECKING = False
@@ -126,7 +127,7 @@ class TreeBuilder:
         self.tree = ScanResult()
         self._visitor = visitor
         self._with_rows = with_rows
-        self._unfinished: list[Directory] = []
+        self._unfinished: deque[Directory] = deque()
 
     def finalize(self, here: Directory) -> None:
         """Finish a directory now when nothing in it is still being hashed, else later."""
@@ -134,13 +135,15 @@ class TreeBuilder:
         waiting = waiting or any(child.digest is None for _, child in here.subdirs)
         if waiting:
             self._unfinished.append(here)
+            while self._unfinished and _is_ready(self._unfinished[0]):  # or a large tree is in memory until the end
+                self._finish(self._unfinished.popleft())
         else:
             self._finish(here)
 
     def finish(self, root: Directory) -> ScanResult:
         """Finish what was waiting, children before the directories above them; return the tree. Errors: E_IO."""
-        for here in self._unfinished:
-            self._finish(here)
+        while self._unfinished:
+            self._finish(self._unfinished.popleft())
         assert root.digest is not None
         self.tree.digest = root.digest
         self.tree.files, self.tree.dirs, self.tree.symlinks, self.tree.others = root.counts
@@ -151,9 +154,10 @@ class TreeBuilder:
         for position, child in here.subdirs:
             here.entries[position][4] = child.digest
             here.entries[position][3] = child.size
-        vanished = [
-            entry for entry in here.entries if not isinstance(entry[4], bytes) and not self._resolve(here, entry)
-        ]
+        late = [i for i, entry in enumerate(here.entries) if not isinstance(entry[4], bytes)]
+        vanished = [here.entries[i] for i in late if not self._resolve(here, here.entries[i])]
+        if self._visitor.stored or self._visitor.busy:
+            self._note_stored(here, late)
         if vanished:  # it went away while it was waiting to be hashed, so the row of the directory cannot be kept
             here.entries = [entry for entry in here.entries if entry not in vanished]
         here.gather(here.subdirs)
@@ -165,6 +169,18 @@ class TreeBuilder:
             self.tree.rows.append((here.path, rows.pack(here.names, here.row_stamps), here.digest))
         here.entries = []
         here.row_stamps = b""
+
+    def _note_stored(self, here: Directory, late: list[int]) -> None:
+        """Take over what the visitor told of entries only when it was done with them."""
+        width = listing.STAMP.size
+        for i in late:
+            path = listing.relative(here.path, here.entries[i][0])
+            instead = self._visitor.stored.get(path)
+            if instead is not None:
+                here.entries[i][2], here.entries[i][5] = instead
+            if instead is not None or path in self._visitor.busy:
+                stamps = here.row_stamps
+                here.row_stamps = stamps[: i * width] + racy.NO_STAMP + stamps[(i + 1) * width :]
 
     def _resolve(self, here: Directory, entry: list[Any]) -> bool:
         """Wait for the hash of an entry; False when the file was deleted or is to be left out."""
@@ -185,3 +201,8 @@ class TreeBuilder:
         if xattrs is not NOT_READ and path not in self._visitor.stored:
             entry[5] = xattrs
         return True
+
+
+def _is_ready(here: Directory) -> bool:
+    """Answer whether a directory whose subdirectories are finished waits for nothing more."""
+    return all(isinstance(entry[4], bytes) or entry[4].done() for entry in here.entries if entry[1] != listing.DIR)

@@ -6,12 +6,12 @@ Source: jvs-engines(7), Speed.
 from __future__ import annotations
 
 import os
-import stat
 
 from jvs.fs import copyfile, listing, paths
 from jvs.fs.xattrs import read_covered
-from jvs.tree import leaves, node
+from jvs.tree import batches, leaves, node, workers
 from jvs.tree.attributes import read_special
+from jvs.tree.batches import Batch, Promise
 from jvs.tree.leaves import NOT_READ as NOT_READ
 from jvs.tree.visitor import Visitor
 
@@ -39,9 +39,10 @@ LATENCY_THREADS = 8
 class Hasher(Visitor):
     """Hashes what the index does not know; the base of those who do more.
 
-    `jobs` threads hash big files, each of them all together. With `slow_calls` small files are hashed in threads as
-    well, some at a time: on FUSE a call waits for another process, and waiting for several at once costs no more than
-    for one. `plain` hashes as `sha256-tree-1` does.
+    `jobs` threads hash big files, each of them all together. Small files of large trees are hashed by several
+    processes, those of a directory together. With `slow_calls` they are hashed in threads instead, some at a time: on
+    FUSE a call waits for another process, and waiting for several at once costs no more than for one. `plain` hashes
+    as `sha256-tree-1` does.
     """
 
     def __init__(
@@ -62,7 +63,9 @@ class Hasher(Visitor):
         self.slow_calls = slow_calls
         self._pool: Threads | None = None
         self._running: list[Future[Any]] = []
-        self._batch: _Batch | None = None
+        self._batch: Batch | None = None
+        self._met = 0
+        self.workers = workers.Workers(self.work_along, jobs)
 
     def take(
         self, inside: Any, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
@@ -74,8 +77,8 @@ class Hasher(Visitor):
                 xattrs = None if kind == listing.SYMLINK else read_special(fd, name)
                 size = st.st_size if kind == listing.SYMLINK else 0
                 return node.special_digest(kind, name, st, fd), size, xattrs
-            if self.slow_calls and st.st_size < BIG_BYTES:
-                return self._put(fd, path[: -len(name)], name), st.st_size, None
+            if st.st_size < BIG_BYTES and (self.slow_calls or self.shares(st)):
+                return self.put(inside, fd, path, name, st), st.st_size, None
             file_fd = paths.open_file(name, fd)
         except PermissionError as error:
             self.refuse(path, error)
@@ -117,7 +120,7 @@ class Hasher(Visitor):
         `known` are leaves that need not be read: of an immutable file.
         """
         if self.plain:
-            return self.run_in_thread(self.jobs, _hash_and_close, file_fd, attributes, True)
+            return self.run_in_thread(self.jobs, batches.hash_and_close, file_fd, attributes, True)
         from jvs.tree.file_hash import FileHash
 
         return self.hash_leaves(FileHash(file_fd, size, attributes=attributes, lists=self.lists, known=known))
@@ -163,6 +166,8 @@ class Hasher(Visitor):
         if self._pool is None:
             from jvs.tree.threads import Threads
 
+            if not self.slow_calls:
+                self.workers.begin()  # later this process has threads, and cannot fork
             self._pool = Threads(LATENCY_THREADS if self.slow_calls else self.jobs)
         while len(self._running) >= 2 * threads:  # bounds the open files
             self._running.pop(0).exception()
@@ -170,25 +175,68 @@ class Hasher(Visitor):
         self._running.append(future)
         return future
 
-    def _put(self, fd: int, directory: bytes, name: bytes) -> _Promise:
+    def shares(self, st: os.stat_result) -> bool:
+        """Count a file, and answer whether it is to be put into a batch for other processes."""
+        self._met += 1
+        if self._met == workers.LEAST_ENTRIES:
+            self.workers.begin()
+        return self.workers.are_there and st.st_size < WATCHED_BYTES
+
+    def put(self, inside: Any, fd: int, path: bytes, name: bytes, st: os.stat_result) -> Promise:
         """Put a small file into the batch of its directory, which its path tells: numbers of descriptors come again."""
-        batch = self._batch
-        if batch is None or batch.directory != directory or len(batch.names) >= BATCH_FILES:
+        batch, directory = self._batch, path[: -len(name)]
+        if batch is None or batch.directory != directory or batch.is_full():
             self.flush()
-            batch = self._batch = _Batch(fd, directory, self.plain, self.lists)
-        batch.names.append(name)
-        return _Promise(batch, len(batch.names) - 1)
+            batch = self._batch = Batch(fd, directory, inside, BATCH_FILES if self.slow_calls else batches.MOST_FILES)
+        return Promise(batch, batch.add(name, st), self.workers)
 
     def flush(self) -> None:
         """Let the batch begin that is being collected."""
         batch, self._batch = self._batch, None
-        if batch is not None:
-            batch.future = self.run_in_thread(LATENCY_THREADS, batch.work)
+        if batch is None:
+            return
+        if self.slow_calls:
+            batch.future = self.run_in_thread(LATENCY_THREADS, self._do_and_close, batch)
+            return
+        try:
+            if not self.give(batch):
+                batch.answers = self.do_batch(batch)
+        finally:
+            batch.close()
+
+    def give(self, batch: Batch) -> bool:
+        """Hand a batch to another process; False when it is to be done here."""
+        if len(batch.names) < workers.LEAST_FILES:
+            return False
+        return self.workers.offer(*self.order(batch), lambda value: self.answered(batch, value))
+
+    def _do_and_close(self, batch: Batch) -> batches.Answers:
+        try:
+            return self.do_batch(batch)
+        finally:
+            batch.close()
+
+    def do_batch(self, batch: Batch) -> batches.Answers:
+        """Do in this process what a batch asks for."""
+        return batches.hash_files(batch.fd, batch.names, plain=self.plain, lists=self.lists)
+
+    def order(self, batch: Batch) -> tuple[Any, list[int]]:
+        """Return what another process has to know of a batch, and the descriptors."""
+        return batch.names, [batch.fd]
+
+    def work_along(self, order: Any, descriptors: list[int]) -> Any:
+        """Do in another process what a batch asks for. Shape: see `order`, `answered`."""
+        return batches.as_plain(batches.hash_files(descriptors[0], order, plain=self.plain))
+
+    def answered(self, batch: Batch, value: Any) -> None:
+        """Take what another process found."""
+        batch.answers = batches.from_plain(value)
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads and processes."""
+        self.workers.end()
         if self._batch is not None:
-            self._batch.drop()
+            self._batch.close()
             self._batch = None
         if self._pool is not None:
             self._pool.end()
@@ -197,75 +245,6 @@ class Hasher(Visitor):
         for work in list(self._open):  # an error ended the walk before its turn came
             work.close()
         self._open.clear()
-
-
-class _Batch:
-    """Some files of one directory that one thread hashes."""
-
-    def __init__(self, fd: int, directory: bytes, plain: bool, lists: leaves.Lists) -> None:
-        self.plain = plain
-        self.lists = lists
-        self.directory = directory
-        self.fd = os.dup(fd)  # the walk closes its own before the thread is done
-        self.names: list[bytes] = []
-        self.future: Future[list[Hashed | OSError]] | None = None
-
-    def work(self) -> list[Hashed | OSError]:
-        """Hash them all; a file that fails brings its error, and the others go on."""
-        try:
-            return [self._one(name) for name in self.names]
-        finally:
-            os.close(self.fd)
-
-    def _one(self, name: bytes) -> Hashed | OSError:
-        """Hash a file, or return why not: `listing.Vanished` only when it is proved to be gone."""
-        failure: OSError | None = None
-        for _ in range(listing.TRIES):
-            try:
-                return _hash_and_close(paths.open_file(name, self.fd), True, self.plain, self.lists)
-            except OSError as error:
-                failure = error
-            if not listing.may_have_changed(failure):
-                break
-            try:
-                if not stat.S_ISREG(listing.look_again(self.fd, name).st_mode):
-                    break
-            except OSError as error:
-                failure = error
-                if isinstance(error, listing.Vanished):
-                    break
-        assert failure is not None
-        return failure
-
-    def drop(self) -> None:
-        """Release a batch that never began."""
-        os.close(self.fd)
-
-
-class _Promise:
-    """The place of one file in a batch; answers like a future."""
-
-    __slots__ = ("batch", "position")
-
-    def __init__(self, batch: _Batch, position: int) -> None:
-        self.batch = batch
-        self.position = position
-
-    def result(self) -> Hashed:
-        """Return the hash. Errors: OSError of that file."""
-        assert self.batch.future is not None
-        found = self.batch.future.result()[self.position]
-        if isinstance(found, OSError):
-            raise found
-        return found
-
-
-def _hash_and_close(fd: int, attributes: bool, plain: bool, lists: leaves.Lists | None = None) -> Hashed:
-    try:
-        digest, size = leaves.hash_open_file(fd, plain=plain, lists=lists)
-        return digest, size, read_covered(fd) if attributes else NOT_READ
-    finally:
-        os.close(fd)
 
 
 def hash_quickly(

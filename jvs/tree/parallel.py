@@ -53,7 +53,10 @@ class Sweeper:
     processes = 0
     """How many processes work, this one included; 0: one for each processor. The answer is the same."""
 
-    def __init__(self, root: int, rows: tree_rows.Rows, *, with_inode: bool, exclude: Exclusion | None = None) -> None:
+    def __init__(
+        self, root: int, rows: tree_rows.Rows, jobs: int = 0, *, with_inode: bool, exclude: Exclusion | None = None
+    ) -> None:
+        self._most = min(jobs or MOST_PROCESSES, MOST_PROCESSES)
         self._root = root
         self._rows = rows
         self._device = os.fstat(root).st_dev
@@ -68,7 +71,7 @@ class Sweeper:
         """Return how many processes share the work; a process with threads must not fork."""
         if has_threads() or sum(tree_rows.count(row) for row, _ in self._rows.values()) < LEAST_ENTRIES:
             return 1
-        return self.processes or min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
+        return self.processes or min(processors(), self._most)
 
     def run(self) -> Swept:
         """Sweep. A share whose process fails counts as touched, so that the walk finds what is wrong there."""
@@ -140,6 +143,11 @@ class Sweeper:
         for i in below:
             if known.get(names[i]) != stamps[i * width : (i + 1) * width]:
                 found.touched.add(listing.relative(path, names[i]))
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def has_threads() -> bool:

@@ -130,7 +130,7 @@ class Scanner:
             return
         if isinstance(self.rows, tree_rows.LazyRows):
             self.rows = self.rows.all()
-        sweeper = parallel.Sweeper(fd, self.rows, with_inode=self.with_inode, exclude=self.exclude)
+        sweeper = parallel.Sweeper(fd, self.rows, self.visitor.jobs, with_inode=self.with_inode, exclude=self.exclude)
         if sweeper.pays():
             found = sweeper.run()
             progress.advance("scan", found.entries)

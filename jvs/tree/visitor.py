@@ -45,6 +45,9 @@ class Visitor:
     must_visit: frozenset[bytes] | None = frozenset()
     """The directories that it must learn of even where they are as their rows say; None: all of them."""
 
+    jobs = 0
+    """How many threads and processes may share the work; 0: one for each processor."""
+
     def __init__(self, *, allow_unreadable: bool = False) -> None:
         self.allow_unreadable = allow_unreadable
         self.unreadable: list[tuple[bytes, str]] = []

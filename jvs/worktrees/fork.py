@@ -5,8 +5,6 @@ Source: jvs-protocol(7), Fork.
 
 from __future__ import annotations
 
-import os
-
 from jvs import clock, progress
 from jvs.engine import base as engine
 from jvs.engine import registry, traits
@@ -136,22 +134,23 @@ def _stage(store: Store, record: Descriptor | None, staged: Below) -> tuple[str,
             return maker.name, []
         payload = store.layout.payload(record["snapshot_id"])
         maker = registry.pick_for_fork(requested, payload, forks, options)
-        request = engine.Request(payload, staged, jobs=os.cpu_count() or 1, hash=maker.name == engine.COPY, frozen=True)
+        hashes, jobs = maker.name == engine.COPY, store.settings.jobs()
+        request = engine.Request(payload, staged, jobs=jobs, hash=hashes, frozen=True)
         request.plain = node.is_plain(record["hash_algorithm"])
         with progress.step("fork"):
             made = maker.fork(request)
         if made.tree is not None and made.tree.root_hash != record["payload_root_hash"]:
-            _check_payload(record, payload)
+            _check_payload(record, payload, jobs)
         if not traits.is_committed(made.engine):
             with progress.step("durable"):
                 barrier.sync_trees([staged], [])
         return made.engine, made.degraded
 
 
-def _check_payload(record: Descriptor, payload: Below) -> None:
+def _check_payload(record: Descriptor, payload: Below, jobs: int) -> None:
     """Tell a snapshot that was tampered with from a copy that could not keep everything."""
     plain = node.is_plain(record["hash_algorithm"])
-    found = node_store.hash_payload(payload, jobs=os.cpu_count() or 1, plain=plain)
+    found = node_store.hash_payload(payload, jobs=jobs, plain=plain)
     if found.root_hash != record["payload_root_hash"]:
         snapshot_id = record["snapshot_id"]
         raise PayloadHashMismatch(

@@ -13,7 +13,7 @@ import zoo
 
 from jvs import clock
 from jvs.engine import base as engine
-from jvs.engine import copier
+from jvs.engine import copier, copy_tree
 from jvs.tree import scan, visitor
 
 FUTURE_NS = 10**12  # stamps are then old enough to be kept
@@ -210,7 +210,7 @@ def test_those_who_hash_and_copy_implement_the_contract(visits):
     assert issubclass(visits, visitor.Visitor)
     public = {name for name in vars(visitor.Visitor) if not name.startswith("_")}
     reported = {"enter", "listed", "visited", "keep", "take", "leave", "abandon", "refuse", "flush", "close"}
-    assert reported | {"must_visit"} == public
+    assert reported | {"must_visit", "jobs"} == public
     assert visits.take is not visitor.Visitor.take
 
 
@@ -218,7 +218,7 @@ def test_a_copy_follows_the_contract_of_what_it_is_reported(line, tmp_path):
     """The scanner calls the copier as it calls anybody else: what it makes is the tree that was walked."""
     request = engine.Request(making.at(line.root), making.at(tmp_path / "copy"))
     request.hash = True
-    made = copier.run(request, engine_name=engine.COPY, share=False)
+    made = copy_tree.run(request, engine_name=engine.COPY, share=False)
     assert made.tree is not None
     fresh = scan.Scanner(Strict()).run(making.at(tmp_path / "copy"))
     assert fresh.root_hash == made.tree.root_hash

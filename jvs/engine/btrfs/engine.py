@@ -59,9 +59,9 @@ class BtrfsEngine(Engine):
     def clone(self, request: Request) -> Cloned:
         """Snapshot the source, read-only, in one ioctl. Errors: E_IO, E_NO_SPACE, E_CLONE_INCOMPLETE, E_EXISTS."""
         if request.paths is not None:  # a snapshot holds all or nothing
-            from jvs.engine import copier
+            from jvs.engine import copy_tree
 
-            return copier.run(request, engine_name=engine.REFLINK, share=True)
+            return copy_tree.run(request, engine_name=engine.REFLINK, share=True)
         excluding = request.exclude is not None and engine.may_leave_out(request.source, request.exclude)
         moment = self._snapshot(request, 0 if excluding else ioctl.RDONLY)
         if request.exclude is not None and excluding:

@@ -111,9 +111,9 @@ class JuiceFSEngine(Engine):
         Errors: E_CLONE_INCOMPLETE after ten attempts; E_NO_SPACE; E_IO; E_EXISTS.
         """
         if request.paths is not None:  # single paths are copied; the filesystem shares their blocks
-            from jvs.engine import copier
+            from jvs.engine import copy_tree
 
-            return copier.run(request, engine_name=engine.COPY, share=False)
+            return copy_tree.run(request, engine_name=engine.COPY, share=False)
         engine.check_source(request.source)
         engine.check_target(request.target)
         juicefs_mount.refuse_mounts(request.source, request.exclude)

@@ -1,0 +1,162 @@
+"""Links and small files that other processes make for a copier, and the directories that wait for them.
+
+The walk makes each directory, hands its descriptors over, and gives it its metadata when everything inside is there.
+What comes back is what the copier itself would have found out: the code is the same.
+Source: jvs-engines(7), Speed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from jvs.engine import hardlinks
+from jvs.engine.target import Dir
+from jvs.errors import from_oserror
+from jvs.fs import listing
+from jvs.tree import batches, workers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jvs.engine.copier import Copier
+    from jvs.fs.xattrs import Attributes
+    from jvs.tree.batches import Batch
+
+_LINK, _COPY = range(2)
+
+
+class Elsewhere:
+    """What of one copy is done by its other processes."""
+
+    def __init__(self, copier: Copier) -> None:
+        self._copier = copier
+        self._sources: set[int] = set()
+
+    # In the process that walks
+
+    def link(self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result]) -> bool:
+        """Let unchanged files of a directory be linked from the base payload; False when it is to be done here."""
+        crew = self._copier.workers
+        if not crew.are_there or not workers.LEAST_FILES <= len(names) <= batches.MOST_FILES:
+            return False
+        source = os.dup(fd)
+        self._sources.add(source)
+        order = (_LINK, names, [hardlinks.facts(st) for st in stats])
+
+        def linked(value: Any) -> None:
+            try:
+                refused, failure = value
+                if failure is not None:
+                    raise self._copier.failed(OSError(*failure), listing.relative(inside.path, failure[2]))
+                self._copier.copy_instead(inside, source, names, stats, refused)
+            finally:
+                self._release(source)
+            self.arrived(inside)
+
+        given = False
+        try:
+            given = crew.offer(order, [inside.base, inside.fd], linked)
+        finally:
+            if not given:
+                self._release(source)
+        inside.waits += given
+        return given
+
+    def _release(self, source: int) -> None:
+        self._sources.remove(source)
+        os.close(source)
+
+    def close(self) -> None:
+        """Release what an error left open."""
+        for source in list(self._sources):
+            self._release(source)
+
+    def order(self, batch: Batch) -> tuple[Any, list[int]]:
+        """Return what another process has to know to copy some files."""
+        stats = [_as_plain(st) for st in batch.stats]
+        return (_COPY, batch.directory, batch.names, stats), [batch.fd, batch.inside.fd]
+
+    def copied(self, batch: Batch, value: Any) -> None:
+        """Take what another process found out about files that it copied."""
+        answers, stored, busy, losses, stale = value
+        copier = self._copier
+        copier.stored.update(stored)
+        copier.busy.update(busy)
+        for loss in losses:
+            copier.losses.add(*loss)
+        copier.stale = copier.stale or stale
+        batch.answers = batches.from_plain(answers)
+        self.arrived(batch.inside)
+
+    def arrived(self, inside: Dir) -> None:
+        """Count an order as done; a directory that waited only for it gets its metadata."""
+        inside.waits -= 1
+        if not inside.waits and inside.parked is not None:
+            xattrs, st = inside.parked
+            if self._copier.finish(inside, xattrs, st).lost:
+                self._copier.stale = True  # the entry of the directory above was made when nobody knew this
+
+    def may_wait(self, inside: Dir, xattrs: Attributes, fd: int, st: os.stat_result) -> bool:
+        """Answer whether a directory may get its metadata later, because nothing of it will be refused."""
+        there = os.fstat(inside.fd)
+        ours = os.geteuid() == 0 or (there.st_uid, there.st_gid) == (st.st_uid, st.st_gid)
+        kept = not xattrs or there.st_dev == st.st_dev
+        return ours and kept and os.fstat(fd).st_ctime_ns == st.st_ctime_ns
+
+    # In the others
+
+    def work(self, order: Any, descriptors: list[int]) -> Any:
+        """Do an order. Errors: JvsError; `workers.Unsteady`."""
+        if order[0] == _LINK:
+            _, names, facts = order
+            try:
+                return hardlinks.link_all(descriptors[0], descriptors[1], names, facts), None
+            except OSError as error:
+                return [], (error.errno, error.strerror, error.filename)
+        _, directory, names, stats = order
+        copier = self._copier
+        copier.losses.clear()
+        copier.stored, copier.busy = {}, set()
+        source, target = descriptors
+        inside = Dir(target, -1, directory.rstrip(b"/"))
+        answers = self.copy_files(inside, source, names, [_from_plain(st) for st in stats])
+        return batches.as_plain(answers), copier.stored, list(copier.busy), list(copier.losses), copier.stale
+
+    # In both
+
+    def copy_files(self, inside: Dir, source: int, names: list[bytes], stats: list[os.stat_result]) -> batches.Answers:
+        """Copy some files; one that went away or cannot be read brings its error. Errors: as `work`."""
+        return [self._copy(inside, source, name, st) for name, st in zip(names, stats, strict=True)]
+
+    def _copy(self, inside: Dir, source: int, name: bytes, st: os.stat_result) -> batches.Hashed | OSError:
+        """Copy a file as the scanner would have it: what cannot be opened as what it was is looked at again."""
+        path = listing.relative(inside.path, name)
+        failure: OSError | None = None
+        for _ in range(listing.TRIES):
+            try:
+                if failure is not None:
+                    st = listing.look_again(source, name)
+                    if not stat.S_ISREG(st.st_mode) or st.st_nlink > 1:  # for the walk to deal with
+                        raise workers.Unsteady
+                return self._copier.copy_file(inside, source, path, name, st)
+            except listing.Vanished as error:
+                return error
+            except OSError as error:
+                failure = error
+                if error.errno == errno.EACCES:
+                    break
+                if not listing.may_have_changed(error):
+                    raise from_oserror(error, f"reading '{path.decode('utf-8', 'backslashreplace')}'") from error
+        assert failure is not None
+        return failure
+
+
+def _as_plain(st: os.stat_result) -> tuple[int, ...]:
+    return st[0], st[1], st[2], st[3], st[4], st[5], st[6], st.st_mtime_ns, st.st_ctime_ns
+
+
+def _from_plain(value: tuple[int, ...]) -> os.stat_result:
+    return os.stat_result((*value[:7], 0, 0, 0), {"st_mtime_ns": value[7], "st_ctime_ns": value[8]})

@@ -1,0 +1,143 @@
+"""Some files of one directory that are dealt with together: in a thread, in another process, or a little later.
+
+Source: jvs-engines(7), Speed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from jvs.fs import listing, paths
+from jvs.fs.xattrs import read_covered
+from jvs.tree import leaves
+from jvs.tree.leaves import NOT_READ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from concurrent.futures import Future
+    from typing import Any
+
+    from jvs.tree.workers import Workers
+
+    Hashed = tuple[Any, int, dict[bytes, bytes] | None]
+    Answers = list[Hashed | OSError]
+
+MOST_FILES = 256
+MOST_BYTES = 4 << 20
+"""Of the contents in one batch: the next process must not wait long for its share."""
+
+
+class Batch:
+    """Files of one directory, until there is an answer for each: what it was hashed to, or why not."""
+
+    __slots__ = ("answers", "directory", "fd", "future", "inside", "most", "names", "size", "stats")
+
+    def __init__(self, fd: int, directory: bytes, inside: Any, most: int) -> None:
+        self.directory = directory
+        self.inside = inside
+        self.fd = os.dup(fd)  # the walk closes its own before the turn of the batch comes
+        self.names: list[bytes] = []
+        self.stats: list[os.stat_result] = []
+        self.size = 0
+        self.most = most
+        self.future: Future[Answers] | None = None
+        self.answers: Answers | None = None
+
+    def add(self, name: bytes, st: os.stat_result) -> int:
+        """Add a file; return its place."""
+        self.names.append(name)
+        self.stats.append(st)
+        self.size += st.st_size
+        return len(self.names) - 1
+
+    def is_full(self) -> bool:
+        """Answer whether nothing more is to be added."""
+        return len(self.names) >= self.most or self.size >= MOST_BYTES
+
+    def close(self) -> None:
+        """Release the directory."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class Promise:
+    """The place of one file in a batch; answers like a future."""
+
+    __slots__ = ("batch", "position", "workers")
+
+    def __init__(self, batch: Batch, position: int, workers: Workers) -> None:
+        self.batch = batch
+        self.position = position
+        self.workers = workers
+
+    def done(self) -> bool:
+        """Answer whether `result` returns at once."""
+        batch = self.batch
+        return batch.answers is not None or (batch.future is not None and batch.future.done())
+
+    def result(self) -> Hashed:
+        """Return the hash. Errors: OSError of that file; JvsError of the process that had it."""
+        batch = self.batch
+        if batch.answers is None and batch.future is not None:
+            batch.answers = batch.future.result()
+        if batch.answers is None:
+            self.workers.wait()
+        assert batch.answers is not None
+        found = batch.answers[self.position]
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+
+def hash_files(fd: int, names: Iterable[bytes], *, plain: bool, lists: leaves.Lists | None = None) -> Answers:
+    """Hash files of an open directory; one that fails brings its error, and the others go on."""
+    return [_hash_one(fd, name, plain, lists) for name in names]
+
+
+def _hash_one(fd: int, name: bytes, plain: bool, lists: leaves.Lists | None) -> Hashed | OSError:
+    """Hash a file, or return why not: `listing.Vanished` only when it is proved to be gone."""
+    failure: OSError | None = None
+    for _ in range(listing.TRIES):
+        try:
+            return hash_and_close(paths.open_file(name, fd), True, plain, lists)
+        except OSError as error:
+            failure = error
+        if not listing.may_have_changed(failure):
+            break
+        try:
+            if not stat.S_ISREG(listing.look_again(fd, name).st_mode):
+                break
+        except OSError as error:
+            failure = error
+            if isinstance(error, listing.Vanished):
+                break
+    assert failure is not None
+    return failure
+
+
+def hash_and_close(fd: int, attributes: bool, plain: bool, lists: leaves.Lists | None = None) -> Hashed:
+    """Hash an open file and close it; `attributes` reads its covered xattrs as well. Errors: OSError."""
+    try:
+        digest, size = leaves.hash_open_file(fd, plain=plain, lists=lists)
+        return digest, size, read_covered(fd) if attributes else NOT_READ
+    finally:
+        os.close(fd)
+
+
+def as_plain(answers: Answers) -> list[Any]:
+    """Return answers as values that travel between processes."""
+    return [
+        (isinstance(found, listing.Vanished), found.errno, found.strerror) if isinstance(found, OSError) else [*found]
+        for found in answers
+    ]
+
+
+def from_plain(values: list[Any]) -> Answers:
+    """Return what `as_plain` was given."""
+    return [
+        tuple(value) if isinstance(value, list) else (listing.Vanished if value[0] else OSError)(value[1], value[2])
+        for value in values
+    ]
