@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from jvs.fs.extents import Device, Extent
     from jvs.fs.rooted import Below
+    from jvs.tree.batches import Promise
     from jvs.tree.builder import ScanResult
     from jvs.tree.node import Entry
     from jvs.tree.visitor import Taken
@@ -86,7 +87,6 @@ class ReadingHasher(Hasher):
             return super().take(inside, fd, path, name, st, old)
         progress.advance("verify", st.st_size, self._memory.total_bytes, "bytes")
         if self.slow_calls and st.st_size <= BIG_BYTES:
-            self._memory.note_read(st.st_size)
             return super().take(inside, fd, path, name, st, old)
         key = st.st_dev, st.st_ino, self.plain
         known = self._memory.inodes.get(key) if st.st_nlink > 1 else None
@@ -96,6 +96,15 @@ class ReadingHasher(Hasher):
         if taken is not None and st.st_nlink > 1 and len(self._memory.inodes) < MOST:
             self._memory.inodes[key] = taken
         return taken
+
+    def shares(self, st: os.stat_result) -> bool:
+        """Answer whether a file may be read by another process, which learns no places."""
+        return (not self._memory.many or st.st_size < LEAST_BYTES) and super().shares(st)
+
+    def put(self, inside: Any, fd: int, path: bytes, name: bytes, st: os.stat_result) -> Promise:
+        """Put a file into a batch, which is read."""
+        self._memory.note_read(st.st_size)
+        return super().put(inside, fd, path, name, st)
 
     def hash_file(self, file_fd: int, size: int, known: dict[int, bytes] | None = None) -> Taken:
         """Hash an open file, but for parts whose places are remembered; takes over the descriptor."""

@@ -315,7 +315,7 @@ class Copier(scan.Hasher):
             return None
         digest, size, xattrs = first.digest, first.size, first.xattrs
         if digest is None and self._hash:  # the first name was linked from the base, so only its row knows the digest
-            found = super().take(inside, fd, path, name, st, None)
+            found = self.take_here(fd, path, name, st, None)
             if found is None:
                 return None
             digest, size, xattrs = found

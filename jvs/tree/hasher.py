@@ -71,14 +71,19 @@ class Hasher(Visitor):
         self, inside: Any, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
     ) -> Taken | None:
         """Hash an entry that is new or changed."""
+        small = st.st_size < BIG_BYTES and listing.kind_of(st.st_mode) == listing.FILE
+        if small and (self.slow_calls or self.shares(st)):
+            return self.put(inside, fd, path, name, st), st.st_size, None
+        return self.take_here(fd, path, name, st, old)
+
+    def take_here(self, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None) -> Taken | None:
+        """Hash an entry in this process."""
         kind = listing.kind_of(st.st_mode)
         try:
             if kind != listing.FILE:
                 xattrs = None if kind == listing.SYMLINK else read_special(fd, name)
                 size = st.st_size if kind == listing.SYMLINK else 0
                 return node.special_digest(kind, name, st, fd), size, xattrs
-            if st.st_size < BIG_BYTES and (self.slow_calls or self.shares(st)):
-                return self.put(inside, fd, path, name, st), st.st_size, None
             file_fd = paths.open_file(name, fd)
         except PermissionError as error:
             self.refuse(path, error)
