@@ -218,21 +218,22 @@ ALLOWED = {
         PROCESSES,
         {
             *("engine.juicefs.client", "store.hooks", "cli.dispatch", "tree.parallel", "ui.terminal"),
-            *("cli.difftool", "operations.programs", "fs.namespace"),
+            *("tree.workers", "cli.difftool", "operations.programs", "fs.namespace"),
         },
     ),
     "what prints, exits and reads the environment": (
         SPEAKS,
         {
             *("cli.run", "cli.output", "cli.streams", "cli.dispatch", "engine.juicefs.control", "tree.parallel"),
-            "fs.namespace",
+            *("fs.namespace", "tree.workers"),
         },
     ),
 }
 """Rule -> names, modules of the library that may use them. `cli.dispatch` hands an unknown word to a program on PATH;
 `ui.terminal` runs the pager for a command, `cli.difftool` what compares directories; `operations.programs`
 what a user asks for; `fs.namespace` tries in a child
-that does nothing else whether it may have a namespace; `tree.parallel` forks helpers, which end themselves;
+that does nothing else whether it may have a namespace; `tree.parallel` and `tree.workers` fork helpers, which end
+themselves;
 `engine.juicefs.control` is run as a program of its own, which imports nothing of jvs by then."""
 
 
