@@ -18,6 +18,9 @@ from measure import run
 from workloads import Shape
 
 COUNTS = (1, 2, 4, 8)
+SETTLE_SECONDS = 120
+IDLE_TICKS = 10
+"""Of 100 in a second: what a mount that nobody uses does by itself."""
 Figure = dict[str, object]
 
 
@@ -95,6 +98,36 @@ class Hosts:
         print(line(figure), file=sys.stderr)
 
 
+def settle() -> None:
+    """Wait until the mounts of JuiceFS are idle: they delete in the background, and what comes next would wait for it.
+
+    Errors: SystemExit when they are not idle after two minutes.
+    """
+    idle = 0
+    before = _computed()
+    for _ in range(SETTLE_SECONDS):
+        time.sleep(1)
+        now = _computed()
+        idle = idle + 1 if now - before < IDLE_TICKS else 0
+        before = now
+        if idle >= 2:
+            return
+    raise SystemExit("the mounts are still busy: what is measured now would not be what it is called")
+
+
+def _computed() -> int:
+    """Return the clock ticks that all JuiceFS mounts of this machine have used."""
+    ticks = 0
+    for process in Path("/proc").iterdir():
+        try:
+            if process.name.isdigit() and b"juicefs\0mount" in (process / "cmdline").read_bytes():
+                fields = (process / "stat").read_text().rpartition(")")[2].split()
+                ticks += int(fields[11]) + int(fields[12])
+        except OSError:  # it ended
+            continue
+    return ticks
+
+
 def _history(jvs: str, tree: Path) -> str:
     return subprocess.run([jvs, "history", "-n", "3"], cwd=tree, check=True, capture_output=True, text=True).stdout
 
@@ -116,6 +149,7 @@ def measure(bin_dir: str, fs: str, mounts: list[Path]) -> list[Figure]:
                 hosts.snapshots(names, seen)
                 for name in names:
                     run([hosts.place.jvs, "worktree", "remove", name, "--discard"], hosts.roots[0] / "main")
+                settle()
             hosts.one_worktree(seen)
         if len(mounts) > 1:
             hosts.seen_elsewhere()

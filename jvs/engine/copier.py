@@ -108,12 +108,17 @@ class Copier(scan.Hasher):
         self._met += len(names)
         if self._met >= workers.LEAST_ENTRIES:
             self.workers.begin()
-        if not self._elsewhere.link(inside, fd, names, stats):
-            try:
-                refused = hardlinks.link_all(inside.base, inside.fd, names, [hardlinks.facts(st) for st in stats])
-            except OSError as error:
-                raise self.failed(error, listing.relative(inside.path, error.filename)) from error
-            self.copy_instead(inside, fd, names, stats, refused)
+        for i in range(0, len(names), batches.MOST_FILES):
+            part = slice(i, i + batches.MOST_FILES)
+            if not self._elsewhere.link(inside, fd, names[part], stats[part]):
+                self._link_here(inside, fd, names[part], stats[part])
+
+    def _link_here(self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
+        try:
+            refused = hardlinks.link_all(inside.base, inside.fd, names, [hardlinks.facts(st) for st in stats])
+        except OSError as error:
+            raise self.failed(error, listing.relative(inside.path, error.filename)) from error
+        self.copy_instead(inside, fd, names, stats, refused)
 
     def copy_instead(
         self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result], places: list[int]

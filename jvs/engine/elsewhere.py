@@ -40,7 +40,7 @@ class Elsewhere:
     def link(self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result]) -> bool:
         """Let unchanged files of a directory be linked from the base payload; False when it is to be done here."""
         crew = self._copier.workers
-        if not crew.are_there or not workers.LEAST_FILES <= len(names) <= batches.MOST_FILES:
+        if not crew.are_there or len(names) < workers.LEAST_FILES:
             return False
         source = os.dup(fd)
         self._sources.add(source)

@@ -68,7 +68,7 @@ def _same(known: node_store.Trees, digest: bytes, fd: int, ready: int, keeps_cti
     known.preload({entry[4] for entry in entries if entry[1] == listing.DIR})
     for entry, st in zip(entries, stats, strict=True):
         newest = max(st.st_mtime_ns, st.st_ctime_ns) if keeps_ctime else st.st_mtime_ns
-        if newest >= ready or not _fits(entry, st):  # the same tick of a coarse clock may be before or after
+        if newest >= ready or not fits(entry, st):  # the same tick of a coarse clock may be before or after
             return False
         if entry[1] == listing.DIR:
             child = paths.open_dir(entry[0], fd, one_mount=True)
@@ -80,7 +80,8 @@ def _same(known: node_store.Trees, digest: bytes, fd: int, ready: int, keeps_cti
     return True
 
 
-def _fits(entry: Entry, st: os.stat_result) -> bool:
+def fits(entry: Entry, st: os.stat_result) -> bool:
+    """Answer whether an entry has the kind, mode and size that a node says."""
     kind = listing.kind_of(st.st_mode)
     if kind != entry[1]:
         return False

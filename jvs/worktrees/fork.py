@@ -24,7 +24,7 @@ from jvs.store import (
     write_ahead,
 )
 from jvs.tree import node
-from jvs.worktrees import registration
+from jvs.worktrees import first_rows, registration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _make(
         try:
             _make_home(store, operation_id)
             staged = _staged(store, operation_id) if place is None else _staged_outside(store, operation_id)
-            used, degraded = _stage(store, record, staged)
+            used, degraded, first = _stage(store, record, staged)
             if place is not None and token is not None:
                 way = attaching.way_to_control(store, place)
                 pointer.write(staged, store.repo_id, way, token, operation_id)
@@ -111,6 +111,8 @@ def _make(
             raise from_oserror(error, f"making worktree '{name}'") from error
         finally:
             stands_for(operation_id, None)
+    if first is not None:
+        first.remember(config)
     config.pop("token", None)  # it proves where a pointer belongs, and is nobody else's to know
     return {
         **config,
@@ -120,8 +122,10 @@ def _make(
     }
 
 
-def _stage(store: Store, record: Descriptor | None, staged: Below) -> tuple[str, list[Loss]]:
-    """Make the new worktree's files under a temporary name, durable."""
+def _stage(
+    store: Store, record: Descriptor | None, staged: Below
+) -> tuple[str, list[Loss], first_rows.FirstRows | None]:
+    """Make the new worktree's files under a temporary name, durable; return how, and what the index may know then."""
     requested, options = store.settings.get("default_engine"), store.settings.engine_options()
     forks = staged.parent
     if not paths.exists(forks):
@@ -131,7 +135,7 @@ def _stage(store: Store, record: Descriptor | None, staged: Below) -> tuple[str,
             maker = registry.best_for(forks, requested, options)
             maker.make_worktree(staged)
             barrier.sync_trees([staged], [])
-            return maker.name, []
+            return maker.name, [], None
         payload = store.layout.payload(record["snapshot_id"])
         maker = registry.pick_for_fork(requested, payload, forks, options)
         hashes, jobs = maker.name == engine.COPY, store.settings.jobs()
@@ -144,7 +148,9 @@ def _stage(store: Store, record: Descriptor | None, staged: Below) -> tuple[str,
         if not traits.is_committed(made.engine):
             with progress.step("durable"):
                 barrier.sync_trees([staged], [])
-        return made.engine, made.degraded
+        first = first_rows.FirstRows(store, record)
+        first.take(staged, made)
+        return made.engine, made.degraded, first
 
 
 def _check_payload(record: Descriptor, payload: Below, jobs: int) -> None:

@@ -138,3 +138,101 @@ def test_an_error_leaves_nothing(lab, monkeypatch: pytest.MonkeyPatch, call: str
     )
     make(store, first, "side")
     assert violations(store.root) == []
+
+
+FIRST = [("copy", "ext4"), ("reflink-copy", "xfs")]
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Let stamps be kept however young they are."""
+    from jvs.tree import racy
+
+    monkeypatch.setattr(racy, "RACY_NS", 0)
+
+
+@pytest.mark.parametrize(("engine_name", "fs"), FIRST)
+def test_the_first_snapshot_of_a_fork_links_what_it_was_made_from(fs_at, at_once, monkeypatch, engine_name, fs):
+    words = f"default_engine={engine_name}"
+    store = make_store(fs_at(fs) / "repo", words)
+    write(main_of(store), {f"d{i}/f{j}": f"{i}-{j}" for i in range(3) for j in range(3)})
+    first = snapshot(store)["snapshot_id"]
+    made = make(store, first, "side")
+    write(made["path"], {"d1/f1": "changed", "d1/new": "n"})
+    read = []
+    from jvs.fs import paths
+
+    open_file = paths.open_file
+    monkeypatch.setattr(paths, "open_file", lambda name, dir_fd=None: read.append(name) or open_file(name, dir_fd))
+    second = snapshot(store, name="side")
+    monkeypatch.undo()
+    assert {name for name in read if isinstance(name, bytes) and name[:1] in b"fn"} == {b"f1", b"new"}
+    payloads = [Path(str(store.layout.payload(one))) for one in (first, second["snapshot_id"])]
+    for path in payloads[0].rglob("f*"):
+        name = path.relative_to(payloads[0])
+        same = os.lstat(path).st_ino == os.lstat(payloads[1] / name).st_ino
+        assert same == (str(name) != "d1/f1"), name
+        assert os.lstat(Path(made["path"]) / name).st_ino != os.lstat(payloads[1] / name).st_ino
+    assert (second["changes"]["added"], second["changes"]["modified"]) == (1, 1)
+    assert diff_trees(describe_tree(made["path"]), describe_tree(str(payloads[1]))) == []
+    assert violations(store.root) == []
+    off = make_store(fs_at(fs) / "off", words, "engine.remember_forks=false")
+    write(main_of(off), {f"d{i}/f{j}": f"{i}-{j}" for i in range(3) for j in range(3)})
+    other = make(off, snapshot(off)["snapshot_id"], "side")
+    write(other["path"], {"d1/f1": "changed", "d1/new": "n"})
+    assert snapshot(off, name="side")["payload_root_hash"] == second["payload_root_hash"]
+
+
+@pytest.mark.parametrize(("engine_name", "fs"), FIRST)
+@pytest.mark.parametrize("change", ["same size, time put back", "mapping", "swapped", "mode", "removed", "payload"])
+def test_nothing_that_changed_in_a_fork_is_taken_for_unchanged(fs_at, at_once, engine_name, fs, change):
+    store = make_store(fs_at(fs) / "repo", f"default_engine={engine_name}")
+    write(main_of(store), {"d/a": "aaaa", "d/b": "bbbb", "c": "cccc"})
+    for name in ("d/a", "d/b"):
+        os.utime(main_of(store) / name, ns=(10**18, 10**18))
+    first = snapshot(store)["snapshot_id"]
+    made = make(store, first, "side")
+    a, b = Path(made["path"]) / "d/a", Path(made["path"]) / "d/b"
+    if change == "same size, time put back":
+        a.write_text("AAAA")
+        os.utime(a, ns=(10**18, 10**18))
+    elif change == "mapping":
+        import mmap
+
+        with a.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+            mapped[:4] = b"AAAA"
+        os.utime(a, ns=(10**18, 10**18))
+    elif change == "swapped":
+        os.rename(a, a.with_name("x"))
+        os.rename(b, a)
+        os.rename(a.with_name("x"), b)
+    elif change == "mode":
+        os.chmod(a, 0o600)
+    elif change == "removed":
+        a.unlink()
+    else:
+        (Path(str(store.layout.payload(first))) / "d/a").write_text("longer than before")
+    second = snapshot(store, name="side")
+    payload = Path(str(store.layout.payload(second["snapshot_id"])))
+    assert diff_trees(describe_tree(made["path"]), describe_tree(str(payload))) == []
+    from jvs.check import verify
+
+    assert verify.check_snapshot(store, second["snapshot_id"]).payload_hash_valid
+
+
+def test_a_fork_that_could_not_keep_everything_is_read(fs_at, at_once, monkeypatch):
+    from jvs.fs import metadata
+
+    store = make_store(fs_at("ext4") / "repo", "default_engine=copy")
+    write(main_of(store), {"d/a": "a", "d/b": "b"})
+    first = snapshot(store)["snapshot_id"]
+    apply = metadata.apply_metadata
+
+    def lossy(target, st, xattrs, path, losses, **more):
+        if path == b"d/a":
+            losses.add(path, "owner", "refused")
+        return apply(target, st, xattrs, path, losses, **more)
+
+    monkeypatch.setattr(metadata, "apply_metadata", lossy)
+    make(store, first, "side")
+    assert store.index().bound_base(store.tree_key("side")) is None
