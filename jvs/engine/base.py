@@ -34,8 +34,9 @@ class Request:
     """What to clone, and what is known already.
 
     `target` must not exist; its parent must. `rows` and `known` come from the index; `base_payload` is the
-    payload that the rows describe, or None; `base_is_plain` says that it has neither hard-link groups nor special
-    files. `paths` limits a snapshot to some paths and the directories that lead
+    payload that the rows describe, or None; `head_payload` is another one, whose files were put into the source since
+    (by a restore), and `head_node` its topmost node; `base_is_plain` says that `base_payload` has neither hard-link
+    groups nor special files. `paths` limits a snapshot to some paths and the directories that lead
     to them. `hash` asks for the tree hash on the way, where that is cheaper than a walk afterwards. `as_worktree` makes
     the target's root what a worktree's root is on that filesystem: a subvolume on btrfs. `frozen` says that nothing
     writes to the source: it is a payload. `plain` asks for the hash of `sha256-tree-1`;
@@ -65,6 +66,8 @@ class Request:
         self.known = known
         self.base_payload = base_payload
         self.base_is_plain = False
+        self.head_payload: Below | None = None
+        self.head_node = b""
         self.jobs = jobs
         self.allow_unreadable = allow_unreadable
         self.hash = hash

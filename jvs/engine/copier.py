@@ -21,13 +21,15 @@ from jvs.engine.hardlinks import Linked
 from jvs.engine.target import Dir, Target
 from jvs.fs import copyfile, durable, listing, metadata, paths
 from jvs.fs.losses import Losses
-from jvs.fs.xattrs import Attributes, read_all
+from jvs.fs.xattrs import read_all
 from jvs.tree import batches, hasher, leaves, node, scan, workers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
+    from jvs.fs.xattrs import Attributes
     from jvs.tree.batches import Batch
     from jvs.tree.node import Entry
 
@@ -202,7 +204,7 @@ class Copier(scan.Hasher):
         self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
     ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
         """Copy an entry, or link it to its group or to an equal file of the base payload."""
-        compares = old is not None and inside.base >= 0 and self._hash
+        compares = self._hash and (inside.head >= 0 or (old is not None and inside.base >= 0))
         if st.st_nlink == 1 and stat.S_ISREG(st.st_mode) and not compares and self.shares(st):
             return self.put(inside, fd, path, name, st), st.st_size, None
         try:
@@ -253,8 +255,8 @@ class Copier(scan.Hasher):
         source = paths.open_file(name, fd)
         try:
             self.watch(source, path, st.st_size)
-            if old is not None and inside.base >= 0 and self._hash:
-                taken = self._take_equal(inside, source, path, name, st, old)
+            for payload, known in self._like(inside, name, old) if self._hash else ():
+                taken = self._take_equal(inside, payload, source, path, name, st, known)
                 if taken is not None:
                     return taken
             return self._copy_file(inside, source, path, name, st, old)
@@ -346,12 +348,21 @@ class Copier(scan.Hasher):
                 self._groups.forget(st)
         return refused is None
 
+    def _like(self, inside: Dir, name: bytes, old: Entry | None) -> Iterator[tuple[int, Entry]]:
+        """Yield where a file may lie already, with what is known of it there: the base payload, then the head's."""
+        if old is not None and inside.base >= 0:
+            yield inside.base, old
+        if inside.head >= 0 and self.request.known is not None:
+            entry = inside.head_entry(self.request.known, name)
+            if entry is not None:
+                yield inside.head, entry
+
     def _take_equal(
-        self, inside: Dir, source: int, path: bytes, name: bytes, st: os.stat_result, old: Entry
+        self, inside: Dir, payload: int, source: int, path: bytes, name: bytes, st: os.stat_result, old: Entry
     ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
-        """Link a file from the base payload that has a new stamp but all that we keep is the same."""
+        """Link a file from a payload that has a new stamp but all that we keep is the same."""
         try:
-            base = os.stat(name, dir_fd=inside.base, follow_symlinks=False)
+            base = os.stat(name, dir_fd=payload, follow_symlinks=False)
         except OSError:
             return None
         before = os.fstat(source)
@@ -363,10 +374,10 @@ class Copier(scan.Hasher):
         digest, size = self._hash_like(source, old)
         if digest is None or not copyfile.unchanged(before, os.fstat(source)):
             return None
-        if read_all(source) != _xattrs_at(name, inside.base):
+        if read_all(source) != hardlinks.xattrs_at(name, payload):
             return None
         try:
-            os.link(name, name, src_dir_fd=inside.base, dst_dir_fd=inside.fd, follow_symlinks=False)
+            os.link(name, name, src_dir_fd=payload, dst_dir_fd=inside.fd, follow_symlinks=False)
         except OSError as error:
             self._check_link_error(error, inside, name)
             return None
@@ -383,10 +394,3 @@ class Copier(scan.Hasher):
         if not same and size > leaves.LEAF_BYTES and size == old[3]:  # maybe of a tree of the other algorithm
             same = leaves.hash_open_file(source, plain=not self.plain)[0] == old[4]
         return (digest if same else None), size
-
-
-def _xattrs_at(name: bytes, dir_fd: int) -> Attributes | None:
-    try:
-        return metadata.entry_xattrs(name, dir_fd)
-    except OSError:
-        return None

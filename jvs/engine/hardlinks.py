@@ -8,11 +8,13 @@ from __future__ import annotations
 import errno
 import os
 
-from jvs.fs import paths
+from jvs.fs import metadata, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from jvs.fs.xattrs import Attributes
 
 Facts = tuple[int, int, int, int, int]
 """Shape: size, mtime_ns, mode, uid, gid."""
@@ -118,3 +120,11 @@ def link_all(base: int, target: int, names: list[bytes], wanted: list[Facts]) ->
                 raise OSError(error.errno, error.strerror, name) from error
             refused.append(i)
     return refused
+
+
+def xattrs_at(name: bytes, dir_fd: int) -> Attributes | None:
+    """Return the attributes of an entry of a payload; None when it cannot be asked."""
+    try:
+        return metadata.entry_xattrs(name, dir_fd)
+    except OSError:
+        return None

@@ -12,29 +12,45 @@ import os
 from jvs.engine import traits
 from jvs.engine.base import Request
 from jvs.errors import JvsError, from_oserror
-from jvs.fs import durable, metadata, paths, removal
+from jvs.fs import durable, listing, metadata, paths, removal
 from jvs.fs.losses import Losses
 from jvs.fs.rooted import Below
+from jvs.tree.node import decode_node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.fs.xattrs import Attributes
+    from jvs.tree.node import Entry
+    from jvs.tree.rows import Known
 
 
 class Dir:
     """A directory of the target while it is being filled; `base` is its counterpart in the base payload, or -1.
 
+    `head` is that in the head's payload, where it is another, and `head_node` its node.
     `waits` counts what other processes have still to make in it; `parked` is what it gets when they are done.
     """
 
-    __slots__ = ("base", "fd", "parked", "path", "waits")
+    __slots__ = ("_entries", "base", "fd", "head", "head_node", "parked", "path", "waits")
 
     def __init__(self, fd: int, base: int, path: bytes) -> None:
         self.fd = fd
         self.base = base
         self.path = path
+        self.head, self.head_node = -1, b""
+        self._entries: dict[bytes, Entry] | None = None
         self.waits = 0
         self.parked: tuple[Attributes, os.stat_result] | None = None
+
+    def head_entry(self, known: Known, name: bytes) -> Entry | None:
+        """Return what the head has under a name here, when its node is known."""
+        if self._entries is None:
+            data = known.node(self.head_node) if self.head >= 0 else None
+            try:
+                self._entries = {entry[0]: entry for entry in decode_node(data)} if data is not None else {}
+            except ValueError:
+                self._entries = {}
+        return self._entries.get(name)
 
 
 class Target:
@@ -60,6 +76,10 @@ class Target:
             self._open.append(here)
             if above.base >= 0:
                 here.base = _open_if_there(name, above.base)
+            if above.head >= 0 and self.request.known is not None:
+                entry = above.head_entry(self.request.known, name)
+                if entry is not None and entry[1] == listing.DIR:
+                    here.head, here.head_node = _open_if_there(name, above.head), entry[4]
         except OSError as error:
             raise self.failed(error, path) from error
         return here
@@ -74,6 +94,8 @@ class Target:
         metadata.drop_inherited(here.fd)
         if self.request.base_payload is not None:
             here.base = _open_if_there(self.request.base_payload, None)
+        if self.request.head_payload is not None:
+            here.head, here.head_node = _open_if_there(self.request.head_payload, None), self.request.head_node
         return here
 
     def park(self, inside: Dir, xattrs: Attributes, st: os.stat_result) -> None:
@@ -110,8 +132,9 @@ class Target:
         else:
             self._parked.remove(here)
         os.close(here.fd)
-        if here.base >= 0:
-            os.close(here.base)
+        for fd in (here.base, here.head):
+            if fd >= 0:
+                os.close(fd)
 
     def close(self) -> None:
         """Release directories that an error left open."""

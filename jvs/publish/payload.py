@@ -67,6 +67,19 @@ def add_index(store: Store, name: str, request: Request, *, lazy: bool) -> None:
             request.base_is_plain = base[3]
 
 
+def add_head(store: Store, record: PublishRecord, request: Request) -> None:
+    """Give a copy the payload of the head as well, where the index describes another: after a restore."""
+    if record["parent_id"] is None or not store.settings.get("engine.link_restored"):
+        return
+    base = store.index().base_id(store.tree_key(record["worktree"]))
+    head = descriptor.load(store.layout, record["parent_id"])
+    if base in ("", head["snapshot_id"]) or head["partial_paths"] is not None:
+        return
+    root, payload = store.index().root(head["payload_root_hash"]), store.layout.payload(head["snapshot_id"])
+    if root is not None and fs_paths.is_dir(payload) and fs_paths.exists(store.layout.ready(head["snapshot_id"])):
+        request.head_payload, request.head_node = payload, root[2]
+
+
 def _shared_leaves(
     store: Store, snapshot_id: str, root: bytes, checks: frozenset[bytes], plain: bool, algorithm: str
 ) -> Callable[[], SharedLeaves] | None:

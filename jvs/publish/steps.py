@@ -111,6 +111,8 @@ def clone_tree(
         request.paths = [canon.path_from_json(path) for path in record["partial_paths"]]
     else:
         payload.add_index(store, name, request, lazy=chosen.name == engine.BTRFS)
+        if chosen.name in (engine.COPY, engine.REFLINK):
+            payload.add_head(store, record, request)
     cloned = chosen.clone(request)
     record["engine"] = cloned.engine
     record["degraded"] = cloned.degraded

@@ -52,6 +52,12 @@ KEYS: dict[str, Key] = {
     "retention.keep_tag": ("list", [], None, "keep snapshots with a tag that fits one of these patterns"),
     "trusted": ("list", [], None, "repositories of other users in which you work all the same"),
     "engine.jobs": ("int", 0, None, "how many processes read and copy at once; 0: one for each processor"),
+    "engine.link_restored": (
+        "bool",
+        True,
+        None,
+        "link what a restore brought back from the snapshot that it came from",
+    ),
     "engine.remember_forks": ("bool", True, None, "take a new fork to hold what its snapshot holds, until it changes"),
     "engine.shared_extents": ("bool", True, None, "take parts of large files that lie where they lay as unchanged"),
     "engine.juicefs.binary": ("text", None, None, "path of the juicefs client; unset: found on PATH"),
