@@ -259,6 +259,24 @@ def test_a_killed_process_is_one_error_and_the_next_snapshot_is_good(tmp_path, f
     assert making.violations(tmp_path / "repo") == []
 
 
+def test_a_command_that_is_killed_while_others_work_is_rolled_back_by_the_next(tmp_path, forced):
+    words = "default_engine=copy"
+    store = making.make_store(tmp_path / "repo", words)
+    old_files(making.main_of(store))
+    making.snapshot(store, "one")
+    child = os.fork()
+    if not child:
+        forced.setattr(elsewhere.Elsewhere, "arrived", lambda self, inside: os.kill(os.getpid(), signal.SIGKILL))
+        try:
+            making.snapshot(making.open_store(tmp_path / "repo", words), "two")
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    again = making.snapshot(making.open_store(tmp_path / "repo", words), "three")  # waits for those who still worked
+    assert again["changes"] == {"added": 0, "removed": 0, "modified": 0, "bytes": 0}
+    assert making.violations(tmp_path / "repo") == []
+
+
 def test_no_descriptor_and_no_process_stays(line, forced):
     line.copy("one")
     gc.collect()  # what holds itself keeps its roots open
