@@ -68,18 +68,26 @@ class Place:
             return "juicefs clone"
         return {"btrfs": "btrfs subvolume snapshot", "xfs": "cp -a --reflink"}.get(self.fs, "cp -al")
 
-    def raw(self) -> Took:
-        """Make one such copy, timed, and remove it."""
+    def whole_copy(self) -> str:
+        """Return what makes a copy of a tree that shares no inode with it: what a first snapshot and a fork are."""
+        return "cp -a" if self.fs == "ext4" else self.primitive()
+
+    def raw(self, *, whole: bool = False) -> Took:
+        """Make one such copy, timed, and remove it. What `cp` makes is synced, as a snapshot is."""
         self.serial += 1
         target = str(self.base / f"raw-{self.serial}")
         words = {
             "juicefs clone": [self.juicefs, "clone", "-p", str(self.main), target],
             "btrfs subvolume snapshot": ["btrfs", "subvolume", "snapshot", "-r", str(self.main), target],
-            "cp -a --reflink": ["cp", "-a", "--reflink=always", str(self.main), target],
-        }.get(self.primitive()) or ["cp", "-al", str(self.twin()), target]
+            "cp -a --reflink": self._synced("-a", "--reflink=always", str(self.main), target),
+            "cp -a": self._synced("-a", "--reflink=never", str(self.main), target),
+        }.get(self.whole_copy() if whole else self.primitive()) or self._synced("-al", str(self.twin()), target)
         took = run(words)
         self.drop(Path(target))
         return took
+
+    def _synced(self, *words: str) -> list[str]:
+        return ["sh", "-c", 'cp "$@" && for last; do :; done && sync -f "$last"', "sh", *words]
 
     def sha256sum(self) -> Took:
         """Hash every file with the tool of the system, on all cores."""
@@ -112,7 +120,8 @@ class Place:
         if self.workload == "W3":
             self.pair("first snapshot", mine, self.sha256sum, "sha256sum, all cores")
         else:
-            self.pair("first snapshot", mine, self.raw, self.primitive(), runs=min(self.runs, 3))
+            theirs = lambda: self.raw(whole=True)  # noqa: E731
+            self.pair("first snapshot", mine, theirs, self.whole_copy(), runs=min(self.runs, 3))
         self.snapshot("base")
 
     def _forget(self) -> None:
@@ -214,10 +223,39 @@ class Place:
 
         def theirs() -> Took:
             start = run([self.python, "-c", "pass"]) if self.fs == "btrfs" else (0.0, 0.0)
-            return self.raw()[0] + start[0], 0
+            return self.raw(whole=True)[0] + start[0], 0
 
-        against = self.primitive() + (" + Python start" if self.fs == "btrfs" else "")
+        against = self.whole_copy() + (" + Python start" if self.fs == "btrfs" else "")
         self.pair("fork", mine, theirs, against, runs=min(self.runs, 3))
+
+    def relatives(self) -> None:
+        """The first snapshot of a fork, and the first after a restore: what they hold is there, as for a second one."""
+        history = [self.jvs, "history", "-n", "1", "--json"]
+        before = json.loads(subprocess.run(history, cwd=self.main, check=True, capture_output=True).stdout)
+        target = before["snapshots"][0]["snapshot_id"]
+
+        def second() -> Took:
+            self.tree.change(CHANGED_FILES)
+            return self.snapshot("second")
+
+        def in_a_fork() -> Took:
+            self.serial += 1
+            name = f"f{self.serial}"
+            run([self.jvs, "worktree", "fork", name, "--no-progress"], self.main)
+            tree = self.main.parent / "worktrees" / name
+            self.tree.change(CHANGED_FILES, tree)
+            took = run([self.jvs, "snapshot", "--no-progress", "first"], tree)
+            run([self.jvs, "worktree", "remove", name, "--discard"], self.main)
+            return took
+
+        def after_a_restore() -> Took:
+            second()
+            run([self.jvs, "restore", target, "--no-progress"], self.main)
+            return self.snapshot("restored")
+
+        runs = min(self.runs, 3)
+        self.pair("first snapshot of a fork", in_a_fork, second, "second snapshot", changed=CHANGED_FILES, runs=runs)
+        self.pair("first after a restore", after_a_restore, second, "second snapshot", changed=CHANGED_FILES, runs=runs)
 
     def peer(self, name: str) -> None:
         """Another tool that keeps a second state."""
@@ -273,6 +311,8 @@ def steps(place: Place, wanted_peers: list[str]) -> list[Row]:
         place.verify()
         place.verify_all()
         place.fork()
+        if place.workload != "W3" and place.fs in ("ext4", "xfs"):
+            place.relatives()
         for name in peers.installed(wanted_peers):
             place.peer(name)
     finally:
