@@ -120,7 +120,7 @@ class Place:
         if self.workload == "W3":
             self.pair("first snapshot", mine, self.sha256sum, "sha256sum, all cores")
         else:
-            theirs = lambda: self.raw(whole=True)  # noqa: E731
+            theirs = lambda: self.raw(whole=True)
             self.pair("first snapshot", mine, theirs, self.whole_copy(), runs=min(self.runs, 3))
         self.snapshot("base")
 
@@ -230,9 +230,8 @@ class Place:
 
     def relatives(self) -> None:
         """The first snapshot of a fork, and the first after a restore: what they hold is there, as for a second one."""
-        history = [self.jvs, "history", "-n", "1", "--json"]
-        before = json.loads(subprocess.run(history, cwd=self.main, check=True, capture_output=True).stdout)
-        target = before["snapshots"][0]["snapshot_id"]
+        resolve = [f"{self.jvs}-resolve", "HEAD"]
+        target = subprocess.run(resolve, cwd=self.main, check=True, capture_output=True, text=True).stdout.strip()
 
         def second() -> Took:
             self.tree.change(CHANGED_FILES)
