@@ -19,11 +19,33 @@ from jvs.tree import batches, workers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, Protocol
 
-    from jvs.engine.copier import Copier
+    from jvs.errors import JvsError
+    from jvs.fs.losses import Losses
+    from jvs.fs.metadata import Kept
     from jvs.fs.xattrs import Attributes
     from jvs.tree.batches import Batch
+
+    class Maker(Protocol):
+        """What makes a copy: the copier."""
+
+        workers: workers.Workers
+        losses: Losses
+        stored: dict[bytes, tuple[int, dict[bytes, bytes] | None]]
+        busy: set[bytes]
+        stale: bool
+        failed: Callable[[OSError, bytes], JvsError]
+
+        def copy_instead(
+            self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result], places: list[int]
+        ) -> None: ...
+
+        def copy_file(self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result) -> batches.Hashed: ...
+
+        def finish(self, inside: Dir, xattrs: Attributes, st: os.stat_result) -> Kept: ...
+
 
 _LINK, _COPY = range(2)
 
@@ -31,7 +53,7 @@ _LINK, _COPY = range(2)
 class Elsewhere:
     """What of one copy is done by its other processes."""
 
-    def __init__(self, copier: Copier) -> None:
+    def __init__(self, copier: Maker) -> None:
         self._copier = copier
         self._sources: set[int] = set()
 
