@@ -13,8 +13,10 @@ WORKTREES = (
         (
             Swap(
                 "worktrees/fork.py",
-                "                barrier.sync_trees([staged], [])\n        return made.engine",
-                "                pass\n        return made.engine",
+                "                barrier.sync_trees([staged], [])\n"
+                "        first = first_rows.FirstRows(store, record)\n"
+                "        first.take(staged, made)\n",
+                "                pass\n        first = first_rows.FirstRows(store, record)\n",
             ),
         ),
         ("model:fork",),
