@@ -18,7 +18,7 @@ from measure import run
 from workloads import Shape
 
 COUNTS = (1, 2, 4, 8)
-SETTLE_SECONDS = 120
+MOST_SECONDS = 120
 IDLE_TICKS = 10
 """Of 100 in a second: what a mount that nobody uses does by itself."""
 Figure = dict[str, object]
@@ -98,14 +98,14 @@ class Hosts:
         print(line(figure), file=sys.stderr)
 
 
-def settle() -> None:
+def wait_until_idle() -> None:
     """Wait until the mounts of JuiceFS are idle: they delete in the background, and what comes next would wait for it.
 
     Errors: SystemExit when they are not idle after two minutes.
     """
     idle = 0
     before = _computed()
-    for _ in range(SETTLE_SECONDS):
+    for _ in range(MOST_SECONDS):
         time.sleep(1)
         now = _computed()
         idle = idle + 1 if now - before < IDLE_TICKS else 0
@@ -149,7 +149,7 @@ def measure(bin_dir: str, fs: str, mounts: list[Path]) -> list[Figure]:
                 hosts.snapshots(names, seen)
                 for name in names:
                     run([hosts.place.jvs, "worktree", "remove", name, "--discard"], hosts.roots[0] / "main")
-                settle()
+                wait_until_idle()
             hosts.one_worktree(seen)
         if len(mounts) > 1:
             hosts.seen_elsewhere()

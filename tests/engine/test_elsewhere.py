@@ -24,7 +24,7 @@ from jvs.worktrees import fork
 
 @pytest.fixture(autouse=True)
 def forced(monkeypatch):
-    """Let even small trees be shared by three processes, also beside the threads of the test runner."""
+    """Let even small trees be shared by three processes, also next to the threads of the test runner."""
     monkeypatch.setattr(parallel, "has_threads", lambda: False)
     monkeypatch.setattr(workers, "LEAST_ENTRIES", 1)
     monkeypatch.setattr(workers, "LEAST_FILES", 1)
@@ -165,7 +165,7 @@ def test_losses_and_marks_come_back(line, forced):
     assert rows.unpack(row, listing.STAMP.size)[b"f07"] == racy.NO_STAMP and b"f07" in names
 
 
-def test_a_full_disk_in_another_process_is_told_as_here(line, forced):
+def test_a_full_disk_in_another_process_is_reported_as_here(line, forced):
     def full(*words):
         raise OSError(28, "No space left on device")
 
@@ -174,7 +174,7 @@ def test_a_full_disk_in_another_process_is_told_as_here(line, forced):
         line.copy("one")
 
 
-def test_a_full_disk_while_linking_is_told_as_here(line, forced):
+def test_a_full_disk_while_linking_is_reported_as_here(line, forced):
     line.copy("one")
 
     def full(*words, **more):

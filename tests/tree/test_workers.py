@@ -13,7 +13,7 @@ from jvs.tree import parallel, workers
 
 @pytest.fixture
 def three(monkeypatch):
-    """Let there be three processes, also beside the threads of the test runner."""
+    """Let there be three processes, also next to the threads of the test runner."""
     monkeypatch.setattr(parallel, "has_threads", lambda: False)
     monkeypatch.setattr(workers.Workers, "processes", 3)
 
@@ -156,17 +156,17 @@ def test_nothing_is_left_of_them(three):
 
 
 def test_they_end_when_the_process_that_gives_orders_is_gone(three):
-    told, tell = os.pipe()
+    heard, tell = os.pipe()
     child = os.fork()
     if not child:
-        os.close(told)
+        os.close(heard)
         there = workers.Workers(lambda order, descriptors: None, 0)
         there.begin()
         os.write(tell, b" ".join(b"%d" % worker._pid for worker in there._running))
         os._exit(0)  # without a word to them
     os.close(tell)
     os.waitpid(child, 0)
-    with os.fdopen(told, "rb") as stream:
+    with os.fdopen(heard, "rb") as stream:
         assert len(stream.read().split()) == 2  # the end of the pipe: those who had it are gone
 
 
