@@ -5,6 +5,7 @@ Source: jvs-errors(7), Statuses that are not errors.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -100,6 +101,27 @@ class Stdout:
             sys.stdout.buffer.write(data)
         except OSError as error:
             raise OutputLost(error) from error
+
+    def send_file(self, fd: int, at: int, size: int) -> int:
+        """Write a part of an open file without reading it here; return how much the file had. Errors: OutputLost.
+
+        Where the system cannot do that (a standard output that is opened to append) it is read and written.
+        """
+        flush()
+        sent = 0
+        while sent < size:
+            try:
+                part = os.sendfile(sys.stdout.fileno(), fd, at + sent, size - sent)
+            except (OSError, io.UnsupportedOperation) as error:
+                if isinstance(error, BrokenPipeError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EIO):
+                    raise OutputLost(error) from error
+                data = os.pread(fd, size - sent, at + sent)
+                self.write(data)
+                part = len(data)
+            if not part:
+                break
+            sent += part
+        return sent
 
 
 def are_screens() -> tuple[bool, bool]:

@@ -268,7 +268,7 @@ class _File:
 
     def write(self, at: Any, data: Any) -> None:
         """Write a part. Errors: E_PARTIAL_SNAPSHOT, OSError."""
-        if not isinstance(data, bytes) or len(data) > items.DATA_BYTES:
+        if not isinstance(data, bytes | bytearray) or len(data) > items.DATA_BYTES:
             raise damaged("a part of a file is no bytes, or too long")
         place, view = self._next(at, len(data)), memoryview(data)
         content = self._hash

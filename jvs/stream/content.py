@@ -94,7 +94,7 @@ class Changed:
 
     def _write_data(self, writer: ItemWriter, start: int, stop: int) -> None:
         for at in range(start, stop, items.DATA_BYTES):
-            writer.put_data(at, self._read(self._fd, at, min(items.DATA_BYTES, stop - at)))
+            writer.put_part(self._fd, at, min(items.DATA_BYTES, stop - at))
 
     @staticmethod
     def _read(fd: int, at: int, size: int) -> bytes:

@@ -7,12 +7,14 @@ Source: jvs-stream(5); RFC 8742; RFC 8949 section 4.2.1.
 from __future__ import annotations
 
 import hashlib
+import os
 
 from jvs import canon
 from jvs.errors import FormatUnsupported, IOFailure, PartialSnapshot, from_oserror
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Protocol
 
     class Readable(Protocol):
@@ -54,6 +56,8 @@ MOST_BYTES = 16 << 20
 MOST_SNAPSHOTS = 100_000
 MOST_ATTRIBUTES = 4096
 _CHUNK = 1 << 20
+_WORTH_SENDING = 64 << 10
+"""Smaller parts are written with what is around them."""
 _BLOCK = 4096
 """So much is read ahead: the rest of it is copied when the bytes of a file come."""
 _UINT, _NINT, _BYTES, _TEXT, _ARRAY, _MAP, _SIMPLE = 0, 1, 2, 3, 4, 5, 7
@@ -107,6 +111,28 @@ class ItemWriter:
         self._file.write(data)
         self.size_bytes += len(head) + len(data)
 
+    def put_part(self, fd: int, at: int, size: int) -> None:
+        """Write a part of an open file, by the system where the other end is one that it can write to.
+
+        Errors: OSError; E_PARTIAL_SNAPSHOT when the file has less.
+        """
+        send = getattr(self._file, "send_file", None)
+        if send is None or size < _WORTH_SENDING:
+            data = os.pread(fd, size, at)
+            while 0 < len(data) < size and (more := os.pread(fd, size - len(data), at + len(data))):
+                data += more
+            if len(data) == size:
+                self.put_data(at, data)
+                return
+        else:
+            head = _DATA_HEAD + _cbor_head(_UINT, at) + _cbor_head(_BYTES, size)
+            self._digest.update(head)
+            self._file.write(head)
+            self.size_bytes += len(head) + size
+            if send(fd, at, size) == size:
+                return
+        raise damaged("a file of the snapshot became shorter while it was sent")
+
     def end(self) -> None:
         """Write the last item, which holds the hash of all others. Errors: OSError."""
         self.put(END, self._digest.digest())
@@ -141,7 +167,7 @@ class ItemReader:
         self._at -= self._mark
         self._mark = 0
 
-    def _take(self, size: int, *, hashed: bool = True) -> bytes:
+    def _take(self, size: int, *, hashed: bool = True) -> bytes | bytearray:
         """Return the next bytes."""
         if size > _BLOCK:
             return self._take_many(size, hashed=hashed)
@@ -155,11 +181,14 @@ class ItemReader:
             self._mark = self._at
         return self._buffer[start : self._at]
 
-    def _take_many(self, size: int, *, hashed: bool) -> bytes:
+    def _take_many(self, size: int, *, hashed: bool) -> bytes | bytearray:
         """Return more bytes than are read ahead: memory is taken as they come, and not before."""
         self._hash()
         parts = [self._buffer[self._at : self._at + size]]
         self._buffer, self._at, self._mark = self._buffer[self._at + size :], 0, 0
+        read_into = getattr(self._file, "readinto", None)
+        if not hashed and size <= _CHUNK and read_into is not None:
+            return self._fill_up(bytearray(size), parts[0], read_into)
         size -= len(parts[0])
         while size > 0:
             parts.append(self._read(min(size, _CHUNK)))
@@ -167,6 +196,20 @@ class ItemReader:
         data = b"".join(parts) if parts[0] or len(parts) > 2 else parts[1]
         if hashed:
             self._digest.update(data)
+        return data
+
+    def _fill_up(self, data: bytearray, first: bytes, read_into: Callable[[memoryview], int | None]) -> bytearray:
+        """Fill a buffer with what was read already and then what comes, without copying that once more."""
+        data[: len(first)] = first
+        view = memoryview(data)[len(first) :]
+        while view:
+            try:
+                count = read_into(view)
+            except OSError as error:
+                raise from_oserror(error, "reading the stream") from error
+            if not count:
+                raise damaged("it ends in the middle")
+            view = view[count:]
         return data
 
     def _hash(self) -> None:
@@ -291,7 +334,7 @@ class ItemReader:
         return found
 
 
-def _text(data: bytes) -> str:
+def _text(data: bytes | bytearray) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -44,7 +44,7 @@ class InOrder:
         self._threads: Threads | None = None
         self._waiting: deque[Future[Any]] | None = None
 
-    def do(self, work: Callable[[bytes], None], data: bytes) -> None:
+    def do(self, work: Callable[[bytes | bytearray], None], data: bytes | bytearray) -> None:
         """Have something done with some bytes after all that was handed over before. Errors: those of the work."""
         if len(data) < _WORTH_BYTES and not self._waiting:
             work(data)
@@ -90,7 +90,7 @@ class ContentHash:
             part = min(room, to - self._at, leaves.CHUNK_BYTES)
             self._update(memoryview(bytes(part)))
 
-    def take_at(self, at: int, data: bytes) -> None:
+    def take_at(self, at: int, data: bytes | bytearray) -> None:
         """Take bytes at a place, with zeros before them up to those that came last."""
         self.skip(at)
         view = memoryview(data)
