@@ -62,7 +62,7 @@ def _reported_truly() -> Iterator[None]:
         streams.abandon(1)
         raise IOFailure(
             f"the stream could not be written: {error.reason.strerror or error.reason}",
-            hint="what arrived of it is not complete: check where stdout goes, and send it again",
+            hint="what arrived of it is not complete: check where stdout goes, or name a file with -o",
         ) from error
 
 
