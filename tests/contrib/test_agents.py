@@ -130,7 +130,7 @@ async def _session(lab: Path) -> None:
         tools = {tool.name: tool for tool in (await session.list_tools()).tools}
         assert set(tools) == {
             *("snapshot", "restore", "undo", "status", "diff", "history", "show", "cat", "ls"),
-            *("fork", "merge", "try", "tag", "note", "meta"),
+            *("fork", "merge", "try", "tag", "note", "meta", "du"),
         }
 
         async def ask(name: str, /, **arguments: Any) -> dict[str, Any]:
