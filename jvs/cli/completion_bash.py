@@ -10,15 +10,29 @@ from __future__ import annotations
 from jvs.cli import completion
 
 _COMMON = r"""
+_jvs_control() { # the control directory of the repository in a directory, or that its pointer leads to
+    local way
+    if [ -d "$1/.jvs/worktrees" ]; then
+        printf '%s\n' "$1/.jvs"
+    elif [ -f "$1/.jvs" ] && [ ! -L "$1/.jvs" ]; then
+        way=$(sed -n 's/^{"control":"\([^"\\]*\)".*/\1/p' "$1/.jvs" 2>/dev/null)
+        [ -n "$way" ] && [ -d "$1/$way/worktrees" ] && printf '%s\n' "$1/$way"
+    elif [ -f "$1/format_version" ] && [ -d "$1/worktrees" ]; then
+        printf '%s\n' "$1"
+    fi
+}
 _jvs_root() {
-    local d=${_jvs_dir:-$PWD}
+    local d=${_jvs_dir:-$PWD} control repo=${_jvs_repo:-$JVS_REPO}
     case $d in /*) ;; *) d=$PWD/$d ;; esac
+    case $repo in '' | /*) ;; *) repo=$d/$repo ;; esac
     while [ -n "$d" ]; do
-        if [ -d "$d/.jvs/worktrees" ]; then
+        control=$(_jvs_control "${repo:-$d}")
+        if [ -n "$control" ]; then
             # a repository of another user offers nothing: its names are not ours
-            [ -O "$d/.jvs" ] && [ ! -L "$d/.jvs" ] && printf '%s\n' "$d/.jvs"
+            [ -O "$control" ] && [ ! -L "$control" ] && printf '%s\n' "$control"
             return
         fi
+        [ -n "$repo" ] && return
         d=${d%/*}
     done
 }
@@ -28,7 +42,7 @@ _jvs_entries() {
     [ -n "$root" ] && ls -1 "$root/$1" 2>/dev/null | while IFS= read -r name; do printf '%s\n' "${name%.json}"; done
 }
 _jvs_list() {
-    jvs-list-snapshots ${_jvs_dir:+-C "$_jvs_dir"} --format "$1" 2>/dev/null
+    jvs-list-snapshots ${_jvs_dir:+-C "$_jvs_dir"} ${_jvs_repo:+--repo "$_jvs_repo"} --format "$1" 2>/dev/null
 }
 _jvs_dynamic() {
     case $1 in
@@ -36,7 +50,7 @@ _jvs_dynamic() {
         tags) _jvs_list '{tags}' | tr ',' '\n' ;;
         worktrees) _jvs_entries worktrees ;;
         plans) _jvs_entries gc/plans ;;
-        keys) jvs config list --keys ${_jvs_dir:+-C "$_jvs_dir"} 2>/dev/null ;;
+        keys) jvs config list --keys ${_jvs_dir:+-C "$_jvs_dir"} ${_jvs_repo:+--repo "$_jvs_repo"} 2>/dev/null ;;
         engines) printf '%s\n' @ENGINES@ ;;
         commands) printf '%s\n' @FIRST@ ;;
     esac
@@ -91,17 +105,20 @@ _SCAN = r"""
 # Sets command, place, wanted (what can stand here) and options (1 where an option can).
 _jvs_scan() {
     local word value expect= first=
-    command= place=0 wanted= options=1 _jvs_dir=
+    command= place=0 wanted= options=1 _jvs_dir= _jvs_repo=
     case $1 in jvs-*) command=${1#jvs-} ;; esac
     shift
     for word in "$@"; do
         if [ -n "$expect" ]; then
+            [ "$word" = = ] && continue
             [ "$expect" = -C ] && _jvs_dir=$word
+            [ "$expect" = --repo ] && _jvs_repo=$word
             expect=
             continue
         fi
         case $word in
             --) options= ;;
+            --repo=*) _jvs_repo=${word#--repo=} ;;
             -*)
                 value=$(_jvs_value "${command:-status}:$word")
                 case $word in *=*) ;; *) [ -n "$value" ] && expect=$word ;; esac
@@ -144,7 +161,7 @@ _jvs_offer() {
     done
 }
 _jvs() {
-    local cur=${COMP_WORDS[COMP_CWORD]} command place wanted options _jvs_dir
+    local cur=${COMP_WORDS[COMP_CWORD]} command place wanted options _jvs_dir _jvs_repo
     local -a before=("${COMP_WORDS[@]:0:COMP_CWORD}")
     if [[ $cur == = ]]; then cur=; fi
     # bash takes '--option=value' apart at the equals sign
@@ -183,7 +200,7 @@ def zsh(shapes: list[completion.Shape]) -> str:
 _jvs() {
     emulate -L zsh
     setopt ${_comp_options[@]} shwordsplit
-    local command place wanted options _jvs_dir cur=${words[CURRENT]}
+    local command place wanted options _jvs_dir _jvs_repo cur=${words[CURRENT]}
     local -a before found
     before=("${(@)words[1,CURRENT-1]}")
     before[1]=${before[1]:t}

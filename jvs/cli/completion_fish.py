@@ -72,16 +72,46 @@ function __jvs_dir
     set -l words (commandline -opc)
     set -l at (contains -i -- -C $words); and echo $words[(math $at + 1)]; or echo .
 end
+function __jvs_repo
+    set -l words (commandline -opc)
+    set -l at (contains -i -- --repo $words)
+    if test -n "$at"
+        echo $words[(math $at + 1)]
+    else if not string replace -f -r '^--repo=' '' -- $words
+        test -n "$JVS_REPO"; and echo $JVS_REPO
+    end
+end
+function __jvs_named
+    set -l repo (__jvs_repo)
+    test -n "$repo"; and printf '%s\n' --repo $repo
+end
+function __jvs_control
+    set -l d $argv[1]
+    if test -d "$d/.jvs/worktrees"
+        echo "$d/.jvs"
+    else if test -f "$d/.jvs"; and not test -L "$d/.jvs"
+        set -l way (string match -r -g '^{"control":"([^"\\\\]*)"' <"$d/.jvs")
+        test -n "$way"; and test -d "$d/$way/worktrees"; and echo "$d/$way"
+    else if test -f "$d/format_version"; and test -d "$d/worktrees"
+        echo "$d"
+    end
+end
 function __jvs_entries
     set -l d (realpath -- (__jvs_dir))
+    set -l repo (__jvs_repo)
+    if test -n "$repo"; and not string match -q -- '/*' $repo
+        set repo "$d/$repo"
+    end
     while test -n "$d"
-        if test -d "$d/.jvs/worktrees"
-            test -O "$d/.jvs"; and not test -L "$d/.jvs"; or return
-            for name in "$d/.jvs/$argv[1]"/*
+        set -l control (__jvs_control (test -n "$repo"; and echo $repo; or echo $d))
+        if test -n "$control"
+            test -O "$control"; and not test -L "$control"; or return
+            for name in "$control/$argv[1]"/*
                 string replace -r '\.json$' '' -- (basename -- $name)
             end
             return
         end
+        test -n "$repo"; and return
         set d (string replace -r '/[^/]*$' '' -- $d)
     end
 end
@@ -89,16 +119,16 @@ function __jvs_dynamic
     switch $argv[1]
         case targets
             printf 'LATEST\nLATEST~1\nHEAD\nHEAD~1\n'
-            jvs-list-snapshots -C (__jvs_dir) --format '{short_id}\t{subject}' 2>/dev/null
+            jvs-list-snapshots -C (__jvs_dir) (__jvs_named) --format '{short_id}\t{subject}' 2>/dev/null
             __jvs_dynamic tags
         case tags
-            jvs-list-snapshots -C (__jvs_dir) --format '{tags}' 2>/dev/null | string split -n ,
+            jvs-list-snapshots -C (__jvs_dir) (__jvs_named) --format '{tags}' 2>/dev/null | string split -n ,
         case worktrees
             __jvs_entries worktrees
         case plans
             __jvs_entries gc/plans
         case keys
-            jvs config list --keys -C (__jvs_dir) 2>/dev/null
+            jvs config list --keys -C (__jvs_dir) (__jvs_named) 2>/dev/null
         case engines
             printf '%s\n' @ENGINES@
         case commands

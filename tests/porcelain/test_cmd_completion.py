@@ -25,6 +25,11 @@ def world(store, tmp_path, monkeypatch):
     making.write(making.main_of(store), {"file.txt": "1"})
     making.snapshot(store, "note", tags=["nightly"])
     assert making.run("worktree", "fork", "side").exit == 0
+    assert making.run("fork", "outside", "--path", str(tmp_path / "repo.outside")).exit == 0
+    (tmp_path / "files").mkdir()
+    apart = ["--repo", str(tmp_path / "repo.apart")]
+    assert making.run("init", "--here", str(tmp_path / "files"), "--control", apart[1]).exit == 0
+    assert making.run(*apart, "worktree", "create", "other").exit == 0
     monkeypatch.setenv("PATH", f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}")
     if shutil.which("jvs-list-snapshots") is None:
         pytest.skip("the programs are not installed next to this Python")
@@ -46,6 +51,10 @@ CASES = [
     ("jvs-ls-tree --sha", "--sha256sum"),
     ("jvs help resto", "restore"),
     ("jvs diff HEAD -- fil", "file.txt"),
+    ("jvs -C / --repo @ worktree remove si", "side"),
+    ("jvs --repo=@ -C / restore nigh", "nightly"),
+    ("jvs -C / --repo @.apart history -w oth", "other"),
+    ("jvs -C @.outside worktree path out", "outside"),
 ]
 
 
@@ -59,14 +68,21 @@ COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
 _jvs
 printf '%s\\n' "${COMPREPLY[@]}"
 """
-    assert complete(["bash", "--norc", "-c", script + driver, "bash", line]) == [wanted]
+    assert complete(["bash", "--norc", "-c", script + driver, "bash", line.replace("@", f"{world}/repo")]) == [wanted]
 
 
 @pytest.mark.parametrize(("line", "wanted"), CASES)
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
 def test_fish(world, line, wanted):
     (world / "jvs.fish").write_text(making.run("completion", "fish").text)
-    found = complete(["fish", "--no-config", "-c", f"source {world}/jvs.fish; complete -C '{line}'"])
+    found = complete(
+        [
+            "fish",
+            "--no-config",
+            "-c",
+            f"source {world}/jvs.fish; complete -C '{line.replace(chr(64), str(world / 'repo'))}'",
+        ]
+    )
     assert wanted in [word.split("\t")[0] for word in found]
 
 
@@ -77,7 +93,7 @@ def test_zsh(world, line, wanted):
     driver = (
         "compdef() { : }; compset() { : }; _files() { print -l -- *(N) };"
         "compadd() { shift; print -l -- $@ };"
-        f'eval "$(<{world}/jvs.zsh)"; words=({line}); CURRENT=$#words; _jvs'
+        f'eval "$(<{world}/jvs.zsh)"; words=({line.replace("@", f"{world}/repo")}); CURRENT=$#words; _jvs'
     )
     assert wanted in complete(["zsh", "-f", "-c", driver])
 
