@@ -102,7 +102,14 @@ def find(data: bytes, name: bytes) -> Entry | None:
     value = canon.cbor_decode(data)
     if not isinstance(value, list):
         raise ValueError("a node is a list")
-    return next((_fields(item) for item in value if isinstance(item, list) and item[:1] == [name]), None)
+    try:
+        return _fields(value[[item[0] for item in value].index(name)])
+    except ValueError:
+        if any(item[:1] == [name] for item in value):
+            raise
+        return None
+    except (TypeError, IndexError, KeyError) as error:
+        raise ValueError("an entry has six fields") from error
 
 
 def _fields(item: Any) -> Entry:

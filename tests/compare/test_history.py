@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import making
 import pytest
 
@@ -110,6 +112,52 @@ def test_every_drawing_has_each_snapshot_once():
         assert sorted(order) == sorted(found)
         place = {i: n for n, i in enumerate(order)}
         assert all(r["parent_id"] is None or place[i] < place[r["parent_id"]] for i, r in found.items())
+        assert [i for _, i in graph.draw(found, order) if i] == order
+
+
+def merging(*rows):
+    return {name: record(name, parent, merged=list(merged)) for name, parent, *merged in rows}
+
+
+@pytest.mark.parametrize(
+    ("found", "rows"),
+    [
+        (
+            merging(("a", None), ("b", "a"), ("s", "a"), ("m", "b", "s")),
+            ["* m", "|\\", "* | b", "| * s", "|/", "* a"],
+        ),
+        (
+            merging(("a", None), ("b", "a"), ("s", "a"), ("t", "s"), ("m", "b", "s"), ("n", "m")),
+            ["* n", "* m", "|\\", "* | b", "| | * t", "| |/", "| * s", "|/", "* a"],
+        ),
+        (
+            merging(("a", None), ("b", "a"), ("s", "a"), ("t", "a"), ("m", "b", "s", "t")),
+            ["* m", "|\\", "| |\\", "* | | b", "| | * t", "| * | s", "| |/", "|/", "* a"],
+        ),
+        (merging(("a", None), ("x", None), ("m", "a", "x")), ["* m", "|\\", "* | a", "* x"]),
+    ],
+)
+def test_what_was_merged_is_joined_to_where_it_went(found, rows):
+    drawn = drawing(found, max(found, key=lambda i: i == "n" or i == "m"))
+    assert drawn == rows
+
+
+def test_any_graph_with_merges_shows_each_snapshot_once_after_those_that_hold_it():
+    dice = random.Random(4)
+    for _ in range(60):
+        found: dict = {}
+        for number in range(dice.randint(1, 14)):
+            name, known = f"{number:02d}", list(found)
+            parent = dice.choice([*known, None]) if known else None
+            merged = [
+                other for other in dice.sample(known, min(len(known), dice.choice([0, 0, 1, 2]))) if other != parent
+            ]
+            found[name] = record(name, parent, merged=merged)
+        order = graph.drawing_order(found, dice.choice(list(found)))
+        assert sorted(order) == sorted(found)
+        where = {snapshot_id: number for number, snapshot_id in enumerate(order)}
+        for snapshot_id, one in found.items():
+            assert all(where[p] > where[snapshot_id] for p in [one["parent_id"], *one["merged"]] if p is not None)
         assert [i for _, i in graph.draw(found, order) if i] == order
 
 
