@@ -56,19 +56,20 @@ def _directory(store: Store) -> Iterator[str]:
 def _run(store: Store, words: list[str], sides: tuple[Shown, Shown], place: str) -> int:
     import subprocess
 
-    from jvs.fs import namespace
+    from jvs.fs import namespace, rooted
     from jvs.operations import looking
 
-    own = namespace.works()
+    own, opened = namespace.works(), rooted.Root.open(place)  # the place is ours alone: nobody can swap what is in it
     binds: list[namespace.Mount] = []
     for letter, side in zip("ab", sides, strict=True):
-        target = os.path.join(place, f"{letter}-{side.label}")
+        name = f"{letter}-{side.label}"
+        target = os.path.join(place, name)
         if side.is_live:
             words = [*words, side.directory]
             continue
         words = [*words, target]
-        if side.directory and not own:
-            looking.copy_payload(store, side.directory, target)
+        if side.payload is not None and not own:
+            looking.copy_payload(store, side.payload, opened, name)
             continue
         os.mkdir(target)
         if side.directory:

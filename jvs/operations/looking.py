@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jvs.compare.contents import FoundEntry
     from jvs.compare.diff import Diff
     from jvs.compare.status import Status
+    from jvs.fs.rooted import Below, Root
     from jvs.store.audit_check import ChainReport
     from jvs.store.descriptor import Descriptor
     from jvs.store.settings import Settings
@@ -66,12 +67,13 @@ def diff(
 class Shown:
     """One of two states that are compared: what it is called, where its files are, and whether those are the files now.
 
-    `directory` is empty for the nothing before the first snapshot.
+    `directory` is empty for the nothing before the first snapshot; `payload` is its place, for what opens it.
     """
 
-    def __init__(self, label: str, directory: str, *, is_live: bool = False) -> None:
+    def __init__(self, label: str, directory: str, payload: Below | None = None, *, is_live: bool = False) -> None:
         self.label = label
         self.directory = directory
+        self.payload = payload
         self.is_live = is_live
 
 
@@ -96,17 +98,17 @@ def _shown(store: Store, snapshot_id: str | None) -> Shown:
     if snapshot_id is None:
         return Shown("nothing", "")
     payload = context.whole_payload(store, snapshot_id, hint="compare another one, or without '--tool'")
-    return Shown(refs.short_id(store.layout, snapshot_id), payload)
+    return Shown(refs.short_id(store.layout, snapshot_id), payload, store.layout.payload(snapshot_id))
 
 
-def copy_payload(store: Store, source: str, target: str) -> None:
-    """Copy the files of a snapshot to a new place outside of the repository. Errors: E_IO, E_NO_SPACE."""
+def copy_payload(store: Store, source: Below, directory: Root, name: str) -> None:
+    """Copy the files of a snapshot into an open directory outside of the repository. Errors: E_IO, E_NO_SPACE."""
     from jvs.engine import base as engine
     from jvs.engine import registry
-    from jvs.fs import rooted
 
-    here, there = rooted.at(source), rooted.at(target)
-    registry.pick_for_fork(None, here, there.parent, store.settings.engine_options()).fork(engine.Request(here, there))
+    target = directory / name
+    chosen = registry.pick_for_fork(None, source, target.parent, store.settings.engine_options())
+    chosen.fork(engine.Request(source, target, frozen=True))
 
 
 def remove_copy(store: Store, place: str) -> None:
