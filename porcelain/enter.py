@@ -7,9 +7,11 @@ is the fork around the current directory. CMD begins in the directory of the sam
 
 Only CMD and what it starts see this, in a mount namespace of their own, for which users other than root get a user
 namespace: they keep their uid there, and 'sudo' does not work. The control directory '.jvs' is covered by an empty
-directory, and jvs finds no repository: against accidents; it is no security boundary. What is excluded in main is seen
-only where the fork has it ('jvs fork --with-excluded'). While a snapshot is seen, collections wait. Where the system
-refuses namespaces, nothing is run. The exit status is that of CMD, or 128 plus the number of the signal that ended it.
+directory, and jvs finds no repository: against accidents; it is no security boundary. Directories that are excluded in
+main, and that the fork has not ('jvs fork --with-excluded' makes one that has), are seen in it as throwaway copies:
+what CMD changes in them is told and not kept. With a snapshot they are not seen. While a snapshot is seen, collections
+wait. Where the system refuses namespaces, nothing is run. The exit status is that of CMD, or 128 plus the number of the
+signal that ended it.
 With --json a report is the only thing on stdout, and what CMD prints goes to stderr.
 """
 

@@ -8,8 +8,9 @@ is done at once.
 The copy costs nothing: it is an overlay over the snapshot, so that only what CMD changes is written. Where the system
 allows no overlay, or files have several names and you are not root, it is a clone by the best engine, which costs what
 a fork costs. The control directory is out of sight, and jvs in CMD finds no repository (see jvs-enter(1)). Excluded
-directories at the top of the worktree are seen as throwaway copies of their own; what CMD writes to them, and to other
-excluded paths, is told and not kept. What is mounted in them is seen read-only.
+directories of the worktree are seen as throwaway copies of their own (those deep in a tree of more than 50,000 entries
+are not looked for); what CMD writes to them, and to other excluded paths, is told and not kept. What is mounted in them
+is seen read-only.
 
 Applying goes by what changed since that snapshot, as a merge does: where the worktree was changed differently at the
 same path meanwhile, nothing is changed, and the try stays pending. 'jvs undo' takes it back. A CMD that is killed

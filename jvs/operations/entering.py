@@ -64,8 +64,40 @@ def entered(store: Store, word: str | None, at: str | None = None, *, current: s
     refused = namespace.refusal(made.mounts)
     if refused is not None:
         raise namespace.refused(refused)
-    with store.reading() if name is None else contextlib.nullcontext():
-        yield made
+    if name is None:
+        with store.reading():
+            yield made
+    else:
+        with _excluded(store, at, name, made):
+            yield made
+
+
+@contextlib.contextmanager
+def _excluded(store: Store, at: str, name: str, made: Entered) -> Iterator[None]:
+    """Show throwaway copies of the excluded directories that the fork has none of, where the system allows that.
+
+    They need places in the fork: empty directories, which are excluded there as well, and are removed at the end.
+    """
+    from jvs import clock, progress
+    from jvs.operations.excluded_copies import ExcludedCopies
+    from jvs.store import tries
+
+    if not store.exclusion(at).has_rules:
+        yield
+        return
+    operation_id, fork = clock.new_operation_id(), store.layout.worktree_dir(name)
+    copies = ExcludedCopies(store, at, tries.make_elsewhere(operation_id), fork)
+    try:
+        others = copies.prepare(fork)
+        if namespace.refusal([*made.mounts, *others]) is None:
+            made.mounts += others
+        yield
+        for path in copies.remove(fork, only_empty=True):
+            shown = path.decode("utf-8", "backslashreplace")
+            progress.remark(f"'{shown}' is excluded and not in the fork: what changed in it is not kept")
+    finally:
+        copies.remove(fork, only_empty=True)
+        tries.remove_elsewhere(store, operation_id)
 
 
 def _meant(store: Store, word: str | None) -> tuple[str | None, str | None]:

@@ -68,7 +68,8 @@ class ThrowawayCopy:
         upper, work = home / tries.FILES, home / tries.WORK
         for place in (upper, work):
             durable.make_dir(place)
-        excluded = ExcludedCopies(self.store, self.record["worktree"], home)
+        lower = self.store.layout.payload(self.record["snapshot_id"])
+        excluded = ExcludedCopies(self.store, self.record["worktree"], home, lower)
         others = excluded.prepare(upper)
         overlay.make_like(upper, self.store.layout.payload(self.record["snapshot_id"]))
         layers = namespace.Layers(
@@ -94,6 +95,10 @@ class ThrowawayCopy:
         source, options = self.store.layout.payload(self.record["snapshot_id"]), self.store.settings.engine_options()
         maker = registry.pick_for_fork(self.store.settings.get("default_engine"), source, self.home, options)
         maker.fork(engine.Request(source, self.files, jobs=self.store.settings.jobs(), hash=False, frozen=True))
+        if self.store.exclusion(self.record["worktree"]).has_rules:
+            from jvs.worktrees import left_behind
+
+            left_behind.bring(self.store, self.record["worktree"], self.files)
         tries.save(self.store.layout, self.record)
         self.mounts = entering.shown(self.store.layout, str(self.files), self.place, writable=True)
 
@@ -132,7 +137,7 @@ class ThrowawayCopy:
             removal.remove_tree(path.rpartition(b"/")[2], dir_fd=above)
 
         left_out.remove(place, self.store.exclusion(self.record["worktree"]), remove)
-        if gone:
+        if gone and self.record["kind"] != tries.CLONE:  # a clone has a copy of all that is excluded
             shown = ", ".join(f"'{path.decode('utf-8', 'backslashreplace')}'" for path in gone[:5])
             more = f" and {len(gone) - 5} more" if len(gone) > 5 else ""
             progress.remark(f"what CMD wrote to excluded paths is not kept: {shown}{more}")

@@ -212,3 +212,21 @@ def test_other_users_can_enter_as_well(tmp_path_factory):
             )
 
         as_nobody(act)
+
+
+def test_excluded_directories_that_the_fork_has_not_are_seen_as_throwaway_copies(lab):
+    making.write(lab, {".jvsignore": "env/\n/own/\n", "env/tool": "main", "d/env/deep": "main", "own/x": "main"})
+    assert run("snapshot", "rules").exit == 0
+    assert run("fork", "with").exit == 0
+    there = fork(lab, "with")
+    making.write(there, {"own/x": "fork"})
+    before, files = tree(lab), tree(there)
+    script = "cat env/tool d/env/deep own/x; echo changed > env/tool; rm d/env/deep; touch new"
+    said = run("enter", "with", "--", "sh", "-c", f"({script}) > seen")
+    assert said.exit == 0, said.err
+    assert (there / "seen").read_text() == "mainmainfork"
+    assert "'env' is excluded" in said.err and "'d/env' is excluded" in said.err
+    for name in ("seen", "new"):
+        (there / name).unlink()
+    assert tree(lab) == before and tree(there) == files
+    assert not (there / "env").exists() and not (there / "d/env").exists()

@@ -14,6 +14,7 @@ import pytest
 from making import as_nobody, run
 
 from jvs.fs import namespace
+from jvs.operations import throwaway
 
 pytestmark = pytest.mark.skipif(not namespace.works(), reason="no mount namespaces here")
 
@@ -189,6 +190,23 @@ def test_what_is_excluded_is_not_kept(lab):
     assert said.exit == 0, said.err
     assert sorted(os.listdir(lab / "new")) == ["a"] and not (lab / "build").exists()
     assert "excluded" in said.err
+    fine(lab)
+
+
+@pytest.mark.parametrize("kind", ["overlay", "clone"])
+def test_so_are_those_further_down(lab, kind, monkeypatch):
+    if kind == "clone":
+        monkeypatch.setattr(throwaway.ThrowawayCopy, "_overlay", lambda *_: False)
+    making.write(lab, {".jvsignore": "modules/\n/d/e/cache/\n", "pkg/modules/m": "m", "pkg/a": "a", "d/e/cache/c": "1"})
+    os.chmod(lab / "pkg", 0o751)
+    run("snapshot", "rules")
+    script = "cat pkg/modules/m d/e/cache/c > got; echo x > pkg/modules/m; echo y > pkg/b; rm -r d/e/cache/c"
+    said = run("try", "--apply", "--json", "--", "sh", "-c", script)
+    assert said.exit == 0, said.err
+    assert sorted(change["path"] for change in said.json["changes"]) == ["got", "pkg/b"]
+    assert [(lab / name).read_text() for name in ("got", "pkg/modules/m", "d/e/cache/c")] == ["m1", "m", "1"]
+    assert (lab / "pkg").stat().st_mode & 0o777 == 0o751
+    assert run("try", "--json", "--", "true").json["state"] == "empty"
     fine(lab)
 
 
