@@ -1,12 +1,16 @@
 """Stop keeping snapshots of a workspace, and keep its files
 
-With --delete-history, which must be given, the repository is removed: all snapshots, all records, and what could be
-undone. The files of all worktrees stay where they are, and nothing of jvs is left. It also removes what 'rm -rf'
-cannot: the read-only snapshots of btrfs. Forks of a repository in place lie inside '.jvs': they have to be removed
-first.
+The files stay where they are, and the directory is as if jvs had never been there. The history of a repository in place
+is moved next to it, to `NAME.history`, with its forks; one that is kept apart stays where it is, and the file `.jvs`
+goes. It can still be read there ('jvs --repo NAME.history history'), and 'jvs --repo NAME.history worktree attach NAME
+main' takes the detachment back. A repository of 'jvs init NAME' has its history next to main already.
 
-When it returns 0 the history is gone. After a crash the repository is as it was, or there is none any more and the same
-command removes what is left.
+With --delete-history the repository is removed for good: all snapshots, all records, and what could be undone. The
+files of all worktrees stay where they are, and nothing of jvs is left. It also removes what 'rm -rf' cannot: the
+read-only snapshots of btrfs. Forks of a repository in place lie inside '.jvs': they have to be removed first.
+
+When it returns 0 that is done. After a crash the repository is as it was, or it is done; what is left of a history that
+was to be deleted the same command removes.
 """
 
 from __future__ import annotations
@@ -14,11 +18,14 @@ from __future__ import annotations
 import argparse
 
 from jvs.cli import run as cli
-from jvs.errors import CHANGING, Exists, NotARepository, UsageError
+from jvs.errors import CHANGING, Exists, NotARepository, PathEscape, UsageError
 
-RAISES = (*CHANGING, Exists)
+RAISES = tuple(dict.fromkeys((*CHANGING, Exists, PathEscape, UsageError)))
 SEE_ALSO = ("jvs-init(1)", "jvs-worktree-remove(1)", "jvs-gc-run(1)")
-EXAMPLES = (("jvs detach --delete-history", "remove the repository, keep the files"),)
+EXAMPLES = (
+    ("jvs -C ~/project detach", "stop, and keep history in ~/project.history"),
+    ("jvs detach --delete-history", "remove the repository, keep the files"),
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,9 +49,11 @@ def work(args: argparse.Namespace) -> cli.Result:
             raise
         return cli.Result({"repo_root": cli.here(), "paths": [], "snapshots": None}, "Removed what was left\n")
     if not args.delete_history:
-        raise UsageError(
-            "nothing was removed: the history is to be named", hint="'jvs detach --delete-history' deletes it for good"
-        )
+        kept = configuration.detach_keeping(store)
+        place, workspace = terminal.show_text(kept["history"]), terminal.show_text(kept["repo_root"])
+        text = f"Detached {workspace}; its history is in {place}, with {units.plural(kept['snapshots'], 'snapshot')}\n"
+        text += f"to take it back: jvs --repo '{place}' worktree attach '{workspace}' main\n"
+        return cli.Result(kept, text)
     done = configuration.detach(store)
     lines = [f"Deleted {units.plural(done['snapshots'], 'snapshot')} of {terminal.show_text(done['repo_root'])}"]
     lines += [f"your files: {terminal.show_text(path)}" for path in done["paths"]]

@@ -58,7 +58,10 @@ def is_in_place(root: str) -> bool:
     if is_apart(root):
         return False
     config = config_of(root, "main")
-    return os.path.isdir(os.path.join(root, ".jvs/forks")) if config is None else config.get("path") == "."
+    if config is None:
+        return os.path.isdir(os.path.join(root, ".jvs/forks"))
+    path = str(config.get("path"))  # that of a workspace that is about to be detached leads to itself
+    return path == "." or (path.startswith("../") and os.path.normpath(os.path.join(root, path)) == root)
 
 
 def forks_of(root: str) -> str:

@@ -16,7 +16,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z", re.ASCII)
 OPERATIONS = frozenset(
     [
         *("init", "snapshot", "restore", "undo", "gc_run", "pin", "unpin", "doctor_repair", "config", "audit_repair"),
-        *("annotate", "merge", "receive", "clone", "try", "try_discard"),
+        *("annotate", "merge", "receive", "clone", "detach", "try", "try_discard"),
         *("head_update", "undo_forget", "worktree_create", "worktree_fork", "worktree_rename", "worktree_remove"),
         *("worktree_move", "worktree_attach"),
     ]

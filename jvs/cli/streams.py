@@ -44,6 +44,7 @@ _EFFECTS = {
     "head_update": "the head of worktree '{worktree}' was moved",
     "init": "the repository was made",
     "clone": "the repository was cloned",
+    "detach": "the workspace was detached",
 }
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from jvs.store.detach import HistoryDeleted
+    from jvs.store.detach import Detached, HistoryDeleted
     from jvs.store.init import Initialized
     from jvs.store.init_in_place import InitializedHere
     from jvs.store.settings import Settings
@@ -65,6 +65,17 @@ def clone(source: str, path: str, settings: Settings, new: Settings, *, home: st
         return cloning.clone(opened, path, new, home=home)
     finally:
         opened.close()
+
+
+def detach_keeping(store: Store) -> Detached:
+    """Move the history of a workspace next to it, and leave its files where they are.
+
+    Shape: `repo_root` (where the files are), `history`, `snapshots` (how many it holds).
+    Durable: yes. Errors: E_USAGE for a classic repository, E_EXISTS, E_PATH_ESCAPE, E_BUSY, E_IO.
+    """
+    from jvs.store import detach as detaching
+
+    return detaching.keep_history(store)
 
 
 def detach(store: Store) -> HistoryDeleted:

@@ -219,6 +219,8 @@ class Layout:
 
     def placed_as(self, name: str, config: Mapping[str, object]) -> Placed | None:
         """Return the same of a worktree with a configuration that is not registered."""
+        if name == MAIN and not self.apart and self.in_place:
+            return None
         if not placement.is_elsewhere(config):
             was = config.get("was")
             if isinstance(was, dict) and placement.is_elsewhere(was) and not paths.exists(self.usual_dir(name)):
@@ -280,7 +282,7 @@ def _is_in_place(layout: Layout) -> bool:
 
     try:
         value = canon.decode_object(paths.read_file(layout.worktrees / MAIN / "config.json", 1 << 20))
-        return bool(value.get("path") == IN_PLACE)
+        return value.get("path") == IN_PLACE or placement.leads_to_itself(layout.root, value)
     except (OSError, canon.BadJSON):
         return paths.is_dir(layout.jvs / FORKS)
 

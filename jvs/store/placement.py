@@ -45,6 +45,11 @@ def is_elsewhere(config: Mapping[str, object]) -> bool:
     return pointer.is_way(config.get("path"))
 
 
+def leads_to_itself(root: str, config: Mapping[str, object]) -> bool:
+    """Answer whether a configuration names the repository's own directory: it is about to be detached."""
+    return is_elsewhere(config) and os.path.normpath(os.path.join(root, str(config["path"]))) == root
+
+
 _WAS = records.shaped(
     {
         "path": records.nullable(lambda value: pointer.is_way(value) or value == "."),
