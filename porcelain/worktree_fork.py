@@ -5,7 +5,13 @@ same filesystem, outside of the repository and of every worktree) with everythin
 git ignores, '.git' and '.venv' included, by the best engine that works here. One word is the new NAME, whatever
 snapshots are called; of two, the first is TARGET. Without TARGET the worktree is made from the head of the worktree
 around you, without NAME it is called fork-SHORTID. With --now a snapshot is taken first when something changed, and the
-fork has the files as they are.
+fork has the files as they are; --with-excluded brings along what is excluded, by sharing blocks where the filesystem
+can: environments in it go on naming the paths of the worktree that they were made in, and 'jvs enter' shows the fork
+there.
+
+With --copy PATH may be on another filesystem. Nothing can be shared there, so that everything is copied, also what a
+restore in that worktree displaces, and the worktree when it is removed; an undo of that brings it back inside of the
+repository.
 
 An engine that reads every byte checks the snapshot on the way; --verify reads and checks it first with any engine.
 """
@@ -28,6 +34,7 @@ SEE_ALSO = ("jvs-worktree-create(1)", "jvs-worktree-remove(1)", "jvs-worktree-pa
 EXAMPLES = (
     ("jvs fork experiment", "go on in a worktree of its own"),
     ("jvs fork --now attempt", "with what no snapshot holds yet"),
+    ("jvs fork --now --with-excluded twin", "with its environments and caches as well"),
     ("jvs fork trial --path ~/trial", "in a directory of its own"),
     ("jvs fork baseline trial-2", "from a snapshot with that tag"),
     ("jvs fork --at baseline", "the same, under a name that is made"),
@@ -41,7 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("word", metavar="[TARGET] NAME", nargs="*", help="the new name, alone or after a snapshot")
     parser.add_argument("--at", metavar="TARGET", help="the snapshot (the head)")
     parser.add_argument("--now", action="store_true", help="from the files as they are now: snapshot first")
+    parser.add_argument("--with-excluded", action="store_true", help="with --now: bring along what is excluded")
     parser.add_argument("--path", metavar="PATH", help="where to make it, outside of the repository")
+    parser.add_argument("--copy", action="store_true", help="with --path: it may be on another filesystem")
     parser.add_argument("--verify", action="store_true", help="read and check the snapshot first")
     parser.add_argument("--engine", metavar="ENGINE", help="use this engine, or fail")
     return parser
@@ -59,7 +68,16 @@ def work(args: argparse.Namespace) -> cli.Result:
         raise UsageError("--now and a snapshot do not go together", hint="jvs fork --now NAME, or jvs fork TARGET NAME")
     store = cli.open_store(args)
     now = os.environ if args.now else None
-    made = worktrees.fork(store, name, target=target, verify=args.verify, now=now, path=args.path)
+    made = worktrees.fork(
+        store,
+        name,
+        target=target,
+        verify=args.verify,
+        now=now,
+        path=args.path,
+        with_excluded=args.with_excluded,
+        copy=args.copy,
+    )
     return cli.Result(made, lambda screen: _text(made, screen))
 
 

@@ -253,3 +253,32 @@ def check_66_worktrees_elsewhere(env: Env) -> None:
     env.snapshot(root, "there", worktree="side")
     env.refused("E_PATH_ESCAPE", 11, "status", cwd=moved)
     env.healthy(root)
+
+
+def check_75_a_clone_has_the_history_and_an_id_of_its_own(env: Env) -> None:
+    """A clone has every snapshot as it is and a log of its own; work in either changes nothing of the other."""
+    root, copy = env.repository(), f"{env.work}/copy"
+    ids = env.history(root)
+    env.jvs("fork", "side", cwd=root)
+    write(f"{root}/worktrees/side/theirs", "theirs\n")
+    ids.append(env.snapshot(root, "theirs", worktree="side"))
+    env.jvs("note", ids[1], "said later", cwd=root)
+    write(f"{root}/main/unkept", "in no snapshot\n")
+    before = env.frozen(root)
+    env.jvs("clone", root, copy)
+    env.unchanged(root, before, "clone")
+    one, other = env.repo(root), env.repo(copy)
+    env.equal(set(other.visible()), set(ids), "the snapshots of a clone")
+    env.equal((other.descriptors, other.annotations), (one.descriptors, one.annotations), "what is said of them")
+    env.check(one.repo_id != other.repo_id, "a clone has the id of its source")
+    env.equal(list(other.configs), ["main"], "the worktrees of a clone")
+    env.equal(env.tree(f"{copy}/main"), payload_hash(copy, ids[2]), "main of a clone")
+    env.healthy(copy)
+    write(f"{copy}/main/a.txt", "changed in the clone\n")
+    env.snapshot(copy, "of the clone")
+    env.jvs("restore", ids[0], cwd=f"{copy}/main")
+    env.healthy(copy)
+    env.unchanged(root, before, "work in a clone")
+    env.healthy(root)
+    env.refused("E_EXISTS", 7, "clone", root, copy)
+    env.equal(sorted(os.listdir(env.work)), ["copy", "repo"], "what is next to them")

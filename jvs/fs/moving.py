@@ -43,6 +43,17 @@ def move(source: Below, target: Below, *, keep_source: bool = False) -> None:
         removal.remove_tree(source)
 
 
+def carry(source: Below, target: Below) -> list[tuple[bytes, OSError]]:
+    """Bring a directory to another filesystem: a complete copy, durable, and then the original is removed.
+
+    Doing it again completes what was interrupted. Returns what of the original could not be removed.
+    Durable: the copy. Errors: OSError; then the original is as it was.
+    """
+    if not paths.exists(target):
+        copy(source, target)
+    return removal.remove_possible(source)
+
+
 def publish(source: Below, target: Below, halfway: Below) -> None:
     """Rename a finished directory to its final name when that is free; else, and when it is moved already, do nothing.
 

@@ -10,6 +10,7 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from jvs.operations.trying import Then
     from jvs.operations.worktrees import Forked
@@ -28,16 +29,30 @@ class WorktreeMethods:
     _store: Store
     _environment: dict[str, str]
 
-    def fork(self, target: str, name: str, *, verify: bool = False, path: Path | None = None) -> Forked:
+    def fork(
+        self,
+        target: str | None,
+        name: str,
+        *,
+        verify: bool = False,
+        path: Path | None = None,
+        now: bool = False,
+        with_excluded: bool = False,
+        copy: bool = False,
+    ) -> Forked:
         """Make a worktree from a snapshot; return its configuration with `snapshot_id`, `path`, `engine`, `degraded`.
 
-        It is made at `path`, outside of the repository, or where the setting `worktrees.path` says. Durable: yes.
+        Without a target it is the head, or with `now` the files as they are; `with_excluded` brings along what is
+        excluded. It is made at `path`, outside of the repository, or where the setting `worktrees.path` says;
+        with `copy` that may be another filesystem. Durable: yes.
         Errors: E_NOT_FOUND, E_AMBIGUOUS, E_EXISTS, E_NAME_INVALID, E_PATH_ESCAPE, E_PAYLOAD_HASH_MISMATCH, E_IO.
         """
         from jvs.operations import worktrees
 
         place = None if path is None else os.fspath(path)
-        return worktrees.fork(self._store, name, target=target, verify=verify, path=place)
+        environment = self._environment if now else None
+        how: Any = {"verify": verify, "path": place, "now": environment, "with_excluded": with_excluded, "copy": copy}
+        return worktrees.fork(self._store, name, target=target, **how)
 
     def create(self, name: str) -> Made:
         """Make an empty worktree. Durable: yes. Errors: E_EXISTS, E_NAME_INVALID, E_IO."""
@@ -59,6 +74,16 @@ class WorktreeMethods:
         from jvs.operations import worktrees
 
         return worktrees.move(self._store, name, None if path is None else os.fspath(path))["path"]
+
+    def attach(self, path: Path, name: str | None = None) -> str:
+        """Bind a directory that was moved or copied by hand as a worktree of this repository; return where it is.
+
+        `name` says which worktree it is where no pointer does. Durable: yes.
+        Errors: E_USAGE, E_NOT_FOUND, E_PATH_ESCAPE, E_BUSY, E_IO.
+        """
+        from jvs.operations import worktrees
+
+        return worktrees.attach_to(self._store, os.fspath(path), name)["path"]
 
     def remove(self, name: str, *, discard: bool = False) -> Removed:
         """Remove a worktree; all of it is kept for `undo` unless `discard`.

@@ -15,7 +15,7 @@ from jvs.store import changing
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import TypedDict
+    from typing import Any, TypedDict
 
     from jvs.fs.rooted import Below
     from jvs.store.settings import Settings
@@ -51,11 +51,14 @@ def fork(
     verify: bool = False,
     now: Mapping[str, str] | None = None,
     path: str | None = None,
+    with_excluded: bool = False,
+    copy: bool = False,
 ) -> Forked:
     """Make a worktree from a snapshot, by default the head of `worktree`; without a name it is `fork-SHORTID`.
 
     It is made at `path`, or where the setting `worktrees.path` says. With `now`, the environment for hooks, a snapshot
-    is taken first when something changed.
+    is taken first when something changed; `with_excluded` brings along what that leaves out.
+    With `copy` the path may be on another filesystem.
     Shape: the configuration, with `snapshot_id`, `path`, `engine`, `degraded`.
     Durable: yes. Errors: E_NOT_FOUND, E_AMBIGUOUS, E_EXISTS, E_NAME_INVALID, E_PAYLOAD_HASH_MISMATCH, E_IO.
     """
@@ -64,6 +67,8 @@ def fork(
     from jvs.worktrees import registration
 
     here = store.worktree_name(worktree)
+    if with_excluded and now is None:
+        raise UsageError("what is excluded comes along with the files as they are", hint="add --now")
     if name is not None:
         name = _check_fork_name(store, name, target, here)
         registration.check_free(store, name)
@@ -75,12 +80,15 @@ def fork(
     snapshot_id = refs.resolve(store, target, here) if target is not None else forking.head(store, here)
     if name is None:
         name = f"fork-{refs.short_id(store.layout, snapshot_id)}"
-    place = _place_of_fork(store, name, path)
+    place = _place_of_fork(store, name, path, copied=copy)
     with changing.worktree(store, name):
-        return {**forking.fork(store, snapshot_id, name, verify=verify, place=place), "snapshot_id": snapshot_id}
+        excluded_of = here if with_excluded else None
+        how: Any = {"excluded_of": excluded_of, "copied": copy}
+        made = forking.fork(store, snapshot_id, name, verify=verify, place=place, **how)
+        return {**made, "snapshot_id": snapshot_id}
 
 
-def _place_of_fork(store: Store, name: str, path: str | None) -> Below | None:
+def _place_of_fork(store: Store, name: str, path: str | None, *, copied: bool) -> Below | None:
     """Return where a fork is to be outside of the repository; None for its usual place. Errors: E_USAGE, E_IO."""
     from jvs.store import attaching, placement
 
@@ -97,7 +105,7 @@ def _place_of_fork(store: Store, name: str, path: str | None) -> Below | None:
             return None
         placement.make_above(path, store.root)
     place = placement.new_place(path)
-    attaching.check_place(store, place)
+    attaching.check_place(store, place, copied=copied)
     return place
 
 
@@ -170,21 +178,28 @@ def attach(settings: Settings, path: str, name: str | None = None, *, start: str
     Durable: yes. Errors: E_NOT_A_REPOSITORY, E_USAGE, E_NOT_FOUND, E_PATH_ESCAPE, E_BUSY, E_IO.
     """
     from jvs.store import attaching
-    from jvs.worktrees import elsewhere
 
     store = attaching.open_for(settings, path, start)
     try:
-        if attaching.is_own_directory(store, path):
-            store.layout.control.check_writable()  # who may only read it works elsewhere, and needs no memory of it
-            attaching.remember(store)
-            return {"name": "main", "path": store.root}
-        place = attaching.check_is_directory(path)
-        name = attaching.which(store, place, name)
-        with changing.worktree(store, name):
-            elsewhere.attach(store, place, name)
-        return {"name": name, "path": str(place)}
+        return attach_to(store, path, name)
     finally:
         store.close()
+
+
+def attach_to(store: Store, path: str, name: str | None = None) -> Placement:
+    """Do as `attach`, in a repository that is open. Durable, errors: as `attach`."""
+    from jvs.store import attaching
+    from jvs.worktrees import elsewhere
+
+    if attaching.is_own_directory(store, path):
+        store.layout.control.check_writable()  # who may only read it works elsewhere, and needs no memory of it
+        attaching.remember(store)
+        return {"name": "main", "path": store.root}
+    place = attaching.check_is_directory(path)
+    name = attaching.which(store, place, name)
+    with changing.worktree(store, name):
+        elsewhere.attach(store, place, name)
+    return {"name": name, "path": str(place)}
 
 
 def remove(store: Store, name: str, *, discard: bool = False) -> Removed:

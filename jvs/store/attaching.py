@@ -38,11 +38,11 @@ def way_from_root(store: Store, place: Below) -> str:
     return path
 
 
-def check_place(store: Store, place: Below, *, free: bool = True) -> str:
+def check_place(store: Store, place: Below, *, free: bool = True, copied: bool = False) -> str:
     """Check that a worktree can be at a place outside of the repository; return its path from there.
 
     Errors: E_EXISTS when something is there (`free`); E_PATH_ESCAPE inside or around the repository or a worktree, and
-    on another filesystem.
+    on another filesystem, unless the worktree is to be copied there.
     """
     shown, control = str(place), os.path.realpath(str(store.layout.jvs))
     path = way_from_root(store, place)
@@ -56,10 +56,10 @@ def check_place(store: Store, place: Below, *, free: bool = True) -> str:
             path=shown,
         )
     _refuse_inside_another(shown)
-    if not placement.is_on_mount_of(place, store.layout.control):
+    if not copied and not placement.is_on_mount_of(place, store.layout.control):
         raise PathEscape(
             f"'{shown}' is on another filesystem than '{store.layout.jvs}'",
-            hint="choose a path on that filesystem: what a restore displaces is moved there, not copied",
+            hint="choose a path on that filesystem; 'jvs fork --copy --path' makes a fork on another one, at more cost",
             path=shown,
         )
     return path

@@ -17,6 +17,7 @@ from jvs.store import (
     intent,
     lineage,
     node_store,
+    placement,
     pointer,
     records,
     tamper_check,
@@ -24,15 +25,20 @@ from jvs.store import (
     write_ahead,
 )
 from jvs.tree import node
-from jvs.worktrees import first_rows, registration
+from jvs.worktrees import first_rows, registration, staging_away
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from jvs.fs.losses import Loss
     from jvs.fs.rooted import Below
     from jvs.store.descriptor import Descriptor
     from jvs.store.shapes import ForkIntent
     from jvs.store.store import Store
+
+    Staged = tuple[str, list[Loss], first_rows.FirstRows | None]
+    """How a worktree was made, what could not be kept, and what the index may know of it."""
 
     class Made(worktree.WorktreeFacts):
         """A worktree that was made: its configuration, where it is, how it was made, and what could not be kept."""
@@ -55,26 +61,45 @@ def create(store: Store, name: str, snapshot_id: str | None = None) -> Made:
     return _make(store, name, snapshot_id, "worktree_create", verify=False)
 
 
-def fork(store: Store, snapshot_id: str, name: str, *, verify: bool = False, place: Below | None = None) -> Made:
+def fork(
+    store: Store,
+    snapshot_id: str,
+    name: str,
+    *,
+    verify: bool = False,
+    place: Below | None = None,
+    excluded_of: str | None = None,
+    copied: bool = False,
+) -> Made:
     """Make a worktree from a snapshot with the best engine; the caller holds the lock of its name.
 
-    `place` is one outside of the repository, on its filesystem.
+    `place` is one outside of the repository, on its filesystem unless it may be `copied`. `excluded_of` is a worktree
+    whose excluded files come along.
 
     A payload that shows any evidence of having been touched is read and checked first; `verify` does so always.
     Durable: yes. Returns the new configuration with `path`, `engine` and `degraded`.
     Errors: E_EXISTS, E_NAME_INVALID, E_NOT_FOUND, E_PATH_ESCAPE, E_PAYLOAD_HASH_MISMATCH, E_NO_SPACE, E_IO.
     """
-    made = _make(store, name, snapshot_id, "worktree_fork", verify=verify, place=place)
+    how: Any = {"verify": verify, "place": place, "excluded_of": excluded_of, "copied": copied}
+    made = _make(store, name, snapshot_id, "worktree_fork", **how)
     if place is not None:
         attaching.remember(store, place)
     return made
 
 
 def _make(
-    store: Store, name: str, snapshot_id: str | None, operation: str, *, verify: bool, place: Below | None = None
+    store: Store,
+    name: str,
+    snapshot_id: str | None,
+    operation: str,
+    *,
+    verify: bool,
+    place: Below | None = None,
+    excluded_of: str | None = None,
+    copied: bool = False,
 ) -> Made:
     name = registration.check_free(store, name)
-    path = None if place is None else attaching.check_place(store, place)
+    path = None if place is None else attaching.check_place(store, place, copied=copied)
     record = lineage.load_visible(store, snapshot_id) if snapshot_id is not None else None
     if record is not None and (verify or not tamper_check.is_untouched(store, record)):
         node_store.Trees(store).rebuild(record)
@@ -97,15 +122,7 @@ def _make(
     ) as pending:
         stands_for(operation_id, lambda _: name)
         try:
-            _make_home(store, operation_id)
-            staged = _staged(store, operation_id) if place is None else _staged_outside(store, operation_id)
-            used, degraded, first = _stage(store, record, staged)
-            if place is not None and token is not None:
-                way = attaching.way_to_control(store, place)
-                pointer.write(staged, store.repo_id, way, token, operation_id)
-            _park_config(store, operation_id, config)
-            if place is not None:
-                durable.publish(staged, place)
+            used, degraded, first = _build(store, operation_id, record, config, place, excluded_of)
             _publish_staged(store, pending)
         except OSError as error:
             raise from_oserror(error, f"making worktree '{name}'") from error
@@ -122,9 +139,35 @@ def _make(
     }
 
 
-def _stage(
-    store: Store, record: Descriptor | None, staged: Below
-) -> tuple[str, list[Loss], first_rows.FirstRows | None]:
+def _build(
+    store: Store,
+    operation_id: str,
+    record: Descriptor | None,
+    config: worktree.WorktreeConfig,
+    place: Below | None,
+    excluded_of: str | None,
+) -> Staged:
+    """Make a worktree's files, and give them their name when they are outside; its configuration waits in `undo/`."""
+    _make_home(store, operation_id)
+    if place is None:
+        made = _stage(store, record, _staged(store, operation_id), excluded_of)
+        _park_config(store, operation_id, config)
+        return made
+    token, away = config["token"], not placement.is_on_mount_of(place, store.layout.control)
+    if away:
+        _park_config(store, operation_id, config)
+        staged = staging_away.make(store, place, operation_id, token)
+    else:
+        staged = _staged_outside(store, operation_id)
+    made = _stage(store, record, staged, excluded_of)
+    pointer.write(staged, store.repo_id, attaching.way_to_control(store, place), token, operation_id)
+    if not away:
+        _park_config(store, operation_id, config)
+    durable.publish(staged, place)
+    return made
+
+
+def _stage(store: Store, record: Descriptor | None, staged: Below, excluded_of: str | None) -> Staged:
     """Make the new worktree's files under a temporary name, durable; return how, and what the index may know then."""
     requested, options = store.settings.get("default_engine"), store.settings.engine_options()
     forks = staged.parent
@@ -145,9 +188,16 @@ def _stage(
             made = maker.fork(request)
         if made.tree is not None and made.tree.root_hash != record["payload_root_hash"]:
             _check_payload(record, payload, jobs)
-        if not traits.is_committed(made.engine):
+        if excluded_of is not None:
+            from jvs.worktrees import left_behind
+
+            with progress.step("excluded"):
+                made.degraded += left_behind.bring(store, excluded_of, staged)
+        if excluded_of is not None or not traits.is_committed(made.engine):
             with progress.step("durable"):
                 barrier.sync_trees([staged], [])
+        if excluded_of is not None:  # the directories hold more than the snapshot says
+            return made.engine, made.degraded, None
         first = first_rows.FirstRows(store, record)
         first.take(staged, made)
         return made.engine, made.degraded, first
@@ -191,6 +241,7 @@ def _park_config(store: Store, operation_id: str, config: worktree.WorktreeConfi
 def _publish_staged(store: Store, pending: ForkIntent) -> None:
     """Give a staged worktree its name, then register it. Can be repeated. Durable: yes."""
     operation_id, name = pending["operation_id"], pending["worktree"]
+    staging_away.remove(store, operation_id)
     if paths.exists(_staged(store, operation_id)):
         durable.publish(_staged(store, operation_id), store.layout.usual_dir(name))
     if paths.exists(registration.parked(store, operation_id)):
@@ -203,6 +254,8 @@ def _is_published(store: Store, pending: ForkIntent) -> bool:
     """Answer whether a staged worktree has got its name: from then on it is completed, before it is undone."""
     operation_id, name = pending["operation_id"], pending["worktree"]
     if paths.exists(_staged(store, operation_id)) or paths.exists(_staged_outside(store, operation_id)):
+        return False
+    if staging_away.is_begun(store, operation_id):
         return False
     homes = (registration.parked(store, operation_id), registration.config_dir(store, name))
     config = next((home / "config.json" for home in homes if paths.exists(home)), None)
@@ -217,6 +270,7 @@ def _roll_back(store: Store, pending: ForkIntent) -> bool:
     operation_id = pending["operation_id"]
     for staged in (_staged(store, operation_id), _staged_outside(store, operation_id)):
         registry.remove_any(staged, store.settings.engine_options())
+    staging_away.remove(store, operation_id)
     removal.remove_tree(store.layout.undo_dir(operation_id))
     durable.fsync_dir(store.layout.forks)  # a crash after the intent's end must not bring either of them back
     durable.fsync_dir(store.layout.undo)

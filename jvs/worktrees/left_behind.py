@@ -78,7 +78,7 @@ def _copy_directory(store: Store, source: Below, target: Below) -> list[Loss]:
     chosen = registry.pick(None, source, target.parent, options)
     if chosen.name == engine.BTRFS:
         chosen = registry.get(engine.REFLINK, options)
-    return chosen.clone(engine.Request(source, target, jobs=os.cpu_count() or 1, hash=False)).degraded
+    return chosen.clone(engine.Request(source, target, jobs=store.settings.jobs(), hash=False)).degraded
 
 
 def _shown(path: bytes) -> str:

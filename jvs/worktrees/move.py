@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 
-from jvs import clock
+from jvs import clock, progress
 from jvs.engine import registry, space
 from jvs.errors import JvsError, LineageBroken, UsageError, from_oserror
 from jvs.fs import durable, locks, moving, paths
@@ -189,7 +189,11 @@ def _forward_remove(store: Store, pending: RemoveIntent) -> None:
     parked, kept = registration.parked(store, operation_id), layout.undo_dir(operation_id) / "worktree"
     _move(store, pending, registration.config_dir(store, name), parked)
     there = registration.directory(store, name, parked / "config.json")
-    if there is not None:
+    if there is not None and paths.exists(there) and not placement.is_on_mount_of(there, layout.control):
+        left = moving.carry(there, kept)
+        if left:
+            progress.remark(f"{len(left)} entries in '{there}' could not be removed: {left[0][1].strerror}")
+    elif there is not None:
         _move(store, pending, there, kept)
     store.index().forget(name)
 

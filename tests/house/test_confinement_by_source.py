@@ -52,6 +52,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "jvs/cli/difftool.py": {
         "tempfile.mkdtemp": "a new directory of its own, which nobody else can enter",
         "os.mkdir": "in the directory that was just made",
+        "rooted.Root.open": "the same directory",
         "subprocess.run": "the program that the user named",
     },
     "jvs/cli/dispatch.py": dict.fromkeys(("os.access", "os.execv", "os.path.isfile"), ON_PATH),
@@ -127,7 +128,9 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "jvs/operations/configuration.py": {"rooted.Root.open": COMMAND_LINE},
     "jvs/operations/looking.py": {"rooted.at": "a copy of a payload that a program of the user is shown"},
     "jvs/restore/entries.py": {"os.listdir": FD_OR_PROC},
-    "jvs/restore/plan.py": {"os.listdir": FD_OR_PROC},
+    "jvs/restore/planner.py": {"os.listdir": FD_OR_PROC},
+    "jvs/worktrees/left_behind.py": {"os.utime": FD_OR_PROC},
+    "jvs/operations/excluded_copies.py": {"os.utime": FD_OR_PROC},
     "jvs/store/anchor.py": {"durable.open_directory": OWN},
     "jvs/store/hook_permissions.py": {
         "durable.open_directory": OWN,
@@ -166,7 +169,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "jvs/store/settings.py": dict.fromkeys(("os.path.isdir", "os.path.realpath", "os.stat", "rooted.at"), OWN),
     "jvs/store/settings_file.py": dict.fromkeys(("durable.open_directory", "os.path.realpath"), OWN),
     "jvs/store/store.py": {"os.path.realpath": "tells which worktree the current directory lies in"},
-    "jvs/stream/cloning.py": {"os.path.realpath": COMMAND_LINE},
+    "jvs/stream/cloning.py": {"os.path.realpath": COMMAND_LINE, "open": "the two ends of a pipe"},
     "jvs/system.py": dict.fromkeys(("open", "os.listdir", "os.path.isdir", "os.readlink"), PROC),
     "jvs/tree/exclusion.py": {
         "os.path.realpath": "compared with the mount table",

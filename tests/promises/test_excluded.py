@@ -11,6 +11,7 @@ from pathlib import Path
 import crashing
 import making
 import pytest
+import zoo
 from conftest import on
 
 from jvs.tree.exclusion import Exclusion
@@ -329,3 +330,31 @@ def test_a_snapshot_goes_by_the_rules_that_a_completed_restore_brings(tmp_path):
         assert (found["clean"], found["rules_changed"]) == (True, False), number
         number += 2
     assert completed > 3
+
+
+def test_a_fork_of_the_files_as_they_are_may_bring_along_what_is_excluded(fs_dir: Path, monkeypatch):
+    root = fs_dir / "project"
+    making.write(
+        root, {"a": "1", "src/b": "2", "src/deep/x.log": "l", ".venv/bin/python": "#!", ".jvsignore": ".venv/\n"}
+    )
+    making.write(root, {".jvsignore": ".venv/\n*.log\n/link\n"})
+    os.link(root / ".venv/bin/python", root / ".venv/bin/python3")
+    os.symlink("nowhere", root / "link")
+    os.chmod(root / ".venv/bin/python", 0o755)
+    for path in (root / "src/deep", root / ".venv/bin", root):
+        os.utime(path, (1, 1))
+    monkeypatch.chdir(root)
+    assert making.run("init", "--here").exit == 0
+    assert making.run("fork", "x", "--with-excluded").exit == 2
+    said = making.run("fork", "--now", "--with-excluded", "twin", "--json")
+    assert said.exit == 0, said.err
+    twin = Path(said.json["path"])
+    before, after = zoo.describe_tree(os.fsencode(root)), zoo.describe_tree(os.fsencode(twin))
+    before = {name: fact for name, fact in before.items() if name and not name.startswith(b".jvs/") and name != b".jvs"}
+    after = {name: fact for name, fact in after.items() if name}
+    assert zoo.diff_trees(before, after, ignore=("data",)) == []
+    assert os.stat(twin / ".venv/bin/python").st_ino == os.stat(twin / ".venv/bin/python3").st_ino
+    (twin / ".venv/bin/python").write_text("of the fork")
+    assert (root / ".venv/bin/python").read_text() == "#!"
+    assert making.run("-C", str(twin), "status", "--json").json["clean"]
+    assert making.run("fork", "--now", "bare").exit == 0 and not (twin.parent / "bare/.venv").exists()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from crashing import dies_at
+from crashing import dies_at, dies_before
 from making import Said, main_of, make_store, open_store, run, snapshot, violations, write
 from zoo import describe_tree, diff_trees, make_zoo
 
@@ -397,3 +397,55 @@ def test_what_is_checked_before_a_place_is_believed(lab):
     assert store.layout.is_strange("side")
     (side / ".jvs").symlink_to(root / ".jvs")
     assert store.layout.is_strange("side")
+
+
+@pytest.fixture
+def apart(lab, fs_at) -> tuple[Path, Path]:
+    """The repository, and a place on another filesystem."""
+    return lab[0], fs_at("tmpfs") / "away"
+
+
+def test_a_fork_may_be_copied_to_another_filesystem(apart):
+    root, away = apart
+    assert refused("fork", "away", "--path", str(away)) == "E_PATH_ESCAPE"
+    assert json.loads(done("fork", "away", "--copy", "--path", str(away), "--json"))["path"] == str(away)
+    assert sorted(os.listdir(away)) == [".jvs", "a", "dir"] and os.listdir(away.parent) == ["away"]
+    write(away, {"a": "mine", "new": "n"})
+    done("-C", str(away), "snapshot", "there")
+    (away / "dir/b").unlink()
+    done("-C", str(away), "restore", "HEAD~1")
+    assert ((away / "a").read_text(), (away / "new").exists()) == ("changed", False)
+    done("-C", str(away), "undo")
+    assert (away / "a").read_text() == "mine" and not (away / "dir/b").exists()
+    done("worktree", "remove", "away")
+    assert os.listdir(away.parent) == []
+    done("undo")
+    assert (root / "worktrees/away/a").read_text() == "mine"
+    done("doctor", "--strict")
+    assert violations(root) == []
+
+
+@pytest.mark.parametrize("words", [("fork", "away", "--copy", "--path"), ("worktree", "remove", "away")])
+def test_killed_anywhere_it_is_done_or_undone(apart, words):
+    root, away = apart
+    calls = ("create_file", "make_dir", "rename", "publish", "unlink", "rmdir", "append")
+    number = 0
+    while True:
+        made = words[0] == "worktree"
+        if made and "away" not in places(root):
+            done("fork", "away", "--copy", "--path", str(away))
+            write(away, {"only": "here"})
+        line = words if made else (*words, str(away))
+        alive = not dies_before(number, calls, lambda line=line: call(*line))
+        done("snapshot", f"after {number}")
+        done("doctor", "--strict")
+        assert violations(root) == []
+        if "away" in places(root):
+            assert (away / "a").exists() and os.listdir(away.parent) == ["away"]
+            assert not made or (away / "only").exists()
+            done("worktree", "remove", "--discard", "away")
+        assert os.listdir(away.parent) == []
+        if alive:
+            break
+        number += 3
+    assert number > 8
