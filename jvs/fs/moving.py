@@ -43,15 +43,17 @@ def move(source: Below, target: Below, *, keep_source: bool = False) -> None:
         removal.remove_tree(source)
 
 
-def carry(source: Below, target: Below) -> list[tuple[bytes, OSError]]:
+def carry(source: Below, target: Below, *, last: str) -> list[tuple[bytes, OSError]]:
     """Bring a directory to another filesystem: a complete copy, durable, and then the original is removed.
 
-    Doing it again completes what was interrupted. Returns what of the original could not be removed.
+    The entry `last`, which tells whose it is, goes last. Doing it again completes what was interrupted. Returns what of
+    the original could not be removed.
     Durable: the copy. Errors: OSError; then the original is as it was.
     """
     if not paths.exists(target):
         copy(source, target)
-    return removal.remove_possible(source)
+    left = [one for name in listing.names(source) if name != last for one in removal.remove_possible(source / name)]
+    return left or removal.remove_possible(source)
 
 
 def publish(source: Below, target: Below, halfway: Below) -> None:

@@ -24,7 +24,7 @@ from jvs.store import (
     worktree_scan,
     write_ahead,
 )
-from jvs.store.layout import MAIN
+from jvs.store.layout import CONTROL, MAIN
 from jvs.worktrees import registration, returning
 
 TYPE_CHECKING = False
@@ -190,7 +190,7 @@ def _forward_remove(store: Store, pending: RemoveIntent) -> None:
     _move(store, pending, registration.config_dir(store, name), parked)
     there = registration.directory(store, name, parked / "config.json")
     if there is not None and paths.exists(there) and not placement.is_on_mount_of(there, layout.control):
-        left = moving.carry(there, kept)
+        left = moving.carry(there, kept, last=CONTROL)
         if left:
             progress.remark(f"{len(left)} entries in '{there}' could not be removed: {left[0][1].strerror}")
     elif there is not None:
