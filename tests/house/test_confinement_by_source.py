@@ -72,6 +72,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "os.open": "the control file at the root of a mount, which the mount table names",
         "os.path.lexists": "the control file, as above",
         "os.path.realpath": "refuses a clone into its own source before it is asked for",
+        "os.path.isfile": "whether this very module is a file of its own, or in an archive",
         "os.stat": "the inode numbers that a clone is asked for by; what was cloned is compared and hashed after it",
         "os.lstat": "as os.stat",
     },
