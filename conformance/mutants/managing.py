@@ -13,11 +13,10 @@ WORKTREES = (
         (
             Swap(
                 "worktrees/fork.py",
-                "                barrier.sync_trees([staged], [])\n"
-                "        first = first_rows.FirstRows(store, record)\n"
-                "        first.take(staged, made)\n",
-                "                pass\n        first = first_rows.FirstRows(store, record)\n",
+                "                barrier.sync_trees([staged], [])\n        if excluded_of is not None:",
+                "                pass\n        if excluded_of is not None:",
             ),
+            Drop("worktrees/fork.py", "        first.take(staged, made)"),
         ),
         ("model:fork",),
     ),

@@ -62,6 +62,7 @@ SETUP: tuple[tuple[str, str], ...] = (
     (r"^jvs merge experiment", "jvs fork baseline experiment && echo 9 > worktrees/experiment/src/new &&"
      " jvs snapshot -w experiment && jvs tag LATEST -w experiment mine"),
     (r"^jvs init --here ~/project( |$)", "mkdir ~/project"),
+    (r"^jvs -C ~/project detach", "mkdir ~/project && jvs init --here ~/project"),
     (r"^jvs clone ~/project", "mkdir ~/project ~/disk; jvs init --here ~/project"),
     (r"^jvs history LATEST~10 ", "for n in 1 2 3 4 5 6 7 8 9 10; do echo $n > main/settings.toml; jvs snapshot; done"),
     (r"baseline:\./config|LATEST:data.csv", "echo > main/config.toml; echo > main/data.csv; jvs snapshot -t baseline"),

@@ -83,10 +83,10 @@ def test_which_snapshot_lost_this_line_and_bring_the_file_back(project: Path):
     for text in ("one\n", "one\ntwo\n", "one\ntwo\nthree\n", "one\nthree\n", "one\nthree\nfour\n"):
         making.write(project, {"notes/list": text, "other": text})
         ids.append(run("snapshot", text.replace("\n", " "), "--json").json["snapshot_id"])
-    told = [record["snapshot_id"] for record in run("history", "--json", "--", "notes/list").json]
-    assert told == ids[::-1]
-    holds = [snapshot_id for snapshot_id in told if b"two" in run("cat", f"{snapshot_id}:notes/list").out]
-    assert told[told.index(holds[0]) - 1] == ids[3], "the one that lost it"
+    shown = [record["snapshot_id"] for record in run("history", "--json", "--", "notes/list").json]
+    assert shown == ids[::-1]
+    holds = [snapshot_id for snapshot_id in shown if b"two" in run("cat", f"{snapshot_id}:notes/list").out]
+    assert shown[shown.index(holds[0]) - 1] == ids[3], "the one that lost it"
     run("restore", holds[0], "--", "notes/list")
     assert (project / "notes/list").read_text() == "one\ntwo\nthree\n"
     assert (project / "other").read_text() == "one\nthree\nfour\n"
