@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from jvs.tree.node import Entry
 
 _NOTHING = bytes(32)
+_USUAL = {stat.S_IFREG, stat.S_IFLNK}
 
 
 class Copier(scan.Hasher):
@@ -47,6 +48,8 @@ class Copier(scan.Hasher):
         self.losses = Losses()
         self.stale = False
         """Whether a file changed in a way that makes the tree of this walk untrue; it is to be hashed again then."""
+        self.odd = False
+        """Whether there was a file with several names, or one that is neither a regular file nor a link."""
         self._hash = request.hash
         self._target = Target(request, self.losses)
         self._elsewhere = Elsewhere(self)
@@ -96,15 +99,15 @@ class Copier(scan.Hasher):
         self._elsewhere.close()
         self._target.close()
 
-    # Entries that did not change
-
     def keep(self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
         """Link unchanged entries from the base payload; copy those that cannot be linked."""
+        linked = max([st[stat.ST_NLINK] for st in stats], default=0) > 1
+        self.odd = self.odd or linked or not {stat.S_IFMT(st[stat.ST_MODE]) for st in stats} <= _USUAL
         if inside.base < 0:
             for name, st in zip(names, stats, strict=True):
                 self._keep_copy(inside, fd, name, st)
             return
-        if max([st[stat.ST_NLINK] for st in stats], default=0) > 1:
+        if linked:
             self._keep_groups(inside, fd, names, stats)
             return
         self._met += len(names)
@@ -204,6 +207,7 @@ class Copier(scan.Hasher):
         self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
     ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
         """Copy an entry, or link it to its group or to an equal file of the base payload."""
+        self.odd = self.odd or st.st_nlink > 1 or stat.S_IFMT(st.st_mode) not in _USUAL
         compares = self._hash and (inside.head >= 0 or (old is not None and inside.base >= 0))
         if st.st_nlink == 1 and stat.S_ISREG(st.st_mode) and not compares and self.shares(st):
             return self.put(inside, fd, path, name, st), st.st_size, None

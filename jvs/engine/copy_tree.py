@@ -49,6 +49,7 @@ def run(request: Request, *, engine_name: str, share: bool) -> Cloned:
     for path, why in found.unreadable:
         copier.losses.add(path, "unreadable", why)
     found.source_stamps = True
+    found.plain = not copier.odd
     if request.paths is not None:
         found.rows, found.gone = [], []
     if copier.stale or not request.hash:

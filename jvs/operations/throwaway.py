@@ -113,7 +113,9 @@ class ThrowawayCopy:
             return
         lower = self.store.layout.payload(self.record["snapshot_id"])
         found = overlay.read(self.upper)
-        groups = self._link_groups() if found.linked or (found.redirected and self._has_groups()) else []
+        # A file of the payload has other names in other snapshots; where none are in this one, those that the command
+        # made are in the upper layer with it, and nothing else has to be looked at.
+        groups = self._link_groups() if (found.linked or found.redirected) and self._has_groups() else []
         losses = overlay.make_plain(self.upper, lower, found)
         overlay.join_groups(self.upper, lower, groups)
         removal.remove_tree(self.work)

@@ -171,7 +171,13 @@ class _Cloning:
             self._sync(barrier)
 
     def _is_here(self) -> bool:
-        """Answer whether the clone is on the mount that the source is on, where payloads can be shared."""
+        """Answer whether the clone is on the mount that the source is on, where payloads can be shared.
+
+        Nothing is shared with another user (root in a repository of whoever called sudo): links change what they are
+        made of, and its owner may write to it.
+        """
+        if paths.lstat(self._source.layout.snapshots).st_uid != os.geteuid():
+            return False
         return placement.is_on_mount_of(self._stage / _REPOSITORY, self._source.layout.control)
 
     def _files_of_main(self, latest: str | None) -> Descriptor | None:

@@ -125,7 +125,7 @@ def test_clone_tree_leaves_nothing_behind_when_it_fails(tree, tmp_path, monkeypa
     def full(*_args, **_more):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(metadata, "apply_dir", full)
+    monkeypatch.setattr(metadata, "apply_metadata", full)
     said = making.plumb("clone-tree", "--engine", "copy", str(tree), str(tmp_path / "dst"))
     assert said.exit == 4, said.err
     assert "E_NO_SPACE" in said.err

@@ -317,6 +317,18 @@ def test_programs_and_agents_can_try_as_well(lab):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_files_that_snapshots_share_are_no_link_groups(lab, monkeypatch):
+    """The names of a file in other snapshots are none of its names here, and cost no look at the whole tree."""
+    (lab / "new").write_text("new")
+    assert run("snapshot", "second").exit == 0  # on a filesystem that shares nothing, by links
+    monkeypatch.setattr(throwaway.ThrowawayCopy, "_link_groups", lambda _: pytest.fail("looked at everything"))
+    assert run("try", "--apply", "--", "sh", "-c", "ln f f2; ln d/g g2; echo more >> k; ln new d/new; rm new").exit == 0
+    for one, other in (("f", "f2"), ("d/g", "g2")):
+        assert (lab / one).samefile(lab / other) and (lab / one).read_text() == "main"
+    assert (lab / "k").read_text() == "mainmore\n" and (lab / "d/new").read_text() == "new"
+    fine(lab)
+
+
 @pytest.mark.parametrize("linked", [False, True])
 def test_other_users_can_try_as_well(monkeypatch, linked):
     import tempfile

@@ -5,11 +5,14 @@ JVS_TEST_LONG takes fifty snapshots, and five of 100 MB, as the promise says; el
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 
 import making
+import own_filesystem
 import pytest
+from own_filesystem import used
 
 from jvs.operations import annotating, looking, travelling
 from jvs.store import lineage
@@ -20,10 +23,11 @@ LARGE_BYTES = (100 if LONG else 9) << 20
 PAIRS = [("btrfs", "xfs"), *([("ext4", "btrfs"), ("xfs", "ext4")] if LONG else [])]
 
 
-def used(path) -> int:
-    os.sync()
-    found = os.statvfs(path)
-    return (found.f_blocks - found.f_bfree) * found.f_frsize
+@pytest.fixture
+def own(tmp_path):
+    """Give filesystems on which nobody else works."""
+    with contextlib.ExitStack() as stack:
+        yield lambda name: stack.enter_context(own_filesystem.mounted(name, tmp_path))
 
 
 def carry(source, target, **options) -> int:
@@ -50,8 +54,8 @@ def fill(main, number: int) -> None:
             file.write(b"changed")
 
 
-def test_a_line_goes_there_and_back(fs_at):
-    first, second = fs_at("btrfs"), fs_at("xfs")
+def test_a_line_goes_there_and_back(own):
+    first, second = own("btrfs"), own("xfs")
     before = used(first)
     source = making.make_store(first / "source")
     ids = []
@@ -77,8 +81,8 @@ def test_a_line_goes_there_and_back(fs_at):
 
 
 @pytest.mark.parametrize(("here", "there"), PAIRS)
-def test_what_five_snapshots_share_stays_shared(here, there, fs_at):
-    source, place = making.make_store(fs_at(here) / "source"), fs_at(there)
+def test_what_five_snapshots_share_stays_shared(here, there, own):
+    source, place = making.make_store(own(here) / "source"), own(there)
     target = making.make_store(place / "target")
     large = making.main_of(source) / "large"
     large.write_bytes(os.urandom(LARGE_BYTES))

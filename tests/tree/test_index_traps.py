@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import making
 import pytest
 
 from jvs.fs import copyfile, listing
 from jvs.publish import run as publishing
-from jvs.store import changing
+from jvs.store import changing, worktree_scan
 from jvs.store.store import Store
 from jvs.tree import parallel, racy, scan
 
@@ -206,6 +207,30 @@ def test_a_tree_of_many_processes_is_swept_by_a_command(store: Store, monkeypatc
 def test_a_directory_that_gets_attributes_while_it_is_copied_is_hashed_with_them(
     xfs_dir: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
+    from jvs.engine.copier import Copier
+
+    store = making.make_store(xfs_dir)
+    main = making.main_of(store)
+    making.write(main, {"d/f": "f", "e/g": "g"})
+    snapshot(store)
+    real = Copier.leave
+
+    def late(self: Copier, inside: Any, fd: int, st: os.stat_result) -> None:
+        if inside.path == where.encode():
+            os.setxattr(main / where, "user.late", b"1")
+        real(self, inside, fd, st)
+
+    monkeypatch.setattr(Copier, "leave", late)
+    for change in ("one", "two"):
+        (main / "d/f").write_text(change)
+        os.removexattr(main / where, "user.late") if change == "two" else None
+        snapshot(store)
+
+
+@pytest.mark.parametrize("where", ["d", ""])
+def test_a_directory_that_gets_attributes_after_they_were_read_is_seen_to_have_changed(
+    xfs_dir: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
     from jvs.engine.target import Target
 
     store = making.make_store(xfs_dir)
@@ -214,13 +239,18 @@ def test_a_directory_that_gets_attributes_while_it_is_copied_is_hashed_with_them
     snapshot(store)
     real = Target.finish
 
-    def late(self: Target, inside: object, fd: int, st: os.stat_result) -> object:
-        if inside.path == where.encode():  # type: ignore[attr-defined]
+    def late(self: Target, inside: Any, xattrs: Any, st: os.stat_result) -> Any:
+        if inside.path == where.encode():
             os.setxattr(main / where, "user.late", b"1")
-        return real(self, inside, fd, st)  # type: ignore[arg-type]
+        return real(self, inside, xattrs, st)
 
-    monkeypatch.setattr(Target, "finish", late)
-    for change in ("one", "two"):
-        (main / "d/f").write_text(change)
-        os.removexattr(main / where, "user.late") if change == "two" else None
-        snapshot(store)
+    (main / "d/f").write_text("changed")
+    with monkeypatch.context() as patched:
+        patched.setattr(Target, "finish", late)
+        time.sleep(TICK_SECONDS)
+        with changing.worktree(store, "main"):
+            made = publishing.publish(store, "main")
+    payload = store.layout.payload(made["snapshot_id"])
+    assert scan.Scanner(scan.Hasher()).run(payload).root_hash == made["payload_root_hash"]
+    assert worktree_scan.unchanged_since(store, "main") is None
+    snapshot(store)

@@ -467,7 +467,8 @@ KINDS = {
     r"|edit it by hand|write '2'|somebody put it back|sets? it aside",
     "other words on the command line": r"^(write|decide|name|give|send"
     r"|choose|use|put|leave|quote|answer|begin|feed|compare"
-    r"|one of|set HOME|a script begins|did you mean|install|make|do what|names hold|the fields|jvs[- ]|cd|clone)\b",
+    r"|one of|set HOME|a script begins|did you mean|add|rename|install|make|do what|names hold|the fields|jvs[- ]|cd"
+    r"|clone)\b|name a file with -o",
     "another jvs": r"version of jvs|newer jvs|this is a bug in jvs",
     "a command, which exists with its options": r"'jvs[- ][^']*'|'--[a-z-]+'|see ",
     "there is nothing to do": r"nothing was done|is done, only its words",

@@ -73,7 +73,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "gc drop": ["LOOSE"],
     "gc auto": ["--keep-last", "1"],
     "detach": ["--delete-history"],
-    "clone": ["../..", "../../../cloned"],
+    "clone": ["..", "../../cloned"],
     "receive": ["../../base.stream"],
     "send": ["first"],
     "cat-file": ["first:a"],

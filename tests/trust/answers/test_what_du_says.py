@@ -7,23 +7,18 @@ over files and their extents.
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import making
+import own_filesystem
 import pytest
+from own_filesystem import MAKE, used
 
 from jvs.operations import collection, snapshots
 from jvs.store import reserve
 from jvs.store.store import Store
 
-MAKE = {
-    "ext4": ["mkfs.ext4", "-q", "-F"],
-    "xfs": ["mkfs.xfs", "-q", "-f", "-m", "reflink=1"],
-    "btrfs": ["mkfs.btrfs", "-q", "-f"],
-}
 EXACT, ESTIMATED = (0.10, 256 << 10), (0.15, 512 << 10)
 
 
@@ -38,27 +33,8 @@ def place(request, tmp_path) -> Iterator[Path]:
     if request.param not in MAKE:
         yield request.getfixturevalue("fs_at")(request.param)
         return
-    if os.geteuid() != 0 or shutil.which(MAKE[request.param][0]) is None:
-        pytest.skip("only root can mount, and mkfs has to be there")
-    image, mounted = tmp_path / "image", tmp_path / "fs"
-    mounted.mkdir()
-    with image.open("wb") as file:
-        file.truncate(1 << 30)
-    subprocess.run([*MAKE[request.param], str(image)], check=True, capture_output=True)
-    if subprocess.run(["mount", "-o", "loop", str(image), str(mounted)], capture_output=True).returncode:
-        pytest.skip("loop mounts are not allowed here")
-    try:
-        yield mounted
-    finally:
-        os.chdir("/")
-        subprocess.run(["umount", "-l", str(mounted)], check=False)  # the store may be open still
-
-
-def used(place: Path) -> int:
-    """Return the used bytes as `df` has them, after all that is delayed was done."""
-    subprocess.run(["sync", "-f", str(place)], check=True)
-    facts = os.statvfs(place)
-    return (facts.f_blocks - facts.f_bfree) * facts.f_frsize
+    with own_filesystem.mounted(request.param, tmp_path) as made:
+        yield made
 
 
 def is_near(said: int, freed: int, *, exact: bool) -> bool:
@@ -81,7 +57,7 @@ def fill(main: Path, turn: int, *, files: int) -> None:
 
 
 def history(place: Path) -> tuple[Store, list[str]]:
-    files = 120 if place.name == "fs" else 12  # a process for each snapshot and file makes JuiceFS slow
+    files = 120 if place.name.startswith("fs-") else 12  # a process for each snapshot and file makes JuiceFS slow
     store = making.make_store(place / "lab")
     reserve.fill(store.layout)  # a collection makes it where it is missing
     made = []
@@ -104,7 +80,8 @@ def test_what_du_says_comes_free_comes_free(place: Path) -> None:
     assert is_near(said, freed, exact=listed["exact"]), (said, freed, listed["exact"])
     assert done is not None and is_near(done["freed_bytes"], freed, exact=done["exact"]), (done, freed)
     rest = collection.usage(store, [made[0], made[1], *made[3:-1]])
-    assert rest["exclusive_bytes"] >= sum(one["exclusive_bytes"] for one in rest["snapshots"])
+    alone = sum(one["exclusive_bytes"] for one in rest["snapshots"])
+    assert rest["exclusive_bytes"] >= alone - EXACT[1]  # what one leaf of btrfs holds for two goes with either, in part
     before = used(place)
     plan, done = collection.drop_these(store, [made[0], made[1], *made[3:-1]])
     freed = before - used(place)
