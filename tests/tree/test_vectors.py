@@ -134,6 +134,8 @@ def test_trees(case, tmp_path):
         build(path, case["tree"])
     except PermissionError as error:
         pytest.skip(f"devices and capabilities need root: {error}")
+    if any(not os.access(entry, os.R_OK) for entry in Path(os.fsdecode(path)).rglob("*") if entry.is_file()):
+        pytest.skip("only root may read all of it")
     algorithm = case.get("algorithm", node.ALGORITHM)
     ours = verify.hash_directory(making.at(os.fsdecode(path)), plain=node.is_plain(algorithm))
     theirs = making.oracle_module("treehash").hash_tree(path, algorithm)

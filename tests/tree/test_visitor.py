@@ -137,7 +137,8 @@ class Line:
 
 @pytest.fixture
 def line(tmp_path):
-    zoo.make_zoo(tmp_path / "zoo", many=30, skip={"deep"})
+    closed = set() if os.geteuid() == 0 else {"modes"}  # files that nobody but root may read
+    zoo.make_zoo(tmp_path / "zoo", many=30, skip={"deep", *closed})
     return Line(tmp_path / "zoo")
 
 
