@@ -18,7 +18,7 @@ from jvs.errors import NAMING, READING
 RAISES = tuple(dict.fromkeys((*READING, *NAMING)))
 SEE_ALSO = ("jvs-gc-drop(1)", "jvs-gc-auto(1)", "jvs-undo(1)", "jvs-info(1)", "jvs-engines(7)")
 EXAMPLES = (
-    ("jvs du", "what takes the space, and what would come free"),
+    ("jvs du", "what takes the space, and what would be freed"),
     ("jvs du HEAD HEAD~1", "what these two hold, each and together"),
 )
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Entries = dict[bytes, bytes]
     """Shape: name of an entry -> its digest."""
     LoadEntries = Callable[[bytes], Entries | None]
-    """Gives what the digest of a directory stands for; None when that is not known."""
+    """Gives the entries of a directory by its digest; None when they are not known."""
 
 EXT, XFS, BTRFS, F2FS = 0xEF53, 0x58465342, 0x9123683E, 0xF2F52010
 _IN_TABLES = frozenset({EXT, durable.TMPFS})
@@ -74,7 +74,7 @@ class Meter:
 
     @property
     def may_share(self) -> bool:
-        """Whether files may share blocks here and `df` knows, so that what a digest stands for matters."""
+        """Whether files may share blocks here and `df` knows, so that the entries behind a digest matter."""
         return self._type not in _IN_TABLES and not self._counts_in_full
 
     @property

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         kept: list[str] | None
 
     class KeptUsage(TypedDict):
-        """Bytes that come free when what is kept besides snapshots goes, and that the records take."""
+        """Bytes that are freed when what is kept other than snapshots is removed, and that the records take."""
 
         undo_bytes: int
         tries_bytes: int
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         log_bytes: int
 
     class UsageDocument(KeptUsage):
-        """What takes the space, as `--json` prints it. `exclusive_bytes` come free when all that is listed goes."""
+        """What takes the space, as `--json` prints it. `exclusive_bytes` are freed when all of it is removed."""
 
         snapshots: list[SnapshotUsage]
         apparent_bytes: int

@@ -16,15 +16,12 @@ from jvs.tree import node, rows, scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from jvs.engine.base import Request
     from jvs.fs.rooted import Below
     from jvs.publish.large_files import LargeFiles
     from jvs.publish.record import PublishRecord
     from jvs.store.descriptor import Changes, Descriptor
     from jvs.store.store import Store
-    from jvs.tree.shared_leaves import SharedLeaves
 
 
 def check_paths(directory: Below, before: list[Below], paths: list[bytes]) -> None:
@@ -63,7 +60,7 @@ def add_index(store: Store, name: str, request: Request, *, lazy: bool) -> None:
         payload = store.layout.payload(base[0])
         if fs_paths.is_dir(payload) and fs_paths.exists(store.layout.ready(base[0])):
             request.base_payload = payload
-            request.shared = _shared_leaves(store, *base)
+            request.shared = None if base[4] == node.PLAIN else node_store.shared_leaves(store, base[0])
             request.base_is_plain = base[3]
 
 
@@ -80,21 +77,6 @@ def add_head(store: Store, record: PublishRecord, request: Request) -> None:
         request.head_payload, request.head_node = payload, root[2]
 
 
-def _shared_leaves(
-    store: Store, snapshot_id: str, root: bytes, checks: frozenset[bytes], plain: bool, algorithm: str
-) -> Callable[[], SharedLeaves] | None:
-    """Return what gives, when it is asked for, what is known of the large files of the payload of the index."""
-    if algorithm == node.PLAIN or not store.settings.get("engine.shared_extents"):
-        return None
-
-    def give() -> SharedLeaves:
-        from jvs.store import leaf_lists
-
-        return leaf_lists.shared(store.layout, snapshot_id)
-
-    return give
-
-
 def hash_clone(store: Store, record: PublishRecord) -> scan.ScanResult:
     """Hash the clone of a snapshot by itself. Errors: E_IO; E_CLONE_INCOMPLETE when it is not there."""
     path = store.layout.payload_tmp(record["snapshot_id"])
@@ -107,8 +89,8 @@ def hash_clone(store: Store, record: PublishRecord) -> scan.ScanResult:
     comparable = record["partial_paths"] is None and traits.keeps_stamps(record["engine"])
     worker = scan.Hasher(jobs=store.settings.jobs(), slow_calls=not own_inodes)
     base = index.bound_base(store.tree_key(record["worktree"])) if comparable else None
-    if base is not None and fs_paths.exists(store.layout.ready(base[0])):
-        worker.shared = _shared_leaves(store, *base)
+    if base is not None and base[4] != node.PLAIN and fs_paths.exists(store.layout.ready(base[0])):
+        worker.shared = node_store.shared_leaves(store, base[0])
     scanner = scan.Scanner(
         worker,
         rows=index.bound_rows(store.tree_key(record["worktree"]), plain=False) if comparable else None,

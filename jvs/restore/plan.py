@@ -17,7 +17,7 @@ from jvs.fs.xattrs import covered
 from jvs.restore import delta, entries
 from jvs.restore.planner import Planner
 from jvs.restore.spared import Spared
-from jvs.store import exclusion, leaf_lists, lineage, node_store, worktree_scan
+from jvs.store import exclusion, lineage, node_store, worktree_scan
 from jvs.tree import node, path_filter
 from jvs.tree.leaves import LEAF_BYTES
 from jvs.tree.node import decode_node
@@ -185,21 +185,20 @@ class SharedWith:
     """
 
     def __init__(self, store: Store, target: RestoreTarget, here: entries.RootedDir) -> None:
-        self._store = store
-        self._target = target
         self._here = here
         self._shared: SharedLeaves | None = None
-        self._wanted = not target.forced and not target.plain and bool(store.settings.get("engine.shared_extents"))
+        wanted = not target.forced and not target.plain
+        self._give = node_store.shared_leaves(store, target.snapshot_id) if wanted else None
 
     def known(self, step: delta.Step) -> dict[int, bytes]:
         """Return them by their numbers, with their digests. Errors: OSError."""
-        if not self._wanted or step.new is None or step.new[1] != listing.FILE or step.new[3] <= LEAF_BYTES:
+        if self._give is None or step.new is None or step.new[1] != listing.FILE or step.new[3] <= LEAF_BYTES:
             return {}
         there = self._here.lstat(step.path)
         if there is None or not stat.S_ISREG(there.st_mode):
             return {}
         if self._shared is None:
-            self._shared = leaf_lists.shared(self._store.layout, self._target.snapshot_id)
+            self._shared = self._give()
         parent, name = self._here.parent(step.path)
         fd = fs_paths.open_file(name, parent)
         try:

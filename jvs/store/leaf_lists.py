@@ -12,12 +12,8 @@ from jvs.fs import paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from jvs.store.layout import Layout
     from jvs.tree.leaves import Lists
-    from jvs.tree.node import Entry
-    from jvs.tree.shared_leaves import SharedLeaves
 
 PREFIX = b"jvs-leaves-1\0"
 MOST_BYTES = 1 << 28
@@ -53,14 +49,3 @@ def load(layout: Layout, snapshot_id: str) -> Lists:
         return decode(paths.read_file(layout.leaves(snapshot_id), MOST_BYTES))
     except (OSError, ValueError):
         return {}
-
-
-def shared(layout: Layout, snapshot_id: str, entry_of: Callable[[bytes], Entry | None] | None = None) -> SharedLeaves:
-    """Return what proves leaves of other files by those of a snapshot's payload. Errors: OSError.
-
-    `entry_of` tells what the snapshot has under a path, where whoever asks knows only what something else has there.
-    """
-    from jvs.tree.shared_leaves import SharedLeaves
-
-    ready = paths.lstat(layout.ready(snapshot_id)).st_mtime_ns
-    return SharedLeaves(layout.payload(snapshot_id), lambda: load(layout, snapshot_id), ready, entry_of)

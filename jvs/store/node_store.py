@@ -9,16 +9,20 @@ from __future__ import annotations
 from jvs.engine import traits
 from jvs.errors import PayloadHashMismatch
 from jvs.fs import listing
+from jvs.fs import paths as fs_paths
 from jvs.tree import node, scan
 from jvs.tree.leaves import LEAF_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jvs.fs.rooted import Below
     from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
     from jvs.tree.exclusion import Exclusion
     from jvs.tree.node import Entry
+    from jvs.tree.shared_leaves import SharedLeaves
 
 
 class Trees:
@@ -146,3 +150,24 @@ def hash_payload(
     with_inode, btrfs = traits.scan_flags(path)
     worker = scan.Hasher(jobs=jobs, slow_calls=not with_inode, plain=plain)
     return scan.Scanner(worker, btrfs=btrfs, exclude=exclude, one_mount=True).run(path)
+
+
+def shared_leaves(
+    store: Store, snapshot_id: str, entry_of: Callable[[bytes], Entry | None] | None = None
+) -> Callable[[], SharedLeaves] | None:
+    """Return what gives, when it is asked for, the leaves of a snapshot's payload; None where that is turned off.
+
+    `entry_of` tells what the snapshot has under a path, where whoever asks knows only what something else has there.
+    """
+    if not store.settings.get("engine.shared_extents"):
+        return None
+
+    def give() -> SharedLeaves:
+        from jvs.store import leaf_lists
+        from jvs.tree.shared_leaves import SharedLeaves
+
+        layout = store.layout
+        ready = fs_paths.lstat(layout.ready(snapshot_id)).st_mtime_ns
+        return SharedLeaves(layout.payload(snapshot_id), lambda: leaf_lists.load(layout, snapshot_id), ready, entry_of)
+
+    return give

@@ -122,21 +122,13 @@ def _against(store: Store, name: str, record: Descriptor, plain: bool) -> kept.A
 
 def _shared_leaves(store: Store, record: Descriptor) -> Callable[[], SharedLeaves] | None:
     """Return what proves leaves of large files by those of a snapshot, where nobody turned that off."""
-    if not store.settings.get("engine.shared_extents"):
-        return None
+    known = node_store.Trees(store)
 
-    def give() -> SharedLeaves:
-        from jvs.store import leaf_lists
-
-        known = node_store.Trees(store)
+    def entry_of(path: bytes) -> Entry | None:
         root = known.root(record, rebuild=False)
+        return None if root is None else path_filter.find_entry(known.load, root[2], path)
 
-        def entry_of(path: bytes) -> Entry | None:
-            return None if root is None else path_filter.find_entry(known.load, root[2], path)
-
-        return leaf_lists.shared(store.layout, record["snapshot_id"], entry_of)
-
-    return give
+    return node_store.shared_leaves(store, record["snapshot_id"], entry_of)
 
 
 def _walk(

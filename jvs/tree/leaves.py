@@ -12,6 +12,8 @@ import hashlib
 import os
 
 from jvs import canon
+from jvs.fs.copyfile import CHUNK_BYTES as CHUNK_BYTES
+from jvs.fs.copyfile import FIRST_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,9 +26,6 @@ Lists = dict[bytes, tuple[int, bytes]]
 
 LEAF_BYTES = 4 << 20
 DIGEST_BYTES = 32
-CHUNK_BYTES = 1 << 20
-FIRST_BYTES = 1 << 16
-"""What is asked for first: a buffer of a chunk costs 20 times what a file of a few kilobytes does."""
 ZERO_LEAF = bytes.fromhex("bb9f8df61474d25e71fa00722318cd387396ca1736605e1248821cc0de3d3af8")
 """The digest of a leaf of zeros."""
 NOT_READ: dict[bytes, bytes] = {}

@@ -203,16 +203,21 @@ def test_a_tree_of_many_processes_is_swept_by_a_command(store: Store, monkeypatc
     assert len(done.stdout.splitlines()) == 7
 
 
+def two_directories(root: Path) -> tuple[Store, Path]:
+    """Make a repository with a snapshot of two directories; return it, and main."""
+    store = making.make_store(root)
+    making.write(making.main_of(store), {"d/f": "f", "e/g": "g"})
+    snapshot(store)
+    return store, making.main_of(store)
+
+
 @pytest.mark.parametrize("where", ["d", ""])
 def test_a_directory_that_gets_attributes_while_it_is_copied_is_hashed_with_them(
     xfs_dir: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     from jvs.engine.copier import Copier
 
-    store = making.make_store(xfs_dir)
-    main = making.main_of(store)
-    making.write(main, {"d/f": "f", "e/g": "g"})
-    snapshot(store)
+    store, main = two_directories(xfs_dir)
     real = Copier.leave
 
     def late(self: Copier, inside: Any, fd: int, st: os.stat_result) -> None:
@@ -233,10 +238,7 @@ def test_a_directory_that_gets_attributes_after_they_were_read_is_seen_to_have_c
 ) -> None:
     from jvs.engine.target import Target
 
-    store = making.make_store(xfs_dir)
-    main = making.main_of(store)
-    making.write(main, {"d/f": "f", "e/g": "g"})
-    snapshot(store)
+    store, main = two_directories(xfs_dir)
     real = Target.finish
 
     def late(self: Target, inside: Any, xattrs: Any, st: os.stat_result) -> Any:
