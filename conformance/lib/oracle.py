@@ -67,7 +67,9 @@ _FILE_INVARIANT = {
 def _files(repo: Repo, found: list[Violation], recovered: bool) -> None:
     pending = repo.pending()
     for problem in repo.problems:
-        half_made = problem.kind == "ready" and os.path.basename(problem.path)[:22] in pending
+        snapshot_id = os.path.basename(problem.path)[:22]
+        unpublished = snapshot_id in pending and snapshot_id not in repo.descriptors
+        half_made = problem.kind in {"ready", "leaves"} and unpublished  # whole once the descriptor is there
         if recovered or not half_made:
             found.append(Violation(_FILE_INVARIANT.get(problem.kind, "I1"), problem.path, problem.what))
     if recovered and repo.torn_tail:

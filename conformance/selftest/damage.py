@@ -142,6 +142,7 @@ def test_debris() -> None:
 
     def pending(root: str) -> None:
         os.mkdir(f"{root}/.jvs/snapshots/{other}.tmp")
+        write(f"{root}/.jvs/snapshots/{other}.leaves", "torn")
         intent: dict[str, Any] = {
             "operation": "snapshot",
             "operation_id": other,
@@ -157,6 +158,21 @@ def test_debris() -> None:
         save_config(root, head_snapshot_id=other, latest_snapshot_id=other, event_id=event_of(4))
         assert oracle.check_repository(root) == [], "debris that an intent names is no violation before recovery"
         assert oracle.state(root)["heads"] == {"main": IDS[1]}
+
+
+def test_torn_leaves() -> None:
+    """What lists the leaves of a snapshot may be torn until that is published, and never afterwards."""
+
+    def torn(root: str) -> None:
+        write(f"{root}/.jvs/snapshots/{IDS[1]}.leaves", "torn")
+
+    def pending(root: str) -> None:
+        torn(root)
+        intent = {"operation": "snapshot", "operation_id": IDS[1], "snapshot_id": IDS[1], "parent_id": IDS[0]}
+        write_json(f"{root}/.jvs/intents/{IDS[1]}.json", intent | {"audit": {"event_id": event_of(4)}})
+
+    expect_violation("I1", torn)
+    expect_violation("I1", pending)
 
 
 def test_expectations() -> None:
