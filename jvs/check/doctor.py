@@ -33,6 +33,7 @@ from jvs.store import (
     worktree,
 )
 from jvs.store.store import Store
+from jvs.tree import index_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -366,7 +367,7 @@ def _rebuild_index(store: Store) -> list[str]:
     if not structure.find_in_index(store):
         return []
     store.close()
-    for suffix in ("", "-journal", "-wal", "-shm"):
+    for suffix in ("", *index_file.NEIGHBOURS):
         removal.remove_tree(store.layout.index.plus(suffix))
     return ["dropped the index, which fills again by itself"]
 

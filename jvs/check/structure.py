@@ -12,6 +12,7 @@ from jvs.check.findings import CLEAN_TMP, REBUILD_INDEX, WARNING, Finding, pendi
 from jvs.errors import Busy, IOFailure, JvsError, PartialSnapshot, PathEscape, from_oserror
 from jvs.fs import listing, locks, paths
 from jvs.store import layout
+from jvs.tree import index_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,7 +130,10 @@ def find_in_index(store: Store) -> list[Finding]:
     """
     path = store.layout.index
     kind = kind_of(path)
-    if not kind or (kind == "file" and _is_database(path)):
+    in_the_way = [path.plus(suffix) for suffix in index_file.NEIGHBOURS if kind_of(path.plus(suffix)) == "directory"]
+    if in_the_way:
+        path = in_the_way[0]
+    elif not kind or (kind == "file" and _is_database(path)):
         return []
     error = IOFailure("the index cannot be used", hint="'jvs doctor --repair rebuild_index' drops it; it fills again")
     return [Finding(error, severity=WARNING, path=path, repair=REBUILD_INDEX)]

@@ -42,7 +42,7 @@ _SCHEMA = {
 }
 _IMPLIED = {"sqlite_autoindex_dir_1": None}
 _TABLES = frozenset({"node", "dir", "total", "base", "room"})
-_NEIGHBOURS = ("-journal", "-wal", "-shm")
+NEIGHBOURS = ("-journal", "-wal", "-shm")
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 _PAGE_BYTES = 16384
@@ -102,16 +102,21 @@ def _place_of(path: str | rooted.Below) -> rooted.Below:
 
 
 def drop(path: str | rooted.Below) -> None:
-    """Unlink the file and everything that SQLite would read together with it. Errors: OSError."""
+    """Remove the file and everything that SQLite would read together with it, whatever it is. Errors: OSError."""
     place = _place_of(path)
-    for suffix in ("", *_NEIGHBOURS):
-        durable.unlink(place.plus(suffix), missing_ok=True)
+    for suffix in ("", *NEIGHBOURS):
+        try:
+            durable.unlink(place.plus(suffix), missing_ok=True)
+        except IsADirectoryError:
+            from jvs.fs import removal
+
+            removal.remove_tree(place.plus(suffix))
 
 
 def _check_file(place: rooted.Below, *, readonly: bool) -> bool:
     """Answer whether there is an index that is not empty. Errors: `Odd`, OSError."""
     with rooted.holding(place) as (above, name):
-        for suffix in _NEIGHBOURS:
+        for suffix in NEIGHBOURS:
             try:
                 info = os.lstat(name + suffix.encode(), dir_fd=above)
             except FileNotFoundError:

@@ -126,11 +126,13 @@ def test_nobody_waits_for_what_stands_in_the_place_of_the_index(store: Store, su
         os.mkfifo(path)
     elif kind == "directory":
         path.mkdir()
+        (path / "within").write_text("in the way")
     else:
         path.symlink_to("/dev/zero")
     jvs = [sys.executable, "-c", "from jvs.cli.run import main; raise SystemExit(main())", "-C", store.root]
     for words in (["snapshot"], ["status"]):
         subprocess.run([*jvs, *words], check=True, timeout=30, stdout=subprocess.DEVNULL)
+    assert Path(str(store.layout.index)).is_file(), "the index is there again"
 
 
 def test_a_file_that_is_open_for_writing_keeps_no_stamp(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
