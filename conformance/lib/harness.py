@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,7 @@ class Env:
     def __init__(self, bin_dir: str, directory: str, standby: Standby | None = None) -> None:
         self.bin = os.path.abspath(bin_dir)
         self.standby = standby
+        self._one_at_a_time = threading.Lock()
         self.directory = os.path.realpath(directory)
         self.home = os.path.join(self.directory, "home")
         self.work = os.path.join(self.directory, "work")
@@ -153,11 +155,17 @@ class Env:
     def _warm(
         self, argv: tuple[str, ...], cwd: str | None, data: bytes, env: dict[str, str] | None, timeout: float
     ) -> subprocess.CompletedProcess[bytes] | None:
-        """Run in a fork of the process on standby when there is one for this program."""
-        if self.standby is None or argv[0] != self.standby.program:
+        """Run in a fork of the process on standby when there is one and this is a program of the same installation."""
+        where, name = os.path.split(argv[0])
+        if self.standby is None or where != os.path.dirname(self.standby.program) or not name.startswith("jvs"):
             return None
-        variables = self.variables | (env or {})
-        return self.standby.run(list(argv), cwd=cwd or self.work, env=variables, stdin=data, timeout=timeout)
+        if not self._one_at_a_time.acquire(blocking=False):  # another thread runs one: this is a process of its own
+            return None
+        try:
+            variables = self.variables | (env or {})
+            return self.standby.run(list(argv), cwd=cwd or self.work, env=variables, stdin=data, timeout=timeout)
+        finally:
+            self._one_at_a_time.release()
 
     def jvs(self, *words: str, **options: Any) -> Result:
         """Run `jvs WORD ...`."""

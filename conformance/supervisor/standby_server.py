@@ -34,12 +34,17 @@ _LATER = (
 """What programs import only when they need it."""
 
 
-def _load(program: str) -> Any:
-    """Return the script's `main`, with every module of its package loaded, and what they load when they run."""
+def _main_of(program: str) -> Any:
+    """Return the `main` of a console script."""
     names: dict[str, Any] = {"__name__": "standby", "__file__": program}
     with open(program, encoding="utf-8") as script:
         exec(compile(script.read(), program, "exec"), names)
-    main = names["main"]
+    return names["main"]
+
+
+def _load(program: str) -> Any:
+    """Return the script's `main`, with every module of its package loaded, and what they load when they run."""
+    main = _main_of(program)
     package = sys.modules[main.__module__.partition(".")[0]]
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         with contextlib.suppress(ImportError):  # what an extra would bring
@@ -64,7 +69,8 @@ def _serve(program: str, sock: socket.socket) -> None:
         pid = os.fork()
         if pid == 0:
             sock.close()
-            _become(main, json.loads(data.decode("utf-8", "surrogateescape")), fds)
+            request = json.loads(data.decode("utf-8", "surrogateescape"))
+            _become(main if request["argv"][0] == program else None, request, fds)
         for fd in fds:
             os.close(fd)
         sock.send(str(pid).encode())
@@ -80,7 +86,7 @@ def _receive(sock: socket.socket) -> tuple[bytes, list[int]]:
 
 
 def _become(main: Any, request: dict[str, Any], fds: list[int]) -> NoReturn:
-    """Become one run; does not return."""
+    """Become one run, of the script that its first word names when there is no `main`; does not return."""
     code = 127
     try:
         os.setsid()
@@ -102,7 +108,7 @@ def _become(main: Any, request: dict[str, Any], fds: list[int]) -> NoReturn:
                 sock.recv(1)  # until the supervisor listens
         for fd in fds:
             os.close(fd)
-        code = _status(main)
+        code = _status(main or _main_of(sys.argv[0]))
     finally:
         os._exit(code)
 
