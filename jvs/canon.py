@@ -23,6 +23,7 @@ MAX_DEPTH = 64
 MAX_INT_DIGITS = 40
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _PLAIN = (str, int, bool, type(None))
 
 
@@ -36,9 +37,16 @@ def encode(value: object) -> bytes:
     Errors: BadJSON for floats, keys that are not text, lone surrogates and types JSON does not know.
     """
     _check(value, 0)
+    return encode_decoded(value)
+
+
+def encode_decoded(value: object) -> bytes:
+    """Return the canonical JSON of what `decode` returned, in which nothing can be that `encode` refuses.
+
+    Errors: BadJSON.
+    """
     try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        return text.encode("utf-8")
+        return _ENCODER.encode(value).encode("utf-8")
     except (TypeError, ValueError, UnicodeEncodeError, RecursionError) as error:
         raise BadJSON(str(error)) from error
 
@@ -68,13 +76,7 @@ def decode(data: bytes) -> Any:
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
         _refuse_depth(data)
     try:
-        value = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_object,
-            parse_float=_refuse_number,
-            parse_constant=_refuse_number,
-            parse_int=_integer,
-        )
+        value = _DECODER.decode(data.decode("utf-8"))
     except BadJSON:
         raise
     except (ValueError, RecursionError) as error:
@@ -110,6 +112,12 @@ def _integer(text: str) -> int:
     if len(text) > MAX_INT_DIGITS:
         raise BadJSON("an integer is too long")
     return int(text)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_refuse_number, parse_constant=_refuse_number, parse_int=_integer
+)
+"""Made once: `json.loads` would make one for each text, which costs as much as a small record."""
 
 
 def _refuse_depth(data: bytes) -> None:

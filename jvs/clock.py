@@ -43,14 +43,18 @@ def rfc3339(ns: int | None = None) -> str:
 
 def parse_rfc3339(text: str) -> int:
     """Return the nanoseconds since 1970 of a time as `rfc3339` writes it; raise ValueError for anything else."""
-    if len(text) != 27 or text[19] != "." or text[26] != "Z":
+    digits = text[:4] + text[5:7] + text[8:10] + text[11:13] + text[14:16] + text[17:19] + text[20:26]
+    # Blanks, signs, underscores and foreign digits: int and strptime take them.
+    if len(text) != 27 or text[4:20:3] + text[26] != "--T::.Z" or not (digits.isascii() and digits.isdigit()):
         raise ValueError(f"not a time: {text!r}")
-    days = _days_since_1970(int(text[:4]), int(text[5:7]), int(text[8:10]))
-    seconds = days * 86400 + int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])
-    ns = seconds * 1_000_000_000 + int(text[20:26]) * 1000
-    if rfc3339(ns) != text:  # blanks, signs, underscores, foreign digits, leap seconds: int and strptime take them
+    year, month, day = int(digits[:4]), int(digits[4:6]), int(digits[6:8])
+    hour, minute, second = int(digits[8:10]), int(digits[10:12]), int(digits[12:14])
+    days = _days_since_1970(year, month, day)
+    valid = year >= 1000 and 1 <= month <= 12 and day >= 1 and hour < 24 and minute < 60 and second < 60
+    # A day that its month does not have is one of the next month, of which the first is not later.
+    if not valid or (day > 28 and days >= _days_since_1970(year + month // 12, month % 12 + 1, 1)):
         raise ValueError(f"not a time: {text!r}")
-    return ns
+    return (days * 86400 + hour * 3600 + minute * 60 + second) * 1_000_000_000 + int(digits[14:]) * 1000
 
 
 def _days_since_1970(year: int, month: int, day: int) -> int:

@@ -7,11 +7,13 @@ Source: jvs-history(1); jvs-format(5), Tree hash.
 
 from __future__ import annotations
 
+import itertools
+
 from jvs import canon
-from jvs.errors import NotFound
+from jvs.errors import JvsError, NotFound
 from jvs.fs import listing
 from jvs.store import annotation, lineage, node_store, partial
-from jvs.tree import node, path_filter
+from jvs.tree import alike, node, path_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from jvs.store.descriptor import Descriptor, PathVersion
     from jvs.store.store import Store
     from jvs.tree.node import Entry
+
+
+FIRST_AHEAD, MOST_AHEAD, MOST_BYTES_AHEAD = 8, 512, 4 << 20
+"""So many snapshots are read ahead, the first number at first. With 1 none is: the answer is the same."""
 
 
 class Walker:
@@ -32,6 +38,7 @@ class Walker:
         self.patterns = [path for path in paths if path_filter.is_pattern(path)]
         self.seen: set[bytes] = set()
         self._whole: dict[tuple[str, bool], bytes] = {}
+        self._finders: dict[tuple[bytes, int], alike.Finder] = {}
         self._found: dict[tuple[bytes, bytes], Entry | None] = {}
         self._loaded: dict[bytes, list[Entry]] = {}
         self._before: dict[bytes, list[Entry]] = {}
@@ -98,20 +105,27 @@ class Walker:
     def _entry(self, digest: bytes | None, path: bytes) -> Entry | None:
         """Return the entry of a path below a directory; each directory is searched once for each name."""
         entry: Entry | None = None if digest is None else (b"", listing.DIR, 0, 0, digest, None)
-        for part in path.split(b"/") if path else ():
+        for depth, part in enumerate(path.split(b"/") if path else ()):
             if entry is None or entry[1] != listing.DIR:
                 return None
             key = entry[4], part
             if key not in self._found:
                 data = self.known.data(entry[4])
                 if data is not None:
-                    self._found[key] = node.find(data, part)
+                    self._found[key] = self._finder(path, depth, part).find(data)
                 else:
                     self._found[key] = next((one for one in self.known.load(entry[4]) if one[0] == part), None)
             entry = self._found[key]
         if entry is not None:
             self.seen.add(path)
         return entry
+
+    def _finder(self, path: bytes, depth: int, part: bytes) -> alike.Finder:
+        """Return what finds one component of a path in the directory that holds it, in all snapshots."""
+        finder = self._finders.get((path, depth))
+        if finder is None:
+            finder = self._finders[path, depth] = alike.Finder(part)
+        return finder
 
 
 def _version(path: bytes, old: Entry | None, new: Entry | None) -> PathVersion | None:
@@ -130,6 +144,35 @@ def _version(path: bytes, old: Entry | None, new: Entry | None) -> PathVersion |
     }
 
 
+def ahead(known: node_store.Trees, snapshots: Iterable[Descriptor]) -> Iterator[Descriptor]:
+    """Yield snapshots; the trees of several are fetched together, of few at first: somebody may want only those.
+
+    An error comes where it would come without that. Errors: those of `snapshots`.
+    """
+    coming, size, failure = iter(snapshots), min(FIRST_AHEAD, MOST_AHEAD), None
+    while failure is None and size:
+        batch: list[Descriptor] = []
+        try:
+            for record in itertools.islice(coming, size):
+                batch.append(record)
+        except (JvsError, OSError) as error:
+            failure = error
+        fetched = 0
+        if MOST_AHEAD > 1:
+            fetched = known.preload_roots(record for record in batch if not record.get("collected"))
+        yield from batch
+        size = min(_next_size(size, fetched), MOST_AHEAD) if len(batch) == size else 0
+    if failure is not None:
+        raise failure
+
+
+def _next_size(size: int, fetched_bytes: int) -> int:
+    """Return how many snapshots are read ahead after that many, which took so much memory."""
+    if fetched_bytes > MOST_BYTES_AHEAD:
+        return max(size // 2, 1)
+    return size if 2 * fetched_bytes > MOST_BYTES_AHEAD else 2 * size
+
+
 def along_line(store: Store, start: str | None, paths: list[bytes]) -> Iterator[Descriptor]:
     """Yield the snapshots from `start` back to the first that changed one of some paths, with `path_changes`.
 
@@ -142,7 +185,7 @@ def along_line(store: Store, start: str | None, paths: list[bytes]) -> Iterator[
 def _compared(store: Store, line: Iterable[Descriptor], paths: list[bytes]) -> Iterator[Descriptor]:
     walker, overlay = Walker(store, paths), annotation.Overlay(store.layout)
     child: Descriptor | None = None
-    for record in line:
+    for record in ahead(walker.known, line):
         if record.get("collected"):  # its files are gone: what it changed counts as changed by the one after it
             continue
         if child is not None:
@@ -166,7 +209,7 @@ def everywhere(
 ) -> Iterator[Descriptor]:
     """Yield those of all snapshots that changed one of some paths against what they were taken on. Errors: as above."""
     walker, overlay = Walker(store, paths), annotation.Overlay(store.layout)
-    for record in in_order:
+    for record in ahead(walker.known, in_order):
         if record.get("collected"):
             continue
         before, seen = found.get(record["parent_id"] or ""), {record["snapshot_id"]}

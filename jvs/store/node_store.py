@@ -15,7 +15,7 @@ from jvs.tree.leaves import LEAF_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from jvs.fs.rooted import Below
     from jvs.store.descriptor import Descriptor
@@ -114,9 +114,21 @@ class Trees:
             self._last = digest, self.store.index().node(digest)
         return self._last[1]
 
-    def preload(self, digests: set[bytes]) -> None:
-        """Fetch nodes together that will be asked for one by one."""
-        self.store.index().preload(digests - self._nodes.keys(), set())
+    def preload_roots(self, snapshots: Iterable[Descriptor]) -> int:
+        """Fetch the roots of several snapshots together, and their nodes, which will be asked for one by one.
+
+        Returns how many bytes those nodes have.
+        """
+        index = self.store.index()
+        wanted = {record["payload_root_hash"] for record in snapshots} - self._roots.keys()
+        index.preload({bytes.fromhex(root_hash) for root_hash in wanted}, set())
+        found = {root_hash: root for root_hash in sorted(wanted) if (root := index.root(root_hash)) is not None}
+        self._roots.update(found)
+        return self.preload({root[2] for root in found.values()})
+
+    def preload(self, digests: set[bytes]) -> int:
+        """Fetch nodes together that will be asked for one by one; returns how many bytes they have."""
+        return self.store.index().preload(digests - self._nodes.keys(), set())
 
     def load(self, digest: bytes) -> list[Entry]:
         """Return the entries of a node. Errors: E_PAYLOAD_HASH_MISMATCH, E_IO when the payload had to be read."""

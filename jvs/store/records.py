@@ -120,7 +120,7 @@ def is_id_or_null(value: Any) -> bool:
 
 def is_hash(value: Any) -> bool:
     """Answer whether a value is 64 lowercase hex digits."""
-    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+    return isinstance(value, str) and len(value) == 64 and not value.strip("0123456789abcdef")
 
 
 def is_list(value: Any) -> bool:
@@ -246,11 +246,13 @@ def check(
     optional: Fields | None = None,
 ) -> Any:
     """Return a record when every field is there and of its type, and those that may be missing; errors: `error`."""
-    fields = {**fields, **{key: fits for key, fits in (optional or {}).items() if key in value}}
     for key, fits in fields.items():
         if key not in value or not fits(value[key]):
             problem = "is missing" if key not in value else "is not valid"
             raise error(f"'{_short(path)}' is damaged: '{key}' {problem}", hint=DAMAGED_HINT, path=str(path))
+    if optional is not None:
+        present: Fields = {key: fits for key, fits in optional.items() if key in value}
+        check(value, path, present, error)
     return value
 
 
@@ -261,8 +263,13 @@ def _short(path: Below) -> str:
 
 def load(path: Below, fields: Fields, error: type[JvsError], optional: Fields | None = None) -> Any:
     """Read and check one record. Shape: as for `parse`. Errors: FileNotFoundError; `error` when damaged; E_IO."""
+    return parse(read_as(path, error), path, fields, error, optional)
+
+
+def read_as(path: Below, error: type[JvsError]) -> bytes:
+    """Return the bytes of a record. Errors: FileNotFoundError; `error` when it is no file; E_IO."""
     try:
-        data = read(path)
+        return read(path)
     except FileNotFoundError:
         raise
     except IsADirectoryError as bad:
@@ -273,7 +280,6 @@ def load(path: Below, fields: Fields, error: type[JvsError], optional: Fields | 
                 f"'{path}' is not a regular file", hint="'jvs doctor' says what can be repaired", path=str(path)
             ) from bad
         raise from_oserror(bad, f"reading '{path}'") from bad
-    return parse(data, path, fields, error, optional)
 
 
 def load_of(snapshot_id: str, path: Below, fields: Fields, error: type[JvsError], *, kind: str, hint: str) -> Any:

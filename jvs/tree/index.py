@@ -129,14 +129,14 @@ class Index(tree_rows.Known):
         found = self._ahead.pop((query, key), None)
         return found if found is not None else self._one(query, key)
 
-    def preload(self, nodes: set[bytes], totals: set[bytes]) -> None:
-        """Fetch nodes and totals under one lock: on FUSE each query by itself waits for several calls."""
+    def preload(self, nodes: set[bytes], totals: set[bytes]) -> int:
+        """Fetch nodes and totals by page, at once: on FUSE each query waits for calls. Returns how long nodes are."""
         if self._db is None or len(nodes) + len(totals) > MOST_PRELOADED:
-            return
+            return 0
         with self.at_once(), _Asking(self):
-            for query, wanted in ((_NODE, nodes), (_TOTAL, totals)):
-                for key in sorted(wanted):
-                    self._ahead[query, key] = self._db.execute(query, (key,)).fetchone()
+            for query, key in [(_NODE, key) for key in sorted(nodes)] + [(_TOTAL, key) for key in sorted(totals)]:
+                self._ahead[query, key] = self._db.execute(query, (key,)).fetchone()
+        return sum(len(row[0]) for key in nodes if (row := self._ahead.get((_NODE, key))) and are_bytes(row))
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:

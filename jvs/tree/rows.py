@@ -156,8 +156,12 @@ class Known:
         except ValueError:
             return {}, {}
 
-    def preload(self, nodes: set[bytes], totals: set[bytes]) -> None:
-        """Learn which nodes will be asked for, and the totals of which, so that they can be fetched together."""
+    def preload(self, nodes: set[bytes], totals: set[bytes]) -> int:
+        """Learn which nodes will be asked for, and the totals of which, so that they can be fetched together.
+
+        Returns how many bytes are kept until then.
+        """
+        return 0
 
 
 class LazyRows:

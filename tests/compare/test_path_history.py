@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import os
 import random
 import shutil
@@ -13,10 +14,11 @@ import pytest
 from making import main_of, make_store, open_store, run, snapshot, write
 
 from jvs.compare import path_history
-from jvs.errors import NotFound
+from jvs.errors import JvsError, NotFound
 from jvs.operations import looking
-from jvs.store import lineage
+from jvs.store import descriptor, lineage
 from jvs.store.store import Store
+from jvs.tree import alike
 
 NAMES = ["a", "b.py", "d/a", "d/b.py", "d/e/a", "d/e/f.py", "g[1].py"]
 PATTERNS = ["*.py", "d/*", "*/a", "g[1].py"]
@@ -83,8 +85,20 @@ def of(records: list[Any]) -> list[tuple[str, dict[str, str]]]:
     ]
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_it_is_what_comparing_all_files_tells(tmp_path: Path, seed: int) -> None:
+def make_slow(patch: pytest.MonkeyPatch) -> None:
+    """Turn off what makes a long history quick."""
+    patch.setattr(path_history, "MOST_AHEAD", 1)
+    patch.setattr(alike.Finder, "learns", False)
+    patch.setattr(descriptor, "MANY", 1 << 60)
+
+
+@pytest.mark.parametrize(("seed", "slow"), [(0, False), (1, False), (2, True), (3, True)])
+def test_it_is_what_comparing_all_files_tells(
+    tmp_path: Path, seed: int, slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(descriptor, "MANY", 0)
+    if slow:
+        make_slow(monkeypatch)
     chance = random.Random(seed)
     store = make_store(tmp_path / "repo")
     states = []
@@ -174,3 +188,50 @@ def test_a_fork_shows_what_came_before_it(store: Store, tmp_path: Path) -> None:
     assert notes(looking.history(store, "side", paths=[b"a"])) == ["side", "gone", "all", "one"]
     assert notes(looking.history(store, "main", paths=[b"a"])) == ["gone", "all", "one"]
     assert notes(looking.history(store, paths=[b"a"], everything=True)) == ["side", "gone", "all", "one"]
+
+
+@pytest.mark.parametrize("limit", [2, None])
+def test_what_is_read_ahead_changes_neither_the_answer_nor_the_error(
+    tmp_path: Path, limit: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(tmp_path / "repo")
+    made = []
+    for number in range(10):
+        write(main_of(store), {"a": str(number // 2), "d/b": str(number // 3)})
+        made.append(snapshot(store, str(number))["snapshot_id"])
+
+    def answer(everything: bool) -> tuple[list[str], str]:
+        found: list[str] = []
+        try:
+            if everything:
+                found = notes(looking.history(store, paths=[b"a"], limit=limit, everything=True))
+            else:
+                line = path_history.along_line(store, store.head_of("main")[1], [b"a"])
+                found += (record["note"] for record in itertools.islice(line, limit))
+        except JvsError as error:
+            return found, error.name
+        return found, ""
+
+    def both() -> list[tuple[list[str], str]]:
+        return [answer(everything) for everything in (False, True)]
+
+    def same() -> list[tuple[list[str], str]]:
+        quick = both()
+        with monkeypatch.context() as patch:
+            make_slow(patch)
+            assert quick == both()
+        return quick
+
+    assert same()[0] == (["8", "6", "4", "2", "0"][:limit], "")
+    Path(str(store.layout.descriptor(made[2]))).write_bytes(b"{}")
+    assert same()[0][1] == ("E_DESCRIPTOR_CORRUPT" if limit is None else "")
+
+
+def test_long_nodes_are_not_fetched_by_the_hundred() -> None:
+    sizes, size = [], path_history.FIRST_AHEAD
+    for _ in range(20):
+        sizes.append(size)
+        size = path_history._next_size(size, size * (1 << 20))
+    assert max(sizes) << 20 <= 2 * path_history.MOST_BYTES_AHEAD
+    assert path_history._next_size(1, 1 << 40) == 1
+    assert path_history._next_size(64, 0) == 128

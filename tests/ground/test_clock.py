@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import uuid
 
@@ -50,6 +51,26 @@ def test_the_text_form_is_utc_with_microseconds():
 def test_other_texts_are_no_times(text):
     with pytest.raises(ValueError):
         clock.parse_rfc3339(text)
+
+
+@given(st.integers(-FAR_NS, FAR_NS), st.data())
+def test_a_text_is_a_time_when_that_time_is_written_so(ns, data):
+    text = list(clock.rfc3339(ns))
+    for _ in range(data.draw(st.integers(0, 2))):
+        place = data.draw(st.integers(0, len(text) - 1))
+        text[place] = data.draw(st.sampled_from("0123456789-:.TZ +_\u0662x"))
+    text = "".join(text)
+    try:
+        when = clock.parse_rfc3339(text)
+    except ValueError:
+        with pytest.raises(ValueError):
+            when = datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")
+            passed = when - datetime.datetime(1970, 1, 1)
+            ns = (passed.days * 86400 + passed.seconds) * 10**9 + passed.microseconds * 1000
+            if clock.rfc3339(ns) != text:
+                raise ValueError from None
+    else:
+        assert clock.rfc3339(when) == text
 
 
 def test_new_ids_have_the_shape_of_ids_and_do_not_repeat():
