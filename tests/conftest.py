@@ -23,6 +23,9 @@ from pathlib import Path
 
 import pytest
 
+if "JVS_TEST_PYCACHE" in os.environ:  # in this process only
+    sys.pycache_prefix = os.environ["JVS_TEST_PYCACHE"]
+
 HERE = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
     sys.path.append(str(HERE))  # importlib mode puts nothing there, and tests share zoo, treefacts and hostile

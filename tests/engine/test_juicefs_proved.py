@@ -235,7 +235,7 @@ def test_many_writers_never_lead_to_a_silent_hole(line: Line):
     writer = subprocess.Popen([sys.executable, "-c", script, str(line.worktree)])
     try:
         number, start = 0, clock.monotonic()
-        while clock.monotonic() - start < 5:
+        while number < 3 or clock.monotonic() - start < 2:
             number += 1
             try:
                 line.clone(f"c{number}")
@@ -243,7 +243,6 @@ def test_many_writers_never_lead_to_a_silent_hole(line: Line):
                 continue
             for name in ("a", "b", "c/d"):
                 assert {"file0", "file1", "file2"} <= set(os.listdir(line.store / f"c{number}" / name))
-        assert number > 1
     finally:
         writer.kill()
         writer.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import fnmatch
+import functools
 import importlib
 import subprocess
 import sys
@@ -19,6 +20,7 @@ ORDER = ("supervisor", "lib", "checks torture mutants", "crashmodel interleave",
 LINES, FUNCTION_LINES = 400, 60
 
 
+@functools.cache
 def files():
     """Return every Python file of the suite: modules by their dotted names, programs without a suffix by theirs."""
     found = {}
@@ -30,10 +32,12 @@ def files():
     return found
 
 
+@functools.cache
 def parsed(path):
     return ast.parse(path.read_text(), str(path))
 
 
+@functools.cache
 def imported(tree):
     """Return every dotted name that an import anywhere in a module may load, in functions and for types as well."""
     names = set()
@@ -118,9 +122,8 @@ def test_nothing_of_jvs_is_imported():
 
 def test_modules_and_functions_are_short():
     for name, path in files().items():
-        text = path.read_text()
-        assert text.count("\n") <= LINES, name
-        for node in ast.walk(ast.parse(text)):
+        assert path.read_text().count("\n") <= LINES, name
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 assert node.end_lineno - node.lineno < FUNCTION_LINES, f"{name}.{node.name}"
 
@@ -166,7 +169,9 @@ def test_every_file_is_installed_in_its_place():
 def test_the_shared_modules_load_alone(tmp_path):
     """Each module can be the first one that is imported: no order of imports is relied upon."""
     names = [name for name in files() if "(" not in name and not name.endswith(("__main__", "standby_server"))]
+    wanted = {name.split(".")[0] for path in files().values() for name in imported(parsed(path))}
     code = (
+        f"import {', '.join(sorted(wanted & sys.stdlib_module_names))}\n"
         "import importlib, os, sys\nsys.path.insert(0, sys.argv[1])\nsys.pycache_prefix = sys.argv.pop()\n"
         "for name in sys.argv[2:]:\n"
         "    pid = os.fork()\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
@@ -29,9 +28,9 @@ def labels() -> list[tuple[str, str]]:
     """Return (file, text after `Source:`) of every docstring."""
     found = []
     for path in sorted(p for kind in ("jvs", "plumbing", "porcelain") for p in (ROOT / kind).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and "Source: " in node.value:
-                text = node.value.partition("Source: ")[2].split("\n\n")[0]
+        for docstring in re.findall(r'"{3}(.*?)"{3}', path.read_text(encoding="utf-8"), re.S):
+            if "Source: " in docstring:
+                text = docstring.partition("Source: ")[2].split("\n\n")[0]
                 label = re.split(r"\n\s*[A-Z][a-z]+: ", text)[0]
                 found.append((str(path.relative_to(ROOT)), " ".join(label.split()).rstrip(".")))
     return found

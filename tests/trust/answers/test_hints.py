@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import ast
 import fcntl
+import functools
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,12 @@ from running import Answer, Lab
 from jvs import names
 
 ROOT = Path(__file__).resolve().parents[3]
-SOURCES = ("jvs", "plumbing", "porcelain")
+SOURCES = sorted(
+    path
+    for kind in ("jvs", "plumbing", "porcelain")
+    for path in (ROOT / kind).rglob("*.py")
+    if "hint" in path.read_text()
+)
 
 
 def text_of(node: ast.expr) -> str:
@@ -35,27 +41,40 @@ def text_of(node: ast.expr) -> str:
     return ""
 
 
-def hints() -> Iterator[tuple[str, str]]:
-    """Yield (place, text) for each hint in the source: arguments, variables and constants that are called so."""
-    for source in SOURCES:
-        for path in sorted((ROOT / source).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text())):
-                found: list[ast.expr] = []
-                if isinstance(node, ast.Call):
-                    found = [keyword.value for keyword in node.keywords if keyword.arg == "hint"]
-                elif isinstance(node, ast.Assign) and any("hint" in ast.unparse(t).lower() for t in node.targets):
-                    found = [*node.value.values] if isinstance(node.value, ast.Dict) else [node.value]
-                for value in found:
-                    if text_of(value):
-                        yield f"{path.relative_to(ROOT)}:{value.lineno}", text_of(value)
+def called_hint(target: ast.expr) -> bool:
+    """Answer whether a name or an attribute is called so, or something in one that is."""
+    if isinstance(target, ast.Subscript | ast.Starred):
+        return called_hint(target.value)
+    if isinstance(target, ast.Tuple | ast.List):
+        return any(map(called_hint, target.elts))
+    return "hint" in (target.id if isinstance(target, ast.Name) else getattr(target, "attr", "")).lower()
 
 
-HINTS = sorted(set(hints()))
+@functools.cache
+def hints_in(path: Path) -> list[tuple[str, str]]:
+    """Return (place, text) for each hint in a source: arguments, variables and constants that are called so."""
+    hints = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        found: list[ast.expr] = []
+        if isinstance(node, ast.Call):
+            found = [keyword.value for keyword in node.keywords if keyword.arg == "hint"]
+        elif isinstance(node, ast.Assign) and any(map(called_hint, node.targets)):
+            found = [*node.value.values] if isinstance(node.value, ast.Dict) else [node.value]
+        hints += [(f"{path.relative_to(ROOT)}:{value.lineno}", text_of(value)) for value in found if text_of(value)]
+    return sorted(set(hints))
+
+
+@functools.cache
+def hints() -> list[tuple[str, str]]:
+    """Return all of them."""
+    return [hint for path in SOURCES for hint in hints_in(path)]
+
+
 QUOTED = re.compile(r"'(jvs[ -][^']+)'")
 
 
 def test_there_are_hints_to_follow():
-    assert len(HINTS) > 150
+    assert len(hints()) > 150
 
 
 def test_every_command_that_a_hint_names_exists_with_the_options_that_it_names(lab):
@@ -63,7 +82,7 @@ def test_every_command_that_a_hint_names_exists_with_the_options_that_it_names(l
     known = {row["program"] for row in rows} | {"jvs fork", "jvs wt"}
     helps: dict[str, str] = {}
     wrong = []
-    for place, text in HINTS:
+    for place, text in hints():
         for command in QUOTED.findall(text):
             words = command.replace("{}", " ").split()
             if words[0] == "jvs-" or (ROOT / "contrib" / words[0]).exists():  # any step; no command of ours
@@ -80,10 +99,11 @@ def test_every_command_that_a_hint_names_exists_with_the_options_that_it_names(l
     assert wrong == []
 
 
-@pytest.mark.parametrize(("place", "text"), HINTS, ids=[place for place, _ in HINTS])
-def test_a_hint_says_something_to_do(place, text):
-    assert len(text.split()) >= 2 or "{}" in text
-    assert not text.endswith(".") or text.endswith("CMD ..."), "a hint has no full stop"
+@pytest.mark.parametrize("source", SOURCES, ids=[str(path.relative_to(ROOT)) for path in SOURCES])
+def test_a_hint_says_something_to_do(source):
+    for place, text in hints_in(source):
+        assert len(text.split()) >= 2 or "{}" in text, place
+        assert not text.endswith(".") or text.endswith("CMD ..."), f"{place}: a hint has no full stop"
 
 
 NOTHING = "1700000000000-00000000"
@@ -480,7 +500,7 @@ def test_every_hint_has_a_row_or_a_kind():
     rows = [row.hint.split(" | ") for row in ROWS]
     left = [
         f"{place}: {text}"
-        for place, text in HINTS
+        for place, text in hints()
         if not any(part in text for row in rows for part in row)
         and not any(re.search(kind, text) for kind in KINDS.values())
     ]
@@ -488,5 +508,6 @@ def test_every_hint_has_a_row_or_a_kind():
 
 
 def test_no_row_is_about_a_hint_that_is_gone():
-    texts = [*(text for _, text in HINTS), names._RULE, "'jvs help' lists the commands"]  # no words at the place itself
+    elsewhere = [names._RULE, "'jvs help' lists the commands"]  # no words at the place itself
+    texts = [*(text for _, text in hints()), *elsewhere]
     assert [row.hint for row in ROWS if not any(row.hint.split(" | ")[0] in text for text in texts)] == []
