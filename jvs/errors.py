@@ -287,7 +287,7 @@ def from_oserror(error: OSError, doing: str) -> JvsError:
         27: "raise the limit on the size of files ('ulimit -f') and run the command again",
         30: "the filesystem is mounted read-only: remount it writable, or work in another place",
     }
-    where = f" '{facts['path']}'" if facts["path"] and str(facts["path"]) not in doing else ""
+    where = f" '{facts['path']}'" if facts["path"] and f"'{facts['path']}'" not in doing else ""
     return IOFailure(
         f"{doing}: {reason}{where}",
         hint=hints.get(error.errno or 0, "check that the path is there and readable, then run the command again"),

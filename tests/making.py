@@ -152,14 +152,18 @@ def snapshot(store: Store, note: str = "", name: str = "main", **more: Any) -> d
         return publishing.publish(store, name, note=note, **more)
 
 
+NOBODY = 65533
+"""A user who has no files."""
+
+
 def as_nobody(act: Callable[[], object]) -> None:
     """Call something in a child process that is no user in particular."""
     child = os.fork()
     if child == 0:
         try:
             os.setgroups([])
-            os.setgid(65533)
-            os.setuid(65533)
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
             act()
             os._exit(0)
         except BaseException:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import stat
 import struct
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -255,8 +256,12 @@ class Recorder:
 
 def _arguments(pid: int) -> list[int]:
     """Return the six arguments of the call at whose entry a thread is stopped. Source: proc_pid_syscall(5)."""
-    with open(f"/proc/{pid}/syscall") as file:
-        return [int(word, 16) for word in file.read().split()[1:7]]
+    while True:
+        with open(f"/proc/{pid}/syscall") as file:
+            words = file.read().split()
+        if words != ["running"]:  # it has told us of the call, and is about to sleep
+            return [int(word, 16) for word in words[1:7]]
+        time.sleep(0.001)
 
 
 def _masked(pid: int, mode: int) -> int:

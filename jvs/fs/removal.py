@@ -9,9 +9,16 @@ import contextlib
 import errno
 import os
 import stat
+import sys
 
+from jvs import system
 from jvs.fs import durable, paths
 from jvs.fs.rooted import Below
+
+FS_IOC_GETFLAGS = 0x80086601
+"""_IOR('f', 1, long), linux/fs.h."""
+_FIXED = 0x30
+"""FS_IMMUTABLE_FL and FS_APPEND_FL."""
 
 
 def remove_tree(path: Below | bytes, *, missing_ok: bool = True, dir_fd: int | None = None) -> None:
@@ -32,13 +39,68 @@ def remove_tree(path: Below | bytes, *, missing_ok: bool = True, dir_fd: int | N
             raise
 
 
-def remove_possible(place: Below) -> list[tuple[bytes, OSError]]:
+def check_removable(name: bytes, dir_fd: int) -> None:
+    """Raise what would stop the removal of a tree half-way: EPERM for what nobody may change, EACCES.
+
+    It is asked before a tree is copied to where no rename leads: the copy would be complete, and the original could not
+    go. Shape: one entry of an open directory, and all that is below it. Errors: OSError.
+    """
+    if _is_fixed(name, dir_fd):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), os.fsdecode(name))
+    if not stat.S_ISDIR(os.lstat(name, dir_fd=dir_fd).st_mode):
+        return
+    fd = paths.open_dir(name, dir_fd, one_mount=True)
+    stack = [(fd, _directories_of(fd))]
+    try:
+        while stack:
+            fd, below = stack[-1]
+            if below:
+                child = paths.open_dir(below.pop(), fd, one_mount=True)
+                stack.append((child, []))
+                stack[-1][1].extend(_directories_of(child))
+            else:
+                stack.pop()
+                os.close(fd)
+    finally:
+        for fd, _ in stack:
+            os.close(fd)
+
+
+def _directories_of(fd: int) -> list[bytes]:
+    """Return the directories in one. Errors: EPERM, EACCES for what cannot be removed from it."""
+    ours = os.geteuid() in (0, os.fstat(fd).st_uid)
+    if not ours and not os.access(".", os.W_OK | os.X_OK, dir_fd=fd, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    with os.scandir(fd) as entries:
+        listing = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, _ in listing:
+        if _is_fixed(name, fd):
+            shown = name.decode("utf-8", "backslashreplace")
+            raise PermissionError(errno.EPERM, f"{os.strerror(errno.EPERM)}: '{shown}' is immutable, below", shown)
+    return [name for name, is_dir in listing if is_dir]
+
+
+def _is_fixed(name: bytes, dir_fd: int) -> bool:
+    """Answer whether a file or a directory is immutable, or may only grow."""
+    if stat.S_IFMT(os.lstat(name, dir_fd=dir_fd).st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+        return False
+    flags = bytearray(8)
+    with contextlib.suppress(OSError):  # a filesystem without flags, or a file that cannot be opened: no copy either
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
+        try:
+            system.ioctl(fd, FS_IOC_GETFLAGS, flags)
+        finally:
+            os.close(fd)
+    return bool(int.from_bytes(flags[:4], sys.byteorder) & _FIXED)
+
+
+def remove_possible(place: Below | bytes, dir_fd: int | None = None) -> list[tuple[bytes, OSError]]:
     """Remove what can be removed of a tree; return what could not, each relative to it and with its reason.
 
     Durable: no. Errors: none of single entries.
     """
     left: list[tuple[bytes, OSError]] = []
-    with contextlib.suppress(FileNotFoundError), durable.inside(place, one_mount=True) as (above, name):
+    with contextlib.suppress(FileNotFoundError), durable.inside(place, dir_fd, one_mount=True) as (above, name):
         _remove_possible(above, name, b".", left)
     return left
 

@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 
+from jvs import progress
 from jvs.fs import durable, listing, metadata, moving, removal
 from jvs.fs.losses import Losses
 from jvs.restore.delta import COPY, DROP, MAKE, MOVE
@@ -197,6 +198,7 @@ class Switcher:
                 moving.shift(parent, name, there, last)
             self.log.note_in_place(i, slot)
             return
+        removal.check_removable(name, parent)  # else the copy would be complete, and the original stay for ever
         if path != temporary:
             name = temporary.rpartition(b"/")[2]
             durable.rename_new(path.rpartition(b"/")[2], name, source_fd=parent, target_fd=parent)
@@ -227,8 +229,13 @@ class Switcher:
     # When all steps are done
 
     def drop_leftovers(self) -> None:
-        """Remove originals whose copies have crossed to another subvolume, and are durable."""
+        """Remove originals whose copies have crossed to another subvolume, and are durable.
+
+        What became impossible to remove since it was checked stays under our name: nothing waits for it any more.
+        """
         for place, path in self.leftovers:
             parent, name = place.parent(path)
-            removal.remove_tree(name, dir_fd=parent)
+            for below, reason in removal.remove_possible(name, parent):
+                shown = os.path.normpath(path + b"/" + below).decode("utf-8", "backslashreplace")
+                progress.remark(f"'{shown}' could not be removed, remove it by hand: {reason.strerror}")
         self.leftovers = []
