@@ -17,6 +17,12 @@ def fork_path(env: Env) -> Words:
     return ("fork", ids[0], "forked", "--path", "../../forked")
 
 
+def fork_copy(env: Env) -> Words:
+    """A fork that is copied, because it may be on another filesystem."""
+    _, ids = base(env)
+    return ("fork", ids[0], "forked", "--copy", "--path", "../../forked")
+
+
 def _side_elsewhere(env: Env) -> str:
     root, _ = base(env)
     env.jvs("worktree", "move", "side", "../side", cwd=root)
@@ -108,6 +114,7 @@ def clone_in_place(env: Env) -> Words:
 
 INSIDE = {
     "fork-path": fork_path,
+    "fork-copy": fork_copy,
     "move": move,
     "move-on": move_on,
     "move-back": move_back,
