@@ -57,11 +57,23 @@ def work(args: argparse.Namespace) -> cli.Result:
     from jvs.store import worktree
 
     store = cli.open_store(args)
-    items = [_item(store, name, look=args.status) for name in worktree.names(store.layout)]
+    items = [_item(store, name) for name in worktree.names(store.layout)]
+    if args.status:
+        _add_states(store, items)
     return cli.Result(items, lambda screen: _table(screen, store, items), items=items)
 
 
-def _item(store: Store, name: str, *, look: bool) -> WorktreeItem:
+def _add_states(store: Store, items: list[WorktreeItem]) -> None:
+    """Say of each worktree that is there whether it is clean."""
+    from jvs.operations import states
+
+    there = [item for item in items if not item["missing"]]
+    found = states.states(store, [item["name"] for item in there])
+    for item in there:
+        item["clean"], item["changes"] = found[item["name"]]
+
+
+def _item(store: Store, name: str) -> WorktreeItem:
     from jvs.fs import paths
     from jvs.store import placement, worktree
 
@@ -69,11 +81,6 @@ def _item(store: Store, name: str, *, look: bool) -> WorktreeItem:
     head, latest = store.head_of(name)
     path, strange = store.layout.place_of(name), store.layout.is_strange(name)
     missing = not paths.is_dir(path)
-    found = None
-    if look and not missing and not strange:
-        from jvs.operations import looking
-
-        found = looking.status(store, name)
     return {
         "name": name,
         "path": str(path),
@@ -85,8 +92,8 @@ def _item(store: Store, name: str, *, look: bool) -> WorktreeItem:
         "missing": missing or strange,
         "offline": missing and placement.is_elsewhere(config),
         "here": name == store.worktree_here,
-        "clean": None if found is None else found.clean,
-        "changes": None if found is None else len(found.diff.changes),
+        "clean": None,
+        "changes": None,
     }
 
 

@@ -8,6 +8,8 @@ Source: jvs-engines(7), Speed; fork(2).
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import marshal
 import os
 import sys
@@ -19,13 +21,15 @@ from jvs.tree import rows as tree_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
 
     from jvs.tree.exclusion import Exclusion
 
 LEAST_ENTRIES = 5_000
 """Trees with fewer entries are walked sooner than a process begins."""
 MOST_PROCESSES = 8
+_is_alone = False
 
 
 class Swept:
@@ -56,7 +60,7 @@ class Sweeper:
     def __init__(
         self, root: int, rows: tree_rows.Rows, jobs: int = 0, *, with_inode: bool, exclude: Exclusion | None = None
     ) -> None:
-        self._most = min(jobs or MOST_PROCESSES, MOST_PROCESSES)
+        self._jobs = jobs
         self._root = root
         self._rows = rows
         self._device = os.fstat(root).st_dev
@@ -64,23 +68,23 @@ class Sweeper:
         self._exclude = exclude
 
     def pays(self) -> bool:
-        """Answer whether a sweep is quicker than a walk of the same tree."""
-        return self._processes() > 1
+        """Answer whether a sweep is quicker than a walk of the same tree; `alone` it costs a little less."""
+        if sum(tree_rows.count(row) for row, _ in self._rows.values()) < LEAST_ENTRIES:
+            return False
+        return _is_alone or self._processes() > 1
 
     def _processes(self) -> int:
         """Return how many processes share the work; a process with threads must not fork."""
-        if has_threads() or sum(tree_rows.count(row) for row, _ in self._rows.values()) < LEAST_ENTRIES:
-            return 1
-        return self.processes or min(processors(), self._most)
+        return 1 if has_threads() else self.processes or most_processes(self._jobs)
 
     def run(self) -> Swept:
         """Sweep. A share whose process fails counts as touched, so that the walk finds what is wrong there."""
         first, *others = self._shares()
-        helpers = [_Helper(self, share) for share in others]
+        helpers = [Helper(functools.partial(self._look_away, share)) for share in others]
         try:
             found = self.look(first)
-            for helper in helpers:
-                found.add(helper.answer())
+            for share, helper in zip(others, helpers, strict=True):
+                found.add(Swept(*(helper.answer() or (share,))))
             return found
         finally:
             for helper in helpers:
@@ -102,6 +106,11 @@ class Sweeper:
             shares[-1].append(path)
             filled += count
         return shares
+
+    def _look_away(self, paths: list[bytes]) -> tuple[list[bytes], list[bytes], int]:
+        """Do what `look` does in another process. Shape: what `marshal` can write."""
+        found = self.look(paths)
+        return list(found.touched), list(found.gone), found.entries
 
     def look(self, paths: list[bytes]) -> Swept:
         """Compare some directories with their rows, in this process."""
@@ -130,9 +139,9 @@ class Sweeper:
         if self._exclude is not None:
             names, stats = self._exclude.rest(fd, path, names, stats)
         found.entries += len(names)
-        stamps = listing.stamps(stats, with_inode=self._with_inode)
         row = self._rows[path][0]
         below = [i for i, st in enumerate(stats) if st.st_mode & 0o170000 == 0o040000]
+        stamps = listing.stamps(stats, with_inode=self._with_inode, with_dirs=bool(below))
         # The index may have lost a row: nobody looks into that directory, and the row above does not show its content.
         found.touched.update(child for i in below if (child := listing.relative(path, names[i])) not in self._rows)
         if row == tree_rows.pack(names, stamps):
@@ -147,7 +156,23 @@ class Sweeper:
 
 def processors() -> int:
     """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0))
+    return 1 if _is_alone else len(os.sched_getaffinity(0))
+
+
+def most_processes(jobs: int) -> int:
+    """Return how many processes may share some work; `jobs` is the setting, 0 for one for each processor."""
+    return min(processors(), jobs or MOST_PROCESSES, MOST_PROCESSES)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Let walks begin no other processes: those that there can be have their shares already."""
+    global _is_alone
+    before, _is_alone = _is_alone, True
+    try:
+        yield
+    finally:
+        _is_alone = before
 
 
 def has_threads() -> bool:
@@ -193,11 +218,13 @@ class _Way:
         self._shorten(0)
 
 
-class _Helper:
-    """A process that looks at a share. It ends without running anything of ours: no lock, file or buffer is its own."""
+class Helper:
+    """A process that does a share. It ends without running anything of ours: no lock, file or buffer is its own.
 
-    def __init__(self, sweeper: Sweeper, share: list[bytes]) -> None:
-        self._share = share
+    `work` returns what `marshal` can write.
+    """
+
+    def __init__(self, work: Callable[[], object]) -> None:
         self._pid = 0
         try:
             self._pipe, answer = os.pipe()
@@ -210,20 +237,20 @@ class _Helper:
             os.close(answer)
             return
         if self._pid == 0:
-            _answer_and_exit(sweeper, share, answer)
+            _answer_and_exit(work, answer)
         os.close(answer)
 
-    def answer(self) -> Swept:
-        """Wait for what it found."""
+    def answer(self) -> Any:
+        """Wait for what it found; None when it failed, or could not begin."""
         if not self._pid:
-            return Swept(self._share)
+            return None
         data = b""
         while chunk := os.read(self._pipe, 1 << 16):
             data += chunk
         try:
-            return Swept(*marshal.loads(data))
+            return marshal.loads(data)
         except (EOFError, ValueError, TypeError):
-            return Swept(self._share)
+            return None
 
     def end(self) -> None:
         """Make an end of it, also when nobody wants the answer any more."""
@@ -237,11 +264,10 @@ class _Helper:
                 pass
 
 
-def _answer_and_exit(sweeper: Sweeper, share: list[bytes], answer: int) -> None:
+def _answer_and_exit(work: Callable[[], object], answer: int) -> None:
     status = 1
     try:
-        found = sweeper.look(share)
-        data = memoryview(marshal.dumps((list(found.touched), list(found.gone), found.entries)))
+        data = memoryview(marshal.dumps(work()))
         while data:
             data = data[os.write(answer, data) :]
         status = 0

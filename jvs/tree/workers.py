@@ -63,9 +63,7 @@ class Workers:
         if self._began:
             return
         self._began = True
-        count = self.processes or min(
-            parallel.processors(), self._most or parallel.MOST_PROCESSES, parallel.MOST_PROCESSES
-        )
+        count = self.processes or parallel.most_processes(self._most)
         if count < 2 or parallel.has_threads():
             return
         for _ in range(count - 1):

@@ -180,6 +180,20 @@ def test_nothing_is_left_of_the_processes(tmp_path, forced):
         os.waitpid(-1, os.WNOHANG)
 
 
+def test_alone_it_sweeps_in_one_process(tmp_path, forced):
+    tree = tree_of(tmp_path / "t")
+    forced.setattr(parallel.Sweeper, "processes", 0)
+    forced.setattr(os, "fork", None)
+    swept = []
+    real = parallel.Sweeper.look
+    forced.setattr(parallel.Sweeper, "look", lambda self, paths: swept.append(paths) or real(self, paths))
+    (tree.root / "e/g/f1").write_text("other")
+    with parallel.alone():
+        assert tree.walk().root_hash == verify.hash_directory(making.at(tree.root)).root_hash
+    assert len(swept) == 1
+    assert tree.worker.read == [b"e/g/f1"]
+
+
 def test_an_interrupt_ends_the_processes(tmp_path, forced):
     tree = tree_of(tmp_path / "t")
     parent = os.getpid()
