@@ -79,7 +79,8 @@ class _Listener(progress.Observer):
 
 def _look_away(store: Store, names: list[str]) -> tuple[dict[str, State], int]:
     """Look in another process; a worktree of which there is something to remark is left to the first one."""
-    listener, found = _Listener(), {}
+    listener = _Listener()
+    found: dict[str, State] = {}
     progress.set_observer(listener)
     for name in names:
         before = listener.remarks

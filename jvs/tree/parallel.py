@@ -224,7 +224,7 @@ class Helper:
     `work` returns what `marshal` can write.
     """
 
-    def __init__(self, work: Callable[[], object]) -> None:
+    def __init__(self, work: Callable[[], Any]) -> None:
         self._pid = 0
         try:
             self._pipe, answer = os.pipe()
@@ -264,7 +264,7 @@ class Helper:
                 pass
 
 
-def _answer_and_exit(work: Callable[[], object], answer: int) -> None:
+def _answer_and_exit(work: Callable[[], Any], answer: int) -> None:
     status = 1
     try:
         data = memoryview(marshal.dumps(work()))
