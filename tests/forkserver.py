@@ -1,15 +1,19 @@
 """A process that has loaded jvs once and forks for each command: real streams, limits and exits, no start-up.
 
-Run as a program. One request is a line of JSON: `words`, `cwd`, `env` (of text, with surrogates), `situation`, and the
-paths of the files for stdin, stdout and stderr. The answer is a line with the status of the child.
+Run as a program, with what it loads: `library`, or `commands` alone. One request is a line of JSON: `words`, `cwd`,
+`env` (of text, with surrogates), `situation`, and the paths of the files for stdin, stdout and stderr. The answer is a
+line with the status of the child.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
 import io
 import json
 import os
+import pkgutil
 import resource
 import signal
 import sys
@@ -110,14 +114,34 @@ def leave(request: dict) -> None:
     os._exit(status or 0)
 
 
-def serve() -> None:
-    """Answer requests until there is no more."""
+def load_commands() -> None:
+    """Load what every program needs before it knows its words."""
     for program in SCRIPTS.values():
         importlib.import_module(program.partition(":")[0])
     from jvs.cli import commands
 
     for command in commands.COMMANDS:
         importlib.import_module(commands.module_of(command))
+
+
+def load_library() -> None:
+    """Load all of the library, and what it loads of others when it needs it: half of the time of most commands."""
+    import jvs
+
+    for module in pkgutil.walk_packages(jvs.__path__, "jvs."):
+        importlib.import_module(module.name)
+    for name in ("ctypes", "encodings.ascii", "pwd", "sqlite3", "cbor2"):
+        with contextlib.suppress(ImportError):  # nothing here has to be there
+            importlib.import_module(name)
+
+
+def serve(loaded: str) -> None:
+    """Answer requests until there is no more."""
+    load_commands()
+    if loaded == "library":
+        load_library()
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy every page
     requests = os.fdopen(os.dup(0), "r")
     answers = os.fdopen(os.dup(1), "w")
     for line in requests:
@@ -130,4 +154,4 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1])

@@ -51,32 +51,48 @@ class Answer(NamedTuple):
 
 
 class Server:
-    """The fork server of this process, started when it is first asked."""
+    """The fork servers of this process, each started when it is first asked.
 
-    process: subprocess.Popen[str] | None = None
+    One has loaded the library. Where a command may open only so many files it has to load the library itself, as an
+    installed program does: for that there is one that has loaded nothing but the commands.
+    """
+
+    started: dict[str, subprocess.Popen[str]] = {}
 
     @classmethod
     def ask(cls, request: dict[str, Any]) -> int:
-        if cls.process is None or cls.process.poll() is not None:
+        limited = any(situation.startswith("limit NOFILE") for situation in request["situation"])
+        process = cls._running("commands" if limited else "library")
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
+        return int(process.stdout.readline())
+
+    @classmethod
+    def _running(cls, loaded: str) -> subprocess.Popen[str]:
+        process = cls.started.get(loaded)
+        if process is None or process.poll() is not None:
+            if not cls.started:
+                atexit.register(cls.stop)
             program = Path(__file__).with_name("forkserver.py")
             # The environment is given: readline, where it is loaded, puts COLUMNS into what would be inherited.
-            cls.process = subprocess.Popen(
-                [sys.executable, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ}
+            process = cls.started[loaded] = subprocess.Popen(
+                [sys.executable, program, loaded],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ},
             )
-            atexit.register(cls.stop)
-        assert cls.process.stdin is not None
-        assert cls.process.stdout is not None
-        cls.process.stdin.write(json.dumps(request) + "\n")
-        cls.process.stdin.flush()
-        return int(cls.process.stdout.readline())
+        return process
 
     @classmethod
     def stop(cls) -> None:
-        if cls.process is not None:
-            assert cls.process.stdin is not None
-            cls.process.stdin.close()
-            cls.process.wait(TIMEOUT_SECONDS)
-            cls.process = None
+        for process in cls.started.values():
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(TIMEOUT_SECONDS)
+        cls.started.clear()
 
 
 def on_terminal(words: list[str], columns: int, cwd: Path, environment: dict[str, str]) -> tuple[int, str]:
