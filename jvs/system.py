@@ -197,6 +197,14 @@ def processes() -> list[str]:
     return _numbers("/proc")
 
 
+def mount_namespace(process: str) -> str:
+    """Return the name of the mount namespace of a process; an empty text when it ended or does not show it."""
+    try:
+        return os.readlink(f"/proc/{process}/ns/mnt")
+    except OSError:
+        return ""
+
+
 def open_files(process: str) -> list[tuple[str, str]]:
     """Return (number, path) of what a process has open; nothing of one that we may not look into, or that ended."""
     found = []

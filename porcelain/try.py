@@ -14,7 +14,8 @@ is seen read-only.
 
 Applying goes by what changed since that snapshot, as a merge does: where the worktree was changed differently at the
 same path meanwhile, nothing is changed, and the try stays pending. 'jvs undo' takes it back. A CMD that is killed
-leaves nothing. Pending tries protect their snapshot; they go as what 'jvs undo' keeps does, when they are old and many.
+leaves nothing. What CMD left running in the background is ended before its changes are read. Pending tries protect
+their snapshot; they go as what 'jvs undo' keeps does, when they are old and many.
 
 The status is that of CMD; 125 when jvs failed before CMD ran; 7 when CMD ended with 0 and what it changed could not be
 applied. With --json a report is the only thing on stdout, and what CMD prints goes to stderr.
@@ -119,7 +120,7 @@ def _run(args: argparse.Namespace, then: Then) -> tuple[Store, TryOutcome]:
     def command(mounts: list[Mount], directory: str, environment: dict[str, str]) -> tuple[int, bool]:
         nonlocal began
         enter = namespace.prepare(mounts, directory)
-        ended = programs.run(args.command, quiet=args.json, environment=environment, enter=enter)
+        ended = programs.run(args.command, quiet=args.json, environment=environment, enter=enter, end_all=True)
         began = True
         return ended.status, ended.killed
 

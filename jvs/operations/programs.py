@@ -1,17 +1,27 @@
 """Running a program of the user's, in the foreground, to its end.
 
 It gets the terminal's signals itself; we live on to say what became of the files.
-Source: jvs-run(1), jvs-enter(1).
+Source: jvs-run(1), jvs-enter(1), jvs-try(1); mount_namespaces(7).
 """
 
 from __future__ import annotations
 
+import os
+
+from jvs import clock, progress, system, units
 from jvs.errors import NotFound
 
 STDERR = 2
+_PIPE_BYTES = 1 << 16
+_LAST_WORDS_SECONDS = 0.2
+"""For what a program printed before its end, and still is in the pipe."""
+_POLITE_SECONDS = 2.0
+"""Between SIGTERM and SIGKILL."""
+_BETWEEN_LOOKS_SECONDS = 0.01
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Mapping
     from typing import Any
 
@@ -35,37 +45,105 @@ def run(
     capture: bool = False,
     environment: Mapping[str, str] | None = None,
     enter: Callable[[], None] | None = None,
+    end_all: bool = False,
 ) -> Ended:
     """Run a program; its status is 128 plus the number of the signal that ended it, if one did.
 
     With `quiet` what it prints goes to stderr; with `capture` it is kept, and there is nothing to read for it.
-    `enter` is called in its process before it begins. Errors: E_NOT_FOUND when it cannot be run.
+    `enter` is called in its process before it begins. With `end_all` whatever is left in the mount namespace that it
+    entered is ended after it, also when we are. Errors: E_NOT_FOUND when it cannot be run.
+    """
+    import subprocess
+
+    streams: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL if capture else None,
+        "stdout": subprocess.PIPE if capture else STDERR if quiet else None,
+        "stderr": subprocess.STDOUT if capture else None,
+    }
+    left = 0
+    with _Interruptions() as interrupted:
+        program, namespace = _start(words, enter, env=environment, **streams)
+        try:
+            said = _wait(program, end_all=end_all)
+        except BaseException:
+            program.kill()
+            program.wait()
+            raise
+        finally:
+            if end_all and namespace not in ("", system.mount_namespace("self")):
+                left = _end(namespace)
+    code = program.returncode
+    killed = code < 0 or (interrupted.any and code != 0)
+    if left and not killed:
+        progress.remark(f"ended {units.plural(left, 'process', 'processes')} that '{words[0]}' left behind")
+    return Ended(128 - code if code < 0 else code, killed=killed, output=said)
+
+
+def _start(words: list[str], enter: Callable[[], None] | None, **options: Any) -> tuple[subprocess.Popen[bytes], str]:
+    """Start a program; return it and its mount namespace, which it tells: it may have ended by now, and left others.
+
+    Errors: E_NOT_FOUND when it cannot be run.
     """
     import signal
     import subprocess
+
+    reading, writing = os.pipe()
 
     def begin() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         if enter is not None:
             enter()
+        os.write(writing, system.mount_namespace("self").encode())
 
-    with _Interruptions() as interrupted:
-        try:
-            done = subprocess.run(
-                words,
-                check=False,
-                stdin=subprocess.DEVNULL if capture else None,
-                stdout=subprocess.PIPE if capture else STDERR if quiet else None,
-                stderr=subprocess.STDOUT if capture else None,
-                env=environment,
-                preexec_fn=begin,
-            )
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise NotFound(f"'{words[0]}' cannot be run: {reason}", hint="check its name and PATH") from error
-    code = done.returncode
-    killed = code < 0 or (interrupted.any and code != 0)
-    return Ended(128 - code if code < 0 else code, killed=killed, output=done.stdout or b"")
+    try:
+        program = subprocess.Popen(words, preexec_fn=begin, **options)
+    except (OSError, ValueError) as error:
+        os.close(reading)
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise NotFound(f"'{words[0]}' cannot be run: {reason}", hint="check its name and PATH") from error
+    finally:
+        os.close(writing)
+    with open(reading, "rb") as told:
+        return program, told.read().decode()
+
+
+def _wait(program: subprocess.Popen[bytes], *, end_all: bool) -> bytes:
+    """Wait for the end of a program; return what it printed into a pipe of ours.
+
+    A process that it leaves behind holds the pipe, too. Where that will be ended, what it prints is not waited for.
+    """
+    if program.stdout is None or not end_all:
+        return program.communicate()[0] or b""
+    import threading
+
+    said: list[bytes] = []
+    number = program.stdout.fileno()
+    reader = threading.Thread(target=lambda: said.extend(iter(lambda: os.read(number, _PIPE_BYTES), b"")), daemon=True)
+    reader.start()
+    program.wait()
+    reader.join(_LAST_WORDS_SECONDS)
+    return b"".join(said)
+
+
+def _end(namespace: str) -> int:
+    """End every process in a mount namespace, politely at first; return how many there were."""
+    import signal
+
+    known: set[str] = set()
+    polite_until = clock.monotonic() + _POLITE_SECONDS
+    while True:
+        there = [process for process in system.processes() if system.mount_namespace(process) == namespace]
+        late = clock.monotonic() > polite_until
+        if not there or clock.monotonic() > polite_until + _POLITE_SECONDS:  # what the system does not let go, stays
+            return len(known)
+        for process in there:
+            if late or process not in known:
+                try:
+                    os.kill(int(process), signal.SIGKILL if late else signal.SIGTERM)
+                except OSError:  # it ended, or became somebody else's, who may not be told
+                    continue
+        known.update(there)
+        clock.sleep(_BETWEEN_LOOKS_SECONDS)
 
 
 class _Interruptions:

@@ -190,7 +190,7 @@ def run_quietly(
 
     def command(mounts: list[Mount], directory: str, variables: dict[str, str]) -> tuple[int, bool]:
         enter = namespace.prepare(mounts, directory)
-        ended = programs.run(words, capture=True, environment=variables, enter=enter)
+        ended = programs.run(words, capture=True, environment=variables, enter=enter, end_all=True)
         said.append(ended.output)
         return ended.status, ended.killed
 

@@ -57,6 +57,7 @@ _SAID = {
     "empty": "Nothing changed",
     "pending": "Pending: {count}, nothing of it is in '{worktree}'",
 }
+_KILLED = "Discarded: the command was ended by a signal, and nothing of it is in '{worktree}'"
 
 
 def change_json(change: TryChange) -> PathChange:
@@ -94,7 +95,7 @@ def report(store: Store, found: TryOutcome, screen: Terminal) -> str:
         (gone if change.new is None else others).append(line)
     if len(others) > _SHOWN:
         others = [*others[:_SHOWN], f"  ... and {len(others) - _SHOWN} more; '--json' lists them"]
-    said = _SAID[found.state].format(
+    said = (_KILLED if found.state == "discarded" and not found.changes else _SAID[found.state]).format(
         worktree=found.record["worktree"], fork=found.fork, count=units.plural(len(found.changes), "change")
     )
     lines = [*gone, *others, screen.paint(said, "bold")]

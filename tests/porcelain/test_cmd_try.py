@@ -13,8 +13,9 @@ import making
 import pytest
 from making import as_nobody, run
 
+from jvs import system
 from jvs.fs import namespace
-from jvs.operations import throwaway
+from jvs.operations import programs, throwaway
 
 pytestmark = pytest.mark.skipif(not namespace.works(), reason="no mount namespaces here")
 
@@ -155,6 +156,48 @@ def test_words_that_do_not_go_together_are_a_usage_error(lab):
         ("x", "--", "y"),
     ):
         assert run("try", *words).exit == 2, words
+
+
+def running(marker: str) -> list[str]:
+    """Return the processes whose command line ends with a word."""
+    found = []
+    for process in system.processes():
+        try:
+            words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        found += [process] if words[-2:-1] == [marker.encode()] else []
+    return found
+
+
+@pytest.mark.parametrize("quiet", [(), ("--json",)])
+def test_what_a_command_left_running_is_ended_before_its_changes_are_read(lab, quiet, monkeypatch):
+    monkeypatch.setattr(programs, "_POLITE_SECONDS", 0.2)
+    seconds = f"{random.randrange(10**6, 10**7)}"
+    stubborn = f"trap '' TERM; sleep {seconds}; echo late > late"
+    script = f"echo now > now; ({stubborn}) & (exec setsid sleep {seconds}) & exit 0"
+    said = run("try", *quiet, "--", "sh", "-c", script)
+    assert said.exit == 0, said.err
+    assert "that 'sh' left behind" in said.err
+    assert running(seconds) == []
+    (number,) = left(lab)
+    assert run("try", "--apply", number).exit == 0
+    assert (lab / "now").exists() and not (lab / "late").exists()
+    fine(lab)
+
+
+def test_jvs_takes_along_what_it_began_when_it_is_told_to_end(lab):
+    seconds = f"{random.randrange(10**6, 10**7)}"
+    words = [sys.executable, "-c", "from jvs.cli.run import main; raise SystemExit(main())", "try", "--", "sh", "-c"]
+    script = f"rm -r d; echo ready; sleep {seconds} & sleep {seconds}"
+    child = subprocess.Popen([*words, script], stdout=subprocess.PIPE)
+    assert child.stdout.readline() == b"ready\n"
+    child.terminate()
+    assert child.wait(60) == 143
+    child.stdout.close()
+    assert running(seconds) == left(lab) == []
+    assert (lab / "d/g").read_text() == "main"
+    fine(lab)
 
 
 def test_a_command_that_is_killed_leaves_nothing(lab):
