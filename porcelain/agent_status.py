@@ -1,6 +1,7 @@
 """Say whether an agent is wired to jvs
 
-Looks for the hooks and the MCP server of 'jvs agent install' in Claude Code's own settings. Writes nothing.
+Looks for the hooks and the MCP server of 'jvs agent install' in the agent's own settings, without AGENT in those of
+all agents that jvs knows. Writes nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from jvs.errors import IOFailure, UsageError
 
 RAISES = (UsageError, IOFailure)
 SEE_ALSO = ("jvs-agent-install(1)", "jvs-agent-uninstall(1)", "jvs-mcp(1)", "jvs-agents(7)")
-EXAMPLES = (("jvs agent status claude", "for this project"),)
+EXAMPLES = (
+    ("jvs agent status claude", "for this project"),
+    ("jvs agent status --user", "for all agents, in your own settings"),
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,7 +32,9 @@ def work(args: argparse.Namespace) -> cli.Result:
     """Look."""
     from jvs.operations import agents
 
-    found = agents.status(*agent_wiring.place(args), os.environ.get("HOME"), args.agent)
+    place, home = agent_wiring.place(args), os.environ.get("HOME")
+    chosen = [args.agent] if args.agent else agents.AGENTS
+    found = [item for agent in chosen for item in agents.status(*place, home, agent)]
     return agent_wiring.result(found, lambda item: "in" if item["installed"] else "not in")
 
 

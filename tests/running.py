@@ -17,7 +17,7 @@ import tempfile
 import termios
 import threading
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 BIN = Path(sys.executable).parent
 TIMEOUT_SECONDS = 120
@@ -57,7 +57,7 @@ class Server:
     installed program does: for that there is one that has loaded nothing but the commands.
     """
 
-    started: dict[str, subprocess.Popen[str]] = {}
+    started: ClassVar[dict[str, subprocess.Popen[str]]] = {}
 
     @classmethod
     def ask(cls, request: dict[str, Any]) -> int:

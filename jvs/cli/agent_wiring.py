@@ -15,10 +15,24 @@ if TYPE_CHECKING:
     from jvs.operations.agents import Scope, Wired
 
 
+_AGENTS = ("claude", "codex", "gemini", "opencode")
+_PRODUCTS = {"claude-code": "claude", "gemini-cli": "gemini"}
+
+
 def add_options(parser: argparse.ArgumentParser, *, changes: bool = True) -> None:
-    """Give a parser the agent and the scope of its settings, and to what `changes` them a dry run."""
+    """Give a parser the agent and the scope of its settings, and to what `changes` them a dry run.
+
+    What only looks needs no agent, and looks at all of them then.
+    """
     agents = "claude (Claude Code), codex, gemini (Gemini CLI) or opencode"
-    parser.add_argument("agent", metavar="AGENT", choices=("claude", "codex", "gemini", "opencode"), help=agents)
+    parser.add_argument(
+        "agent",
+        metavar="AGENT",
+        choices=_AGENTS,
+        type=lambda word: _PRODUCTS.get(word, word),
+        nargs=None if changes else "?",
+        help=agents if changes else f"{agents} (all of them)",
+    )
     scope = parser.add_mutually_exclusive_group()
     scope.add_argument("--project", action="store_true", help="the settings in the current directory (the default)")
     scope.add_argument("--user", action="store_true", help="your own settings, for all projects")

@@ -197,3 +197,17 @@ def test_toml_that_cannot_be_edited_safely_stays_as_it_is(text: str):
     left = Path(".codex/config.toml").read_text()
     assert left == text or tomllib.loads(left).get("mcp_servers", {}).get("jvs") is None
     assert 2 in codes
+
+
+def test_status_without_an_agent_looks_at_all_and_products_have_their_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = making.run("agent", "status", "--json").json
+    assert [item["installed"] for item in found] == [False] * 5
+    assert making.run("agent", "install", "claude-code").exit == 0
+    assert making.run("agent", "install", "gemini-cli").exit == 0
+    found = making.run("agent", "status", "--json").json
+    assert sorted(os.path.relpath(item["file"], tmp_path) for item in found if item["installed"]) == [
+        ".claude/settings.json",
+        ".gemini/settings.json",
+        ".mcp.json",
+    ]
