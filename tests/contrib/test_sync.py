@@ -243,3 +243,45 @@ def test_a_copy_that_is_interrupted_lacks_snapshots_and_has_no_broken_ones(store
         assert all((target / ".jvs/snapshots" / (name[:-5] + ".READY")).is_file() for name in published)
     assert limit > len(("snapshots", "descriptors"))
     assert portable(target) == portable(store.root)
+
+
+def ids(root: Path) -> list[str]:
+    return sorted(path.stem for path in (root / ".jvs/descriptors").glob("*.json"))
+
+
+def test_a_stream_brings_what_is_lacking_and_leaves_the_rest(tmp_path: Path, target: Path):
+    source = tmp_path / "in place"
+    source.mkdir()
+    here = ("-C", str(source))
+    assert making.run("init", "--here", str(source)).exit == 0
+    for number in range(2):
+        making.write(source, {"same": "s" * 500, "changing": str(number)})
+        assert making.run(*here, "snapshot", f"note {number}", "--tag", f"t{number}").exit == 0
+    side = making.run(*here, "fork", "side", "--json").json["path"]
+    done = sync("--with", "stream", source, target)
+    assert done.returncode == 0, done.stderr
+    assert ids(target) == ids(source)
+    assert making.run("-C", str(target), "restore", "t0").exit == 0
+    assert (target / "main/changing").read_text() == "0"
+    (target / "main/mine").write_text("at the target")
+    making.write(Path(side), {"more": "m"})
+    assert making.run("-C", side, "snapshot", "on another line").exit == 0
+    assert sync("--with", "stream", "--no-verify", source, target).returncode == 0
+    assert ids(target) == ids(source)
+    assert (target / "main/mine").read_text() == "at the target"
+    assert making.violations(target) == []
+
+
+def test_a_stream_that_breaks_or_has_no_room_copies_nothing(store, tmp_path: Path, target: Path):
+    bin_dir = tmp_path / "bin"
+    bin_dir.mkdir()
+    (bin_dir / "df").write_text("#!/bin/sh\necho h; echo /dev/x 1 1 1 1% /\n")
+    (bin_dir / "df").chmod(0o755)
+    assert "not enough space" in sync("--with", "stream", store.root, target, path=bin_dir).stderr
+    assert not target.exists()
+    payload = Path(store.root, ".jvs/snapshots", ids(Path(store.root))[-1], "changing")
+    payload.chmod(0o600)
+    payload.write_text("damaged")
+    done = sync("--with", "stream", store.root, target)
+    assert done.returncode == 1 and "nothing was copied" in done.stderr
+    assert ids(target) == []
