@@ -85,6 +85,17 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return directory_of_a_test(tmp_path_factory, request.node.name)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def world_of_templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give what is made for more than one test a home of its own: repositories leave their anchors there."""
+    home = directory_of_a_test(tmp_path_factory, "templates")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        for word in ("CONFIG", "CACHE", "STATE", "DATA"):
+            patch.setenv(f"XDG_{word}_HOME", str(home / f".{word.lower()}"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_world(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Give the test its own home and current directory and a plain environment; yields the home."""

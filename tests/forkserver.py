@@ -1,6 +1,7 @@
 """A process that has loaded jvs once and forks for each command: real streams, limits and exits, no start-up.
 
-Run as a program, with what it loads: `library`, or `commands` alone. One request is a line of JSON: `words`, `cwd`,
+Run as a program, with what it loads, `library` or `commands` alone, and what its streams are, `UTF-8` or those that
+Python makes in this `locale`. One request is a line of JSON: `words`, `cwd`,
 `env` (of text, with surrogates), `situation`, and the paths of the files for stdin, stdout and stderr. The answer is a
 line with the status of the child.
 """
@@ -80,9 +81,11 @@ def become(request: dict) -> int:
         fd = os.open(path, flags)
         os.dup2(fd, number)
         os.close(fd)
+    ours = sys.stdout
+    encoding, errors = (ours.encoding, ours.errors) if sys.argv[2] == "locale" else ("utf-8", "strict")
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding=encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
     os.environ.update(request["env"])
     program, *words = request["words"]
     sys.argv = [program, *words]

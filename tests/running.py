@@ -54,15 +54,16 @@ class Server:
     """The fork servers of this process, each started when it is first asked.
 
     One has loaded the library. Where a command may open only so many files it has to load the library itself, as an
-    installed program does: for that there is one that has loaded nothing but the commands.
+    installed program does: for that there is one that has loaded nothing but the commands. What Python finds out when
+    it starts, the locale, takes one that was started in it.
     """
 
     started: ClassVar[dict[str, subprocess.Popen[str]]] = {}
 
     @classmethod
-    def ask(cls, request: dict[str, Any]) -> int:
+    def ask(cls, request: dict[str, Any], locale: dict[str, str] | None = None) -> int:
         limited = any(situation.startswith("limit NOFILE") for situation in request["situation"])
-        process = cls._running("commands" if limited else "library")
+        process = cls._running("commands" if limited else "library", locale or {})
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(json.dumps(request) + "\n")
@@ -70,19 +71,20 @@ class Server:
         return int(process.stdout.readline())
 
     @classmethod
-    def _running(cls, loaded: str) -> subprocess.Popen[str]:
-        process = cls.started.get(loaded)
+    def _running(cls, loaded: str, locale: dict[str, str]) -> subprocess.Popen[str]:
+        key = " ".join([loaded, *(f"{name}={value}" for name, value in locale.items())])
+        process = cls.started.get(key)
         if process is None or process.poll() is not None:
             if not cls.started:
                 atexit.register(cls.stop)
             program = Path(__file__).with_name("forkserver.py")
             # The environment is given: readline, where it is loaded, puts COLUMNS into what would be inherited.
-            process = cls.started[loaded] = subprocess.Popen(
-                [sys.executable, program, loaded],
+            process = cls.started[key] = subprocess.Popen(
+                [sys.executable, program, loaded, "locale" if locale else "UTF-8"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env={**os.environ},
+                env={**os.environ, **locale},
             )
         return process
 
@@ -95,8 +97,10 @@ class Server:
         cls.started.clear()
 
 
-def on_terminal(words: list[str], columns: int, cwd: Path, environment: dict[str, str]) -> tuple[int, str]:
-    """Run a program of jvs on a terminal of some width, by the fork server.
+def on_terminal(
+    words: list[str], columns: int, cwd: Path, environment: dict[str, str], locale: dict[str, str] | None = None
+) -> tuple[int, str]:
+    """Run a program of jvs on a terminal of some width, by the fork server, which was started in some locale.
 
     Return its status and what was shown, stdout and stderr as one.
     """
@@ -108,7 +112,7 @@ def on_terminal(words: list[str], columns: int, cwd: Path, environment: dict[str
     try:
         screen = os.ttyname(theirs)
         request = {"words": words, "cwd": str(cwd), "env": environment, "situation": []}
-        code = Server.ask({**request, "stdin": screen, "stdout": screen, "stderr": screen})
+        code = Server.ask({**request, "stdin": screen, "stdout": screen, "stderr": screen}, locale)
     finally:
         os.close(theirs)  # the reader ends when no one has it open any more
         reader.join()

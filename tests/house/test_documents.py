@@ -11,20 +11,24 @@ import importlib.machinery
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import making
 import pytest
+from running import Lab
 
 from jvs.cli import commands
 from jvs.publish import record
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 TIMEOUT_SECONDS = 120
 MINOR = 14
 """The newest Python, 3.MINOR, that the metadata names."""
@@ -185,6 +189,40 @@ def allowed(command: str) -> tuple[int, ...]:
     return next((statuses for pattern, statuses in STATUSES.items() if re.search(pattern, command)), (0,))
 
 
+SHELL = re.compile(r"""[|&;<>$`"*?(){}\\#!\n]|(?<![^\s=:])(~|\[)|^\w+=""")
+"""What makes a line mean something else to a shell than the words between its blanks."""
+
+
+def plain_words(line: str) -> list[str]:
+    """Return the words of a line that is one command of jvs without anything for a shell; else nothing."""
+    words = shlex.split(line) if not SHELL.search(re.sub(r"'[^']*'", "", line)) else []
+    return words if words and words[0] in SCRIPTS else []
+
+
+def typed_in(where: Path, line: str) -> tuple[int, str]:
+    """Type a line; return its status and what it said. A shell is started only for what needs one."""
+    words = plain_words(line)
+    if words:
+        answer = Lab(where).command(*words, cwd=where, stdin="/dev/null")
+        return answer.exit, answer.said
+    done = shell(f"set -o pipefail\n{line}\n", where)
+    return done.returncode, f"{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("jvs history --format '{a} $b' HEAD~1", ["jvs", "history", "--format", "{a} $b", "HEAD~1"]),
+        ("jvs try -- sh -c 'a | b'", ["jvs", "try", "--", "sh", "-c", "a | b"]),
+        *((f"jvs {rest}", []) for rest in ("a | b", "~/a", "--x=~/a", "$(a)", "*.sh", "'a'*", 'a "b"', "a > b", "[a]")),
+        ("A=b jvs status", []),
+        ("cd main", []),
+    ],
+)
+def test_a_line_goes_to_a_shell_unless_it_means_only_its_words(line: str, words: list[str]) -> None:
+    assert plain_words(line) == words
+
+
 def examples() -> list:
     found = []
     for name in commands.COMMANDS:
@@ -209,9 +247,11 @@ def test_example_of_a_command(command: str, prepared: Path, tmp_path: Path) -> N
         where = tmp_path
     before = setup_of(command)
     line = completed(with_stand_ins(command))
-    script = (f"({before}) > /dev/null || exit 99\n" if before else "") + f"set -o pipefail\n{line}\n"
-    done = shell(script, where)
-    assert done.returncode in allowed(command), f"{line}\nstatus {done.returncode}\n{done.stdout}\n{done.stderr}"
+    if before:
+        done = shell(f"({before}) > /dev/null", where)
+        assert done.returncode == 0, f"{before}\n{done.stderr}"
+    status, said = typed_in(where, line)
+    assert status in allowed(command), f"{line}\nstatus {status}\n{said}"
     if not makes_repository and not command.startswith("jvs detach"):
         after = [words for pattern, words in AFTERWARDS.items() if re.search(pattern, command)]
         for words in (*after, ("verify", "--all"), ("doctor",)):

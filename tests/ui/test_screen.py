@@ -6,13 +6,9 @@ patches, `--format`. So is an absolute path, which is there to be copied.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shlex
-import struct
-import sys
-import termios
 from pathlib import Path
 
 import making
@@ -22,7 +18,6 @@ import running
 from jvs.cli import commands
 from jvs.ui import terminal
 
-PROGRAM = "import sys; from jvs.cli.run import main; sys.exit(main())"
 LONG = "a very long directory name that goes on and on/and in it a file of a name that is even longer than that.txt"
 LINES = """\
 help
@@ -155,32 +150,11 @@ def rich(tmp_path, monkeypatch):
     return store
 
 
-def on_terminal(line: str, width: int, **environment: str) -> tuple[int, str]:
+def on_terminal(line: str, width: int, locale: dict[str, str] | None = None, **environment: str) -> tuple[int, str]:
     """Run `jvs LINE` on a terminal of some width; return exit code and what was shown, stdout and stderr as one."""
     own = {name: os.environ[name] for name in os.environ if name.startswith(("XDG_", "HOME"))}
     more = {"TERM": "xterm-256color", "PAGER": "cat", "PATH": os.environ["PATH"], **environment}
-    return running.on_terminal(["jvs", *shlex.split(line)], width, Path.cwd(), {**own, **more})
-
-
-def in_a_process_of_its_own(line: str, width: int, **environment: str) -> tuple[int, str]:
-    """Run `jvs LINE` as `on_terminal`, in a new Python: it finds out at its start what the locale is."""
-    pid, fd = os.forkpty()
-    if pid == 0:
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-        more = {"TERM": "xterm-256color", "PAGER": "cat", **environment}
-        os.execve(sys.executable, [sys.executable, "-c", PROGRAM, *shlex.split(line)], {**os.environ, **more})
-    parts = []
-    while True:
-        try:
-            data = os.read(fd, 1 << 16)
-        except OSError:  # EIO: the other end is closed
-            break
-        if not data:
-            break
-        parts.append(data)
-    os.close(fd)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return code, b"".join(parts).decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+    return running.on_terminal(["jvs", *shlex.split(line)], width, Path.cwd(), {**own, **more}, locale)
 
 
 def too_wide(text: str, width: int) -> list[str]:
@@ -229,9 +203,9 @@ def test_forty_columns_cut_no_sense_away(rich):
 
 
 def test_a_terminal_that_knows_no_letters_but_ascii_gets_all_of_it(rich):
-    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "TERM": "dumb"}
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     for line in LINES:
-        code, text = in_a_process_of_its_own(line, 80, **plain)
+        code, text = on_terminal(line, 80, plain, TERM="dumb")
         assert code != 70 and "Traceback" not in text, f"{line}: {text}"
         if line.split(" ")[0] not in ("diff",):  # a patch shows the bytes of files
             assert text.isascii(), f"{line}: {text}"

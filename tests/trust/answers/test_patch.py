@@ -88,20 +88,32 @@ def patch_of(lab: Lab, *words: str, form: str) -> bytes:
     return base64.b64decode(value["patch_b64"]) if "patch_b64" in value else value["patch"].encode()
 
 
-def check(lab: Lab, before: dict, after: dict, copy: Path, form: str) -> None:
+def repository(where: Path) -> Lab:
+    lab = Lab(where / "lab")
+    lab.must("init", str(lab.root), cwd=where)
+    return lab
+
+
+def snapshots(lab: Lab, before: dict, after: dict) -> tuple[str, str]:
+    """Take a snapshot of each of two trees, and return their ids."""
     write_tree(lab.main, before)
     first = lab.must("snapshot", "--json", "before").json["snapshot_id"]
     write_tree(lab.main, after)
     second = lab.must("snapshot", "--json", "after").json["snapshot_id"]
+    assert read_tree(lab.main) == possible(after)
+    return first, second
+
+
+def check(lab: Lab, ids: tuple[str, str], before: dict, after: dict, copy: Path, form: str) -> None:
     copy.mkdir(exist_ok=True)
     write_tree(copy, before)
-    patch = patch_of(lab, first, second, form=form)
+    patch = patch_of(lab, *ids, form=form)
     if possible(before) == possible(after):
         assert patch == b""
         return
     done = apply_patch(patch, copy)
     assert done.returncode == 0, (done.stderr, patch)
-    assert read_tree(copy) == read_tree(lab.main) == possible(after), patch
+    assert read_tree(copy) == possible(after), patch
 
 
 F = "file"
@@ -135,10 +147,24 @@ CASES = {
 }
 
 
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, dict[str, tuple[str, str]]]:
+    """Return a repository for all cases, and the snapshots of those that were taken so far."""
+    return repository(tmp_path_factory.mktemp("cases")), {}
+
+
+def in_one_worker(case: str) -> object:
+    """Return a case as a parameter: its two snapshots are taken once for both forms."""
+    return pytest.param(case, marks=pytest.mark.xdist_group(f"patch-{case}"))
+
+
 @pytest.mark.parametrize("form", ["text", "json"])
-@pytest.mark.parametrize("case", CASES)
-def test_git_applies_the_patch(lab, case, form, tmp_path):
-    check(lab, *CASES[case], tmp_path / "copy", form)
+@pytest.mark.parametrize("case", map(in_one_worker, CASES))
+def test_git_applies_the_patch(history, case, form, tmp_path):
+    lab, taken = history
+    if case not in taken:
+        taken[case] = snapshots(lab, *CASES[case])
+    check(lab, taken[case], *CASES[case], tmp_path / "copy", form)
 
 
 @given(TREES, TREES)
@@ -151,9 +177,8 @@ def test_git_applies_the_patch(lab, case, form, tmp_path):
 )
 def test_git_applies_the_patch_of_any_two_trees(tmp_path_factory, before, after):
     where = tmp_path_factory.mktemp("any")
-    lab = Lab(where / "lab")
-    lab.must("init", str(lab.root), cwd=where)
-    check(lab, before, after, where / "copy", "text")
+    lab = repository(where)
+    check(lab, snapshots(lab, before, after), before, after, where / "copy", "text")
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

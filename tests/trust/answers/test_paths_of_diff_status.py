@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from running import Lab
 
 
-@pytest.fixture
-def changed(lab):
-    """Return a repository with two snapshots and a change of every kind on the way from one to the other, and on."""
+def repository(where: Path) -> Lab:
+    """Make a repository with two snapshots and a change of every kind on the way from one to the other, and on."""
+    lab = Lab(where / "lab")
+    lab.must("init", str(lab.root), cwd=where)
+    (lab.main / "a").write_text("1\n")
     (lab.main / "sub").mkdir()
     lab.snapshot("one", **{"a.sh": "1\n", "sub/b.sh": "1\n", "c.txt": "1\n", "gone.sh": "1\n"})
     (lab.main / "gone.sh").unlink()
@@ -15,6 +20,17 @@ def changed(lab):
     for name in ("a.sh", "sub/b.sh", "c.txt", "gone.sh"):
         (lab.main / name).write_text("3\n")
     return lab
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Lab:
+    return repository(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Return one for all tests that change nothing in it."""
+    return repository(tmp_path_factory.mktemp("looked-at"))
 
 
 WAYS = {"diff": ["diff", "one", "two"], "diff of the files now": ["diff", "two"], "status": ["status"]}
@@ -31,8 +47,8 @@ def paths(value) -> set[str]:
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("given", ["nowhere", "sub/nowhere", "*.nothing", "a.sh/x", "nowhere/"])
-def test_what_names_nothing_is_an_error(changed, way, given, form):
-    answer = changed.jvs(*WAYS[way], *form, "--", "c.txt", given)
+def test_what_names_nothing_is_an_error(looked_at, way, given, form):
+    answer = looked_at.jvs(*WAYS[way], *form, "--", "c.txt", given)
     assert answer.exit == 5, answer.said
     assert given.rstrip("/").encode() in answer.err
 
@@ -51,16 +67,16 @@ def test_what_names_nothing_is_an_error(changed, way, given, form):
         pytest.param(["c.txt", "a.sh"], {"c.txt", "a.sh"}, id="two"),
     ],
 )
-def test_paths_and_patterns_choose(changed, way, given, expected):
-    found = paths(changed.must(*WAYS[way], "--json", "--", *given).json)
+def test_paths_and_patterns_choose(looked_at, way, given, expected):
+    found = paths(looked_at.must(*WAYS[way], "--json", "--", *given).json)
     ours = {"a.sh", "sub/b.sh", "c.txt"}
     assert found & ours == expected
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_path_that_is_on_one_side_only_is_known(changed, way):
+def test_a_path_that_is_on_one_side_only_is_known(looked_at, way):
     """`gone.sh` is in the first snapshot, not in the second, and among the files now."""
-    assert changed.must(*WAYS[way], "--", "gone.sh").exit == 0
+    assert looked_at.must(*WAYS[way], "--", "gone.sh").exit == 0
 
 
 @pytest.mark.parametrize("way", WAYS)
