@@ -10,6 +10,7 @@ $JVS_TEST_REQUIRE (`btrfs,xfs,juicefs`) turns the skip into a failure.
 from __future__ import annotations
 
 import fcntl
+import gc
 import itertools
 import json
 import os
@@ -57,6 +58,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if lazy and not hasattr(config, "workerinput") and Path(lazy).exists():
         subprocess.run([sys.executable, str(TESTFS), "down", lazy], check=False)
         Path(lazy + ".lock").unlink(missing_ok=True)
+
+
+def pytest_collection_finish() -> None:
+    """Let no garbage collection look through thousands of tests again, nor a child that is forked copy them for it."""
+    gc.collect()
+    gc.freeze()
 
 
 def on(*names: str) -> list:

@@ -67,6 +67,7 @@ SITUATIONS: dict[str, Callable[..., object]] = {
     "lose": lose_stdout,
     "unbuffer": unbuffer,
     "limit": limit,
+    "seconds": lambda number: signal.alarm(int(number)),  # and it is killed
     "umask": lambda mask: os.umask(int(mask, 8)),
     "deleted": leave_a_deleted_directory,
 }

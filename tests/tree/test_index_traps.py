@@ -13,6 +13,7 @@ from typing import Any
 
 import making
 import pytest
+from running import Lab
 
 from jvs.fs import copyfile, listing
 from jvs.publish import run as publishing
@@ -129,9 +130,9 @@ def test_nobody_waits_for_what_stands_in_the_place_of_the_index(store: Store, su
         (path / "within").write_text("in the way")
     else:
         path.symlink_to("/dev/zero")
-    jvs = [sys.executable, "-c", "from jvs.cli.run import main; raise SystemExit(main())", "-C", store.root]
-    for words in (["snapshot"], ["status"]):
-        subprocess.run([*jvs, *words], check=True, timeout=30, stdout=subprocess.DEVNULL)
+    for word in ("snapshot", "status"):
+        answer = Lab(Path(store.root)).jvs(word, situation=["seconds 30"])
+        assert answer.exit == 0, answer.said
     assert Path(str(store.layout.index)).is_file(), "the index is there again"
 
 

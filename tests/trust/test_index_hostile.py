@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import sqlite3
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from making import run, write
+from running import Lab
 
 from jvs.tree import index, index_file
 
 SECONDS = 20.0
 """A loaded machine is slow; what is hostile would take for ever."""
-PROGRAM = [sys.executable, "-c", "from jvs.cli.run import main; raise SystemExit(main())"]
+LIMITS = ["limit AS 1073741824", "seconds 60"]
 ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) "
 TABLES = ("node", "dir", "total", "base", "room")
 
@@ -173,10 +171,6 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
 }
 
 
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
-
-
 @pytest.mark.parametrize("words", [("status", "--json"), ("snapshot", "x", "--json")], ids=lambda words: words[0])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_index_is_dropped(root, name, words):
@@ -186,9 +180,9 @@ def test_a_hostile_index_is_dropped(root, name, words):
     before, inode = (root.parent / "canary").read_bytes(), index_of(root).lstat().st_ino
     held = index_of(root).open("rb")  # or the next file may get its inode
     began = time.monotonic()
-    done = subprocess.run([*PROGRAM, "-C", root, *words], capture_output=True, timeout=60, preexec_fn=_limit)
+    done = Lab(root).jvs(*words, situation=LIMITS)
     assert time.monotonic() - began < SECONDS
-    assert done.returncode == 0, done.stderr
+    assert done.exit == 0, done.said
     assert (root.parent / "canary").read_bytes() == before, "the canary was changed"
     if name not in ("super-journal", "links", "gigantic", "cyclic"):
         assert index_of(root).lstat().st_ino != inode, "it was not made anew"
