@@ -16,7 +16,6 @@ import os
 from jvs import names
 from jvs.errors import Busy, UsageError
 from jvs.fs import paths
-from jvs.store import changing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +36,8 @@ def worktree(store: Store, name: str | None, *, changes: bool = False) -> str:
     except Busy:
         if not changes:
             raise
+        from jvs.store import changing
+
         with changing.worktree(store, name):
             store.require_worktree(name)
     return name

@@ -13,8 +13,8 @@ import hashlib
 
 from jvs import canon, clock, names, progress
 from jvs.errors import JvsError, PartialSnapshot, from_oserror
-from jvs.fs import durable, listing, locks, paths
-from jvs.store import audit, changing, lineage, records, write_ahead
+from jvs.fs import durable, listing, paths
+from jvs.store import lineage, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -205,6 +205,9 @@ def _load_or_none(layout: Layout, snapshot_id: str) -> Annotation | None:
 @contextlib.contextmanager
 def _changing(store: Store) -> Iterator[None]:
     """Share the repository, recover, and hold the lock that orders annotations and guards a live one's intent."""
+    from jvs.fs import locks
+    from jvs.store import changing
+
     wait, command = store.settings.wait, store.settings.command
     with locks.acquire_repository(store.layout.locks, exclusive=False, wait=wait, command=command):
         changing.recover(store)
@@ -214,6 +217,8 @@ def _changing(store: Store) -> Iterator[None]:
 
 def _carry_out(store: Store, made: Annotation, changed: dict[str, object]) -> None:
     """Write an annotation; after an error nothing of it is left, or the next command completes it."""
+    from jvs.store import audit, write_ahead
+
     details = {**changed, "revision": made["revision"], "annotation_sha256": checksum(made)}
     event = audit.event(OPERATION, store.actor, target=made["snapshot_id"], details=details)
     with write_ahead.operation(
@@ -253,6 +258,8 @@ def _apply(layout: Layout, pending: AnnotateIntent) -> None:
 
 def recover(store: Store, pending: AnnotateIntent) -> str:
     """Complete what a dead process began to say of a snapshot; returns what was done, or nothing when it lives."""
+    from jvs.store import write_ahead
+
     with write_ahead.abandoned(store, pending, LOCK) as dead:
         if not dead:
             return ""

@@ -11,7 +11,7 @@ from jvs import canon
 from jvs.errors import DescriptorCorrupt, JvsError, LineageBroken, NotFound
 from jvs.fs import listing
 from jvs.names import is_snapshot_id
-from jvs.store import boundary, descriptor, intent, records
+from jvs.store import descriptor, intent, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +63,12 @@ def tombstone_of(layout: Layout, snapshot_id: str) -> Descriptor | None:
     A collection that was interrupted counts: whoever asks has not found the descriptor itself. What was not received
     counts as collected, and is the first of its line.
     """
-    return _tombstone_of(layout, snapshot_id) or boundary.end_of(layout, snapshot_id)
+    found = _tombstone_of(layout, snapshot_id)
+    if found is not None:
+        return found
+    from jvs.store import boundary
+
+    return boundary.end_of(layout, snapshot_id)
 
 
 def _tombstone_of(layout: Layout, snapshot_id: str) -> Descriptor | None:
@@ -105,6 +110,8 @@ def stored_of(layout: Layout, snapshot_id: str) -> Descriptor:
         return found
     collected = _tombstone_of(layout, snapshot_id)
     if collected is None:
+        from jvs.store import boundary
+
         return boundary.load(layout, snapshot_id)
     collected.pop("collected")
     return collected

@@ -11,7 +11,7 @@ from jvs import clock, units
 from jvs.errors import Ambiguous, JvsError, NotFound, UsageError
 from jvs.fs import listing, paths
 from jvs.names import LATEST, is_snapshot_id, is_worktree_name
-from jvs.store import line_times, lineage
+from jvs.store import lineage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _by_age(store: Store, target: str, name: str) -> str:
 
 def _by_words(store: Store, target: str, ids: list[str], by_prefix: list[str], *, suggest: bool) -> str:
     """Look among tags and notes; this reads every descriptor."""
-    from jvs.store import annotation
+    from jvs.store import annotation, line_times
 
     overlay = annotation.Overlay(store.layout)
     found = {i: overlay.over(record) for i, record in lineage.all_records(store.layout, tolerant=True).items()}

@@ -10,7 +10,7 @@ import os
 
 from jvs.errors import FormatUnsupported, NameInvalid, NotFound, from_oserror
 from jvs.fs import locks, paths
-from jvs.store import audit, finding, intent, layout, ownership, placement, records, worktree
+from jvs.store import finding, intent, layout, ownership, placement, records, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from jvs.engine.base import Engine
     from jvs.fs.rooted import Below
+    from jvs.store import audit
     from jvs.store.finding import Found
     from jvs.store.settings import Settings
     from jvs.tree.exclusion import Exclusion
@@ -167,6 +168,8 @@ class Store:
 
     def log(self) -> audit.Log:
         """Return the audit log."""
+        from jvs.store import audit
+
         return audit.log_of(self.layout, self.repo_id, self.settings.wait)
 
     @contextlib.contextmanager
@@ -188,6 +191,8 @@ class Store:
 
     def record(self, operation: str, **details: Any) -> audit.AuditRecord:
         """Append an event to the audit log at once, for small operations that need no intent."""
+        from jvs.store import audit
+
         target, name, reason = details.pop("target", None), details.pop("worktree", None), details.pop("reason", None)
         what = audit.event(operation, self.actor, target=target, worktree=name, reason=reason, details=details)
         return self.log().append(what)

@@ -89,7 +89,8 @@ class Index(tree_rows.Known):
         self._seconds = max(self._seconds, index_file.seconds_for(left))
         self.arm()
         for row in self._db.execute(query, values):
-            left -= sum(len(value) if isinstance(value, (bytes, str)) else 1 for value in row)
+            for value in row:
+                left -= len(value) if isinstance(value, (bytes, str)) else 1
             if left < 0:
                 raise ValueError("more rows than the file can hold")
             yield row
@@ -238,9 +239,8 @@ class Index(tree_rows.Known):
     def bound_base(self, name: str) -> Bound | None:
         """Return the base of a worktree, with the checksums of the rows that it was bound to.
 
-        Files are linked from that payload unread, so a base that a crash, which may keep some pages of a
-        transaction and lose others, left next to the rows of another snapshot must not be trusted. The checksums
-        come from an index of their own, which is small: the rows hold the stamps of every file.
+        Files are linked from that payload unread, so a base that a crash, which may keep some pages of a transaction
+        and lose others, left next to the rows of another snapshot must not be trusted. The checksums are in an index.
         """
         self._read.pop(name, None)
         found = self._bound_now(name)

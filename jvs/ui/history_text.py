@@ -6,7 +6,6 @@ Source: jvs-history(1).
 from __future__ import annotations
 
 from jvs import clock, units
-from jvs.compare import graph, history
 from jvs.store import refs
 from jvs.tree import path_filter
 from jvs.ui import terminal
@@ -218,6 +217,8 @@ def graph_lines(
     store: Store, choice: Choice, marks: Decorations, screen: Terminal, *, oneline: bool = False
 ) -> Iterator[str]:
     """Yield the rows of the graph of every snapshot."""
+    from jvs.compare import graph, history
+
     found = graph.choose(history.everything(store), choice)
     writer = Writer(marks, refs.ShortIds.among_all(store.layout), screen, oneline=oneline, all=True)
     left = choice.limit if choice.limit is not None else len(found)
