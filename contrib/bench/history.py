@@ -1,7 +1,8 @@
-"""The first page of a long history: a repository with many published snapshots, made by hand.
+"""The first page of a long history, and which snapshots of it changed one file.
 
-Taking 10,000 snapshots would take most of an hour. Their payload is one and the same small directory for all, so the
-descriptors and markers are written as jvs-format(5) says, each the child of the one before.
+Taking 10,000 snapshots would take most of an hour. For the first page their payload is one and the same small directory
+for all, so the descriptors and markers are written as jvs-format(5) says, each the child of the one before. For the
+history of a file 1,000 snapshots are taken, by one program.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 from cases import Place
@@ -16,10 +18,43 @@ from measure import Row, Took, compare, run
 from workloads import Shape
 
 SNAPSHOTS = 10_000
+STEPS = 1_000
+_TAKE_STEPS = """
+import sys
+from pathlib import Path
+from jvs.repository import Repository
+repo = Repository.open(sys.argv[1])
+files = sorted(path for path in Path(sys.argv[1]).rglob("*") if path.is_file())
+for number in range(int(sys.argv[2])):
+    files[number * 7 % len(files)].write_text(str(number))
+    repo.snapshot(f"step {number}")
+print(files[0].relative_to(sys.argv[1]))
+"""
 
 
 def measure(bin_dir: str, directory: Path, runs: int) -> list[Row]:
-    """Time the first page of a history of 10,000 snapshots."""
+    """Time the first page of a history of 10,000 snapshots, and that of one file in 1,000."""
+    return _first_page(bin_dir, directory, runs) + _of_a_file(bin_dir, directory, runs)
+
+
+def _of_a_file(bin_dir: str, directory: Path, runs: int) -> list[Row]:
+    place = Place(bin_dir, "any", directory, "steps", runs, (Shape(10, 10, 100),))
+    try:
+        words = [place.python, "-c", _TAKE_STEPS, str(place.main), str(STEPS)]
+        path = subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
+        def changed() -> Took:
+            return run([place.jvs, "history", "--", path], place.main)
+
+        what = f"history of {STEPS:,}, one file"
+        facts = {"fs": "any", "workload": "--", "files": place.tree.count, "changed": 1, "against": "python3 -c pass"}
+        python = [place.python, "-c", "pass"]
+        return [compare(changed, lambda: run(python), 2 * runs, what=what, **facts)]  # type: ignore[arg-type]
+    finally:
+        place.clean()
+
+
+def _first_page(bin_dir: str, directory: Path, runs: int) -> list[Row]:
     place = Place(bin_dir, "any", directory, "history", runs, (Shape(1, 1, 10),))
     try:
         place.snapshot("base")

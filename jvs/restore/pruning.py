@@ -50,6 +50,9 @@ def expired(store: Store, name: str) -> list[Operation]:
     """Return the operations that are old and many, newest first, of a worktree and of earlier ones of its name."""
     most = store.settings.get("undo.max_operations")
     days = max(store.settings.get("undo.max_age_days"), 1)
+    ids = journal.ids(store.layout)
+    if len(ids) <= most or _all_young(ids, days):
+        return []
     found = journal.load_all(store.layout)
     if len(found) <= most:
         return []
@@ -64,6 +67,15 @@ def expired(store: Store, name: str) -> list[Operation]:
         if place > most and age_ns[record["operation_id"]] > days * DAY_NS:
             gone.append(record)
     return gone
+
+
+def _all_young(ids: list[str], days: int) -> bool:
+    """Answer by their ids alone whether the wall clock calls all operations too young; ids begin with milliseconds.
+
+    So no journal is read by each of a thousand restores of one day. Where the clock was put back between them `ages`
+    may call some older than that: these stay until the clock does so too, which is later and never too early.
+    """
+    return not ids or int(ids[0][:13]) * 1_000_000 > clock.now_ns() - days * DAY_NS
 
 
 def _prune_tries(store: Store, name: str) -> None:

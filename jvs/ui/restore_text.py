@@ -6,7 +6,6 @@ Source: jvs-restore(1), jvs-undo(1).
 from __future__ import annotations
 
 from jvs import clock, units
-from jvs.compare.history import Choice
 from jvs.errors import Ambiguous
 from jvs.restore import journal
 from jvs.store import annotation, lineage, refs, worktree
@@ -260,6 +259,8 @@ def forgotten(items: list[OperationItem]) -> str:
 
 def versions(store: Store, found: list[Descriptor], marks: Decorations, screen: Terminal, paths: list[bytes]) -> str:
     """Return the snapshots that changed some paths, and how to bring one of these versions back."""
+    from jvs.compare.history import Choice
+
     lines = list(history_text.lines(store, found, Choice(), marks, screen, all=True, paths=paths))
     held = next((r for r in found if any(version["size"] is not None for version in r["path_changes"])), found[0])
     word = refs.short_id(store.layout, held["snapshot_id"])

@@ -13,7 +13,7 @@ from zoo import describe_tree, diff_trees, make_zoo
 
 from jvs import clock, errors
 from jvs.fs import durable, metadata, removal
-from jvs.restore import entries, pruning, replace
+from jvs.restore import entries, journal, pruning, replace
 from jvs.restore import run as restore
 from jvs.store import changing
 from jvs.store.store import Store
@@ -494,6 +494,24 @@ def test_operations_that_are_old_and_many_are_removed(tmp_path: Path, monkeypatc
     assert pruning.prune(few, "main") > 0
     assert len(os.listdir(str(store.layout.undo))) == 2
     assert {b"change 3", b"change 4"} <= kept_contents(store)
+
+
+def test_no_journal_is_read_while_all_operations_are_young(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = make_store(tmp_path / "repo", "undo.max_operations=1", "undo.max_age_days=3")
+    write(main_of(store), {"a": "0"})
+    first = snapshot(store)["snapshot_id"]
+    for number in range(3):
+        write(main_of(store), {"a": f"change {number}"})
+        go(store, first)
+    read = []
+    real_load, real, lasted = journal.load, clock.now_ns, clock.boottime_ns
+    monkeypatch.setattr(journal, "load", lambda layout, number: read.append(number) or real_load(layout, number))
+    for days, reads, expired in ((0, 0, 0), (2.9, 0, 0), (3.1, 3, 2)):
+        read.clear()
+        monkeypatch.setattr(clock, "now_ns", lambda days=days: real() + int(days * pruning.DAY_NS))
+        monkeypatch.setattr(clock, "boottime_ns", lambda days=days: lasted() + int(days * pruning.DAY_NS))
+        assert len(pruning.expired(store, "main")) == expired
+        assert len(read) == reads
 
 
 DAY = pruning.DAY_NS
