@@ -159,7 +159,7 @@ def in_one_worker(case: str) -> object:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-@pytest.mark.parametrize("case", map(in_one_worker, CASES))
+@pytest.mark.parametrize("case", [in_one_worker(case) for case in CASES])
 def test_git_applies_the_patch(history, case, form, tmp_path):
     lab, taken = history
     if case not in taken:
