@@ -71,7 +71,8 @@ def walk_now(
     against = _against(store, name, compare, plain) if compare is not None else None
     shared = _shared_leaves(store, compare) if compare is not None and not plain else None
     found = _walk(store, name, directory, against, moment_ns=0, plain=plain, shared=shared)
-    quick = found.taken < MUCH_READ and (against is None or not against.full or found.files + found.dirs < MUCH_READ)
+    compared = found.files + found.dirs if against is not None and against.full and not against.hidden else 0
+    quick = found.taken < MUCH_READ and compared < MUCH_READ
     if quick or not store.settings.use_index:
         return found
     moment = clock.now_ns()
@@ -81,9 +82,9 @@ def walk_now(
         return found
     found = _walk(store, name, directory, against, moment_ns=moment, plain=plain, shared=shared)
     index, key = store.index(), store.tree_key(name)
-    base_id, compared = index.base_id(key), compare["snapshot_id"] if compare is not None and found.marks_hold else ""
-    fresh = index.seen_checks(key, plain=plain) is None or index.compared_with(key, plain=plain) != compared
-    base = (f"{base_id} {compared}", found.digest)
+    snapshot_id = compare["snapshot_id"] if compare is not None and found.marks_hold else ""
+    fresh = index.seen_checks(key, plain=plain) is None or index.compared_with(key, plain=plain) != snapshot_id
+    base = (f"{index.base_id(key)} {snapshot_id}", found.digest)
     algorithm = node.PLAIN if plain else node.ALGORITHM
     index.store(
         seen(key),

@@ -14,7 +14,12 @@ from jvs.fs.xattrs import read_covered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jvs.tree.node import Entry
+
+    Reader = Callable[[int, bytes], dict[bytes, bytes] | None]
+    """Returns the covered attributes of an entry of an open directory."""
 
 
 def read_special(fd: int, name: bytes) -> dict[bytes, bytes] | None:
@@ -44,18 +49,13 @@ def are_kept(fd: int) -> bool:
     return True
 
 
-def are_same(fd: int, name: bytes, old: Entry) -> bool:
+def are_same(fd: int, name: bytes, old: Entry, read: Reader = read_special) -> bool:
     """Answer whether an entry has the attributes that a node says, for filesystems whose ctime does not tell."""
     if old[1] == listing.SYMLINK:
         return True
     try:
-        return read_special(fd, name) == old[5]
+        return read(fd, name) == old[5]
     except OSError as error:
         if listing.may_have_changed(error) or error.errno == errno.EACCES:
             return False
         raise
-
-
-def are_all_same(fd: int, names: list[bytes], entries: list[Entry]) -> bool:
-    """Answer the same for all entries of a directory, read one by one."""
-    return len(entries) == len(names) and all(map(are_same, [fd] * len(names), names, entries))

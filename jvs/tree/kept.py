@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jvs.fs.rooted import Below
+    from jvs.tree.node import Entry
 
 OWNER, MTIME, ATTRIBUTES, LINKS, TIMES_OF_DIRECTORY = "owner", "mtime", "xattrs", "links", "times of a directory"
 
@@ -52,6 +53,7 @@ class Against:
 
     `full`: rows say nothing of what this snapshot keeps. `base` is then the payload that they describe, or None:
     what both payloads have as one file needs no other proof, but in `overlaid`: directories whose rows a look left.
+    `hidden` is set by the look: no stamp tells of attributes here, so that every look has to compare all of them.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Against:
         self.snapshot_id = snapshot_id
         self.layers = layers
         self.full = full
+        self.hidden = False
         self.base = base
         self.overlaid = overlaid
 
@@ -81,7 +84,7 @@ class KeptHasher(Hasher):
         if against.full:
             self.must_visit = None
         self.against = against
-        self._hidden = False
+        self._read: dict[bytes, xattrs.Attributes] = {}
         self.differs: dict[bytes, list[str]] = {}
         self._roots = [_open(layer.payload) for layer in against.layers]
         self._base = _open(against.base) if against.full and against.base is not None else -1
@@ -104,7 +107,7 @@ class KeptHasher(Hasher):
     def enter(self, above: Any, name: bytes, path: bytes, fd: int, st: os.stat_result) -> Any:
         """Compare the root itself, which has no stamp in any row."""
         if not path and self.slow_calls and attributes.are_kept(fd):  # JuiceFS moves no ctime when attributes change
-            self.against.full = self._hidden = True
+            self.against.full = self.against.hidden = True
         if not path:
             for layer, root in zip(self.against.layers, self._roots, strict=True):
                 if root >= 0 and layer.holds(b""):
@@ -112,6 +115,22 @@ class KeptHasher(Hasher):
                     if words:
                         self.differs[b""] = words
                     break
+
+    def listed(self, path: bytes, names: list[bytes], *, proved: bool) -> None:
+        """Forget what was read in another directory."""
+        self._read = {}
+
+    def is_same(self, fd: int, name: bytes, old: Entry) -> bool:
+        """Answer as any visitor, and keep what was read for the comparison with the payload."""
+        return attributes.are_same(fd, name, old, lambda *place: xattrs.covered(self._attributes_of(*place)))
+
+    def _attributes_of(self, fd: int, name: bytes | None) -> xattrs.Attributes:
+        """Return all attributes of an entry of the directory that is being visited, or of the root."""
+        if name is None or not self.against.hidden:
+            return _attributes(fd, name)
+        if name not in self._read:
+            self._read[name] = xattrs.read_at(name, fd)
+        return self._read[name]
 
     def visited(
         self, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result], stamps: bytes, row: bytes | None
@@ -183,7 +202,7 @@ class KeptHasher(Hasher):
         name: bytes | None,
     ) -> list[str]:
         """Say what of the metadata of an entry is not as the payload has it."""
-        is_clone = (st.st_ino == kept.st_ino or self.slow_calls) and not self._hidden
+        is_clone = (st.st_ino == kept.st_ino or self.slow_calls) and not self.against.hidden
         if is_clone and st.st_ctime_ns == kept.st_ctime_ns and not stat.S_ISDIR(st.st_mode):
             return []  # clones of btrfs and JuiceFS keep the ctime, which nobody can set: nothing happened since
         words = []
@@ -193,7 +212,8 @@ class KeptHasher(Hasher):
         if not _same_time(st, kept) and "times" not in lost:
             words.append(TIMES_OF_DIRECTORY if stat.S_ISDIR(st.st_mode) else MTIME)
         try:
-            if _uncovered(fd, name, lost) != _uncovered(payload, name, lost):
+            live, stored = self._attributes_of(fd, name), _attributes(payload, name)
+            if _uncovered(live, lost) != _uncovered(stored, lost):
                 words.append(ATTRIBUTES)
         except OSError as error:  # deleted meanwhile, or ours no more: the walk itself says so
             if not listing.may_have_changed(error) and not isinstance(error, PermissionError):
@@ -242,9 +262,12 @@ def _same_time(st: os.stat_result, kept: os.stat_result) -> bool:
     return coarse and abs(st.st_mtime_ns - kept.st_mtime_ns) < 2_000_000_000
 
 
-def _uncovered(fd: int, name: bytes | None, lost: set[str]) -> dict[str, bytes]:
+def _attributes(fd: int, name: bytes | None) -> xattrs.Attributes:
+    return xattrs.read_all(fd) if name is None else xattrs.read_at(name, fd)
+
+
+def _uncovered(found: xattrs.Attributes, lost: set[str]) -> xattrs.Attributes:
     """Return the attributes that a copy carries over and the tree hash does not cover, without those that were lost."""
-    found = xattrs.read_all(fd) if name is None else xattrs.read_at(name, fd)
     return {key: value for key, value in found.items() if not xattrs.is_covered(key) and f"xattr:{key}" not in lost}
 
 

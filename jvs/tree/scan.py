@@ -161,7 +161,7 @@ class Scanner:
         self.visitor.listed(path, names, proved=proved)
         if same and self._hidden:
             data = self.known.node(known[1])
-            same = data is not None and attributes.are_all_same(fd, names, node.decode_node(data))
+            same = data is not None and self.visitor.are_same(fd, names, node.decode_node(data))
         here.moved = moved
         here.marked = self.visitor.visited(fd, path, names, stats, row_stamps, None if known is None else known[0])
         if same and not here.marked and self._visit_same(here, known[1], fd, path, names, stats, inside):
@@ -260,7 +260,7 @@ class Scanner:
                 same
                 and kind != listing.DIR
                 and (old is not None and old[1] == kind)
-                and (not hidden or attributes.are_same(fd, name, old))
+                and (not hidden or self.visitor.is_same(fd, name, old))
             ):
                 kept_names.append(name)
                 kept_stats.append(st)

@@ -6,6 +6,7 @@ Source: jvs-format(5), Tree hash; jvs-engines(7), Speed.
 from __future__ import annotations
 
 from jvs.errors import IOFailure
+from jvs.tree import attributes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ class Visitor:
        that the index knows; `take` with each other that is no directory; and 1 to 4 for each subdirectory, which may
        be left out where everything below is known (`must_visit`);
     4. `leave`, or `abandon` when it turned out that the directory cannot be read.
+
+    Between `listed` and `visited`, and in 3, it asks `is_same` or `are_same` of entries whose stamps do not tell of
+    attributes.
 
     The root has the path `b""`. Descriptors belong to the scanner: they are valid during the call, and nobody else
     closes them. After the root's `leave` comes `flush`; then the scanner waits for the digests that are still missing.
@@ -68,6 +72,14 @@ class Visitor:
 
         `proved`: its row has the same names, and the row above it the same stamp for the directory itself.
         """
+
+    def is_same(self, fd: int, name: bytes, old: Entry) -> bool:
+        """Answer whether an entry has its old covered attributes, where no stamp says so. Errors: OSError."""
+        return attributes.are_same(fd, name, old)
+
+    def are_same(self, fd: int, names: list[bytes], entries: list[Entry]) -> bool:
+        """Answer the same for all entries of a directory, read one by one. Errors: OSError."""
+        return len(entries) == len(names) and all(map(self.is_same, [fd] * len(names), names, entries))
 
     def visited(
         self, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result], stamps: bytes, row: bytes | None

@@ -211,7 +211,8 @@ def test_those_who_hash_and_copy_implement_the_contract(visits):
     assert issubclass(visits, visitor.Visitor)
     public = {name for name in vars(visitor.Visitor) if not name.startswith("_")}
     reported = {"enter", "listed", "visited", "keep", "take", "leave", "abandon", "refuse", "flush", "close"}
-    assert reported | {"must_visit", "jobs"} == public
+    asked = {"is_same", "are_same"}
+    assert reported | asked | {"must_visit", "jobs"} == public
     assert visits.take is not visitor.Visitor.take
 
 
