@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from lib import odd_files
 from supervisor import process, supervise
 
 from crashmodel.inodes import ROOT, Inode, Op, Tree
@@ -182,7 +183,7 @@ class Recorder:
         source, target = self._find(one), self._find(two)
         moved, there = self._find(event.paths[0]), self._find(event.paths[1])
         flags = args[4] & 0xFFFFFFFF if event.name == "renameat2" else 0
-        if source is None or target is None or moved is None or moved == there:
+        if source is None or target is None or moved is None or moved == there or odd_files.is_fixed(event.paths[0]):
             return
         if flags & _EXCHANGE:
             if there is not None:
@@ -206,7 +207,7 @@ class Recorder:
     def _remove(self, event: supervise.Event, args: list[int]) -> None:
         directory = event.name == "rmdir" or (event.name == "unlinkat" and bool(args[2] & _AT_REMOVEDIR))
         number, parent = self._find(event.paths[0]), self._find(os.path.dirname(event.paths[0]))
-        if number is None or parent is None or self.now.inodes[number].entries:
+        if number is None or parent is None or self.now.inodes[number].entries or odd_files.is_fixed(event.paths[0]):
             return
         if (self.now.inodes[number].kind == stat.S_IFDIR) == directory:
             self._add(event, "unlink", dirs=(parent,), args=(parent, os.path.basename(event.paths[0])))
