@@ -13,6 +13,7 @@ from jvs.errors import NotFound
 
 STDERR = 2
 _PIPE_BYTES = 1 << 16
+_NAME_BYTES = 256
 _LAST_WORDS_SECONDS = 0.2
 """For what a program printed before its end, and still is in the pipe."""
 _POLITE_SECONDS = 2.0
@@ -55,14 +56,16 @@ def run(
     """
     import subprocess
 
-    streams: dict[str, Any] = {
-        "stdin": subprocess.DEVNULL if capture else None,
-        "stdout": subprocess.PIPE if capture else STDERR if quiet else None,
-        "stderr": subprocess.STDOUT if capture else None,
-    }
     left = 0
     with _Interruptions() as interrupted:
-        program, namespace = _start(words, enter, env=environment, **streams)
+        program, namespace = _start(
+            words,
+            enter,
+            env=environment,
+            stdin=subprocess.DEVNULL if capture else None,
+            stdout=subprocess.PIPE if capture else STDERR if quiet else None,
+            stderr=subprocess.STDOUT if capture else None,
+        )
         try:
             said = _wait(program, end_all=end_all)
         except BaseException:
@@ -103,8 +106,9 @@ def _start(words: list[str], enter: Callable[[], None] | None, **options: Any) -
         raise NotFound(f"'{words[0]}' cannot be run: {reason}", hint="check its name and PATH") from error
     finally:
         os.close(writing)
-    with open(reading, "rb") as told:
-        return program, told.read().decode()
+    name = os.read(reading, _NAME_BYTES).decode()
+    os.close(reading)
+    return program, name
 
 
 def _wait(program: subprocess.Popen[bytes], *, end_all: bool) -> bytes:
@@ -140,7 +144,7 @@ def _end(namespace: str) -> int:
             if late or process not in known:
                 try:
                     os.kill(int(process), signal.SIGKILL if late else signal.SIGTERM)
-                except OSError:  # it ended, or became somebody else's, who may not be told
+                except OSError:  # it ended, or became somebody else's, who may not be signalled
                     continue
         known.update(there)
         clock.sleep(_BETWEEN_LOOKS_SECONDS)

@@ -186,7 +186,7 @@ def test_what_a_command_left_running_is_ended_before_its_changes_are_read(lab, q
     fine(lab)
 
 
-def test_jvs_takes_along_what_it_began_when_it_is_told_to_end(lab):
+def test_jvs_takes_along_what_it_began_when_it_is_terminated(lab):
     seconds = f"{random.randrange(10**6, 10**7)}"
     words = [sys.executable, "-c", "from jvs.cli.run import main; raise SystemExit(main())", "try", "--", "sh", "-c"]
     script = f"rm -r d; echo ready; sleep {seconds} & sleep {seconds}"
