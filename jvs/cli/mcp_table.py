@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     Value = dict[str, Any]
     """What a tool gets or answers: its schema or its command says what that is."""
 
+SOME_ENTRIES = 200
+"""So many where nobody asks for a number, and fewer when they are long."""
 MOST_ENTRIES = 1000
 """No answer holds more entries of a list than this, whatever `limit` says."""
 _TEXT, _TEXTS, _BOOL, _COUNT = "string", "array", "boolean", "integer"
 _PAGE = {
-    "limit": (_COUNT, 200, f"how many entries the answer may hold, {MOST_ENTRIES} at the most"),
+    "limit": (_COUNT, SOME_ENTRIES, f"how many entries the answer may hold, {MOST_ENTRIES} at the most"),
     "offset": (_COUNT, 0, "how many entries to leave out, to get the rest of an answer that was truncated"),
 }
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import accumulate
 
 from jvs import canon, names, progress
-from jvs.cli.mcp_table import MOST_ENTRIES, TOOLS, checked
+from jvs.cli.mcp_table import MOST_ENTRIES, SOME_ENTRIES, TOOLS, checked
 from jvs.errors import JvsError, UsageError, from_oserror, readable
 from jvs.operations import annotating, looking, snapshots, worktrees
 from jvs.store.settings import Settings
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 MOST_CHARACTERS = 2000
 """Longer texts are cut."""
+PAGE_BYTES = 16_000
+"""What a list may take of an answer, of JSON, where nobody asked for more: agents read all of it."""
 MOST_BYTES = 200_000
 """An answer that would be larger loses entries until it fits."""
 
@@ -257,19 +260,22 @@ def _relative(paths: list[str]) -> list[bytes] | None:
 
 
 def _paged(value: Mapping[str, object], keys: tuple[str, ...], limit: int, offset: int, *, again: bool = True) -> Value:
-    """Return a value whose lists together hold at most `limit` entries, from `offset` on, in the order of the keys."""
-    limit = min(limit, MOST_ENTRIES)
+    """Return a value whose lists together hold at most `limit` entries, from `offset` on, in the order of the keys.
+
+    Who did not ask for a number gets no more than `PAGE_BYTES` of them.
+    """
     paged: Value = dict(value)
-    total = sum(len(paged[key]) for key in keys)
-    start, left = offset, limit
+    entries = [(key, entry) for key in keys for entry in paged[key]]
+    chosen = entries[offset : offset + min(limit, MOST_ENTRIES)]
+    if limit == SOME_ENTRIES:
+        sizes = accumulate(len(json.dumps(entry)) for _, entry in chosen)
+        chosen = chosen[: max(sum(size <= PAGE_BYTES for size in sizes), 1)]
     for key in keys:
-        count = len(paged[key])
-        paged[key] = paged[key][start : start + left] if left else []
-        start = max(start - count, 0)
-        left -= len(paged[key])
-    if offset + limit < total:
-        rest = f"call again with offset {offset + limit}" if again else "'jvs history' and 'diff' compare what is there"
-        paged |= {"truncated": True, "total": total, "rest": rest}
+        paged[key] = [entry for where, entry in chosen if where == key]
+    end = offset + len(chosen)
+    if end < len(entries):
+        rest = f"call again with offset {end}" if again else "'jvs history' and 'diff' compare what is there"
+        paged |= {"truncated": True, "total": len(entries), "rest": rest}
     return paged
 
 

@@ -99,6 +99,23 @@ def test_every_entry_of_a_long_answer_can_be_had(root: Path, tools: mcp_tools.To
         assert len(found) == len(set(found))
 
 
+def test_a_thousand_changes_are_an_answer_that_can_be_read(root: Path, tools: mcp_tools.Tools) -> None:
+    names = [f"a_directory_with_some_name/file_number_{i:04}.txt" for i in range(1000)]
+    write(root / "main", dict.fromkeys(names, "x"))
+    ok(tools.call("snapshot", {"note": "before"}))
+    write(root / "main", dict.fromkeys(names, "other"))
+    for name, given in (("status", {}), ("diff", {"from_snapshot": "HEAD"})):
+        found: list[str] = []
+        for _ in range(2):
+            answer = ok(tools.call(name, {**given, "offset": len(found)}))
+            assert len(json.dumps(answer)) < 20_000
+            found += [item["path"] for item in answer["modified"]]
+            assert answer["rest"].endswith(f" {len(found)}")
+        assert len(found) > 50 and found == names[: len(found)]
+    answer = ok(tools.call("restore", {"target": "HEAD"}))
+    assert len(json.dumps(answer)) < 20_000 and answer["truncated"]
+
+
 def test_history_pages(root: Path, tools: mcp_tools.Tools) -> None:
     for number in range(5):
         ok(tools.call("snapshot", {"note": str(number), "if_changed": False}))
