@@ -18,6 +18,8 @@ _LAST_WORDS_SECONDS = 0.2
 """For what a program printed before its end, and still is in the pipe."""
 _POLITE_SECONDS = 2.0
 """Between SIGTERM and SIGKILL."""
+_DEADLY_SECONDS = 10.0
+"""After SIGKILL: a process that waits for a disk ends when that answers."""
 _BETWEEN_LOOKS_SECONDS = 0.01
 
 TYPE_CHECKING = False
@@ -138,7 +140,7 @@ def _end(namespace: str) -> int:
     while True:
         there = [process for process in system.processes() if system.mount_namespace(process) == namespace]
         late = clock.monotonic() > polite_until
-        if not there or clock.monotonic() > polite_until + _POLITE_SECONDS:  # what the system does not let go, stays
+        if not there or clock.monotonic() > polite_until + _DEADLY_SECONDS:  # what the system does not let go, stays
             return len(known)
         for process in there:
             if late or process not in known:
