@@ -205,6 +205,16 @@ def mount_namespace(process: str) -> str:
         return ""
 
 
+def open_mount_namespace() -> int:
+    """Open the mount namespace of this process: while it is open, no other one gets its number. Errors: OSError."""
+    return os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def namespace_of(opened: int) -> str:
+    """Return the name of an open namespace, as `mount_namespace` gives it. Errors: OSError."""
+    return os.readlink(f"/proc/self/fd/{opened}")
+
+
 def open_files(process: str) -> list[tuple[str, str]]:
     """Return (number, path) of what a process has open; nothing of one that we may not look into, or that ended."""
     found = []

@@ -6,6 +6,7 @@ Source: jvs-run(1), jvs-enter(1), jvs-try(1); mount_namespaces(7).
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from jvs import clock, progress, system, units
@@ -13,7 +14,7 @@ from jvs.errors import NotFound
 
 STDERR = 2
 _PIPE_BYTES = 1 << 16
-_NAME_BYTES = 256
+_ENDINGS = (1, 15)  # SIGHUP and SIGTERM
 _LAST_WORDS_SECONDS = 0.2
 """For what a program printed before its end, and still is in the pipe."""
 _POLITE_SECONDS = 2.0
@@ -25,7 +26,7 @@ _BETWEEN_LOOKS_SECONDS = 0.01
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
 
@@ -56,27 +57,36 @@ def run(
     `enter` is called in its process before it begins. With `end_all` whatever is left in the mount namespace that it
     entered is ended after it, also when we are. Errors: E_NOT_FOUND when it cannot be run.
     """
+    import signal
     import subprocess
 
     left = 0
     with _Interruptions() as interrupted:
-        program, namespace = _start(
-            words,
-            enter,
-            env=environment,
-            stdin=subprocess.DEVNULL if capture else None,
-            stdout=subprocess.PIPE if capture else STDERR if quiet else None,
-            stderr=subprocess.STDOUT if capture else None,
-        )
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)  # until somebody knows what was begun
         try:
+            program, namespace = _start(
+                words,
+                enter,
+                before,
+                env=environment,
+                stdin=subprocess.DEVNULL if capture else None,
+                stdout=subprocess.PIPE if capture else STDERR if quiet else None,
+                stderr=subprocess.STDOUT if capture else None,
+            )
+        except BaseException:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            raise
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             said = _wait(program, end_all=end_all)
         except BaseException:
             program.kill()
             program.wait()
             raise
         finally:
-            if end_all and namespace not in ("", system.mount_namespace("self")):
-                left = _end(namespace)
+            if namespace >= 0:
+                left = _end(namespace) if end_all else 0
+                os.close(namespace)
     code = program.returncode
     killed = code < 0 or (interrupted.any and code != 0)
     if left and not killed:
@@ -84,33 +94,38 @@ def run(
     return Ended(128 - code if code < 0 else code, killed=killed, output=said)
 
 
-def _start(words: list[str], enter: Callable[[], None] | None, **options: Any) -> tuple[subprocess.Popen[bytes], str]:
-    """Start a program; return it and its mount namespace, which it tells: it may have ended by now, and left others.
+def _start(
+    words: list[str], enter: Callable[[], None] | None, mask: Iterable[int], **options: Any
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a program; return it and its mount namespace, open, or -1.
 
-    Errors: E_NOT_FOUND when it cannot be run.
+    It sends that itself: it may have ended by now, and left others. While the namespace is open nobody else's gets its
+    number. Errors: E_NOT_FOUND when it cannot be run.
     """
     import signal
+    import socket
     import subprocess
 
-    reading, writing = os.pipe()
+    ours, theirs = socket.socketpair()
 
     def begin() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         if enter is not None:
             enter()
-        os.write(writing, system.mount_namespace("self").encode())
+        with contextlib.suppress(OSError):  # without /proc nobody is looked for
+            socket.send_fds(theirs, [b"n"], [system.open_mount_namespace()])
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-    try:
-        program = subprocess.Popen(words, preexec_fn=begin, **options)
-    except (OSError, ValueError) as error:
-        os.close(reading)
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise NotFound(f"'{words[0]}' cannot be run: {reason}", hint="check its name and PATH") from error
-    finally:
-        os.close(writing)
-    name = os.read(reading, _NAME_BYTES).decode()
-    os.close(reading)
-    return program, name
+    with ours:
+        try:
+            program = subprocess.Popen(words, preexec_fn=begin, **options)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise NotFound(f"'{words[0]}' cannot be run: {reason}", hint="check its name and PATH") from error
+        finally:
+            theirs.close()
+        _, sent, _, _ = socket.recv_fds(ours, 1, 1)
+        return program, sent[0] if sent else -1
 
 
 def _wait(program: subprocess.Popen[bytes], *, end_all: bool) -> bytes:
@@ -131,10 +146,13 @@ def _wait(program: subprocess.Popen[bytes], *, end_all: bool) -> bytes:
     return b"".join(said)
 
 
-def _end(namespace: str) -> int:
-    """End every process in a mount namespace, politely at first; return how many there were."""
+def _end(opened: int) -> int:
+    """End every process in an open mount namespace, politely at first, but in our own; return how many there were."""
     import signal
 
+    namespace = system.namespace_of(opened)
+    if namespace == system.mount_namespace("self"):
+        return 0
     known: set[str] = set()
     polite_until = clock.monotonic() + _POLITE_SECONDS
     while True:

@@ -171,7 +171,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "jvs/store/settings_file.py": dict.fromkeys(("durable.open_directory", "os.path.realpath"), OWN),
     "jvs/store/store.py": {"os.path.realpath": "tells which worktree the current directory lies in"},
     "jvs/stream/cloning.py": {"os.path.realpath": COMMAND_LINE, "open": "the two ends of a pipe"},
-    "jvs/system.py": dict.fromkeys(("open", "os.listdir", "os.path.isdir", "os.readlink"), PROC),
+    "jvs/system.py": dict.fromkeys(("open", "os.open", "os.listdir", "os.path.isdir", "os.readlink"), PROC),
     "jvs/tree/exclusion.py": {
         "os.path.realpath": "compared with the mount table",
         "os.path.isdir": "what is mounted at a point of the mount table",

@@ -186,6 +186,25 @@ def test_what_a_command_left_running_is_ended_before_its_changes_are_read(lab, q
     fine(lab)
 
 
+def test_a_namespace_that_comes_to_have_the_same_number_is_left_alone(lab, monkeypatch):
+    real, others = programs._wait, []
+
+    def wait(program, **more):
+        said = real(program, **more)  # its namespace is gone by now, unless somebody holds it
+        for _ in range(4):
+            others.append(subprocess.Popen(["unshare", "-m", "sh", "-c", "echo; exec sleep 60"], stdout=subprocess.PIPE))
+            assert others[-1].stdout.readline() == b"\n"
+        return said
+
+    monkeypatch.setattr(programs, "_wait", wait)
+    said = run("try", "--", "sh", "-c", "echo 1 > n")
+    ended = [other.poll() for other in others]
+    for other in others:
+        other.kill()
+        other.communicate()
+    assert (said.exit, said.err, ended) == (0, "", [None] * 4)
+
+
 def test_jvs_takes_along_what_it_began_when_it_is_terminated(lab):
     seconds = f"{random.randrange(10**6, 10**7)}"
     words = [sys.executable, "-c", "from jvs.cli.run import main; raise SystemExit(main())", "try", "--", "sh", "-c"]
