@@ -192,7 +192,9 @@ def test_a_namespace_that_comes_to_have_the_same_number_is_left_alone(lab, monke
     def wait(program, **more):
         said = real(program, **more)  # its namespace is gone by now, unless somebody holds it
         for _ in range(4):
-            others.append(subprocess.Popen(["unshare", "-m", "sh", "-c", "echo; exec sleep 60"], stdout=subprocess.PIPE))
+            others.append(
+                subprocess.Popen(["unshare", "-m", "sh", "-c", "echo; exec sleep 60"], stdout=subprocess.PIPE)
+            )
             assert others[-1].stdout.readline() == b"\n"
         return said
 
