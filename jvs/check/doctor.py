@@ -14,7 +14,7 @@ from jvs import clock, names
 from jvs.check import consistency, debris, findings, foreign, structure, verify
 from jvs.check.findings import Finding
 from jvs.errors import AuditChainBroken, Busy, IOFailure, JvsError, NotFound, PartialSnapshot, UsageError, from_oserror
-from jvs.fs import durable, listing, locks, paths, removal
+from jvs.fs import durable, listing, locks, paths
 from jvs.gc import plan as gc_plan
 from jvs.gc import remove as gc_remove
 from jvs.gc import run as gc
@@ -367,8 +367,7 @@ def _rebuild_index(store: Store) -> list[str]:
     if not structure.find_in_index(store):
         return []
     store.close()
-    for suffix in ("", *index_file.NEIGHBOURS):
-        removal.remove_tree(store.layout.index.plus(suffix))
+    index_file.drop(store.layout.index)
     return ["dropped the index, which fills again by itself"]
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from jvs.operations.agents import Scope, Wired
 
 
-_AGENTS = ("claude", "codex", "gemini", "opencode")
 _PRODUCTS = {"claude-code": "claude", "gemini-cli": "gemini"}
 
 
@@ -24,11 +23,13 @@ def add_options(parser: argparse.ArgumentParser, *, changes: bool = True) -> Non
 
     What only looks needs no agent, and looks at all of them then.
     """
+    from jvs.operations.agents import AGENTS
+
     agents = "claude (Claude Code), codex, gemini (Gemini CLI) or opencode"
     parser.add_argument(
         "agent",
         metavar="AGENT",
-        choices=_AGENTS,
+        choices=AGENTS,
         type=lambda word: _PRODUCTS.get(word, word),
         nargs=None if changes else "?",
         help=agents if changes else f"{agents} (all of them)",

@@ -158,7 +158,7 @@ def _end(opened: int) -> int:
     while True:
         there = [process for process in system.processes() if system.mount_namespace(process) == namespace]
         late = clock.monotonic() > polite_until
-        if not there or clock.monotonic() > polite_until + _DEADLY_SECONDS:  # what the system does not let go, stays
+        if not there or clock.monotonic() > polite_until + _DEADLY_SECONDS:  # waiting longer is of no use
             return len(known)
         for process in there:
             if late or process not in known:

@@ -93,7 +93,7 @@ def _look_away(store: Store, names: list[str]) -> tuple[dict[str, State], int]:
 def _shares(store: Store, names: list[str]) -> list[list[str]]:
     """Return the worktrees in parts of about as many entries; one part where that does not pay, or cannot be."""
     sizes = {name: _size(store, name) for name in names}
-    count = processes or parallel.most_processes(store.settings.get("engine.jobs"))
+    count = processes or parallel.most_processes(store.settings.jobs())
     total = sum(sizes.values())
     if count < 2 or parallel.has_threads() or total < parallel.LEAST_ENTRIES:
         return [names]

@@ -1,8 +1,8 @@
 r"""Descriptors as jvs writes nearly all of them, recognised as a whole: for listings that read many.
 
-One regular expression stands for the checks of all fields, for the strict reading of JSON and for its canonical form,
-so that the checksum can be made of the bytes as they are. What it does not fit, or what is wrong in any way, is read in
-the ordinary way, which also says what is wrong: the answer is the same.
+One regular expression does the checks of all fields, of strict JSON and of its canonical form, so that the checksum can
+be made of the bytes as they are. What it does not fit, or what is wrong in any way, is read in the ordinary way, which
+also says what is wrong: the answer is the same.
 Source: jvs-format(5), Descriptor.
 """
 

@@ -103,14 +103,11 @@ def _place_of(path: str | rooted.Below) -> rooted.Below:
 
 def drop(path: str | rooted.Below) -> None:
     """Remove the file and everything that SQLite would read together with it, whatever it is. Errors: OSError."""
+    from jvs.fs import removal
+
     place = _place_of(path)
     for suffix in ("", *NEIGHBOURS):
-        try:
-            durable.unlink(place.plus(suffix), missing_ok=True)
-        except IsADirectoryError:
-            from jvs.fs import removal
-
-            removal.remove_tree(place.plus(suffix))
+        removal.remove_tree(place.plus(suffix))
 
 
 def _check_file(place: rooted.Below, *, readonly: bool) -> bool:
