@@ -9,6 +9,7 @@ $JVS_TEST_REQUIRE (`btrfs,xfs,juicefs`) turns the skip into a failure.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import itertools
@@ -31,6 +32,7 @@ HERE = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
     sys.path.append(str(HERE))  # importlib mode puts nothing there, and tests share zoo, treefacts and hostile
 
+import own_filesystem  # noqa: E402
 from treefacts import remove_tree  # noqa: E402
 
 TESTFS = HERE.parent / "contrib" / "testfs"
@@ -168,6 +170,16 @@ def fs_at(mounts: dict, request: pytest.FixtureRequest) -> Iterator[FsAt]:
     os.chdir("/")  # a test may stand in what is removed now
     for directory in made:
         remove_tree(directory)
+
+
+@pytest.fixture
+def own_fs(tmp_path: Path) -> Iterator[FsAt]:
+    """Return a function from a filesystem's name to the root of one on which nobody else works.
+
+    For every test that asks how much is free or used, or that fills it: other tests work on those of `fs_at`.
+    """
+    with contextlib.ExitStack() as stack:
+        yield lambda name: stack.enter_context(own_filesystem.mounted(name, tmp_path))
 
 
 @pytest.fixture(params=on(*FILESYSTEMS))

@@ -1,4 +1,7 @@
-"""Every `Source:` label in a docstring names a page that exists and a section that is in it."""
+"""What is read in the sources: every `Source:` label names a page that exists and a section that is in it.
+
+And no test measures free space where others write.
+"""
 
 from __future__ import annotations
 
@@ -62,3 +65,22 @@ def test_the_check_can_fail():
     assert problems("jvs-format(5), Index; fork(2), Whatever", known) == []
     assert problems("jvs-format(5), Speed", known) == ["jvs-format(5) has no section 'Speed'"]
     assert problems("jvs-formats(5)", known) == ["there is no page jvs-formats(5)"]
+
+
+ASKS_WHAT_IS_FREE = re.compile(r"\.f_b(?:free|avail)\b")
+HAS_ITS_OWN = re.compile(r"\bown_fs\b|own_filesystem|\"mount\", \"-o\", \"loop\"")
+
+
+def asks_a_shared_filesystem(source: str) -> bool:
+    """Answer whether a test measures free space where other tests write in the same moment."""
+    return bool(ASKS_WHAT_IS_FREE.search(source)) and not HAS_ITS_OWN.search(source)
+
+
+def test_free_space_is_measured_on_a_filesystem_of_its_own():
+    files = [file for file in Path(__file__).parents[1].rglob("test_*.py") if file != Path(__file__)]
+    assert [file.name for file in files if asks_a_shared_filesystem(file.read_text())] == []
+
+
+def test_the_rule_on_free_space_can_fail():
+    assert asks_a_shared_filesystem("os.statvfs(fs_at('xfs'))" + ".f_bfree")
+    assert not asks_a_shared_filesystem("own_fs('xfs')" + ".f_bfree")

@@ -239,8 +239,8 @@ def test_a_signal_rolls_back_and_tells_by_its_exit_code(store, number):
     assert making.violations(store.root) == []
 
 
-def test_a_full_disk_leaves_nothing_and_says_so(fs_at):
-    root = fs_at("tmpfs")
+def test_a_full_disk_leaves_nothing_and_says_so(own_fs):
+    root = own_fs("tmpfs")
     store = making.make_store(root / "r", "default_engine=copy")
     making.write(making.main_of(store), {"a": "1"})
     os.chdir(store.root)

@@ -5,12 +5,10 @@ JVS_TEST_LONG takes fifty snapshots, and five of 100 MB, as the promise says; el
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 
 import making
-import own_filesystem
 import pytest
 from own_filesystem import used
 
@@ -21,13 +19,6 @@ LONG = bool(os.environ.get("JVS_TEST_LONG"))
 SNAPSHOTS = 50 if LONG else 4
 LARGE_BYTES = (100 if LONG else 9) << 20
 PAIRS = [("btrfs", "xfs"), *([("ext4", "btrfs"), ("xfs", "ext4")] if LONG else [])]
-
-
-@pytest.fixture
-def own(tmp_path):
-    """Give filesystems on which nobody else works."""
-    with contextlib.ExitStack() as stack:
-        yield lambda name: stack.enter_context(own_filesystem.mounted(name, tmp_path))
 
 
 def carry(source, target, **options) -> int:
@@ -54,8 +45,8 @@ def fill(main, number: int) -> None:
             file.write(b"changed")
 
 
-def test_a_line_goes_there_and_back(own):
-    first, second = own("btrfs"), own("xfs")
+def test_a_line_goes_there_and_back(own_fs):
+    first, second = own_fs("btrfs"), own_fs("xfs")
     before = used(first)
     source = making.make_store(first / "source")
     ids = []
@@ -81,8 +72,8 @@ def test_a_line_goes_there_and_back(own):
 
 
 @pytest.mark.parametrize(("here", "there"), PAIRS)
-def test_what_five_snapshots_share_stays_shared(here, there, own):
-    source, place = making.make_store(own(here) / "source"), own(there)
+def test_what_five_snapshots_share_stays_shared(here, there, own_fs):
+    source, place = making.make_store(own_fs(here) / "source"), own_fs(there)
     target = making.make_store(place / "target")
     large = making.main_of(source) / "large"
     large.write_bytes(os.urandom(LARGE_BYTES))

@@ -6,6 +6,7 @@ import io
 import os
 
 import making
+import own_filesystem
 import pytest
 import zoo
 
@@ -195,8 +196,9 @@ def test_every_pair_of_filesystems(here, there, fs_at):
 
 
 @pytest.mark.parametrize("name", ["xfs", "btrfs"])
-def test_what_snapshots_share_stays_shared_and_a_change_costs_what_it_is(name, fs_at):
-    source, target = making.make_store(fs_at(name) / "source"), making.make_store(fs_at(name) / "target")
+def test_what_snapshots_share_stays_shared_and_a_change_costs_what_it_is(name, own_fs):
+    place = own_fs(name)
+    source, target = making.make_store(place / "source"), making.make_store(place / "target")
     large = making.main_of(source) / "large"
     large.write_bytes(os.urandom(24 << 20))
     made = [making.snapshot(source)["snapshot_id"]]
@@ -204,8 +206,7 @@ def test_what_snapshots_share_stays_shared_and_a_change_costs_what_it_is(name, f
     for number in range(5):
         received(target, data := sent(source, since=made[-2] if number else None))
         sizes.append(len(data))
-        os.sync()
-        used.append(_used(target.root))
+        used.append(own_filesystem.used(place))
         with open(large, "r+b") as file:
             file.seek(number * (5 << 20) + 12345)
             file.write(b"changed")
@@ -213,8 +214,3 @@ def test_what_snapshots_share_stays_shared_and_a_change_costs_what_it_is(name, f
     assert max(sizes[1:]) < 100_000
     assert used[-1] - used[0] < 5 << 20
     assert_clean(target)
-
-
-def _used(path):
-    found = os.statvfs(path)
-    return (found.f_blocks - found.f_bfree) * found.f_frsize

@@ -7,12 +7,10 @@ that it is an estimate.
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from own_filesystem import used
 from running import Lab
 
 pytestmark = [
@@ -22,34 +20,12 @@ pytestmark = [
 ALLOWED = 0.10
 SLACK_BYTES = 64 << 10
 """What a journal or an inode cluster moves by itself."""
-MAKE = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q", "-f", "-m", "reflink=1"]}
 
 
-@pytest.fixture(params=list(MAKE))
-def filesystem(request, tmp_path) -> Iterator[Path]:
-    """Mount a small filesystem of its own; whatever happens, it is unmounted again."""
-    maker = MAKE[request.param]
-    if shutil.which(maker[0]) is None:
-        pytest.skip(f"{maker[0]} is not installed")
-    image, place = tmp_path / "image", tmp_path / "fs"
-    place.mkdir()
-    with image.open("wb") as file:
-        file.truncate(1 << 30)
-    subprocess.run([*maker, str(image)], check=True, capture_output=True)
-    if subprocess.run(["mount", "-o", "loop", str(image), str(place)], capture_output=True).returncode:
-        pytest.skip("loop mounts are not allowed here")
-    try:
-        yield place
-    finally:
-        os.chdir("/")
-        subprocess.run(["umount", str(place)], check=False)
-
-
-def used(place: Path) -> int:
-    """Return the used bytes as `df` has them, after all that is delayed was done."""
-    subprocess.run(["sync", "-f", str(place)], check=True)
-    facts = os.statvfs(place)
-    return (facts.f_blocks - facts.f_bfree) * facts.f_frsize
+@pytest.fixture(params=["ext4", "xfs"])
+def filesystem(request, own_fs) -> Path:
+    """Return a filesystem of its own."""
+    return own_fs(request.param)
 
 
 def figures(value: object, found: dict[str, int] | None = None) -> dict[str, int]:
