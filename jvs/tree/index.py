@@ -19,11 +19,11 @@ from jvs.tree.index_file import are_bytes, is_passing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator
     from typing import Any
 
     from jvs.fs.rooted import Below
+    from jvs.tree.sqlite import sqlite3
 
 _NODE = "SELECT data FROM node WHERE digest=?"
 _TOTAL = "SELECT counts, chk FROM total WHERE node=?"
@@ -47,7 +47,7 @@ class Index(tree_rows.Known):
             self._db = self._open()
 
     def _open(self) -> sqlite3.Connection | None:
-        import sqlite3
+        from jvs.tree.sqlite import sqlite3
 
         assert self.path is not None
         for attempt in (1, 2):
@@ -102,7 +102,7 @@ class Index(tree_rows.Known):
 
     def give_up(self) -> None:
         """Throw the file away and work without it until the next start."""
-        import sqlite3
+        from jvs.tree.sqlite import sqlite3
 
         if self._db is not None:
             try:
@@ -388,7 +388,7 @@ class _Asking:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> bool:
         if kind is None:
             return False
-        import sqlite3
+        from jvs.tree.sqlite import sqlite3
 
         if is_passing(error):
             self._owner.take_back()

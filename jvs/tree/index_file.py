@@ -20,9 +20,10 @@ from jvs.fs import durable, paths, rooted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
     from typing import Any
+
+    from jvs.tree.sqlite import sqlite3
 
 VERSION = 6
 OLDER = 5
@@ -64,7 +65,7 @@ def connect(path: str | rooted.Below, *, readonly: bool) -> sqlite3.Connection |
 
     Errors: `Odd`; sqlite3.Error; OSError.
     """
-    import sqlite3
+    from jvs.tree.sqlite import sqlite3
 
     place = _place_of(path)
     if not _check_file(place, readonly=readonly):
@@ -149,7 +150,7 @@ def _check_header(place: rooted.Below) -> bool:
 
 def _limit(db: sqlite3.Connection) -> None:
     """Bound what a database may make SQLite do, before anything of it is read."""
-    import sqlite3
+    from jvs.tree.sqlite import sqlite3
 
     db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
     db.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, _LONGEST_SQL)
@@ -221,7 +222,7 @@ def _rows_of_schema(db: sqlite3.Connection, most: int) -> Iterator[tuple[object,
 
 def _authorize(action: int, first: str | None, second: str | None, database: str | None, inner: str | None) -> int:
     """Admit reading and writing of our tables, and nothing else. Source: sqlite3_set_authorizer."""
-    import sqlite3
+    from jvs.tree.sqlite import sqlite3
 
     if inner is not None:  # on behalf of a view or trigger
         return sqlite3.SQLITE_DENY
@@ -239,7 +240,7 @@ def _authorize(action: int, first: str | None, second: str | None, database: str
 
 def is_passing(error: BaseException | None) -> bool:
     """Answer whether the file may be good for all that: busy, read-only, no space; not one that takes for ever."""
-    import sqlite3
+    from jvs.tree.sqlite import sqlite3
 
     interrupted = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
     return isinstance(error, sqlite3.OperationalError) and not interrupted

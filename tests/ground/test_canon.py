@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 
+import cbor2
 import hostile
 import pytest
 from hypothesis import given
@@ -115,6 +117,59 @@ def test_cbor_survives_and_is_deterministic(value):
     data = canon.cbor_encode(value)
     assert canon.cbor_decode(data) == value
     assert canon.cbor_encode(canon.cbor_decode(data)) == data
+
+
+@pytest.fixture(scope="module")
+def without_library():
+    """Encode in a process that has not loaded the library, as the first nodes of every command are."""
+    patched = pytest.MonkeyPatch()
+    patched.delitem(sys.modules, "cbor2", raising=False)
+    patched.setattr(canon, "_short_left", [1 << 40])
+    yield
+    patched.undo()
+
+
+LIBRARY = cbor2  # loaded before the fixture hides it
+EDGES = [
+    0,
+    23,
+    24,
+    255,
+    256,
+    65535,
+    65536,
+    2**32 - 1,
+    2**32,
+    2**63,
+    2**64 - 1,
+    2**64,
+    -1,
+    -24,
+    -25,
+    -256,
+    -257,
+    -(2**64),
+]
+
+
+@given(CBOR_VALUES | st.sampled_from(EDGES) | st.lists(st.integers(-(2**65), 2**65)) | VALUES)
+def test_what_is_short_is_encoded_as_the_library_does(without_library, value):
+    assert canon.cbor_encode(value) == LIBRARY.dumps(value, canonical=True)
+
+
+@pytest.mark.parametrize("length", [0, 23, 24, 255, 256, 999, 1001, 70_000])
+def test_short_or_long_the_encoding_is_one(without_library, length):
+    for value in (b"x" * length, [None] * length, {b"%06d" % n: n for n in range(length)}, [[b"x" * length, -length]]):
+        assert canon.cbor_encode(value) == LIBRARY.dumps(value, canonical=True)
+
+
+def test_after_a_few_nodes_the_library_encodes(monkeypatch):
+    monkeypatch.delitem(sys.modules, "cbor2")
+    monkeypatch.setattr(canon, "_short_left", [11])
+    assert canon.cbor_encode(b"123456789") and "cbor2" not in sys.modules
+    assert canon.cbor_encode(b"1") and "cbor2" not in sys.modules
+    canon.cbor_encode(b"1")
+    assert "cbor2" in sys.modules
 
 
 def test_cbor_map_keys_are_in_the_order_of_their_encodings():
