@@ -62,10 +62,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         Path(lazy + ".lock").unlink(missing_ok=True)
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Let no garbage collection look through thousands of tests again, nor a child that is forked copy them for it."""
+    if hasattr(session.config, "workerinput") and getattr(session.config.option, "loadgroup", False):
+        _check_groups(session.items)
     gc.collect()
     gc.freeze()
+
+
+def _check_groups(items: list[pytest.Item]) -> None:
+    """Refuse a pytest and a pytest-xdist that do not keep groups in one worker, and say nothing about it."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") and "@" not in item.nodeid.rpartition("]")[2]:
+            raise pytest.UsageError(f"{item.nodeid}: its group is lost; install what the extra 'dev' names")
 
 
 def on(*names: str) -> list:
