@@ -5,10 +5,14 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+import sources
+from sources import parsed
 
+pytestmark = sources.group
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "ARCHITECTURE.md"
 GROUND = "ground"
@@ -57,26 +61,20 @@ def package_of(name: str) -> str:
     return first if rest or first in TOP else GROUND
 
 
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+def running(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield what runs: all nodes but those that only type checkers read."""
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
+            yield node
+            todo.extend(ast.iter_child_nodes(node))
 
 
-def running(tree: ast.Module) -> ast.Module:
-    """Return the tree without what only type checkers read."""
-
-    class Drop(ast.NodeTransformer):
-        def visit_If(self, node: ast.If):
-            if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-                return None
-            return self.generic_visit(node)
-
-    return Drop().visit(tree)
-
-
-def imported(tree: ast.AST, known: set[str]) -> set[str]:
-    """Return the modules of jvs that a tree imports, by the names in `known`."""
+def imported(nodes: Iterable[ast.AST], known: set[str]) -> set[str]:
+    """Return the modules of jvs that nodes import, by the names in `known`."""
     found = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -86,10 +84,10 @@ def imported(tree: ast.AST, known: set[str]) -> set[str]:
     return {name for name in names if name in known or name.split(".")[0] in ("plumbing", "porcelain")}
 
 
-def calls(tree: ast.AST) -> list[tuple[str, int]]:
+def calls(nodes: Iterable[ast.AST]) -> list[tuple[str, int]]:
     """Return every attribute that is used, as `module.name`, and every call of a bare name."""
     found = []
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             found.append((f"{node.value.id}.{node.attr}", node.lineno))
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
@@ -110,7 +108,7 @@ def test_few_modules_are_at_the_top():
 def test_a_module_imports_only_what_the_table_allows(name):
     own = package_of(name)
     allowed = table()[own] | {own, GROUND}
-    others = imported(parsed(modules()[name]), set(modules()))
+    others = imported(ast.walk(parsed(modules()[name])), set(modules()))
     wrong = sorted(other for other in others if package_of(other) not in allowed)
     assert wrong == [], f"jvs.{name} may import {sorted(allowed)} (ARCHITECTURE.md)"
 
@@ -118,7 +116,7 @@ def test_a_module_imports_only_what_the_table_allows(name):
 def test_no_modules_import_each_other():
     """Neither directly nor round a corner, neither inside a function nor for types."""
     known = set(modules())
-    arrows = {name: imported(parsed(path), known) & known for name, path in modules().items()}
+    arrows = {name: imported(ast.walk(parsed(path)), known) & known for name, path in modules().items()}
     while leaves := [name for name, below in arrows.items() if not below & set(arrows)]:
         for name in leaves:
             del arrows[name]
@@ -129,7 +127,7 @@ def test_the_library_never_imports_commands():
     wrong = [
         (name, other)
         for name, path in modules().items()
-        for other in imported(parsed(path), set())
+        for other in imported(ast.walk(parsed(path)), set())
         if other.split(".")[0] in ("plumbing", "porcelain")
     ]
     assert wrong == []
@@ -138,7 +136,9 @@ def test_the_library_never_imports_commands():
 @pytest.mark.parametrize("name", sorted(commands()))
 def test_a_command_never_imports_a_command(name):
     wrong = {
-        other for other in imported(parsed(commands()[name]), set()) if other.split(".")[0] in ("plumbing", "porcelain")
+        other
+        for other in imported(ast.walk(parsed(commands()[name])), set())
+        if other.split(".")[0] in ("plumbing", "porcelain")
     }
     assert wrong == set()
 
@@ -263,7 +263,7 @@ COMMANDS_MAY = {
 def test_a_command_touches_disk_clock_and_processes_through_the_library(name):
     banned = (REMOVES | READS_TIME | PROCESSES) - COMMANDS_MAY.get(name, set())
     banned |= {"print", "input", "exit", "quit", "sys.exit", "os._exit"}
-    wrong = [f"{line}: {used}" for used, line in calls(parsed(commands()[name])) if used in banned]
+    wrong = [f"{line}: {used}" for used, line in calls(ast.walk(parsed(commands()[name]))) if used in banned]
     assert wrong == [], f"{commands()[name].relative_to(ROOT)}"
 
 

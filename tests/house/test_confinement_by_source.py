@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sources
 
 from jvs.fs.rooted import Below, Root
 
+pytestmark = sources.group
 ROOT = Path(__file__).resolve().parents[2]
 
 _OS = frozenset(
@@ -235,7 +237,7 @@ def modules() -> dict[str, Path]:
 
 @pytest.mark.parametrize("name", sorted(modules()))
 def test_no_system_call_takes_a_path_as_text(name):
-    found = set(calls_by_text(ast.parse(modules()[name].read_text(encoding="utf-8"))))
+    found = set(calls_by_text(sources.parsed(modules()[name])))
     assert found - EXCEPTIONS.get(name, {}).keys() == set(), "go by descriptor, in jvs/fs/, or say why not in the table"
 
 
@@ -243,14 +245,14 @@ def test_every_exception_is_one():
     """A row that nothing needs any more would let the next call pass."""
     assert EXCEPTIONS.keys() <= modules().keys()
     for name, rows in EXCEPTIONS.items():
-        found = set(calls_by_text(ast.parse(modules()[name].read_text(encoding="utf-8"))))
+        found = set(calls_by_text(sources.parsed(modules()[name])))
         assert rows.keys() - found == set(), f"{name} makes these calls no more"
 
 
 def test_no_module_hides_what_it_calls():
     """`from os import unlink`, `import os as x` and getattr would go past this test."""
     for name, path in modules().items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(sources.parsed(path)):
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 assert node.module not in {"os", "os.path", "posix", "subprocess", "shutil"}, name
             if isinstance(node, ast.Import):

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sources
 
+pytestmark = sources.group
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = "jvs/system.py"
 
@@ -37,7 +39,7 @@ EXCEPTIONS = {
 }
 
 
-def sources() -> list[str]:
+def modules() -> list[str]:
     return sorted(
         str(p.relative_to(ROOT)) for part in ("jvs", "plumbing", "porcelain") for p in (ROOT / part).rglob("*.py")
     )
@@ -45,7 +47,7 @@ def sources() -> list[str]:
 
 def met(path: str) -> Iterator[str]:
     """Yield what only Linux has and a module uses."""
-    tree = ast.parse((ROOT / path).read_text())
+    tree = sources.parsed(ROOT / path)
     words = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -62,7 +64,7 @@ def met(path: str) -> Iterator[str]:
                 yield text
 
 
-@pytest.mark.parametrize("path", [path for path in sources() if path != SYSTEM])
+@pytest.mark.parametrize("path", [path for path in modules() if path != SYSTEM])
 def test_only_one_module_makes_the_calls_of_linux(path):
     assert set(met(path)) == set(EXCEPTIONS.get(path, {}))
 

@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import sources
+from sources import parsed
 
 from jvs.store.settings import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = sources.group
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [path for top in ("jvs", "plumbing", "porcelain") for path in sorted((ROOT / top).rglob("*.py"))]
 FREE_FORM = {
@@ -136,11 +139,6 @@ WRONG = {
     "an ignore that is not needed": ("", "x: int = 1  # type: ignore[assignment]", "unused-ignore"),
 }
 """What the checker must report: import for types, code, error code."""
-
-
-@functools.cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def shapes(path: Path) -> dict[str, ast.ClassDef]:
@@ -300,7 +298,6 @@ def reported(tmp_path_factory):
     return done.stdout
 
 
-@pytest.mark.xdist_group("types")  # one worker: the checker runs once
 @pytest.mark.parametrize("kind", WRONG)
 def test_the_checker_reports(reported, kind):
     number, code = list(WRONG).index(kind), WRONG[kind][2]
@@ -308,6 +305,5 @@ def test_the_checker_reports(reported, kind):
     assert any(f"[{code}]" in line for line in lines), lines
 
 
-@pytest.mark.xdist_group("types")
 def test_the_checker_finds_nothing_in_the_library(reported):
     assert [line for line in reported.split("\n") if line and "jvs/store/wrong" not in line] == []
