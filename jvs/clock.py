@@ -47,14 +47,31 @@ def parse_rfc3339(text: str) -> int:
     # Blanks, signs, underscores and foreign digits: int and strptime take them.
     if len(text) != 27 or text[4:20:3] + text[26] != "--T::.Z" or not (digits.isascii() and digits.isdigit()):
         raise ValueError(f"not a time: {text!r}")
-    year, month, day = int(digits[:4]), int(digits[4:6]), int(digits[6:8])
     hour, minute, second = int(digits[8:10]), int(digits[10:12]), int(digits[12:14])
-    days = _days_since_1970(year, month, day)
-    valid = year >= 1000 and 1 <= month <= 12 and day >= 1 and hour < 24 and minute < 60 and second < 60
-    # A day that its month does not have is one of the next month, of which the first is not later.
-    if not valid or (day > 28 and days >= _days_since_1970(year + month // 12, month % 12 + 1, 1)):
+    day_ns = _days_ns.get(text[:10])
+    if day_ns is None:
+        day_ns = _start_of(int(digits[:4]), int(digits[4:6]), int(digits[6:8]))
+    if day_ns is None or hour > 23 or minute > 59 or second > 59:
         raise ValueError(f"not a time: {text!r}")
-    return (days * 86400 + hour * 3600 + minute * 60 + second) * 1_000_000_000 + int(digits[14:]) * 1000
+    if len(_days_ns) < _MOST_DAYS:
+        _days_ns[text[:10]] = day_ns
+    return day_ns + (hour * 3600 + minute * 60 + second) * 1_000_000_000 + int(digits[14:]) * 1000
+
+
+_days_ns: dict[str, int] = {}
+"""Dates that were met, with what `_start_of` returned: the many times of a listing are of few days."""
+_MOST_DAYS = 1000
+
+
+def _start_of(year: int, month: int, day: int) -> int | None:
+    """Return when a day begins; None when there is no such day. Units: nanoseconds since 1970."""
+    if year < 1000 or not 1 <= month <= 12 or day < 1:
+        return None
+    days = _days_since_1970(year, month, day)
+    # A day that its month does not have is one of the next month, of which the first is not later.
+    if day > 28 and days >= _days_since_1970(year + month // 12, month % 12 + 1, 1):
+        return None
+    return days * 86_400_000_000_000
 
 
 def _days_since_1970(year: int, month: int, day: int) -> int:

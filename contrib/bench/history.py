@@ -1,4 +1,4 @@
-"""The first page of a long history, and which snapshots of it changed one file.
+"""The first page of a long history, its snapshots of a tag or note, and which of them changed one file.
 
 Taking 10,000 snapshots would take most of an hour. For the first page their payload is one and the same small directory
 for all, so the descriptors and markers are written as jvs-format(5) says, each the child of the one before. For the
@@ -33,8 +33,8 @@ print(files[0].relative_to(sys.argv[1]))
 
 
 def measure(bin_dir: str, directory: Path, runs: int) -> list[Row]:
-    """Time the first page of a history of 10,000 snapshots, and that of one file in 1,000."""
-    return _first_page(bin_dir, directory, runs) + _of_a_file(bin_dir, directory, runs)
+    """Time parts of a history of 10,000 snapshots, and that of one file in 1,000."""
+    return _of_many(bin_dir, directory, runs) + _of_a_file(bin_dir, directory, runs)
 
 
 def _of_a_file(bin_dir: str, directory: Path, runs: int) -> list[Row]:
@@ -54,19 +54,33 @@ def _of_a_file(bin_dir: str, directory: Path, runs: int) -> list[Row]:
         place.clean()
 
 
-def _first_page(bin_dir: str, directory: Path, runs: int) -> list[Row]:
+_PARTS = {
+    "first page": ("history", "-n", "20"),
+    "by tag": ("history", "--tag", "none"),
+    "by note": ("history", "--grep", "step .*999"),
+    "all by note": ("history", "--all", "--grep", "step .*999"),
+    "by tag, no index": ("--no-index", "history", "--tag", "none"),
+    "a target by its note": ("show", "step 5000"),
+}
+
+
+def _of_many(bin_dir: str, directory: Path, runs: int) -> list[Row]:
     place = Place(bin_dir, "any", directory, "history", runs, (Shape(1, 1, 10),))
     try:
         place.snapshot("base")
         _lengthen(place.main.parent, SNAPSHOTS)
 
-        def page() -> Took:
-            return run([place.jvs, "history", "-n", "20"], place.main)
-
-        what = f"history of {SNAPSHOTS:,}, first page"
         facts = {"fs": "any", "workload": "--", "files": 1, "changed": 0, "against": "python3 -c pass"}
         python = [place.python, "-c", "pass"]
-        return [compare(page, lambda: run(python), 2 * runs, what=what, **facts)]  # type: ignore[arg-type]
+
+        def part(name: str, *words: str) -> Row:
+            def took() -> Took:
+                return run([place.jvs, *words], place.main)
+
+            what = f"history of {SNAPSHOTS:,}, {name}"
+            return compare(took, lambda: run(python), 2 * runs, what=what, **facts)  # type: ignore[arg-type]
+
+        return [part(name, *words) for name, words in _PARTS.items()]
     finally:
         place.clean()
 

@@ -13,11 +13,14 @@ from jvs.store import annotation, lineage, worktree
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable, Iterator
-    from typing import TypedDict
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import TypedDict, TypeVar
 
-    from jvs.store.descriptor import Descriptor
+    from jvs.store.descriptor import Descriptor, Summary
     from jvs.store.store import Store
+    from jvs.store.summaries import Summaries
+
+    AnySummary = TypeVar("AnySummary", bound=Summary)
 
     class Labels(TypedDict):
         """What a listing says of one snapshot besides its descriptor: which worktrees are at it."""
@@ -97,18 +100,27 @@ class Choice:
         """Answer whether anything but the number is limited."""
         return bool(self.tags or self.meta) or self._pattern is not None
 
-    def fits(self, record: Descriptor) -> bool:
-        """Answer whether a snapshot is wanted."""
-        if any(tag not in record["tags"] for tag in self.tags):
-            return False
-        has = record.get("meta", {})
-        if any(key not in has or value not in (None, has[key]) for key, value in self.meta.items()):
-            return False
-        if self._pattern is None:
-            return True
-        return any(self._pattern.search(text) for text in (record["note"], *map(str, record["tags"])))
+    @property
+    def reads_more(self) -> bool:
+        """Answer whether more snapshots are looked at than are shown."""
+        return self.filters or (self.sort is not None and self.limit is not None)
 
-    def take(self, records: Iterable[Descriptor]) -> Iterator[Descriptor]:
+    def fits(self, record: Summary) -> bool:
+        """Answer whether a snapshot is wanted."""
+        tags = record["tags"]
+        for tag in self.tags:
+            if tag not in tags:
+                return False
+        if self.meta and not self._has_facts(record.get("meta", {})):
+            return False
+        if self._pattern is None or self._pattern.search(record["note"]):
+            return True
+        return bool(tags) and any(map(self._pattern.search, map(str, tags)))
+
+    def _has_facts(self, has: dict[str, str]) -> bool:
+        return all(key in has and value in (None, has[key]) for key, value in self.meta.items())
+
+    def take(self, records: Iterable[AnySummary]) -> Iterator[AnySummary]:
         """Yield what is wanted, and stop as soon as there is enough; sorting reads all of them first."""
         if self.sort is not None:
             yield from sorted_by(self.sort, filter(self.fits, records))[: self.limit]
@@ -125,17 +137,17 @@ class Choice:
                         return
 
 
-def sorted_by(key: str, records: Iterable[Descriptor]) -> list[Descriptor]:
+def sorted_by(key: str, records: Iterable[AnySummary]) -> list[AnySummary]:
     """Return snapshots by a fact: numbers as numbers, then texts, and those without it last; `-KEY` turns it round.
 
     What is equal stays in the order in which it came.
     """
     backwards, key = key.startswith("-"), key.removeprefix("-")
-    numbers: list[tuple[float, Descriptor]] = []
-    texts: list[tuple[str, Descriptor]] = []
-    without: list[Descriptor] = []
+    numbers: list[tuple[float, AnySummary]] = []
+    texts: list[tuple[str, AnySummary]] = []
+    without: list[AnySummary] = []
     for record in records:
-        value = record.get("meta", {}).get(key)
+        value = _meta(record).get(key)
         if value is None:
             without.append(record)
             continue
@@ -152,31 +164,60 @@ def sorted_by(key: str, records: Iterable[Descriptor]) -> list[Descriptor]:
     return [record for _, record in numbers] + [record for _, record in texts] + without
 
 
+def _meta(record: Summary) -> dict[str, str]:
+    return record.get("meta", {})
+
+
 def along_line(store: Store, start: str | None, choice: Choice) -> Iterator[Descriptor]:
     """Yield the snapshots from `start` back to the first, newest first; collected ones have `collected` true.
 
     Errors: E_LINEAGE_BROKEN, E_DESCRIPTOR_CORRUPT.
     """
+    if choice.reads_more:
+        return _chosen(store, choice, lambda known: known.line(start))
     overlay = annotation.Overlay(store.layout)
     return choice.take(overlay.over(record) for record in lineage.line(store.layout, start))
 
 
+def of_all(store: Store, choice: Choice) -> Iterator[Descriptor]:
+    """Yield all snapshots, the newest first, children before their parents; damaged ones are left out."""
+    if choice.reads_more:
+        return _chosen(store, choice, lambda known: newest_first(_with_collected(store, known.of_visible())))
+    return choice.take(newest_first(everything(store)))
+
+
+def _chosen(store: Store, choice: Choice, records: Callable[[Summaries], Iterable[Summary]]) -> Iterator[Descriptor]:
+    """Yield what is chosen by what the index knows, read and checked as anything that is shown."""
+    from jvs.store import summaries
+
+    with summaries.Summaries(store) as known:
+        for found in choice.take(records(known)):
+            record = known.complete(found)
+            if choice.fits(record):  # somebody may have said something else of it meanwhile
+                yield record
+
+
 def everything(store: Store) -> dict[str, Descriptor]:
     """Read all visible snapshots, and what collections left of their ancestors; damaged ones are left out."""
-    found = lineage.all_records(store.layout, tolerant=True)
+    overlay = annotation.Overlay(store.layout)
+    found = _with_collected(store, lineage.all_records(store.layout, tolerant=True))
+    return {snapshot_id: overlay.over(record) for snapshot_id, record in found.items()}
+
+
+def _with_collected(store: Store, found: dict[str, AnySummary]) -> dict[str, AnySummary]:
+    """Add what collections left of the ancestors of some snapshots."""
     missing = [record["parent_id"] for record in found.values()]
     while missing:
         parent = missing.pop()
         if parent is not None and parent not in found:
             tombstone = lineage.tombstone_of(store.layout, parent)
             if tombstone is not None:
-                found[parent] = tombstone
+                found[parent] = tombstone  # type: ignore[assignment]
                 missing.append(tombstone["parent_id"])
-    overlay = annotation.Overlay(store.layout)
-    return {snapshot_id: overlay.over(record) for snapshot_id, record in found.items()}
+    return found
 
 
-def newest_first(found: dict[str, Descriptor]) -> list[Descriptor]:
+def newest_first(found: dict[str, AnySummary]) -> list[AnySummary]:
     """Return all snapshots, children always before their parents, and the newest of unrelated ones first."""
     import heapq
 
@@ -210,7 +251,7 @@ class _Newest:
         return self.snapshot_id > other.snapshot_id
 
 
-def _count_children(found: dict[str, Descriptor]) -> dict[str, int]:
+def _count_children(found: Mapping[str, Summary]) -> dict[str, int]:
     counts = dict.fromkeys(found, 0)
     for record in found.values():
         if record["parent_id"] in counts:

@@ -44,9 +44,14 @@ def kind_of(mode: int) -> int:
 
 def names(place: Below) -> list[str]:
     """Return the names in a directory of the control plane, sorted. Errors: OSError."""
+    return sorted(unsorted_names(place))
+
+
+def unsorted_names(place: Below) -> list[str]:
+    """Return the names in a directory of the control plane as they come. Errors: OSError."""
     fd = paths.open_dir(place)
     try:
-        return sorted(os.listdir(fd))
+        return os.listdir(fd)
     finally:
         os.close(fd)
 

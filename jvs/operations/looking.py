@@ -159,7 +159,7 @@ def history(
                 changed = path_history.along_line(store, first, paths)
             return iter(list(choice.take(changed)))
     if everything:
-        return choice.take(listing.newest_first(listing.everything(store)))
+        return listing.of_all(store, choice)
     return listing.along_line(store, first, choice)
 
 

@@ -19,14 +19,16 @@ from jvs.store import lineage, records
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any, TypeVar
 
-    from jvs.store.descriptor import Descriptor
+    from jvs.store.descriptor import Descriptor, Summary
     from jvs.store.layout import Layout
     from jvs.store.shapes import AnnotateIntent, Annotation
     from jvs.store.store import Store
 
     Change = Callable[[list[str], str, dict[str, str]], tuple[list[str], str, dict[str, str]]]
     """Shape: tags, note and facts as they are -> as they are to be."""
+    AnySummary = TypeVar("AnySummary", bound=Summary)
 
 LOCK = "annotations"
 OPERATION = "annotate"
@@ -83,21 +85,25 @@ def checksums(layout: Layout) -> dict[str, str]:
 class Overlay:
     """Lays annotations over descriptors: one listing, and a file is read only for snapshots that have one.
 
-    A damaged annotation is left out with a remark, so that it hides nothing; with `strict` it is an error.
+    A damaged annotation is left out with a remark, so that it hides nothing; with `strict` it is an error. `read` gives
+    an annotation instead of `load`, with the same errors.
     """
 
-    def __init__(self, layout: Layout, *, strict: bool = False) -> None:
-        self._layout = layout
+    def __init__(
+        self, layout: Layout, *, strict: bool = False, read: Callable[[str], Annotation] | None = None
+    ) -> None:
+        self._read = read or (lambda snapshot_id: load(layout, snapshot_id))
         self._strict = strict
         self._there = set(ids(layout))
+        self.is_empty = not self._there
 
-    def over(self, record: Descriptor) -> Descriptor:
+    def over(self, record: AnySummary) -> AnySummary:
         """Return a descriptor with the tags, note and facts that count today; `annotated_at` when any came later."""
         snapshot_id = record["snapshot_id"]
         if snapshot_id not in self._there:
             return record
         try:
-            return laid_over(record, load(self._layout, snapshot_id))
+            return laid_over(record, self._read(snapshot_id))
         except FileNotFoundError:
             return record
         except PartialSnapshot as error:
@@ -107,16 +113,17 @@ class Overlay:
             return record
 
 
-def laid_over(record: Descriptor, found: Annotation) -> Descriptor:
+def laid_over(record: AnySummary, found: Annotation) -> AnySummary:
     """Return a descriptor with what an annotation says in place of its own words."""
-    made: Descriptor = {**record, "annotated_at": found["changed_at"], "annotated_by": found["actor"]}
+    made: Any = {**record, "annotated_at": found["changed_at"], "annotated_by": found["actor"]}
     if found["tags"] is not None:
         made["tags"] = found["tags"]
     if found["note"] is not None:
         made["note"] = found["note"]
     if found["meta"] is not None:
         made["meta"] = found["meta"]
-    return made
+    laid: AnySummary = made
+    return laid
 
 
 def shown(layout: Layout, record: Descriptor) -> Descriptor:

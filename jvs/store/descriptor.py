@@ -52,18 +52,26 @@ if TYPE_CHECKING:
         top: list[canon.PathJSON]
         entries: int
 
-    class Descriptor(TypedDict):
+    class Summary(TypedDict):
+        """What snapshots are chosen and ordered by: a part of what a descriptor says, and of what was said later."""
+
+        snapshot_id: str
+        parent_id: str | None
+        created_at: str
+        note: str
+        tags: list[str]
+        meta: NotRequired[dict[str, str]]
+        collected: NotRequired[bool]
+        annotated_at: NotRequired[str]
+        annotated_by: NotRequired[str]
+
+    class Descriptor(Summary):
         """A descriptor. On no disk are `collected`, which `lineage` sets on what a tombstone keeps, and `annotated_at`
         and `annotated_by`, which `annotations` sets where tags, note or meta are not those that it was taken with, and
         `path_changes`, which a history of paths sets."""
 
         format: int
-        snapshot_id: str
-        parent_id: str | None
         worktree_name: str
-        created_at: str
-        note: str
-        tags: list[str]
         engine: str
         hash_algorithm: str
         payload_root_hash: str
@@ -76,11 +84,7 @@ if TYPE_CHECKING:
         audit_head: str
         descriptor_checksum: str
         integrity_state: str
-        meta: NotRequired[dict[str, str]]
         merged: NotRequired[list[str]]
-        collected: NotRequired[bool]
-        annotated_at: NotRequired[str]
-        annotated_by: NotRequired[str]
         path_changes: NotRequired[list[PathVersion]]
 
     class Ready(TypedDict):

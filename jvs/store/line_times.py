@@ -14,10 +14,12 @@ from jvs.store import lineage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from jvs.store.descriptor import Descriptor
+    from collections.abc import Mapping
+
+    from jvs.store.descriptor import Summary
 
 
-def trusted(known: dict[str, Descriptor], now_ns: int) -> dict[str, int]:
+def trusted(known: Mapping[str, Summary], now_ns: int) -> dict[str, int]:
     """Return the time of each snapshot, by id: never ahead of now, never before its parent's.
 
     `known` are descriptors, those of collected snapshots too, so that lines lead through them.
@@ -33,7 +35,7 @@ def trusted(known: dict[str, Descriptor], now_ns: int) -> dict[str, int]:
     return found
 
 
-def _new_part(known: dict[str, Descriptor], tip: str, found: dict[str, int]) -> list[str]:
+def _new_part(known: Mapping[str, Summary], tip: str, found: dict[str, int]) -> list[str]:
     """Return a line from its tip back to the first snapshot, or to one whose time is known; a cycle ends it too."""
     path, seen = [tip], {tip}
     while True:

@@ -15,11 +15,14 @@ from jvs.store import descriptor, intent, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import TypeVar
 
-    from jvs.store.descriptor import Descriptor
+    from jvs.store.descriptor import Descriptor, Summary
     from jvs.store.layout import Layout
     from jvs.store.store import Store
+
+    AnySummary = TypeVar("AnySummary", bound=Summary)
 
 
 def published_ids(layout: Layout) -> list[str]:
@@ -122,6 +125,11 @@ def line(layout: Layout, start: str | None) -> Iterator[Descriptor]:
 
     Errors: E_LINEAGE_BROKEN for a missing parent or a cycle; E_DESCRIPTOR_CORRUPT.
     """
+    return line_by(lambda snapshot_id: load_any(layout, snapshot_id), start)
+
+
+def line_by(load: Callable[[str], AnySummary], start: str | None) -> Iterator[AnySummary]:
+    """Yield what `load`, which is as `load_any`, returns from `start` back to the first snapshot. Errors: as `line`."""
     seen: set[str] = set()
     while start is not None:
         if start in seen:
@@ -130,7 +138,7 @@ def line(layout: Layout, start: str | None) -> Iterator[Descriptor]:
                 hint="a descriptor was forged: restore the descriptors from a copy of the repository",
             )
         seen.add(start)
-        record = load_any(layout, start)
+        record = load(start)
         yield record
         start = record["parent_id"]
 
@@ -142,10 +150,15 @@ def is_ancestor(layout: Layout, ancestor: str, of: str | None) -> bool:
 
 def all_records(layout: Layout, *, tolerant: bool = False) -> dict[str, Descriptor]:
     """Read every visible descriptor, by id; `tolerant` leaves damaged ones out."""
+    return all_by(lambda snapshot_id: descriptor.load(layout, snapshot_id), layout, tolerant=tolerant)
+
+
+def all_by(load: Callable[[str], AnySummary], layout: Layout, *, tolerant: bool) -> dict[str, AnySummary]:
+    """Return what `load`, as `descriptor.load`, returns of every visible snapshot. Errors: as `all_records`."""
     found = {}
     for snapshot_id in visible_ids(layout):
         try:
-            found[snapshot_id] = descriptor.load(layout, snapshot_id)
+            found[snapshot_id] = load(snapshot_id)
         except (NotFound, DescriptorCorrupt):
             if not tolerant:
                 raise
@@ -158,7 +171,7 @@ def leaves(found: dict[str, Descriptor]) -> list[str]:
     return sorted(snapshot_id for snapshot_id in found if snapshot_id not in parents)
 
 
-def order(found: dict[str, Descriptor]) -> list[str]:
+def order(found: Mapping[str, Summary]) -> list[str]:
     """Return all ids, children before parents, later siblings first."""
     children: dict[str | None, list[str]] = {}
     for snapshot_id, record in found.items():
@@ -170,4 +183,7 @@ def order(found: dict[str, Descriptor]) -> list[str]:
         here = stack.pop()
         result.append(here)
         stack.extend(sorted(children.get(here, []), reverse=True))
+    if len(result) < len(found):  # a cycle, which only a forged descriptor makes; doctor names it
+        reached = set(result)
+        result += sorted(snapshot_id for snapshot_id in found if snapshot_id not in reached)
     return result[::-1]

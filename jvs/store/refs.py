@@ -15,9 +15,9 @@ from jvs.store import lineage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from jvs.store.descriptor import Descriptor
+    from jvs.store.descriptor import Summary
     from jvs.store.layout import Layout
     from jvs.store.store import Store
 
@@ -90,11 +90,11 @@ def _by_age(store: Store, target: str, name: str) -> str:
 
 
 def _by_words(store: Store, target: str, ids: list[str], by_prefix: list[str], *, suggest: bool) -> str:
-    """Look among tags and notes; this reads every descriptor."""
-    from jvs.store import annotation, line_times
+    """Look among tags and notes of all snapshots."""
+    from jvs.store import line_times, summaries
 
-    overlay = annotation.Overlay(store.layout)
-    found = {i: overlay.over(record) for i, record in lineage.all_records(store.layout, tolerant=True).items()}
+    with summaries.Summaries(store) as known:
+        found = known.of_visible()
     if any(target in record["tags"] for record in found.values()):
         return tagged(found, lineage.order(found), line_times.trusted(found, clock.now_ns()))[target]
     exact = [record for record in found.values() if record["note"] == target and target]
@@ -110,7 +110,7 @@ def _by_words(store: Store, target: str, ids: list[str], by_prefix: list[str], *
     raise _not_found(target, found if suggest else {}, _meant(store, target))
 
 
-def tagged(found: dict[str, Descriptor], in_order: list[str], times: dict[str, int]) -> dict[str, str]:
+def tagged(found: Mapping[str, Summary], in_order: list[str], times: dict[str, int]) -> dict[str, str]:
     """Return the snapshot that each tag names: the newest that has it, the later one on a line, whatever clocks said.
 
     `in_order` are ids, children before parents; `times` those of `line_times.trusted`.
@@ -123,7 +123,7 @@ def tagged(found: dict[str, Descriptor], in_order: list[str], times: dict[str, i
     return chosen
 
 
-def _ambiguous(target: str, candidates: list[Descriptor]) -> Ambiguous:
+def _ambiguous(target: str, candidates: list[Summary]) -> Ambiguous:
     ids = sorted((r["snapshot_id"] for r in candidates), reverse=True)
     shown = ", ".join(ids[:5]) + (" ..." if len(ids) > 5 else "")
     return Ambiguous(
@@ -149,7 +149,7 @@ def _meant(store: Store, target: str) -> str | None:
     return None
 
 
-def _not_found(target: str, found: dict[str, Descriptor], meant: str | None) -> JvsError:
+def _not_found(target: str, found: Mapping[str, Summary], meant: str | None) -> JvsError:
     words: dict[str, str] = {}
     for snapshot_id, record in found.items():
         for word in (record["note"][:60], *record["tags"], snapshot_id, snapshot_id[14:]):
@@ -180,7 +180,7 @@ class ShortIds:
     @classmethod
     def among_all(cls, layout: Layout) -> ShortIds:
         """Return what knows the ids of all that is published; one listing, no file is read."""
-        names = listing.names(layout.descriptors)
+        names = listing.unsorted_names(layout.descriptors)
         return cls([name[14:22] for name in names if len(name) == _NAME_LENGTH and name.endswith(".json")])
 
     def __call__(self, snapshot_id: str) -> str:

@@ -9,21 +9,19 @@ Source: jvs-format(5), Index.
 
 from __future__ import annotations
 
-import contextlib
 import struct
 
-from jvs.tree import index_file
 from jvs.tree import node as tree_node
 from jvs.tree import rows as tree_rows
-from jvs.tree.index_file import are_bytes, is_passing
+from jvs.tree.index_access import Access, Asking
+from jvs.tree.index_file import are_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import Any
 
     from jvs.fs.rooted import Below
-    from jvs.tree.sqlite import sqlite3
 
 _NODE = "SELECT data FROM node WHERE digest=?"
 _TOTAL = "SELECT counts, chk FROM total WHERE node=?"
@@ -33,97 +31,13 @@ MOST_PRELOADED = 2_000
 """More nodes and totals than that are not kept in memory."""
 
 
-class Index(tree_rows.Known):
+class Index(Access, tree_rows.Known):
     """An open index, or an absent one that knows nothing and keeps nothing (`Index(None)`)."""
 
     def __init__(self, path: str | Below | None, *, readonly: bool = False) -> None:
-        self.path = path
-        self.readonly = readonly
-        self._db: sqlite3.Connection | None = None
+        super().__init__(path, readonly=readonly)
         self._read: dict[str, bytes] = {}
         self._ahead: dict[tuple[str, bytes], tuple[Any, ...] | None] = {}
-        self._seconds = 0.0
-        if path is not None:
-            self._db = self._open()
-
-    def _open(self) -> sqlite3.Connection | None:
-        from jvs.tree.sqlite import sqlite3
-
-        assert self.path is not None
-        for attempt in (1, 2):
-            try:
-                db = index_file.connect(self.path, readonly=self.readonly)
-                if db is not None:
-                    self._seconds = index_file.seconds_for(index_file.size_of(db))
-                return db
-            except (index_file.Odd, sqlite3.Error) as error:
-                if attempt == 2 or self.readonly or is_passing(error):
-                    return None  # busy, read-only, no space: work without
-                try:
-                    index_file.drop(self.path)
-                except OSError:  # immutable, or not ours
-                    return None
-            except OSError:
-                return None
-        return None
-
-    def arm(self) -> None:
-        """Interrupt what takes longer from now on than any honest answer of this file."""
-        if self._db is not None:
-            index_file.with_budget(self._db, self._seconds)
-
-    def _write_many(self, statement: str, rows: list[Any]) -> None:
-        """Write rows, however many there are."""
-        assert self._db is not None
-        index_file.without_budget(self._db)
-        self._db.executemany(statement, rows)
-        self.arm()
-
-    def _all(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a query, but no more than the file can hold: pages that are shared give them for ever.
-
-        Errors: sqlite3.Error; ValueError for more.
-        """
-        assert self._db is not None
-        left = index_file.size_of(self._db)
-        self._seconds = max(self._seconds, index_file.seconds_for(left))
-        self.arm()
-        for row in self._db.execute(query, values):
-            for value in row:
-                left -= len(value) if isinstance(value, (bytes, str)) else 1
-            if left < 0:
-                raise ValueError("more rows than the file can hold")
-            yield row
-
-    def take_back(self) -> None:
-        """Undo what was begun and not committed; after questions alone there is nothing to undo."""
-        if self._db is not None and self._db.in_transaction:
-            self._db.execute("ROLLBACK")
-
-    def give_up(self) -> None:
-        """Throw the file away and work without it until the next start."""
-        from jvs.tree.sqlite import sqlite3
-
-        if self._db is not None:
-            try:
-                self._db.close()
-            except sqlite3.Error:
-                pass
-            self._db = None
-        if not self.readonly and self.path is not None:
-            try:
-                index_file.drop(self.path)
-            except OSError:
-                pass
-
-    def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
-        """Return the first row of a query; None when there is none, or no answer."""
-        if self._db is None:
-            return None
-        with _Asking(self):
-            row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
-            return row
-        return None
 
     def _fetch(self, query: str, key: bytes) -> tuple[Any, ...] | None:
         """Return the row of a query for one key, which may have been fetched ahead; that is forgotten then."""
@@ -134,30 +48,16 @@ class Index(tree_rows.Known):
         """Fetch nodes and totals by page, at once: on FUSE each query waits for calls. Returns how long nodes are."""
         if self._db is None or len(nodes) + len(totals) > MOST_PRELOADED:
             return 0
-        with self.at_once(), _Asking(self):
+        with self.at_once(), Asking(self):
             for query, key in [(_NODE, key) for key in sorted(nodes)] + [(_TOTAL, key) for key in sorted(totals)]:
                 self._ahead[query, key] = self._db.execute(query, (key,)).fetchone()
         return sum(len(row[0]) for key in nodes if (row := self._ahead.get((_NODE, key))) and are_bytes(row))
-
-    @contextlib.contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Ask several things under one lock: on FUSE each by itself waits for it. Nobody can write meanwhile."""
-        if self._db is None or self._db.in_transaction:
-            yield
-            return
-        with _Asking(self):
-            self._db.execute("BEGIN")
-        try:
-            yield
-        finally:
-            with _Asking(self):
-                self.take_back()
 
     def rows(self, name: str, checks: frozenset[bytes] | None = None) -> tree_rows.Rows:
         """Return the rows of one worktree whose checksum is right, and one of those that its base was bound to."""
         if self._db is None:
             return {}
-        with _Asking(self):
+        with Asking(self):
             query = self._all("SELECT path, stamps, node, chk FROM dir WHERE tree=?", name)
             return {
                 path: (row, node)
@@ -220,7 +120,7 @@ class Index(tree_rows.Known):
         """Return the directories of a worktree that have a row."""
         if self._db is None:
             return []
-        with _Asking(self):
+        with Asking(self):
             return [path for (path,) in self._all("SELECT path FROM dir WHERE tree=?", name)]
         return []
 
@@ -251,7 +151,7 @@ class Index(tree_rows.Known):
 
     def _bound_now(self, name: str) -> tuple[Bound, bytes] | None:
         """Return what `bound_base` does, and the check that binds it."""
-        with _Asking(self):
+        with Asking(self):
             row = self._one("SELECT snapshot, root, plain, rows FROM base WHERE tree=?", name)
             if row is None:
                 return None
@@ -309,7 +209,7 @@ class Index(tree_rows.Known):
         """
         if self._db is None or self.readonly:
             return
-        with _Asking(self):
+        with Asking(self):
             self.take_back()  # what was asked at once is answered
             self._db.execute("BEGIN IMMEDIATE")
             if nodes:
@@ -344,7 +244,7 @@ class Index(tree_rows.Known):
         """Drop all rows of worktrees of a name, whenever they were made."""
         if self._db is None or self.readonly:
             return
-        with _Asking(self):
+        with Asking(self):
             for table in ("dir", "base"):
                 self._db.execute(f"DELETE FROM {table} WHERE tree=? OR tree GLOB ?", (name, f"{name}[ /]*"))
 
@@ -352,49 +252,10 @@ class Index(tree_rows.Known):
         """Drop every node that is not in `keep`, after a collection."""
         if self._db is None or self.readonly:
             return
-        with _Asking(self):
+        with Asking(self):
             have = [row[0] for row in self._all("SELECT digest FROM node")]
             self._db.execute("BEGIN IMMEDIATE")
             lost = [(digest,) for digest in have if digest not in keep]
             self._write_many("DELETE FROM node WHERE digest=?", lost)
             self._write_many("DELETE FROM total WHERE node=?", lost)
             self._db.execute("COMMIT")
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._db is not None:
-            self._db.close()
-            self._db = None
-
-    def __enter__(self) -> Index:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class _Asking:
-    """Wraps what is done with the file: no answer while it is busy, and the end of a file that is damaged.
-
-    What is half done is rolled back. No error of the file or of what is in it ever reaches the user.
-    """
-
-    def __init__(self, owner: Index) -> None:
-        self._owner = owner
-
-    def __enter__(self) -> None:
-        self._owner.arm()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> bool:
-        if kind is None:
-            return False
-        from jvs.tree.sqlite import sqlite3
-
-        if is_passing(error):
-            self._owner.take_back()
-            return True
-        if issubclass(kind, (sqlite3.Error, TypeError, ValueError, AttributeError)):
-            self._owner.give_up()
-            return True
-        self._owner.take_back()
-        return False

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
     from jvs.tree.sqlite import sqlite3
 
-VERSION = 6
-OLDER = 5
-"""The version whose bases name no algorithm, because there was only one. It is the same in all else."""
+VERSION = 7
 BUSY_SECONDS = 2.0
 _ROOM = 256 << 10
 """Bytes that dropping the index frees at least: on a full disk XFS makes no file while less is free."""
@@ -39,10 +37,12 @@ _SCHEMA = {
     "total": "CREATE TABLE total (node BLOB PRIMARY KEY, counts BLOB NOT NULL, chk BLOB NOT NULL) WITHOUT ROWID",
     "base": "CREATE TABLE base (tree TEXT PRIMARY KEY, snapshot TEXT NOT NULL, root BLOB NOT NULL,\n"
     "  plain INTEGER NOT NULL, rows BLOB NOT NULL) WITHOUT ROWID",
+    "said": "CREATE TABLE said (kind TEXT PRIMARY KEY, stamps BLOB NOT NULL, texts BLOB NOT NULL,\n"
+    "  chk BLOB NOT NULL) WITHOUT ROWID",
     "room": "CREATE TABLE room (bytes BLOB NOT NULL)",
 }
 _IMPLIED = {"sqlite_autoindex_dir_1": None}
-_TABLES = frozenset({"node", "dir", "total", "base", "room"})
+_TABLES = frozenset({"node", "dir", "total", "base", "said", "room"})
 NEIGHBOURS = ("-journal", "-wal", "-shm")
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
@@ -81,12 +81,9 @@ def connect(path: str | rooted.Below, *, readonly: bool) -> sqlite3.Connection |
         db.execute("PRAGMA synchronous=OFF")
         db.execute("PRAGMA journal_mode=MEMORY")
         with_budget(db, _LEAST_SECONDS)
-        version = db.execute("PRAGMA user_version").fetchone()
-        if version == (0,):
+        if db.execute("PRAGMA user_version").fetchone() == (0,):
             _make(db)
         _check_schema(db)
-        if version == (OLDER,) and not readonly:  # whoever knows of one algorithm alone must not use it any more
-            db.execute(f"PRAGMA user_version={VERSION}")
         db.set_authorizer(_authorize)
     except BaseException:
         db.close()
@@ -143,7 +140,7 @@ def _check_header(place: rooted.Below) -> bool:
         return False
     rollback = header[18:20] == b"\1\1"  # otherwise SQLite would make and read a write-ahead log
     page, version = int.from_bytes(header[16:18], "big"), int.from_bytes(header[60:64], "big")
-    if not (header.startswith(_MAGIC) and page == _PAGE_BYTES and rollback and version in (VERSION, OLDER)):
+    if not (header.startswith(_MAGIC) and page == _PAGE_BYTES and rollback and version == VERSION):
         raise Odd("it is no index of this version")
     return True
 

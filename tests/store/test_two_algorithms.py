@@ -220,22 +220,6 @@ def test_sha256sum_of_a_listing_is_that_of_the_content(store: Store, monkeypatch
     assert {item["algorithm"] for item in making.plumb("ls-tree", "--sha256sum", "--json", "HEAD").json} == {"sha256"}
 
 
-def test_an_older_index_is_taken_over(store: Store, before: Before) -> None:
-    import sqlite3
-
-    before(store)
-    store.close()
-    path = f"{store.root}/.jvs/index.sqlite"
-    with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version=5")
-    db.close()
-    with store.index() as index:
-        assert index.bound_base(store.tree_key("main"))[4] == node.PLAIN
-    with sqlite3.connect(path) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (6,)
-    db.close()
-
-
 def test_only_large_files_are_read_again(store: Store, before: Before, monkeypatch: pytest.MonkeyPatch) -> None:
     before(store)
     read: list[int] = []
