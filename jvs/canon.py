@@ -165,7 +165,7 @@ class _NotShortError(Exception):
     """A value that the library encodes: a long one, or of a type that no node has."""
 
 
-_short_left = [64 << 10]
+_short_left = [8 << 10]
 """Bytes that are encoded here before the library is loaded: it starts as slowly as a quarter of all else together
 (it imports `typing`), and most commands write a node or two. Zero: everything by the library."""
 _MOST_ITEMS = 1_000

@@ -61,7 +61,7 @@ def copy_data(source: int, target: int, st: os.stat_result, digest: Any = None) 
     """
     size = st.st_size
     if st.st_blocks * 512 >= size:
-        _copy_range(source, target, 0, None, digest)
+        _copy_range(source, target, 0, None, digest, size)
         return
     done = 0
     while done < size:
@@ -99,8 +99,11 @@ def _feed_zeros(digest: Any, count: int) -> None:
         count -= len(zeros)
 
 
-def _copy_range(source: int, target: int, start: int, stop: int | None, digest: Any) -> int:
-    """Copy from `start` up to `stop` (None: the end of the file) at the same place; return where it ended."""
+def _copy_range(source: int, target: int, start: int, stop: int | None, digest: Any, size: int = -1) -> int:
+    """Copy from `start` up to `stop` (None: the end of the file) at the same place; return where it ended.
+
+    `size` is where the file is said to end: a piece that is shorter than asked for and ends there is the last one.
+    """
     position = start
     if digest is None:
         try:
@@ -119,10 +122,12 @@ def _copy_range(source: int, target: int, start: int, stop: int | None, digest: 
             # Some filesystems answer 0 for what they cannot copy: read it then.
     most = FIRST_BYTES
     while stop is None or position < stop:
-        chunk = os.pread(source, most if stop is None else min(most, stop - position), position)
+        wanted = most if stop is None else min(most, stop - position)
+        chunk = os.pread(source, wanted, position)
         most = CHUNK_BYTES
         if not chunk:
             break
+        last = len(chunk) < wanted and position + len(chunk) == size
         if digest is not None:
             digest.update(chunk)
         view = memoryview(chunk)
@@ -130,6 +135,8 @@ def _copy_range(source: int, target: int, start: int, stop: int | None, digest: 
             count = os.pwrite(target, view, position)
             position += count
             view = view[count:]
+        if last:
+            break
     return position
 
 

@@ -39,7 +39,7 @@ _deep = False
 
 def kind_of(mode: int) -> int:
     """Return the kind of a file from its st_mode."""
-    return _KINDS[stat.S_IFMT(mode)]
+    return _KINDS[mode & 0o170000]  # S_IFMT, without a call for every entry
 
 
 def names(place: Below) -> list[str]:

@@ -250,10 +250,10 @@ class Scanner:
         pieces: list[bytes] = []
         stored, hidden = self.visitor.stored, self._hidden
         for i, (name, st) in enumerate(zip(names, stats, strict=True)):
-            mode = st.st_mode
-            kind = listing.kind_of(mode)
+            kind = listing.kind_of(st.st_mode)
             piece = here.row_stamps[i * width : (i + 1) * width]
-            same = old_stamps.get(name) in (piece, racy.marked(piece))
+            was = old_stamps.get(name)
+            same = was is not None and (was == piece or was == racy.marked(piece))
             piece = racy.marked(piece) if name in here.marked else piece
             old = old_entries.get(name)
             if (
@@ -267,9 +267,8 @@ class Scanner:
                 here.entries.append(list(old))
                 here.count_one(kind, old[3])
             else:
-                taken = self._take(
-                    here, fd, name, st, old, inside, still=same, moved=old_stamps.get(name, b"")[:8] != piece[:8]
-                )
+                moved = was is None or was[:8] != piece[:8]
+                taken = self._take(here, fd, name, st, old, inside, still=same, moved=moved)
                 if taken is None:
                     continue
                 if taken is not st:
@@ -280,7 +279,8 @@ class Scanner:
                 piece = racy.NO_STAMP
             elif self.visitor.busy and listing.relative(here.path, name) in self.visitor.busy:
                 piece = racy.NO_STAMP
-            pieces.append(racy.lasting(piece, st, self.moment_ns, slow_directories=not self.with_inode))
+            if self.moment_ns:  # else no row is kept
+                pieces.append(racy.lasting(piece, st, self.moment_ns, slow_directories=not self.with_inode))
         if kept_names:
             self.visitor.keep(inside, fd, kept_names, kept_stats)
         progress.advance("scan", len(listed))
