@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 
+from jvs.tree import index_file
 from jvs.tree import node as tree_node
 from jvs.tree import rows as tree_rows
 from jvs.tree.index_access import Access, Asking
@@ -18,7 +19,7 @@ from jvs.tree.index_file import are_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from jvs.fs.rooted import Below
@@ -27,6 +28,7 @@ _NODE = "SELECT data FROM node WHERE digest=?"
 _TOTAL = "SELECT counts, chk FROM total WHERE node=?"
 Bound = tuple[str, bytes, frozenset[bytes], bool, str]
 """Shape: snapshot, root node, checksums of its rows, whether it is plain (see `store`), algorithm."""
+LEAST_UNPACKED, MOST_TIMES_UNPACKED = 64 << 20, 100
 MOST_PRELOADED = 2_000
 """More nodes and totals than that are not kept in memory."""
 
@@ -38,6 +40,7 @@ class Index(Access, tree_rows.Known):
         super().__init__(path, readonly=readonly)
         self._read: dict[str, bytes] = {}
         self._ahead: dict[tuple[str, bytes], tuple[Any, ...] | None] = {}
+        self._unpacking_ones: tree_rows.Unpacking | None = None
 
     def _fetch(self, query: str, key: bytes) -> tuple[Any, ...] | None:
         """Return the row of a query for one key, which may have been fetched ahead; that is forgotten then."""
@@ -58,11 +61,14 @@ class Index(Access, tree_rows.Known):
         if self._db is None:
             return {}
         with Asking(self):
-            query = self._all("SELECT path, stamps, node, chk FROM dir WHERE tree=?", name)
+            query = self._all("SELECT path, stamps, digest, node, chk FROM dir WHERE tree=?", name)
+            unpacking = self._unpacking()
             return {
-                path: (row, node)
-                for path, row, node, check in query
-                if tree_rows.check_of(name, path, row, node) == check and (checks is None or check in checks)
+                path: (tree_rows.PackedRow(row, digest, unpacking), node)
+                for path, row, digest, node, check in query
+                if isinstance(row, bytes)
+                and tree_rows.check_of(name, path, digest, node) == check
+                and (checks is None or check in checks)
             }
         return {}
 
@@ -109,12 +115,23 @@ class Index(Access, tree_rows.Known):
         """Return the snapshot that the rows of a worktree describe; empty when there is none."""
         return (self.base(name) or ("", b""))[0]
 
-    def checked_row(self, name: str, path: bytes) -> tuple[bytes, bytes, bytes] | None:
-        """Return one row of a worktree and its checksum, when that is right."""
-        found = self._one("SELECT stamps, node, chk FROM dir WHERE tree=? AND path=?", name, path)
-        if found is None or not are_bytes(found) or tree_rows.check_of(name, path, found[0], found[1]) != found[2]:
+    def _unpacking(self) -> tree_rows.Unpacking:
+        """Return how much may come out of the file: far more than out of any that jvs filled."""
+        return tree_rows.Unpacking(
+            LEAST_UNPACKED + MOST_TIMES_UNPACKED * index_file.size_of(self._db) if self._db else 0
+        )
+
+    def checked_row(self, name: str, path: bytes) -> tuple[tree_rows.Row, bytes, bytes] | None:
+        """Return one row of a worktree, its node and its checksum, when that is right."""
+        found = self._one("SELECT stamps, digest, node, chk FROM dir WHERE tree=? AND path=?", name, path)
+        if found is None or not are_bytes(found):
             return None
-        return found[0], found[1], found[2]
+        row, digest, node, check = found
+        if tree_rows.check_of(name, path, digest, node) != check:
+            return None
+        if self._unpacking_ones is None:
+            self._unpacking_ones = self._unpacking()
+        return tree_rows.PackedRow(row, digest, self._unpacking_ones), node, check
 
     def paths(self, name: str) -> list[bytes]:
         """Return the directories of a worktree that have a row."""
@@ -191,7 +208,7 @@ class Index(Access, tree_rows.Known):
         self,
         name: str | None,
         *,
-        rows: Iterable[tuple[bytes, bytes, bytes]] = (),
+        rows: Iterable[tuple[bytes, tree_rows.Row, bytes]] = (),
         gone: Iterable[bytes] = (),
         nodes: dict[bytes, bytes] | None = None,
         totals: dict[bytes, tree_rows.Total] | None = None,
@@ -228,10 +245,7 @@ class Index(Access, tree_rows.Known):
                 if replace or (base is not None and not self._is_as_read(name)):
                     self._db.execute("DELETE FROM dir WHERE tree=?", (name,))
                 self._write_many("DELETE FROM dir WHERE tree=? AND path=?", [(name, path) for path in gone])
-                self._write_many(
-                    "INSERT OR REPLACE INTO dir VALUES (?,?,?,?,?)",
-                    [(name, path, row, node, tree_rows.check_of(name, path, row, node)) for path, row, node in rows],
-                )
+                self._write_many("INSERT OR REPLACE INTO dir VALUES (?,?,?,?,?,?)", _columns(name, rows))
                 if base is not None:
                     base = tree_rows.with_algorithm(base[0], algorithm), base[1]
                     bound = tree_rows.sum_of(self._checks_of(name), *base, plain)
@@ -259,3 +273,12 @@ class Index(Access, tree_rows.Known):
             self._write_many("DELETE FROM node WHERE digest=?", lost)
             self._write_many("DELETE FROM total WHERE node=?", lost)
             self._db.execute("COMMIT")
+
+
+def _columns(
+    name: str, rows: Iterable[tuple[bytes, tree_rows.Row, bytes]]
+) -> Iterator[tuple[str, bytes, bytes, bytes, bytes, bytes]]:
+    """Yield rows of a worktree as the table `dir` has them."""
+    for path, row, node in rows:
+        data, digest = tree_rows.as_kept(row)
+        yield name, path, data, digest, node, tree_rows.check_of(name, path, digest, node)

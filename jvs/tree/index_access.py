@@ -13,7 +13,7 @@ from jvs.tree.index_file import is_passing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any, Self
 
     from jvs.fs.rooted import Below
@@ -57,7 +57,7 @@ class Access:
         if self._db is not None:
             index_file.with_budget(self._db, self._seconds)
 
-    def _write_many(self, statement: str, rows: list[Any]) -> None:
+    def _write_many(self, statement: str, rows: Iterable[Any]) -> None:
         """Write rows, however many there are."""
         assert self._db is not None
         index_file.without_budget(self._db)

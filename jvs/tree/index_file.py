@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 
     from jvs.tree.sqlite import sqlite3
 
-VERSION = 7
+VERSION = 8
 BUSY_SECONDS = 2.0
 _ROOM = 256 << 10
 """Bytes that dropping the index frees at least: on a full disk XFS makes no file while less is free."""
 _SCHEMA = {
-    "node": "CREATE TABLE node (digest BLOB PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID",
-    "dir": "CREATE TABLE dir (tree TEXT, path BLOB, stamps BLOB NOT NULL, node BLOB NOT NULL, chk BLOB NOT NULL,\n"
-    "  PRIMARY KEY (tree, path))",
+    # Without a rowid each that is longer than a quarter of a page would take pages of its own.
+    "node": "CREATE TABLE node (digest BLOB PRIMARY KEY, data BLOB NOT NULL)",
+    "dir": "CREATE TABLE dir (tree TEXT, path BLOB, stamps BLOB NOT NULL, digest BLOB NOT NULL, node BLOB NOT NULL,\n"
+    "  chk BLOB NOT NULL, PRIMARY KEY (tree, path))",
     "dir_chk": "CREATE INDEX dir_chk ON dir (tree, chk)",
     "total": "CREATE TABLE total (node BLOB PRIMARY KEY, counts BLOB NOT NULL, chk BLOB NOT NULL) WITHOUT ROWID",
     "base": "CREATE TABLE base (tree TEXT PRIMARY KEY, snapshot TEXT NOT NULL, root BLOB NOT NULL,\n"
@@ -41,7 +42,7 @@ _SCHEMA = {
     "  chk BLOB NOT NULL) WITHOUT ROWID",
     "room": "CREATE TABLE room (bytes BLOB NOT NULL)",
 }
-_IMPLIED = {"sqlite_autoindex_dir_1": None}
+_IMPLIED = {"sqlite_autoindex_node_1": None, "sqlite_autoindex_dir_1": None}
 _TABLES = frozenset({"node", "dir", "total", "base", "said", "room"})
 NEIGHBOURS = ("-journal", "-wal", "-shm")
 _MAGIC = b"SQLite format 3\0"

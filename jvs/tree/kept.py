@@ -133,7 +133,13 @@ class KeptHasher(Hasher):
         return self._read[name]
 
     def visited(
-        self, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result], stamps: bytes, row: bytes | None
+        self,
+        fd: int,
+        path: bytes,
+        names: list[bytes],
+        stats: list[os.stat_result],
+        stamps: bytes,
+        row: tree_rows.Row | None,
     ) -> frozenset[bytes]:
         """Compare the entries of a directory whose stamps are not those of its row; return those that differ."""
         row_is_same = row is not None and row == tree_rows.pack(names, stamps)

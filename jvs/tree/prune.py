@@ -64,10 +64,11 @@ class Untouched:
         row = self._rows.get(path)
         data = self._known.node(row[1]) if row is not None else None
         total = self._known.total(row[1]) if row is not None else None
-        if row is None or data is None or total is None:
+        stamps = tree_rows.whole(row[0]) if row is not None else None
+        if stamps is None or data is None or total is None:
             return None
         here = Directory(path)
-        here.names, here.row_stamps = tree_rows.split(row[0], listing.STAMP.size)
+        here.names, here.row_stamps = tree_rows.split(stamps, listing.STAMP.size)
         here.entries = [list(entry) for entry in node.decode_node(data)]
         here.counts, here.size = list(total[:4]), total[4]
         places = {entry[0]: i for i, entry in enumerate(here.entries) if entry[1] == listing.DIR}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     class RowSource(Protocol):
         """Where rows are kept: the index."""
 
-        def checked_row(self, name: str, path: bytes) -> tuple[bytes, bytes, bytes] | None: ...
+        def checked_row(self, name: str, path: bytes) -> tuple[Row, bytes, bytes] | None: ...
 
         def rows(self, name: str, checks: frozenset[bytes] | None = None) -> Rows: ...
 
@@ -32,8 +32,84 @@ if TYPE_CHECKING:
 Total = tuple[int, int, int, int, int]
 """Shape: files, dirs, symlinks, others and bytes below a directory."""
 
-Rows = dict[bytes, tuple[bytes, bytes]]
-"""Shape: directory path -> (its names and stamps as `pack` makes them, digest of its node)."""
+_HEAD_BYTES = 8
+_LEVEL = 1
+_LONGEST_NAME = 256
+
+
+class Unpacking:
+    """How many more bytes may come out of what an index holds: a few bytes that somebody made can become gigabytes."""
+
+    def __init__(self, most: int) -> None:
+        self.left = most
+
+
+class PackedRow:
+    """A row as the index keeps it, compressed. It is equal to what `pack` made when the digest next to it is.
+
+    So a directory that is as it was is recognised without decompressing anything. What does not give that digest is
+    damaged, and holds nothing.
+    """
+
+    __slots__ = ("_unpacking", "kept")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, data: bytes, digest: bytes, unpacking: Unpacking) -> None:
+        self.kept = data, digest
+        self._unpacking = unpacking
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, PackedRow):
+            return self.kept[1] == other.kept[1]
+        return isinstance(other, bytes) and digest_of(other) == self.kept[1]
+
+    @property
+    def head(self) -> bytes:
+        """The number of entries, which nothing proves."""
+        return self.kept[0][:_HEAD_BYTES]
+
+    def unpacked(self) -> bytes | None:
+        """Return what `pack` made; None when it is damaged."""
+        import zlib
+
+        most = min(int.from_bytes(self.head, "little") * (listing.STAMP.size + _LONGEST_NAME), self._unpacking.left)
+        if most < 0:
+            return None
+        stream = zlib.decompressobj()
+        try:
+            row = self.head + stream.decompress(self.kept[0][_HEAD_BYTES:], most + 1)
+        except zlib.error:
+            return None
+        self._unpacking.left -= len(row)
+        return row if stream.eof and digest_of(row) == self.kept[1] else None
+
+
+Row = bytes | PackedRow
+"""Shape: names and stamps of a directory as `pack` makes them."""
+Rows = dict[bytes, tuple[Row, bytes]]
+"""Shape: directory path -> (its row, digest of its node)."""
+
+
+def as_kept(row: Row) -> tuple[bytes, bytes]:
+    """Return a row as the index keeps it, and its digest.
+
+    Shape: the number of entries, and the rest as a stream of zlib.
+    """
+    import zlib
+
+    if isinstance(row, PackedRow):
+        return row.kept
+    return row[:_HEAD_BYTES] + zlib.compress(row[_HEAD_BYTES:], _LEVEL), digest_of(row)
+
+
+def digest_of(row: bytes) -> bytes:
+    """Return the digest next to a row. Shape: 16 bytes."""
+    return hashlib.sha256(row).digest()[:16]
+
+
+def whole(row: Row) -> bytes | None:
+    """Return a row as `pack` made it; None when it is damaged."""
+    return row if isinstance(row, bytes) else row.unpacked()
 
 
 def pack(names: list[bytes], stamps: bytes) -> bytes:
@@ -41,14 +117,15 @@ def pack(names: list[bytes], stamps: bytes) -> bytes:
     return len(names).to_bytes(8, "little") + stamps + b"\0".join(names)
 
 
-def count(row: bytes) -> int:
+def count(row: Row) -> int:
     """Return how many entries a directory had."""
-    return int.from_bytes(row[:8], "little")
+    return int.from_bytes(row[:_HEAD_BYTES] if isinstance(row, bytes) else row.head, "little")
 
 
-def has_names(row: bytes, names: list[bytes], width: int) -> bool:
+def has_names(row: Row, names: list[bytes], width: int) -> bool:
     """Answer whether a directory had exactly these names; `width` is the length of one stamp."""
-    return count(row) == len(names) and row[8 + len(names) * width :] == b"\0".join(names)
+    found = whole(row) if count(row) == len(names) else None
+    return found is not None and found[8 + len(names) * width :] == b"\0".join(names)
 
 
 def split(row: bytes, width: int) -> tuple[list[bytes], bytes]:
@@ -57,9 +134,9 @@ def split(row: bytes, width: int) -> tuple[list[bytes], bytes]:
     return row[start:].split(b"\0") if count(row) else [], row[8:start]
 
 
-def unpack(row: bytes, width: int) -> dict[bytes, bytes]:
-    """Return name -> stamp from what `pack` made."""
-    names, stamps = split(row, width)
+def unpack(row: Row, width: int) -> dict[bytes, bytes]:
+    """Return name -> stamp from what `pack` made; nothing when it is damaged."""
+    names, stamps = split(whole(row) or bytes(_HEAD_BYTES), width)
     return {name: stamps[i * width : (i + 1) * width] for i, name in enumerate(names)}
 
 
@@ -68,11 +145,9 @@ def seen(name: str) -> str:
     return name + "/seen"
 
 
-def check_of(name: str, path: bytes, row: bytes, node: bytes) -> bytes:
-    """Return the check next to a row. Shape: 16 bytes."""
-    digest = hashlib.sha256(name.encode() + b"\0" + path + b"\0" + node)
-    digest.update(row)
-    return digest.digest()[:16]
+def check_of(name: str, path: bytes, row_digest: bytes, node: bytes) -> bytes:
+    """Return the check over what is next to a row. Shape: 16 bytes."""
+    return hashlib.sha256(name.encode() + b"\0" + path + b"\0" + node + row_digest).digest()[:16]
 
 
 def sum_of(checks: Iterable[bytes], snapshot: str, root: bytes, plain: bool) -> bytes:
@@ -93,7 +168,7 @@ def without_algorithm(text: str) -> tuple[str, str]:
     return base, algorithm or PLAIN
 
 
-class OtherRows(dict[bytes, tuple[bytes, bytes]]):
+class OtherRows(dict[bytes, tuple[Row, bytes]]):
     """Rows of a tree in another algorithm: large files, whose digests are no good, have no stamps, and are read.
 
     `racy` are the directories that hold some, or may: the rows that they have must not stay.
@@ -105,7 +180,7 @@ class OtherRows(dict[bytes, tuple[bytes, bytes]]):
         for path, (row, digest) in rows.items():
             names = _large_files(known, digest)
             if names is None or names:
-                listed, stamps = split(row, listing.STAMP.size)
+                listed, stamps = split(whole(row) or bytes(_HEAD_BYTES), listing.STAMP.size)
                 self[path] = pack(listed, _without(stamps, listed, names)), digest
                 self.racy.add(path)
 
@@ -146,13 +221,14 @@ class Known:
         """Return what a directory with this node holds in all, or None."""
         return None
 
-    def recall(self, row: tuple[bytes, bytes] | None) -> tuple[dict[bytes, bytes], dict[bytes, Entry]]:
+    def recall(self, row: tuple[Row, bytes] | None) -> tuple[dict[bytes, bytes], dict[bytes, Entry]]:
         """Return the stamps and entries of a directory by name; nothing when its row or node is missing or damaged."""
         data = self.node(row[1]) if row is not None else None
-        if row is None or data is None:
+        stamps = whole(row[0]) if row is not None and data is not None else None
+        if data is None or stamps is None:
             return {}, {}
         try:
-            return unpack(row[0], listing.STAMP.size), {entry[0]: entry for entry in decode_node(data)}
+            return unpack(stamps, listing.STAMP.size), {entry[0]: entry for entry in decode_node(data)}
         except ValueError:
             return {}, {}
 
@@ -176,7 +252,7 @@ class LazyRows:
         self._name = name
         self._checks = checks
 
-    def get(self, path: bytes) -> tuple[bytes, bytes] | None:
+    def get(self, path: bytes) -> tuple[Row, bytes] | None:
         """Return one row, or None."""
         found = self._index.checked_row(self._name, path)
         return found[:2] if found is not None and found[2] in self._checks else None

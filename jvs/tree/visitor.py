@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from jvs.tree.node import Entry
+    from jvs.tree.rows import Row
 
     Taken = tuple[Any, int, dict[bytes, bytes] | None]
     """Digest, or something whose `result()` is (digest, size, covered xattrs); size; covered xattrs."""
@@ -82,7 +83,7 @@ class Visitor:
         return len(entries) == len(names) and all(map(self.is_same, [fd] * len(names), names, entries))
 
     def visited(
-        self, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result], stamps: bytes, row: bytes | None
+        self, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result], stamps: bytes, row: Row | None
     ) -> frozenset[bytes]:
         """A directory that was listed, with the row that is known of it.
 

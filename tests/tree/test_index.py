@@ -9,9 +9,11 @@ from pathlib import Path
 
 import making
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jvs.store import changing
-from jvs.tree import index, index_file
+from jvs.tree import index, index_file, prune
 from jvs.tree import node as tree_node
 from jvs.tree import rows as tree_rows
 
@@ -100,12 +102,73 @@ def test_a_node_that_was_changed_is_not_believed(path):
         assert cache.node(DIGEST) is None
 
 
-@pytest.mark.parametrize("what", ["stamps", "node", "path", "chk"])
+@pytest.mark.parametrize("what", ["digest", "node", "path", "chk"])
 def test_a_row_that_was_changed_is_not_believed(path, what):
     filled(path).close()
     forge(path, f"UPDATE dir SET {what}=? WHERE path=?", (b"forged", b"sub"))
     with index.Index(path) as cache:
         assert set(cache.rows("main")) == {b""}
+
+
+OTHER = tree_rows.pack([b"b"], b"t" * 44)
+STREAM = tree_rows.as_kept(ROW)[0]
+DAMAGES = [
+    b"",
+    b"forged",
+    STREAM[:-1],
+    STREAM[:9],
+    b"\0" * 8,
+    b"\xff" * 8 + STREAM[8:],
+    tree_rows.as_kept(OTHER)[0],
+    ROW,
+]
+
+
+@pytest.mark.parametrize("damage", range(len(DAMAGES)))
+def test_a_damaged_row_is_that_of_its_digest_and_tells_nothing(path, damage):
+    filled(path).close()
+    forge(path, "UPDATE dir SET stamps=? WHERE path=?", (DAMAGES[damage], b"sub"))
+    with index.Index(path) as cache:
+        row, node = cache.rows("main")[b"sub"]
+        assert row == ROW and row != OTHER and node == DIGEST  # which the check proves, not the bytes
+        assert tree_rows.whole(row) is None
+        assert tree_rows.unpack(row, 44) == {}
+        assert not tree_rows.has_names(row, [b"a"], 44) and not tree_rows.has_names(row, [], 44)
+        assert cache.recall((row, node)) == ({}, {})
+        assert prune.Untouched({b"sub/below"}, cache.rows("main"), cache).passage(b"sub") is None
+        assert tree_rows.whole(cache.rows("main")[b""][0]) == ROW
+
+
+def test_no_more_comes_out_than_can_have_been_put_in(path, monkeypatch):
+    monkeypatch.setattr(index, "LEAST_UNPACKED", 1000)
+    monkeypatch.setattr(index, "MOST_TIMES_UNPACKED", 0)
+    many = tree_rows.pack([b"%03d" % number for number in range(20)], bytes(44 * 20))
+    with filled(path) as cache:
+        cache.store("main", rows=[(b"many", many, DIGEST)])
+        rows = cache.rows("main")
+        assert tree_rows.whole(rows[b""][0]) == ROW
+        assert rows[b"many"][0] == many
+        assert tree_rows.whole(cache.rows("main")[b"many"][0]) == many
+        assert [tree_rows.whole(rows[b"many"][0]) for _ in range(2)] == [None, None]
+
+
+@settings(max_examples=25)
+@given(
+    st.dictionaries(
+        st.binary(min_size=1, max_size=255).filter(lambda name: b"\0" not in name), st.binary(min_size=44, max_size=44)
+    ),
+    st.integers(0, 1 << 30),
+)
+def test_a_row_comes_out_as_it_was_put_in(entries, seed):
+    names = sorted(entries)
+    row = tree_rows.pack(names, b"".join(entries[name] for name in names))
+    kept = tree_rows.PackedRow(*tree_rows.as_kept(row), tree_rows.Unpacking(1 << 30))
+    assert kept == row and tree_rows.whole(kept) == row
+    assert tree_rows.count(kept) == len(names) and tree_rows.has_names(kept, names, 44)
+    assert tree_rows.as_kept(kept) == tree_rows.as_kept(row)
+    if row:
+        at = seed % len(row)
+        assert kept != row[:at] + bytes([row[at] ^ 1]) + row[at + 1 :]
 
 
 def test_a_row_of_another_worktree_is_not_believed(path):
@@ -129,7 +192,7 @@ def test_a_base_that_does_not_belong_to_the_rows_is_not_believed(path):
         ("UPDATE base SET snapshot=?", (b"\xff",)),
         ("DELETE FROM dir WHERE path=?", (b"sub",)),
         ("UPDATE dir SET chk=? WHERE path=?", (b"\1" * 16, b"sub")),
-        ("INSERT INTO dir VALUES ('main',?,?,?,?)", (b"more", ROW, DIGEST, b"\1" * 16)),
+        ("INSERT INTO dir VALUES ('main',?,?,?,?,?)", (b"more", ROW, b"d", DIGEST, b"\1" * 16)),
     ):
         filled(path).close()
         forge(path, statement, values)

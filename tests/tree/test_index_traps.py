@@ -19,7 +19,7 @@ from jvs.fs import copyfile, listing
 from jvs.publish import run as publishing
 from jvs.store import changing, worktree_scan
 from jvs.store.store import Store
-from jvs.tree import parallel, racy, scan
+from jvs.tree import parallel, racy, rows, scan
 
 TICK_SECONDS = 0.06
 
@@ -146,12 +146,12 @@ def test_a_file_that_is_open_for_writing_keeps_no_stamp(store: Store, monkeypatc
         snapshot(store)
     key = store.tree_key("main")
     width = listing.STAMP.size
-    row = store.index().rows(key)[b"d"][0]
+    row = rows.whole(store.index().rows(key)[b"d"][0])
     assert row[8 : 8 + width] != racy.NO_STAMP
     assert row[8 + width : 8 + 2 * width] == racy.NO_STAMP
     (main / "d/free").write_text("more")  # or btrfs, which knows better than any stamp, would not be asked
     snapshot(store)
-    assert store.index().rows(key)[b"d"][0][8 + width :][:width] != racy.NO_STAMP
+    assert rows.whole(store.index().rows(key)[b"d"][0])[8 + width :][:width] != racy.NO_STAMP
 
 
 def test_a_lease_tells_who_writes(ext4_dir: Path) -> None:
