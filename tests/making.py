@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -150,6 +151,12 @@ def snapshot(store: Store, note: str = "", name: str = "main", **more: Any) -> d
     """Take a snapshot as `jvs snapshot` does, and return its descriptor."""
     with changing.worktree(store, name):
         return publishing.publish(store, name, note=note, **more)
+
+
+def descriptors() -> set[str]:
+    """Return the numbers of this process's open files, after those were closed that earlier tests left to chance."""
+    gc.collect()
+    return set(os.listdir("/proc/self/fd"))
 
 
 def children() -> set[str]:

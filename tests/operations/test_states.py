@@ -63,11 +63,11 @@ def test_it_is_what_looking_at_each_tells(root: Path, monkeypatch: pytest.Monkey
     assert wanted["main"] == wanted["b"] == (True, 0)
     assert wanted["a"][0] is wanted["c"][0] is False
     made = forks_of(monkeypatch)
-    descriptors, children = len(os.listdir("/proc/self/fd")), making.children()
+    descriptors, children = len(making.descriptors()), making.children()
     assert states.states(store, NAMES) == wanted
     assert len(made) == 2  # and none for the directories of one worktree
     store.close()
-    assert len(os.listdir("/proc/self/fd")) <= descriptors
+    assert len(making.descriptors()) <= descriptors
     assert making.children() <= children
     said = run("-C", str(root), "worktree", "list", "--status", "--json").json
     assert {item["name"]: (item["clean"], item["changes"]) for item in said} == wanted

@@ -146,10 +146,10 @@ def test_an_error_closes_the_file_and_is_that_of_the_future(tmp_path: Path, monk
 
     monkeypatch.setattr(leaves, "hash_range", fail)
     gc.collect()  # or what other tests left open is closed meanwhile
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(making.descriptors())
     with pytest.raises(OSError, match="broken"):
         hashed(path)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(making.descriptors()) == before
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])
@@ -189,10 +189,10 @@ def test_a_walk_that_fails_leaves_no_file_open(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(hasher.Hasher, "hash_leaves", hash_or_fail)
     gc.collect()  # what earlier tests left is closed now, not in between
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(making.descriptors())
     with pytest.raises(Exception, match="broken"):
         scan.Scanner(worker).run(making.at(tmp_path))
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len(making.descriptors()) <= before
 
 
 def test_no_list_but_the_right_one_is_believed() -> None:

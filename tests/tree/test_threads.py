@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
 from pathlib import Path
 
@@ -62,6 +61,6 @@ def test_a_tree_hashes_the_same_without_threads(
     wanted = scan.Scanner(scan.Hasher()).run(making.at(tmp_path)).root_hash
     allow(monkeypatch, most)
     gc.collect()  # what earlier tests left open may be closed at any moment
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(making.descriptors())
     assert scan.Scanner(scan.Hasher(jobs=4, slow_calls=slow_calls)).run(making.at(tmp_path)).root_hash == wanted
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(making.descriptors()) == before
