@@ -164,6 +164,15 @@ def mount_id(fd: int) -> int | None:
     return int(text) if text.isdigit() else None
 
 
+def unwritten_bytes() -> int | None:
+    """Return how much data of files waits to be written to any disk; None where the system does not say.
+
+    Source: proc(5), /proc/meminfo, `Dirty` and `Writeback` in KiB.
+    """
+    found = [_field("/proc/meminfo", key).removesuffix(b" kB") for key in (b"Dirty:", b"Writeback:")]
+    return sum(map(int, found)) << 10 if all(number.isdigit() for number in found) else None
+
+
 def boot_id() -> str:
     """Return what tells this boot of the system from every other, or nothing where that cannot be found out."""
     return _text("/proc/sys/kernel/random/boot_id").strip()

@@ -9,9 +9,9 @@ import contextlib
 import os
 
 from jvs.engine import traits
-from jvs.errors import CloneIncomplete, IOFailure, NotFound, PartialSnapshot, PayloadHashMismatch
+from jvs.errors import CloneIncomplete, IOFailure, JvsError, NotFound, PartialSnapshot, PayloadHashMismatch
 from jvs.fs import paths as fs_paths
-from jvs.store import descriptor, node_store
+from jvs.store import descriptor, exclusion, node_store
 from jvs.tree import node, rows, scan
 
 TYPE_CHECKING = False
@@ -62,6 +62,15 @@ def add_index(store: Store, name: str, request: Request, *, lazy: bool) -> None:
             request.base_payload = payload
             request.shared = None if base[4] == node.PLAIN else node_store.shared_leaves(store, base[0])
             request.base_is_plain = base[3]
+            request.base_is_all = lazy and _holds_all(store, base[0])
+
+
+def _holds_all(store: Store, snapshot_id: str) -> bool:
+    """Answer whether a snapshot is known to hold all that was in the worktree."""
+    try:
+        return exclusion.holds_all(descriptor.load(store.layout, snapshot_id))
+    except JvsError:
+        return False
 
 
 def add_head(store: Store, record: PublishRecord, request: Request) -> None:

@@ -75,6 +75,14 @@ def same_rules(record: Descriptor, now: Exclusion) -> bool:
     return before == (now.rules, now.caches)
 
 
+def holds_all(record: Descriptor) -> bool:
+    """Answer whether a snapshot holds all that was in the worktree: nothing excluded, nothing that was not readable.
+
+    Of the rest no row tells, and no filesystem that it changed, when it counts again.
+    """
+    return record.get("excluded") is None and not record["degraded"] and record["partial_paths"] is None
+
+
 def describe(layout: Layout, name: str, exclude: Exclusion) -> Excluded | None:
     """Return the rules and what they leave out of the root of a worktree; None without rules. Errors: E_IO."""
     if not exclude.has_rules:

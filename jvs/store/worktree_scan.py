@@ -144,6 +144,11 @@ def _walk(
 ) -> scan.ScanResult:
     index = store.index()
     with_inode, btrfs = traits.scan_flags(directory)
+    changes = None
+    if btrfs and (against is None or not against.full):
+        from jvs.store import live_changes
+
+        changes = live_changes.ask(store, name, directory, plain=plain)
     jobs = store.settings.jobs()
     comparing = None
     if against is not None:
@@ -152,12 +157,13 @@ def _walk(
     worker.shared = shared
     scanner = scan.Scanner(
         worker,
-        rows=index.seen_rows(store.tree_key(name), plain=plain),
+        rows=index.seen_rows(store.tree_key(name), plain=plain) if changes is None else changes.rows,
         known=index,
         with_inode=with_inode,
         moment_ns=moment_ns,
         btrfs=btrfs,
         exclude=store.exclusion(name),
+        touched=None if changes is None else changes.touched,
     )
     found = scanner.run(directory)
     if comparing is not None:

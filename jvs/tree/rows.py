@@ -263,3 +263,22 @@ class LazyRows:
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._index.paths(self._name))
+
+
+class RowsOver(LazyRows):
+    """Such rows with those of later looks, `over`, laid over them."""
+
+    def __init__(self, index: RowSource, name: str, checks: frozenset[bytes], over: Rows) -> None:
+        super().__init__(index, name, checks)
+        self._over = over
+
+    def get(self, path: bytes) -> tuple[bytes, bytes] | None:
+        """Return one row, or None."""
+        return self._over.get(path) or super().get(path)
+
+    def all(self) -> Rows:
+        """Return all of them at once."""
+        return super().all() | self._over
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter({*super().__iter__(), *self._over})

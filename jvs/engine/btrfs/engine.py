@@ -121,7 +121,7 @@ class BtrfsEngine(Engine):
         if request.known is None or not request.rows:
             return None, frozenset()
         excluding = request.exclude is not None and request.exclude.has_rules  # no generation tells of changed rules
-        if request.base_payload is not None and self.search and not excluding:
+        if request.base_payload is not None and request.base_is_all and self.search and not excluding:
             from jvs.engine.btrfs import search as btrfs_search
 
             touched = btrfs_search.changed_directories(request.target, request.base_payload)
