@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import peers
@@ -14,6 +15,8 @@ from measure import Row, Took, compare, run
 from workloads import SHAPES, Shape, fill
 
 CHANGED_FILES = 10
+NO_SEARCH = ("setpriv", "--bounding-set", "-sys_admin")
+"""As everybody but root: btrfs does not tell what changed."""
 REST_SECONDS = 3.0
 """JuiceFS deletes in the background: what is timed next would pay for it."""
 
@@ -143,12 +146,7 @@ class Place:
 
         def without_search() -> Took:
             self.tree.change(changed)
-            plain = [
-                "setpriv",
-                "--bounding-set",
-                "-sys_admin",
-            ]  # as everybody but root: btrfs does not tell what changed
-            return run([*plain, self.jvs, "snapshot", "--no-progress", "second"], self.main)
+            return run([*NO_SEARCH, self.jvs, "snapshot", "--no-progress", "second"], self.main)
 
         def with_status() -> Took:
             return self.raw()[0] + self.git("status", "--short")[0], 0
@@ -176,6 +174,23 @@ class Place:
 
         self.pair("snapshot --if-changed", lambda: self.snapshot("--if-changed"), status, "git status")
         self.pair("status", lambda: run([self.jvs, "status"], self.main), status, "git status")
+
+    def looks_without_search(self) -> None:
+        """The same with and without asking btrfs, at rest and after changes; a restore takes them back."""
+
+        def timed(*words: str, before: tuple[str, ...] = (), changed: int = 0) -> Callable[[], Took]:
+            def act() -> Took:
+                if changed:
+                    self.tree.change(changed)
+                return run([*before, self.jvs, *words], self.main)
+
+            return act
+
+        for words, changed in (("status", 0), ("snapshot --if-changed", 0), ("status", 10), ("restore HEAD", 10)):
+            what = f"{words}, {self.tree.count:,} files, {changed} changed"
+            mine = timed(*words.split(), changed=changed)
+            theirs = timed(*words.split(), before=NO_SEARCH, changed=changed)
+            self.pair(what, mine, theirs, "without the search", changed=changed)
 
     def restore(self) -> None:
         """Taking changes back."""
@@ -330,6 +345,22 @@ def curves(bin_dir: str, fs: str, mount: Path, runs: int) -> list[Row]:
             if directories == 100:
                 for changed in (1, 100, 1000, 10_000):
                     place.second(changed)
+            rows += place.rows
+        finally:
+            place.clean()
+    return rows
+
+
+def looks_by_files(bin_dir: str, fs: str, mount: Path, runs: int) -> list[Row]:
+    """Measure looks at trees of several sizes, that ask the filesystem and that walk."""
+    rows: list[Row] = []
+    for directories in (100, 1000, 10_000):
+        place = Place(bin_dir, fs, mount, "by-files", runs, (Shape(directories, 100, 64),))
+        try:
+            for note in ("base", "at rest"):
+                place.snapshot(note)
+                time.sleep(0.1)
+            place.looks_without_search()
             rows += place.rows
         finally:
             place.clean()

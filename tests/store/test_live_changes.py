@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import mmap
 import os
 import random
 import shutil
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,6 @@ class Looks:
         found = self.look(asking=True)
         self.rested = any(self.asked)
         assert found == self.look(asking=False)
-        assert self.look(asking=True, compared=False)[:4] == found[:4]
         return found
 
     def both(self, *, asked: bool = True) -> tuple[Any, ...]:
@@ -178,34 +178,16 @@ def exchange(main: Path) -> None:
         os.close(fd)
 
 
-def exchange_with_a_file(main: Path) -> None:
-    fd = os.open(main, os.O_RDONLY)
-    try:
-        assert system.renameat2(b"d4", b"mapped", fd, fd, system.RENAME_EXCHANGE)
-    finally:
-        os.close(fd)
-
-
 def rename_over(main: Path) -> None:
     new = main / "d2/new"
     new.write_text("2 1 " + "x" * 5000)
     new.rename(main / "d2/inner/f1")
 
 
-def rename_directory(main: Path) -> None:
-    (main / "d3").rename(main / "d2/empty/d3")
-
-
 def move_away_and_back(main: Path) -> None:
     (main / "d3").rename(main / "away")
     (main / "away/inner/f0").write_text("changed while it was away")
     (main / "away").rename(main / "d3")
-
-
-def replace_by_a_copy(main: Path) -> None:
-    subprocess.run(["cp", "-a", "--reflink", str(main / "d1"), str(main / "copy")], check=True)
-    shutil.rmtree(main / "d1")
-    (main / "copy").rename(main / "d1")
 
 
 def change_modes(main: Path) -> None:
@@ -259,17 +241,6 @@ def make_special(main: Path) -> None:
     (main / "d2/inner/link").symlink_to("f1")
 
 
-def remove(main: Path) -> None:
-    (main / "d0/inner/f3").unlink()
-    shutil.rmtree(main / "d1/inner")
-    (main / "d2/empty").rmdir()
-
-
-def remove_everything(main: Path) -> None:
-    for path in main.iterdir():
-        making.remove(path)
-
-
 def add(main: Path) -> None:
     (main / "d0/a/b/c").mkdir(parents=True)
     (main / "d0/a/b/c/new").write_text("new")
@@ -281,6 +252,36 @@ def change_the_root(main: Path) -> None:
     os.setxattr(main, "user.note", b"x")
 
 
+def replace_by_a_copy(main: Path) -> None:
+    subprocess.run(["cp", "-a", "--reflink", str(main / "d1"), str(main / "copy")], check=True)
+    shutil.rmtree(main / "d1")
+    (main / "copy").rename(main / "d1")
+    (main / "d1/inner/f2").write_text("and then changed")
+
+
+def exchange_with_a_file(main: Path) -> None:
+    fd = os.open(main, os.O_RDONLY)
+    try:
+        assert system.renameat2(b"d4", b"mapped", fd, fd, system.RENAME_EXCHANGE)
+    finally:
+        os.close(fd)
+
+
+def remove(main: Path) -> None:
+    (main / "d0/inner/f3").unlink()
+    shutil.rmtree(main / "d1/inner")
+    (main / "d2/empty").rmdir()
+
+
+def rename_directory(main: Path) -> None:
+    (main / "d3").rename(main / "d0/d3")
+
+
+def remove_everything(main: Path) -> None:
+    for path in main.iterdir():
+        making.remove(path)
+
+
 CHANGES = [value for name, value in list(globals().items()) if callable(value) and value.__module__ == __name__]
 CHANGES = [change for change in CHANGES if getattr(change, "__annotations__", {}).get("main") == "Path"]
 CHANGES.remove(fill)
@@ -290,17 +291,16 @@ def test_there_are_many_kinds_of_change() -> None:
     assert len(CHANGES) >= 28
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_a_change_is_found_as_a_walk_finds_it(
-    looks: Looks, repository: Repository, change: Callable[[Path], None]
-) -> None:
-    clean = looks.both()
-    change(Path(repository.path()))
-    changed = looks.both()
-    shown = {path for path, words in changed[4].items() if kept.shown_words(words)}
-    assert changed[:3] != clean[:3] or shown
-    assert repository.snapshot("no", if_changed=True) is not None
-    assert looks.same()[0] == changed[0]
+def test_each_change_is_found_as_a_walk_finds_it(looks: Looks, repository: Repository) -> None:
+    main = Path(repository.path())
+    for number, change in enumerate(CHANGES):
+        clean = looks.look(asking=True)
+        change(main)
+        found = looks.both()
+        shown = {path for path, words in found[4].items() if kept.shown_words(words)}
+        assert found[:3] != clean[:3] or shown, change
+        if number % 2:
+            repository.snapshot(change.__name__)
 
 
 def test_at_rest_nothing_is_listed_and_nothing_read(
@@ -320,6 +320,13 @@ def test_at_rest_nothing_is_listed_and_nothing_read(
     looks.look(asking=True)
     assert listed == [b"", b"d3", b"d3/inner"]
     assert worktree_scan.unchanged_since(repository._store, "main") is None
+
+
+def test_a_look_that_compares_no_metadata(looks: Looks, repository: Repository) -> None:
+    append(Path(repository.path()))
+    change_owners(Path(repository.path()))
+    assert looks.look(asking=True, compared=False) == looks.look(asking=False, compared=False)
+    assert looks.asked == [True, False]
 
 
 def test_stores_through_a_mapping_that_stays(looks: Looks, repository: Repository) -> None:
@@ -350,7 +357,7 @@ def test_files_without_a_name_are_no_change(looks: Looks, repository: Repository
 def test_more_names_than_one_item_holds(looks: Looks, repository: Repository) -> None:
     main = Path(repository.path())
     (main / "many").mkdir()
-    for number in range(600):
+    for number in range(120):
         os.link(main / "d5/inner/f0", main / f"many/{number:0200}")
     os.link(main / "d5/inner/f0", main / "d3/last")
     looks.both()
@@ -361,7 +368,7 @@ def test_more_names_than_one_item_holds(looks: Looks, repository: Repository) ->
 
 
 def test_a_long_random_history(looks: Looks, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = int(os.environ.get("JVS_TEST_LIVE_STEPS", "14"))
+    steps = int(os.environ.get("JVS_TEST_LIVE_STEPS", "8"))
     monkeypatch.setattr(worktree_scan, "MUCH_READ", 3)  # looks leave rows
     chance = random.Random(int(os.environ.get("JVS_TEST_LIVE_SEED", "5")))
     main = Path(repository.path())
@@ -573,34 +580,35 @@ def test_who_may_not_search_walks(looks: Looks, monkeypatch: pytest.MonkeyPatch)
 # Names that move while it looks.
 
 
-@pytest.mark.parametrize("back", [False, True])
-@pytest.mark.parametrize("place", ["d3", "d3/inner", "d3/inner/f3"])
 @pytest.mark.parametrize("moment", ["_path_of", "_parents"])
 def test_a_change_does_not_hide_behind_a_rename(
-    looks: Looks, repository: Repository, monkeypatch: pytest.MonkeyPatch, back: bool, place: str, moment: str
+    looks: Looks, repository: Repository, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     main = Path(repository.path())
     overwrite(main)
     changed = looks.both()
-    source, target = main / place, main / "d5/elsewhere"
     real = getattr(search, moment)
+    for place, back in itertools.product(("d3", "d3/inner", "d3/inner/f3"), (True, False)):
+        source, target = main / place, main / "d5/elsewhere"
 
-    def asked(fd: int, inode: int) -> Any:
-        source.rename(target)
-        system.syncfs(fd)
-        try:
-            return real(fd, inode)
-        finally:
-            if back:
-                target.rename(source)
-            setattr(search, moment, real)
+        def asked(fd: int, inode: int, source: Path = source, target: Path = target, back: bool = back) -> Any:
+            source.rename(target)
+            system.syncfs(fd)
+            try:
+                return real(fd, inode)
+            finally:
+                if back:
+                    target.rename(source)
+                setattr(search, moment, real)
 
-    monkeypatch.setattr(search, moment, asked)
-    looks.asked.clear()
-    found = looks.look(asking=True)
-    assert looks.asked == [True]
-    assert found == looks.look(asking=False)
-    assert (found[0] == changed[0]) is back
+        monkeypatch.setattr(search, moment, asked)
+        looks.asked.clear()
+        found = looks.look(asking=True)
+        assert looks.asked == [True]
+        assert found == looks.look(asking=False)
+        assert (found[0] == changed[0]) is back
+        if not back:
+            target.rename(source)
 
 
 def test_names_that_never_stop_moving(looks: Looks, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
