@@ -360,6 +360,8 @@ def test_more_names_than_one_item_holds(looks: Looks, repository: Repository) ->
     for number in range(120):
         os.link(main / "d5/inner/f0", main / f"many/{number:0200}")
     os.link(main / "d5/inner/f0", main / "d3/last")
+    for number in range(110):  # the directory has names in the second kind of item only
+        (main / f"many/{number:0200}").unlink()
     looks.both()
     repository.snapshot("many")
     looks.both()
@@ -455,6 +457,28 @@ def test_after_a_restore_the_first_look_is_enough(
     assert looks.both() == clean
     append(main)
     assert looks.both() != clean
+
+
+def test_what_a_look_found_to_differ_differs_still(
+    looks: Looks, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worktree_scan, "MUCH_READ", 1)
+    main = Path(repository.path())
+    first = repository.latest()
+    change_owners(main)
+    overwrite(main)
+    repository.snapshot("changed")
+    repository.restore(first, excepted=["d4"])
+    found = looks.both(asked=False)
+    assert found[4][b"d4/inner/f2"] == ["owner"]
+    assert looks.both() == found
+
+
+def test_a_change_in_the_transaction_after_the_snapshot(looks: Looks, repository: Repository) -> None:
+    main, payload = making.at(repository.path()), making.at(Path(repository.path()).with_name("frozen"))
+    ioctl.snapshot(main, payload, ioctl.RDONLY)
+    append(Path(repository.path()))
+    assert search.changed_now(main, payload, 2**40) == {b"d0/inner"}
 
 
 def test_a_partial_snapshot(looks: Looks, repository: Repository) -> None:
