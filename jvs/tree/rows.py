@@ -272,7 +272,7 @@ class RowsOver(LazyRows):
         super().__init__(index, name, checks)
         self._over = over
 
-    def get(self, path: bytes) -> tuple[bytes, bytes] | None:
+    def get(self, path: bytes) -> tuple[Row, bytes] | None:
         """Return one row, or None."""
         return self._over.get(path) or super().get(path)
 
