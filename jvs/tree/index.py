@@ -41,6 +41,8 @@ class Index(Access, tree_rows.Known):
         self._read: dict[str, bytes] = {}
         self._ahead: dict[tuple[str, bytes], tuple[Any, ...] | None] = {}
         self._unpacking_ones: tree_rows.Unpacking | None = None
+        self._bound_at: tuple[int, int] | None = None
+        self._bound: dict[str, tuple[Bound, bytes] | None] = {}
 
     def _fetch(self, query: str, key: bytes) -> tuple[Any, ...] | None:
         """Return the row of a query for one key, which may have been fetched ahead; that is forgotten then."""
@@ -160,7 +162,14 @@ class Index(Access, tree_rows.Known):
         and lose others, left next to the rows of another snapshot must not be trusted. The checksums are in an index.
         """
         self._read.pop(name, None)
-        found = self._bound_now(name)
+        state = self.state()
+        if state is None:
+            return None
+        if state != self._bound_at:
+            self._bound_at, self._bound = state, {}
+        if name not in self._bound:
+            self._bound[name] = self._bound_now(name)
+        found = self._bound[name]
         if found is None:
             return None
         self._read[name] = found[1]

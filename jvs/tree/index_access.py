@@ -124,6 +124,15 @@ class Access:
             with Asking(self):
                 self.take_back()
 
+    def state(self) -> tuple[int, int] | None:
+        """Return what is another value once anybody has changed anything in the file; None when there is no answer.
+
+        Shape: a number that moves when another connection commits, and how many rows this one has changed.
+        Source: https://sqlite.org/pragma.html#pragma_data_version; sqlite3_total_changes.
+        """
+        found = self._one("PRAGMA data_version")
+        return None if found is None or self._db is None else (found[0], self._db.total_changes)
+
     def said(self, kind: str) -> tuple[bytes, bytes] | None:
         """Return the stamps and texts that `keep_said` kept last; None when they are not as it left them."""
         found = self._one("SELECT stamps, texts, chk FROM said WHERE kind=?", kind)

@@ -231,6 +231,7 @@ def _authorize(action: int, first: str | None, second: str | None, database: str
     if (action, first, second) in (
         (sqlite3.SQLITE_FUNCTION, None, "glob"),
         (sqlite3.SQLITE_PRAGMA, "page_count", None),
+        (sqlite3.SQLITE_PRAGMA, "data_version", None),
     ):
         return sqlite3.SQLITE_OK
     return sqlite3.SQLITE_DENY

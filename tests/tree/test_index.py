@@ -497,3 +497,28 @@ def test_a_damaged_file_that_may_not_be_removed_is_worked_without(path, monkeypa
         cache.store("main", rows=[(b"", ROW, DIGEST)], base=("ID", b"root"))
         assert cache.bound_base("main") is None
         assert cache.rows("main") == {}
+
+
+def test_rows_are_bound_again_only_after_a_change(path, monkeypatch):
+    """Whether they are is asked for several times by each operation, and is as dear as there are directories."""
+    summed: list[str] = []
+    real = index.Index._checks_of
+    monkeypatch.setattr(index.Index, "_checks_of", lambda self, name: summed.append(name) or real(self, name))
+    with filled(path) as cache:
+        bound = cache.bound_base("main")
+        assert bound is not None
+        summed.clear()
+        with cache.at_once():
+            assert cache.bound_base("main") == bound
+        assert cache.bound_base("main") == bound and summed == []
+        forge(path, "UPDATE dir SET chk=? WHERE path=?", (b"\1" * 16, b"sub"))
+        assert cache.bound_base("main") is None and summed == ["main"]
+        cache.store("main", rows=[(b"", ROW, DIGEST)], base=("ID2", b"root"), replace=True)
+        assert cache.base("main") == ("ID2", b"root")
+        with index.Index(path) as other:
+            other.store("main", rows=[(b"new", ROW, DIGEST)], base=("ID3", b"root"))
+        assert cache.base("main") == ("ID3", b"root")
+        cache.forget("main")
+        assert cache.bound_base("main") is None
+        cache.give_up()
+        assert cache.bound_base("main") is None
