@@ -182,7 +182,11 @@ def along_line(store: Store, start: str | None, choice: Choice) -> Iterator[Desc
 def of_all(store: Store, choice: Choice) -> Iterator[Descriptor]:
     """Yield all snapshots, the newest first, children before their parents; damaged ones are left out."""
     if choice.reads_more:
-        return _chosen(store, choice, lambda known: newest_first(_with_collected(store, known.of_visible())))
+        return _chosen(
+            store,
+            choice,
+            lambda known: newest_first(_with_collected(store, known.of_visible(lineage.visible_ids(store.layout)))),
+        )
     return choice.take(newest_first(everything(store)))
 
 

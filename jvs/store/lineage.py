@@ -150,13 +150,13 @@ def is_ancestor(layout: Layout, ancestor: str, of: str | None) -> bool:
 
 def all_records(layout: Layout, *, tolerant: bool = False) -> dict[str, Descriptor]:
     """Read every visible descriptor, by id; `tolerant` leaves damaged ones out."""
-    return all_by(lambda snapshot_id: descriptor.load(layout, snapshot_id), layout, tolerant=tolerant)
+    return all_by(lambda snapshot_id: descriptor.load(layout, snapshot_id), visible_ids(layout), tolerant=tolerant)
 
 
-def all_by(load: Callable[[str], AnySummary], layout: Layout, *, tolerant: bool) -> dict[str, AnySummary]:
-    """Return what `load`, as `descriptor.load`, returns of every visible snapshot. Errors: as `all_records`."""
+def all_by(load: Callable[[str], AnySummary], ids: list[str], *, tolerant: bool) -> dict[str, AnySummary]:
+    """Return what `load`, as `descriptor.load`, returns of visible snapshots. Errors: as `all_records`."""
     found = {}
-    for snapshot_id in visible_ids(layout):
+    for snapshot_id in ids:
         try:
             found[snapshot_id] = load(snapshot_id)
         except (NotFound, DescriptorCorrupt):

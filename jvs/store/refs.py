@@ -94,7 +94,7 @@ def _by_words(store: Store, target: str, ids: list[str], by_prefix: list[str], *
     from jvs.store import line_times, summaries
 
     with summaries.Summaries(store) as known:
-        found = known.of_visible()
+        found = known.of_visible(ids)
     if any(target in record["tags"] for record in found.values()):
         return tagged(found, lineage.order(found), line_times.trusted(found, clock.now_ns()))[target]
     exact = [record for record in found.values() if record["note"] == target and target]

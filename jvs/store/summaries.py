@@ -219,9 +219,9 @@ class Summaries:
         found = lineage.line_by(self._load_any, start)
         return found if self._overlay.is_empty else map(self._overlay.over, found)
 
-    def of_visible(self) -> dict[str, Summary]:
-        """Return the summaries of all visible snapshots, by id; damaged ones are left out."""
-        found = lineage.all_by(self._load, self._layout, tolerant=True)
+    def of_visible(self, ids: list[str]) -> dict[str, Summary]:
+        """Return the summaries of visible snapshots, by id; damaged ones are left out."""
+        found = lineage.all_by(self._load, ids, tolerant=True)
         if self._overlay.is_empty:
             return found
         return {snapshot_id: self._overlay.over(record) for snapshot_id, record in found.items()}
