@@ -13,11 +13,10 @@ from jvs.fs import paths
 from jvs.store import descriptor, exclusion
 from jvs.tree import node
 from jvs.tree import rows as tree_rows
+from jvs.tree.prune import Named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Set
-
     from jvs.fs.rooted import Below
     from jvs.store.store import Store
 
@@ -32,7 +31,7 @@ SEEN_SHARE = 8
 class LiveChanges:
     """What to walk: the directories in `touched` alone may differ from `rows`."""
 
-    def __init__(self, rows: tree_rows.RowsOver, touched: Set[bytes]) -> None:
+    def __init__(self, rows: tree_rows.RowsOver, touched: Named) -> None:
         self.rows = rows
         self.touched = touched
 
@@ -57,11 +56,13 @@ def ask(store: Store, name: str, directory: Below, *, plain: bool) -> LiveChange
     if changed is None:
         return None
     # What a look left says what it saw, and may carry marks: only a visit tells whether that is so now.
-    return LiveChanges(tree_rows.RowsOver(index, key, base[2], over), changed | over.keys())
+    return LiveChanges(tree_rows.RowsOver(index, key, base[2], over), Named.of(changed, over))
 
 
-def _changed_since(store: Store, name: str, directory: Below, snapshot_id: str, entries: int) -> Set[bytes] | None:
-    """Return the directories that changed since a snapshot of all that is in the worktree; None: nobody can say.
+def _changed_since(
+    store: Store, name: str, directory: Below, snapshot_id: str, entries: int
+) -> dict[int, bytes] | None:
+    """Return which directories changed since a snapshot of all that is in the worktree; None: nobody can say.
 
     Not where something is excluded, or was, or could not be read: no transaction tells of changed rules, and what is in
     no row has to be tried again. Nor where something is mounted, which hides what the tree holds.

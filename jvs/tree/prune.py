@@ -12,8 +12,21 @@ from jvs.tree.builder import Directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Set
+    from collections.abc import Iterable, Set
     from typing import Any
+
+
+class Named(frozenset[bytes]):
+    """Paths of directories that had these inodes when they were asked for: `inodes` says which, and names may move."""
+
+    inodes: dict[int, bytes]
+
+    @classmethod
+    def of(cls, inodes: dict[int, bytes], others: Iterable[bytes]) -> Named:
+        """Take these paths, and some that are to be visited whatever inodes they have."""
+        found = cls({*inodes.values(), *others})
+        found.inodes = inodes
+        return found
 
 
 class Untouched:
@@ -27,9 +40,14 @@ class Untouched:
         if touched is not None and isinstance(rows, tree_rows.OtherRows):
             touched = touched | rows.racy
         self._touched = touched
+        self._inodes = touched.inodes if isinstance(touched, Named) else {}
         self._rows = rows
         self._known = known
         self._ways = _ways_to(touched)
+
+    def is_elsewhere(self, path: bytes, inode: int) -> bool:
+        """Answer whether a directory was named at another path: nothing that the rows say of what is below counts."""
+        return self._inodes.get(inode, path) != path
 
     def preload(self) -> None:
         """Fetch what will be asked for, when all rows are at hand."""

@@ -73,8 +73,7 @@ class Scanner:
         self._builder = TreeBuilder(visitor, with_rows=bool(moment_ns))
         self._seen: set[bytes] = set()
         self._vanished: list[bytes] = []
-        self._device = 0
-        self._hidden = False
+        self._device, self._hidden = 0, False
         """Whether attributes change without moving the ctime, as on JuiceFS: then they are read every time."""
 
     def run(self, directory: Below) -> ScanResult:
@@ -374,6 +373,7 @@ class Scanner:
         `moved` says that another directory (inode) stood under this name before; `still` that its stamp is the old one.
         """
         below = listing.relative(path, name)
+        moved = moved or self._untouched.is_elsewhere(below, st.st_ino)
         known = None if moved else self._untouched.whole(below)
         if known is not None:
             return known

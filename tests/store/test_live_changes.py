@@ -478,7 +478,8 @@ def test_a_change_in_the_transaction_after_the_snapshot(looks: Looks, repository
     main, payload = making.at(repository.path()), making.at(Path(repository.path()).with_name("frozen"))
     ioctl.snapshot(main, payload, ioctl.RDONLY)
     append(Path(repository.path()))
-    assert search.changed_now(main, payload, 2**40) == {b"d0/inner"}
+    found = search.changed_now(main, payload, 2**40)
+    assert found == {(Path(repository.path()) / "d0/inner").stat().st_ino: b"d0/inner"}
 
 
 def test_a_partial_snapshot(looks: Looks, repository: Repository) -> None:
@@ -633,6 +634,31 @@ def test_a_change_does_not_hide_behind_a_rename(
         assert (found[0] == changed[0]) is back
         if not back:
             target.rename(source)
+
+
+@pytest.mark.parametrize("deep", ["d3", "d3/inner"])
+def test_what_comes_back_after_it_was_asked_for_is_visited(
+    looks: Looks, repository: Repository, monkeypatch: pytest.MonkeyPatch, deep: str
+) -> None:
+    main = Path(repository.path())
+    (main / "d3/inner/a/b/c").mkdir(parents=True)
+    (main / "d3/inner/a/b/c/file").write_text("before")
+    repository.snapshot("deep")
+    repository.snapshot("at rest")
+    (main / "d3/inner/a/b/c/file").write_text("behind")
+    changed = looks.both()
+    (main / deep).rename(main / "d5/elsewhere")
+    real = search.changed_now
+
+    def asked(*given: Any) -> Any:
+        found = real(*given)
+        (main / "d5/elsewhere").rename(main / deep)
+        return found
+
+    monkeypatch.setattr(search, "changed_now", asked)
+    found = looks.look(asking=True)
+    assert looks.asked[-1] and found == looks.look(asking=False)
+    assert found[0] == changed[0]
 
 
 def test_names_that_never_stop_moving(looks: Looks, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,8 @@ def changed_directories(snapshot: Below, base: Below) -> frozenset[bytes] | None
         after, before = info(new), info(old)
         if after.parent_uuid != before.parent_uuid or not any(after.parent_uuid) or before.born >= after.born:
             return None
-        return _changed(new, before.born + 1)
+        found = _changed(new, before.born + 1)
+        return None if found is None else frozenset(found.values())
     except OSError:  # EPERM above all: not root; then the tree is walked
         return None
     finally:
@@ -104,12 +105,12 @@ def changed_directories(snapshot: Below, base: Below) -> frozenset[bytes] | None
             os.close(old)
 
 
-def changed_now(worktree: Below, base: Below, ready_seconds: float) -> frozenset[bytes] | None:
+def changed_now(worktree: Below, base: Below, ready_seconds: float) -> dict[int, bytes] | None:
     """Return the directories in which a subvolume that is in use may differ from `base`, a read-only snapshot of it.
 
     It holds of a moment after this began: what changes later may be missed, as by a walk that has been there before.
     `ready_seconds`: when the snapshot was published; one that was made later took its place, and says nothing of what
-    changed before. Shape and None: as `changed_directories`; None also where names do not stop moving.
+    changed before. Shape: inode -> relative path. None: as `changed_directories`, and where names do not stop moving.
 
     The tree lacks what is in memory only: data that was not written back, whose inodes change when it is, and inodes
     that wait for the commit. So the filesystem is flushed first. A commit alone (BTRFS_IOC_START_SYNC) is not
@@ -140,7 +141,7 @@ def changed_now(worktree: Below, base: Below, ready_seconds: float) -> frozenset
             os.close(old)
 
 
-def _changed_at_rest(fd: int, since: int) -> frozenset[bytes] | None:
+def _changed_at_rest(fd: int, since: int) -> dict[int, bytes] | None:
     """Do what `_changed` does until no name moved meanwhile; the filesystem was flushed.
 
     A changed file that is found where it is for a moment only would not be looked for where it is again afterwards.
@@ -151,7 +152,7 @@ def _changed_at_rest(fd: int, since: int) -> frozenset[bytes] | None:
         try:
             found = _changed(fd, since)
         except FileNotFoundError:  # a name went away
-            found = frozenset()
+            found = {}
         system.syncfs(fd)
         if found is None:
             return None
@@ -174,7 +175,7 @@ def _changed_inodes(fd: int, since: int) -> dict[int, bool]:
     return found
 
 
-def _changed(fd: int, since: int) -> frozenset[bytes] | None:
+def _changed(fd: int, since: int) -> dict[int, bytes] | None:
     """Return the directories of all inodes that changed, and those of them that are directories."""
     inodes = _changed_inodes(fd, since)
     if len(inodes) > MOST_INODES:
@@ -185,7 +186,7 @@ def _changed(fd: int, since: int) -> frozenset[bytes] | None:
         if not above:
             raise FileNotFoundError(errno.ENOENT, "an inode has lost its names")
         directories |= above | {inode} if is_dir else above
-    return frozenset(b"" if inode == _ROOT else _path_of(fd, inode) for inode in directories)
+    return {inode: b"" if inode == _ROOT else _path_of(fd, inode) for inode in directories}
 
 
 def _parents(fd: int, inode: int) -> set[int]:
