@@ -17,6 +17,7 @@ from jvs.fs.rooted import Below
 
 DIR_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_FIRST_FLAGS = FILE_FLAGS | os.O_NOATIME
 
 
 def open_dir(name: Below | bytes, dir_fd: int | None = None, *, one_mount: bool = False) -> int:
@@ -36,14 +37,23 @@ def open_file(name: Below | bytes, dir_fd: int | None = None) -> int:
 
     Errors: OSError; EINVAL when it is not a regular file.
     """
+    return open_file_with_stat(name, dir_fd)[0]
+
+
+def open_file_with_stat(name: Below | bytes, dir_fd: int | None = None) -> tuple[int, os.stat_result]:
+    """Open a regular file as `open_file` does; return its stat as well, which that has to ask for. Errors: as there."""
     try:
-        fd = _open(name, FILE_FLAGS | os.O_NOATIME, dir_fd)
+        if type(name) is bytes and dir_fd is not None:  # what `_open` comes to, for every file of a tree
+            fd = os.open(name, _FIRST_FLAGS, dir_fd=dir_fd)
+        else:
+            fd = _open(name, _FIRST_FLAGS, dir_fd)
     except PermissionError:  # as above
         fd = _open(name, FILE_FLAGS, dir_fd)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    st = os.fstat(fd)
+    if not stat.S_ISREG(st.st_mode):
         os.close(fd)
         raise OSError(errno.EINVAL, "not a regular file", shown(name))
-    return fd
+    return fd, st
 
 
 def _open(name: Below | bytes, flags: int, dir_fd: int | None, one_mount: bool = False) -> int:

@@ -105,13 +105,12 @@ def _hash_small(fd: int, name: bytes) -> Hashed | None:
     file says: a read of one byte more tells that it did not grow since.
     """
     try:
-        file_fd = os.open(name, paths.FILE_FLAGS | os.O_NOATIME, dir_fd=fd)
+        file_fd, st = paths.open_file_with_stat(name, fd)
     except OSError:
         return None
     try:
-        st = os.fstat(file_fd)
         size = st.st_size
-        if size >= copyfile.FIRST_BYTES or not stat.S_ISREG(st.st_mode):
+        if size >= copyfile.FIRST_BYTES:
             return None
         data = os.pread(file_fd, size + 1, 0)
         if len(data) != size:

@@ -151,8 +151,9 @@ def test_special_files_are_there(juicefs_dir: Path):
 def test_unchanged_files_are_not_read_again(place: Place, monkeypatch: pytest.MonkeyPatch):
     import time
 
-    from jvs.tree import leaves
+    from jvs.tree import batches, leaves
 
+    monkeypatch.setattr(batches, "_hash_small", lambda fd, name: None)  # one way of reading is enough to count
     time.sleep(0.05)
     first = place.clone("one")
     rows = {path: (row, digest) for path, row, digest in first.tree.rows}

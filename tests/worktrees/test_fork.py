@@ -162,8 +162,8 @@ def test_the_first_snapshot_of_a_fork_links_what_it_was_made_from(fs_at, at_once
     read = []
     from jvs.fs import paths
 
-    open_file = paths.open_file
-    monkeypatch.setattr(paths, "open_file", lambda name, dir_fd=None: read.append(name) or open_file(name, dir_fd))
+    real = paths.open_file_with_stat
+    monkeypatch.setattr(paths, "open_file_with_stat", lambda name, fd=None: read.append(name) or real(name, fd))
     second = snapshot(store, name="side")
     monkeypatch.undo()
     assert {name for name in read if isinstance(name, bytes) and name[:1] in b"fn"} == {b"f1", b"new"}
