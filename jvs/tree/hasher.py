@@ -185,7 +185,7 @@ class Hasher(Visitor):
         self._met += 1
         if self._met == workers.LEAST_ENTRIES:
             self.workers.begin()
-        return self.workers.are_there and st.st_size < min(WATCHED_BYTES, BIG_BYTES)
+        return self.workers.are_there and st.st_size < WATCHED_BYTES
 
     def put(self, inside: Any, fd: int, path: bytes, name: bytes, st: os.stat_result) -> Promise:
         """Put a small file into the batch of its directory, which its path tells: numbers of descriptors come again."""
