@@ -1,7 +1,7 @@
 """What one program pays that takes snapshots by itself, and how large the index gets.
 
 One process opens the repository, and takes a snapshot "if something changed" of 5,000 files after one changed, and
-after none. Against it stand the flushes alone that a snapshot cannot do without. The index is that of 100,000 tiny
+after none. It is compared with the flushes alone that a snapshot cannot do without. The index is that of 100,000 tiny
 files in 1,000 directories, per file.
 """
 

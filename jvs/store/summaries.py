@@ -85,7 +85,7 @@ class Texts:
         except OSError:  # it may be collected, or not be shown yet: whoever reads it finds out
             return None
         known = (self._known or _NONE).get(snapshot_id)
-        if known is not None and known[0] == (st.st_ino, st.st_size, st.st_ctime_ns):
+        if known is not None and known[0] == _stamp(st):
             return known[1]
         self._miss(snapshot_id, st)
         return None
@@ -110,7 +110,7 @@ class Texts:
             self._new[snapshot_id] = stamp, texts
 
     def _moment(self) -> int:
-        """Write back what is dirty, and return what `racy.lasting` needs; a later stat stands for a later content."""
+        """Write back dirty pages, and return what `racy.lasting` needs: any later change moves a stamp."""
         from jvs import clock
         from jvs.engine import traits
 

@@ -170,10 +170,10 @@ def without_copying(main: Path) -> None:
     path.write_bytes(b"a" * 9000)
 
 
-def exchange(main: Path) -> None:
+def exchange(main: Path, other: bytes = b"d5") -> None:
     fd = os.open(main, os.O_RDONLY)
     try:
-        assert system.renameat2(b"d4", b"d5", fd, fd, system.RENAME_EXCHANGE)
+        assert system.renameat2(b"d4", other, fd, fd, system.RENAME_EXCHANGE)
     finally:
         os.close(fd)
 
@@ -260,11 +260,7 @@ def replace_by_a_copy(main: Path) -> None:
 
 
 def exchange_with_a_file(main: Path) -> None:
-    fd = os.open(main, os.O_RDONLY)
-    try:
-        assert system.renameat2(b"d4", b"mapped", fd, fd, system.RENAME_EXCHANGE)
-    finally:
-        os.close(fd)
+    exchange(main, b"mapped")
 
 
 def remove(main: Path) -> None:
