@@ -39,17 +39,22 @@ class FirstRows:
         self._rows: list[Row] = []
         self._root = b""
         self._moment_ns = 0
+        self._with_inode = True
 
     def take(self, staged: Below, made: Cloned) -> None:
         """Note the stamps of all files, where they are worth anything. Writes nothing; raises nothing."""
         with_inode, btrfs = traits.scan_flags(staged)
-        copied = made.engine in (engine.COPY, engine.REFLINK) and not made.degraded
-        if not copied or btrfs or not with_inode or self._record["partial_paths"] is not None:
+        copied = made.engine in (engine.COPY, engine.REFLINK) and with_inode
+        cloned = made.engine == engine.JUICEFS and not with_inode
+        if not (copied or cloned) or made.degraded or btrfs or self._record["partial_paths"] is not None:
             return
         if not self._store.settings.use_index or not self._store.settings.get("engine.remember_forks"):
             return
+        if cloned and self._store.index().trees_of(self._record["snapshot_id"]):
+            return  # the stamps are those that the index has already: see store/other_mounts.py
+        self._with_inode = with_inode
         try:
-            self._moment_ns = racy.writeback(staged, clock.now_ns(), juicefs=False)
+            self._moment_ns = racy.writeback(staged, clock.now_ns(), juicefs=cloned)
             known = node_store.Trees(self._store)
             root = known.root(self._record, rebuild=False)
             if self._moment_ns == racy.NEVER_NS or root is None:
@@ -74,9 +79,10 @@ class FirstRows:
             raise ValueError("the fork is not what its snapshot is")
         known.preload({entry[4] for entry in entries if entry[1] == listing.DIR})
         width = listing.STAMP.size
-        stamps = listing.stamps(stats, with_inode=True)
+        stamps = listing.stamps(stats, with_inode=self._with_inode)
+        slow = not self._with_inode  # JuiceFS: the times of a directory
         lasting = b"".join(
-            racy.lasting(stamps[i * width : (i + 1) * width], st, self._moment_ns, slow_directories=False)
+            racy.lasting(stamps[i * width : (i + 1) * width], st, self._moment_ns, slow_directories=slow)
             for i, st in enumerate(stats)
         )
         self._rows.append((path, tree_rows.pack(names, lasting), digest))
