@@ -130,7 +130,8 @@ class Place:
     def _forget(self) -> None:
         """Make the next snapshot a first one again: no head, no index."""
         control = self.main.parent / ".jvs"
-        (control / "index.sqlite").unlink(missing_ok=True)
+        for index in control.glob("index.sqlite*"):
+            index.unlink()
         config = control / "worktrees" / "main" / "config.json"
         value = json.loads(config.read_text())
         for key in ("head_snapshot_id", "latest_snapshot_id"):
