@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from jvs.fs.extents import Device, Extent
     from jvs.fs.rooted import Below
-    from jvs.tree.batches import Promise
+    from jvs.tree.batches import Promise, Together
     from jvs.tree.builder import ScanResult
     from jvs.tree.node import Entry
     from jvs.tree.visitor import Taken
@@ -105,6 +105,27 @@ class ReadingHasher(Hasher):
         """Put a file into a batch, which is read."""
         self._memory.note_read(st.st_size)
         return super().put(inside, fd, path, name, st)
+
+    def take_all(
+        self, inside: Any, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result]
+    ) -> Together | None:
+        """Let all processes hash the files of a directory, unless something is known of one of them."""
+        memory, plain = self._memory, self.plain
+        if self.slow_calls or (memory.many and max([st.st_size for st in stats]) >= LEAST_BYTES):
+            return None
+        linked = [(i, (st.st_dev, st.st_ino, plain)) for i, st in enumerate(stats) if st.st_nlink > 1]
+        if any(key in memory.inodes for _, key in linked):
+            return None
+        together = super().take_all(inside, fd, path, names, stats)
+        if together is None:
+            return None
+        size = sum([st.st_size for st in stats])
+        progress.advance("verify", size, memory.total_bytes, "bytes")
+        memory.note_read(size)
+        if len(memory.inodes) < MOST:
+            for (i, key), promise in zip(linked, together.promises([i for i, _ in linked]), strict=True):
+                memory.inodes[key] = promise, stats[i].st_size, None
+        return together
 
     def hash_file(self, file_fd: int, size: int, known: dict[int, bytes] | None = None) -> Taken:
         """Hash an open file, but for parts whose places are remembered; takes over the descriptor."""

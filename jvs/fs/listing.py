@@ -27,6 +27,10 @@ _KINDS = {
     stat.S_IFCHR: CHAR,
     stat.S_IFBLK: BLOCK,
 }
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Set
+
 _BTRFS_EMPTY_SUBVOLUME = 2  # inode of the empty directory that represents in a snapshot a nested subvolume
 STAMP = struct.Struct("<QIIIQqq")
 """Shape of one entry's stamp: inode, mode, uid, gid, size, mtime_ns, ctime_ns; 44 bytes, little endian."""
@@ -91,6 +95,14 @@ def _list_long(fd: int) -> tuple[list[bytes], list[os.stat_result]]:
                 continue
     found.sort(key=lambda pair: pair[0])
     return [name for name, _ in found], [st for _, st in found]
+
+
+def some(
+    names: list[bytes], stats: list[os.stat_result], wanted: Set[bytes]
+) -> tuple[list[bytes], list[os.stat_result]]:
+    """Return those entries of a listing whose names are wanted."""
+    places = [i for i, name in enumerate(names) if name in wanted]
+    return [names[i] for i in places], [stats[i] for i in places]
 
 
 def stamps(stats: list[os.stat_result], *, with_inode: bool, with_dirs: bool = True) -> bytes:

@@ -5,6 +5,7 @@ Source: jvs-engines(7), Speed.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -57,6 +58,15 @@ class Batch:
         """Answer whether nothing more is to be added."""
         return len(self.names) >= self.most or self.size >= MOST_BYTES
 
+    def all_stamps(self) -> bytes:
+        """Return the stamps of its files, one after the other."""
+        return listing.stamps(self.stats, with_inode=True, with_dirs=False)
+
+    def give_up(self) -> None:
+        """Do nothing of it: for whoever waits for one of its files, that is gone."""
+        self.answers = [listing.Vanished(errno.ENOENT, os.strerror(errno.ENOENT), name) for name in self.names]
+        self.close()
+
     def close(self) -> None:
         """Release the directory."""
         if self.fd >= 0:
@@ -90,6 +100,41 @@ class Promise:
         found = batch.answers[self.position]
         if isinstance(found, OSError):
             raise found
+        return found
+
+
+class Together:
+    """All files of one directory, in batches of which each has begun: what is common to them is done once."""
+
+    __slots__ = ("batches", "workers")
+
+    def __init__(self, batches: list[Batch], workers: Workers) -> None:
+        self.batches = batches
+        self.workers = workers
+
+    def done(self) -> bool:
+        """Answer whether `answers` returns at once."""
+        return all(batch.answers is not None for batch in self.batches)
+
+    def answers(self) -> Answers:
+        """Return what was found out of each file, in the order of their names. Errors: as `Workers.offer`."""
+        found: Answers = []
+        for batch in self.batches:
+            if batch.answers is None:
+                self.workers.wait()
+            assert batch.answers is not None
+            found += batch.answers
+        return found
+
+    def promises(self, places: list[int]) -> list[Promise]:
+        """Return what answers for some of the files, by themselves; `places` are in order."""
+        found = []
+        number = first = 0
+        for place in places:
+            while place - first >= len(self.batches[number].names):
+                first += len(self.batches[number].names)
+                number += 1
+            found.append(Promise(self.batches[number], place - first, self.workers))
         return found
 
 

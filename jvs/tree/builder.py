@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from collections import deque
 
+from jvs import progress
 from jvs.errors import from_oserror
 from jvs.fs import listing
 from jvs.tree import node, racy, rows
@@ -16,8 +17,10 @@ from jvs.tree.hasher import NOT_READ
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
+    from collections.abc import Collection
     from typing import Any, TypedDict
 
+    from jvs.tree.batches import Answers, Hashed, Together
     from jvs.tree.visitor import Visitor
 
     class Counts(TypedDict):
@@ -68,7 +71,7 @@ class Directory:
 
     __slots__ = (
         *("changed", "counts", "digest", "entries", "moved", "names", "path", "row_stamps", "size", "subdirs"),
-        *("marked", "visited"),
+        *("marked", "together", "visited"),
     )
 
     def __init__(self, path: bytes) -> None:
@@ -84,6 +87,7 @@ class Directory:
         self.row_stamps = b""
         self.marked: frozenset[bytes] = frozenset()
         self.visited: dict[bytes, Directory] = {}
+        self.together: Together | None = None
 
     def gather(self, below: list[tuple[int, Directory]]) -> None:
         """Add what the subdirectories hold in all to what is here itself."""
@@ -135,9 +139,33 @@ class TreeBuilder:
         self._with_rows = with_rows
         self._unfinished: deque[Directory] = deque()
 
+    def take_together(
+        self, here: Directory, fd: int, names: list[bytes], stats: list[os.stat_result], inside: Any, moment_ns: int
+    ) -> bool:
+        """Take a directory of nothing but files that no row knows at once, where the visitor can.
+
+        `moment_ns` is as for a walk. False when nothing was done.
+        """
+        if here.marked or {st.st_mode & 0o170000 for st in stats} != {0o100000}:
+            return False
+        here.together = self._visitor.take_all(inside, fd, here.path, names, stats)
+        if here.together is None:
+            return False
+        here.count(stats)
+        kind = listing.FILE
+        here.entries = [
+            [name, kind, st.st_mode & 0o7777, st.st_size, None, None] for name, st in zip(names, stats, strict=True)
+        ]
+        if moment_ns:  # else no row is kept
+            here.row_stamps = racy.all_lasting(here.row_stamps, stats, moment_ns)
+        self.tree.taken += len(names)
+        progress.advance("scan", len(names))
+        self.finalize(here)
+        return True
+
     def finalize(self, here: Directory) -> None:
         """Finish a directory now when nothing in it is still being hashed, else later."""
-        waiting = any(not isinstance(entry[4], bytes) for entry in here.entries)
+        waiting = here.together is not None or any(not isinstance(entry[4], bytes) for entry in here.entries)
         waiting = waiting or any(child.digest is None for _, child in here.subdirs)
         if waiting:
             self._unfinished.append(here)
@@ -160,8 +188,13 @@ class TreeBuilder:
         for position, child in here.subdirs:
             here.entries[position][4] = child.digest
             here.entries[position][3] = child.size
-        late = [i for i, entry in enumerate(here.entries) if not isinstance(entry[4], bytes)]
-        vanished = [here.entries[i] for i in late if not self._resolve(here, here.entries[i])]
+        if here.together is not None:
+            answers = here.together.answers()
+            late: Collection[int] = range(len(here.entries))
+            vanished = self._resolve_all(here, answers)
+        else:
+            late = [i for i, entry in enumerate(here.entries) if not isinstance(entry[4], bytes)]
+            vanished = [here.entries[i] for i in late if not self._resolve(here, here.entries[i])]
         if self._visitor.stored or self._visitor.busy:
             self._note_stored(here, late)
         if vanished:  # it went away while it was waiting to be hashed, so the row of the directory cannot be kept
@@ -175,8 +208,9 @@ class TreeBuilder:
             self.tree.rows.append((here.path, rows.pack(here.names, here.row_stamps), here.digest))
         here.entries = []
         here.row_stamps = b""
+        here.together = None
 
-    def _note_stored(self, here: Directory, late: list[int]) -> None:
+    def _note_stored(self, here: Directory, late: Collection[int]) -> None:
         """Take over what the visitor told of entries only when it was done with them."""
         width = listing.STAMP.size
         for i in late:
@@ -190,18 +224,35 @@ class TreeBuilder:
 
     def _resolve(self, here: Directory, entry: list[Any]) -> bool:
         """Wait for the hash of an entry; False when the file was deleted or is to be left out."""
-        path = listing.relative(here.path, entry[0])
         try:
-            entry[4], read, xattrs = entry[4].result()
+            found = entry[4].result()
         except OSError as error:
-            gone = isinstance(error, listing.Vanished)
-            if gone or listing.may_have_changed(error) or error.errno == errno.EACCES:
+            found = error
+        return self._settle(here, entry, found)
+
+    def _resolve_all(self, here: Directory, answers: Answers) -> list[list[Any]]:
+        """Take the hashes of all entries; return those that were deleted or are to be left out."""
+        vanished = []
+        usual = not self._visitor.stored
+        for entry, found in zip(here.entries, answers, strict=True):
+            if usual and type(found) is tuple and found[1] == entry[3]:
+                entry[4], _, entry[5] = found
+            elif not self._settle(here, entry, found):
+                vanished.append(entry)
+        return vanished
+
+    def _settle(self, here: Directory, entry: list[Any], found: Hashed | OSError) -> bool:
+        path = listing.relative(here.path, entry[0])
+        if isinstance(found, OSError):
+            gone = isinstance(found, listing.Vanished)
+            if gone or listing.may_have_changed(found) or found.errno == errno.EACCES:
                 if not gone:
-                    self._visitor.refuse(path, error)
+                    self._visitor.refuse(path, found)
                 here.counts[0] -= 1
                 here.size -= entry[3]
                 return False
-            raise from_oserror(error, f"reading '{path.decode('utf-8', 'backslashreplace')}'") from error
+            raise from_oserror(found, f"reading '{path.decode('utf-8', 'backslashreplace')}'") from found
+        entry[4], read, xattrs = found
         here.size += read - entry[3]
         entry[3] = read
         if xattrs is not NOT_READ and path not in self._visitor.stored:
@@ -211,4 +262,6 @@ class TreeBuilder:
 
 def _is_ready(here: Directory) -> bool:
     """Answer whether a directory whose subdirectories are finished waits for nothing more."""
+    if here.together is not None:
+        return here.together.done()
     return all(isinstance(entry[4], bytes) or entry[4].done() for entry in here.entries if entry[1] != listing.DIR)

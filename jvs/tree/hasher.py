@@ -11,7 +11,7 @@ from jvs.fs import copyfile, listing, paths
 from jvs.fs.xattrs import read_covered
 from jvs.tree import batches, leaves, node, workers
 from jvs.tree.attributes import read_special
-from jvs.tree.batches import Batch, Promise
+from jvs.tree.batches import Batch, Promise, Together
 from jvs.tree.leaves import NOT_READ as NOT_READ
 from jvs.tree.visitor import Visitor
 
@@ -195,6 +195,35 @@ class Hasher(Visitor):
             batch = self._batch = Batch(fd, directory, inside, BATCH_FILES if self.slow_calls else batches.MOST_FILES)
         return Promise(batch, batch.add(name, st), self.workers)
 
+    def take_all(
+        self, inside: Any, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result]
+    ) -> Together | None:
+        """Let all processes hash the files of a directory, when they are small."""
+        if self.slow_calls or len(names) < workers.LEAST_FILES or not self._are_small(stats):
+            return None
+        self._met += len(names)
+        if self._met >= workers.LEAST_ENTRIES:
+            self.workers.begin()
+        if not self.workers.are_there:
+            return None
+        directory = path + b"/" if path else b""
+        parts = []
+        start = 0
+        while start < len(names):
+            end, size = start, 0
+            while end < len(names) and end - start < batches.MOST_FILES and size < batches.MOST_BYTES:
+                size += stats[end].st_size
+                end += 1
+            batch = Batch(fd, directory, inside, batches.MOST_FILES)
+            batch.names, batch.stats, batch.size = names[start:end], stats[start:end], size
+            parts.append(batch)
+            self._begin(batch)
+            start = end
+        return Together(parts, self.workers)
+
+    def _are_small(self, stats: list[os.stat_result]) -> bool:
+        return max([st.st_size for st in stats]) < min(WATCHED_BYTES, BIG_BYTES)
+
     def flush(self) -> None:
         """Let the batch begin that is being collected."""
         batch, self._batch = self._batch, None
@@ -203,6 +232,10 @@ class Hasher(Visitor):
         if self.slow_calls:
             batch.future = self.run_in_thread(LATENCY_THREADS, self._do_and_close, batch)
             return
+        self._begin(batch)
+
+    def _begin(self, batch: Batch) -> None:
+        """Hand a batch to another process, or do it here; release its directory."""
         try:
             if not self.give(batch):
                 batch.answers = self.do_batch(batch)

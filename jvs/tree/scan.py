@@ -149,12 +149,12 @@ class Scanner:
         if self.exclude is not None:
             names, stats = self.exclude.rest(fd, path, names, stats)
         if self.only and (wanted := self.only.get(path)) is not None:
-            kept = [i for i, name in enumerate(names) if name in wanted]
-            names, stats = [names[i] for i in kept], [stats[i] for i in kept]
+            names, stats = listing.some(names, stats, wanted)
         self._seen.add(path)
         here = Directory(path)
-        row_stamps = listing.stamps(stats, with_inode=self.with_inode)
         known = self.rows.get(path)
+        needed = known is not None or self.moment_ns  # else there is no row, and none is kept
+        row_stamps = listing.stamps(stats, with_inode=self.with_inode) if needed else b""
         same = known is not None and known[0] == tree_rows.pack(names, row_stamps)
         proved = still and known is not None and (same or tree_rows.has_names(known[0], names, listing.STAMP.size))
         self.visitor.listed(path, names, proved=proved)
@@ -201,9 +201,8 @@ class Scanner:
         if lost or (data is None and not same):  # the node was lost: hash the files of this directory again
             return self._visit_again(here, names, stats, below)
         if len(dirs) < len(names):
-            chosen = set(dirs)
-            others = [i for i in range(len(names)) if i not in chosen]
-            self.visitor.keep(inside, fd, [names[i] for i in others], [stats[i] for i in others])
+            below_here = {names[i] for i in dirs}
+            self.visitor.keep(inside, fd, *listing.some(names, stats, set(names) - below_here))
         if data is None:
             here.gather(below)
             here.digest, here.changed = digest, False
@@ -235,6 +234,8 @@ class Scanner:
         stats: list[os.stat_result],
         inside: Any,
     ) -> None:
+        if known is None and self._builder.take_together(here, fd, names, stats, inside, self.moment_ns):
+            return
         old_stamps, old_entries = self.known.recall(known)
         here_now = set(names)
         self._vanished += [
@@ -253,7 +254,7 @@ class Scanner:
             piece = here.row_stamps[i * width : (i + 1) * width]
             was = old_stamps.get(name)
             same = was is not None and (was == piece or was == racy.marked(piece))
-            piece = racy.marked(piece) if name in here.marked else piece
+            piece = racy.marked(piece) if piece and name in here.marked else piece
             old = old_entries.get(name)
             if (
                 same

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import os
     from typing import Any
 
+    from jvs.tree.batches import Together
     from jvs.tree.node import Entry
     from jvs.tree.rows import Row
 
@@ -30,7 +31,8 @@ class Visitor:
        unless the scanner only passes through to a directory below;
     3. for the entries, in no certain order: `keep`, once at most, with all that are no directories and have the stamps
        that the index knows; `take` with each other that is no directory; and 1 to 4 for each subdirectory, which may
-       be left out where everything below is known (`must_visit`);
+       be left out where everything below is known (`must_visit`). Where all are files that nothing is known of,
+       `take_all` may do them at once;
     4. `leave`, or `abandon` when it turned out that the directory cannot be read.
 
     Between `listed` and `visited`, and in 3, it asks `is_same` or `are_same` of entries whose stamps do not tell of
@@ -87,6 +89,7 @@ class Visitor:
     ) -> frozenset[bytes]:
         """A directory that was listed, with the row that is known of it.
 
+        `stamps` are those of all entries; empty where there is no row and none will be kept.
         Returns the names whose stamps must not prove more than their content.
         """
         return frozenset()
@@ -99,6 +102,15 @@ class Visitor:
     ) -> Taken | None:
         """An entry that is new or changed; `old` is what the index knows of its name. None leaves it out."""
         raise NotImplementedError
+
+    def take_all(
+        self, inside: Any, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result]
+    ) -> Together | None:
+        """All entries of a directory, each of them a regular file that is new; None: they are to be taken one by one.
+
+        `path` is that of the directory. Nothing was done when it answers None.
+        """
+        return None
 
     def leave(self, inside: Any, fd: int, st: os.stat_result) -> None:
         """End a directory, after everything inside it; `st` is as it was when the directory was listed above."""

@@ -210,7 +210,19 @@ def test_an_error_of_the_visitor_ends_the_walk_and_close_is_the_last_call(line, 
 def test_those_who_hash_and_copy_implement_the_contract(visits):
     assert issubclass(visits, visitor.Visitor)
     public = {name for name in vars(visitor.Visitor) if not name.startswith("_")}
-    reported = {"enter", "listed", "visited", "keep", "take", "leave", "abandon", "refuse", "flush", "close"}
+    reported = {
+        "enter",
+        "listed",
+        "visited",
+        "keep",
+        "take",
+        "take_all",
+        "leave",
+        "abandon",
+        "refuse",
+        "flush",
+        "close",
+    }
     asked = {"is_same", "are_same"}
     assert reported | asked | {"must_visit", "jobs"} == public
     assert visits.take is not visitor.Visitor.take
