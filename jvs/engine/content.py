@@ -33,9 +33,9 @@ class Contents:
     def __init__(self, threads: hasher.Hasher, losses: Losses, *, share: bool, stamps_hold: bool) -> None:
         self._hasher = threads
         self._losses = losses
-        self._share = share
-        self._stamps_hold = stamps_hold
-        self._started_ns = clock.now_ns()
+        self.share = share
+        self.stamps_hold = stamps_hold
+        self.started_ns = clock.now_ns()
 
     def copy(
         self, source: int, target: int, path: bytes, *, hash: bool, old: Entry | None = None
@@ -45,13 +45,13 @@ class Contents:
         `old` is what the payload before has under this path.
         """
         before = os.fstat(source)
-        if self._share and copyfile.reflink(source, target):
+        if self.share and copyfile.reflink(source, target):
             if hash and before.st_size > hasher.BIG_BYTES and not self._hasher.plain:
                 return self._hash_shared(source, target, path, before, old)
             after = os.fstat(source)
             if not copyfile.unchanged(before, after):  # written before the blocks were shared, or after that
                 return after, None, os.fstat(target).st_size
-            if hash and not self._hasher.plain and self._stamps_hold and racy.is_conclusive(before, self._started_ns):
+            if hash and not self._hasher.plain and self.stamps_hold and racy.is_conclusive(before, self.started_ns):
                 os.lseek(source, 0, os.SEEK_SET)
                 both = os.dup(source), os.dup(target)
                 digest, size, _ = hash_source.hash_either(*both, before)
@@ -105,7 +105,7 @@ class Contents:
         """Hash a big file whose blocks are shared with the source, by the source while that holds still."""
         known = self._hasher.known_leaves(target, path, old)
         after, size = os.fstat(source), os.fstat(target).st_size
-        still = copyfile.unchanged(before, after) and self._stamps_hold and racy.is_conclusive(before, self._started_ns)
+        still = copyfile.unchanged(before, after) and self.stamps_hold and racy.is_conclusive(before, self.started_ns)
         if still:
             both = os.dup(source), os.dup(target)
             return before, self._hasher.hash_original(*both, before, attributes=False, known=known), size

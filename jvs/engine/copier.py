@@ -17,7 +17,8 @@ from jvs.engine import hardlinks
 from jvs.engine.base import Request
 from jvs.engine.content import Contents
 from jvs.engine.elsewhere import Elsewhere
-from jvs.engine.hardlinks import Linked
+from jvs.engine.groups import Groups, Linked
+from jvs.engine.small_files import NOT_HASHED, SmallFiles
 from jvs.engine.target import Dir, Target
 from jvs.fs import copyfile, durable, listing, metadata, paths
 from jvs.fs.losses import Losses
@@ -26,14 +27,13 @@ from jvs.tree import batches, hasher, leaves, node, scan, workers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from jvs.fs.xattrs import Attributes
-    from jvs.tree.batches import Batch
+    from jvs.tree.batches import Batch, Together
     from jvs.tree.node import Entry
 
-_NOTHING = bytes(32)
 _USUAL = {stat.S_IFREG, stat.S_IFLNK}
 
 
@@ -47,22 +47,22 @@ class Copier(scan.Hasher):
         self.request, self.shared = request, request.shared
         self.losses = Losses()
         self.stale = False
-        """Whether a file changed in a way that makes the tree of this walk untrue; it is to be hashed again then."""
+        """Whether a file changed in a way that makes the tree of this walk untrue; it is hashed again then."""
         self.odd = False
         """Whether there was a file with several names, or one that is neither a regular file nor a link."""
-        self._hash = request.hash
-        self._target = Target(request, self.losses)
+        self.hashes, self.target = request.hash, Target(request, self.losses)
+        self.failed = self.target.failed
         self._elsewhere = Elsewhere(self)
-        self.failed = self._target.failed
-        self._groups = hardlinks.Groups()
+        self._groups = Groups(self)
         self._base_used: dict[int, tuple[int, int]] = {}
         self._contents = Contents(self, self.losses, share=share, stamps_hold=stamps_hold)
+        self._small = SmallFiles(self._contents)
 
     # Directories
 
     def enter(self, above: Dir | None, name: bytes, path: bytes, fd: int, st: os.stat_result) -> Dir:
         """Make the directory, 0700 until everything is inside."""
-        return self._target.begin(above, name, path)
+        return self.target.begin(above, name, path)
 
     def leave(self, inside: Dir, fd: int, st: os.stat_result) -> None:
         """Give the directory its metadata when it is complete: now, or when other processes have done their share."""
@@ -73,7 +73,7 @@ class Copier(scan.Hasher):
         except OSError as error:
             raise self.failed(error, inside.path) from error
         if inside.path and inside.waits and self._elsewhere.may_wait(inside, xattrs, fd, st):
-            self._target.park(inside, xattrs, st)
+            self.target.park(inside, xattrs, st)
             return
         if inside.waits or not inside.path:
             self.workers.wait()
@@ -83,29 +83,28 @@ class Copier(scan.Hasher):
 
     def finish(self, inside: Dir, xattrs: Attributes, st: os.stat_result) -> metadata.Kept:
         """Give a complete directory its metadata."""
-        return self._target.finish(inside, xattrs, st)
+        return self.target.finish(inside, xattrs, st)
 
     def abandon(self, inside: Dir) -> None:
         """Take away the directory that was begun."""
         if self._batch is not None and self._batch.inside is inside:
-            self._batch.close()
+            self._batch.give_up()
             self._batch = None
         self.workers.wait()
-        self._target.abandon(inside)
+        self.target.abandon(inside)
 
     def close(self) -> None:
         """End the threads and release directories that an error left open."""
         super().close()
         self._elsewhere.close()
-        self._target.close()
+        self.target.close()
 
     def keep(self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
         """Link unchanged entries from the base payload; copy those that cannot be linked."""
         linked = max([st[stat.ST_NLINK] for st in stats], default=0) > 1
         self.odd = self.odd or linked or not {stat.S_IFMT(st[stat.ST_MODE]) for st in stats} <= _USUAL
         if inside.base < 0:
-            for name, st in zip(names, stats, strict=True):
-                self._keep_copy(inside, fd, name, st)
+            self.copy_instead(inside, fd, names, stats, range(len(names)))
             return
         if linked:
             self._keep_groups(inside, fd, names, stats)
@@ -126,7 +125,7 @@ class Copier(scan.Hasher):
         self.copy_instead(inside, fd, names, stats, refused)
 
     def copy_instead(
-        self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result], places: list[int]
+        self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result], places: Iterable[int]
     ) -> None:
         """Copy some unchanged files of a directory that could not be linked."""
         for i in places:
@@ -137,9 +136,8 @@ class Copier(scan.Hasher):
         for name, st in zip(names, stats, strict=True):
             path = listing.relative(inside.path, name)
             if st.st_nlink > 1 and (first := self._groups.get(st)) is not None:
-                if not copyfile.unchanged(first.st, st):
-                    self.stale = True
-                if self._link_group(first, inside, name, path, st):
+                self.stale = self.stale or not first.is_as(st)
+                if self._groups.link(first, inside, name, path, st):
                     continue
             try:
                 base, key = os.lstat(name, dir_fd=inside.base), (st.st_dev, st.st_ino)
@@ -152,7 +150,7 @@ class Copier(scan.Hasher):
                 self._check_link_error(error, inside, name)
                 self._keep_copy(inside, fd, name, st)
             if st.st_nlink > 1:
-                self._groups.add(st, Linked(path, st, None, 0, None))
+                self._groups.add(Linked(path, st, None, 0, None), st)
 
     def _check_link_error(self, error: OSError, inside: Dir, name: bytes) -> None:
         """Raise what is more than a reason to copy instead of linking."""
@@ -164,9 +162,9 @@ class Copier(scan.Hasher):
         path = listing.relative(inside.path, name)
         if st.st_nlink > 1:
             first = self._groups.get(st)
-            if first is not None and self._link_group(first, inside, name, path, st):
+            if first is not None and self._groups.link(first, inside, name, path, st):
                 return
-        hashing, self._hash = self._hash, False
+        before, self.hashes = self.hashes, False
         try:
             self._copy_again(inside, fd, path, name, st)
         except listing.Vanished:
@@ -179,7 +177,7 @@ class Copier(scan.Hasher):
             self.refuse(path, error)
             return
         finally:
-            self._hash = hashing
+            self.hashes = before
         if path in self.stored:
             self.stale = True
 
@@ -208,14 +206,36 @@ class Copier(scan.Hasher):
     ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
         """Copy an entry, or link it to its group or to an equal file of the base payload."""
         self.odd = self.odd or st.st_nlink > 1 or stat.S_IFMT(st.st_mode) not in _USUAL
-        compares = self._hash and (inside.head >= 0 or (old is not None and inside.base >= 0))
-        if st.st_nlink == 1 and stat.S_ISREG(st.st_mode) and not compares and self.shares(st):
-            return self.put(inside, fd, path, name, st), st.st_size, None
+        compares = self.hashes and (inside.head >= 0 or (old is not None and inside.base >= 0))
+        first = stat.S_ISREG(st.st_mode) and (st.st_nlink == 1 or not self._groups.has(st))
+        if first and not compares and self.shares(st):
+            promise = self.put(inside, fd, path, name, st)
+            if st.st_nlink > 1:
+                self._groups.add(Linked(path, st, promise, st.st_size, None), st)
+            return promise, st.st_size, None
         try:
+            if first and not compares:
+                return self.copy_file(inside, fd, path, name, st)
             return self._copy(inside, fd, path, name, st, old)
         except PermissionError as error:
             self.refuse(path, error)
             return None
+
+    def take_all(
+        self, inside: Dir, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result]
+    ) -> Together | None:
+        """Copy a directory of small files, unless some are names of one file, or may lie in a payload already."""
+        linked = [i for i, st in enumerate(stats) if st.st_nlink > 1]
+        several = linked and len({st.st_ino for st in stats}) < len(stats)
+        if several or (self.hashes and inside.head >= 0) or any(self._groups.has(stats[i]) for i in linked):
+            return None
+        together = super().take_all(inside, fd, path, names, stats)
+        if together is not None and linked:
+            self.odd = True
+            for i, promise in zip(linked, together.promises(linked), strict=True):
+                below = listing.relative(path, names[i])
+                self._groups.add(Linked(below, stats[i], promise, stats[i].st_size, None), stats[i])
+        return together
 
     # Small files, by several processes
 
@@ -242,24 +262,39 @@ class Copier(scan.Hasher):
         self._elsewhere.copied(batch, value)
 
     def copy_file(self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result) -> batches.Hashed:
-        """Copy a file of the source that has one name. Errors: OSError when it is not that."""
-        taken = self._copy(inside, fd, path, name, st, None)
-        assert taken is not None
-        return taken
+        """Copy a file of the source under its first name. Errors: OSError when it is no file."""
+        return self.copy_small(inside, fd, name, st) or self._copy_regular(inside, fd, path, name, st, None)
+
+    def copy_small(self, inside: Dir, fd: int, name: bytes, st: os.stat_result) -> batches.Hashed | None:
+        """Copy such a file when it is small and there is nothing odd about it; None when nothing was made."""
+        try:
+            digest = self._small.copy(fd, inside.fd, name, st, hash=self.hashes)
+        except OSError as error:
+            raise self.failed(error, listing.relative(inside.path, name)) from error
+        if digest is None:
+            return None
+        if st.st_nlink > 1:
+            self._groups.add(Linked(listing.relative(inside.path, name), st, digest, st.st_size, None), st)
+        return digest, st.st_size, None
 
     def _copy(
         self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
     ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
         if st.st_nlink > 1:
-            taken = self._take_group(inside, fd, path, name, st)
+            taken = self._groups.take(inside, fd, path, name, st)
             if taken is not None:
                 return taken
         if not stat.S_ISREG(st.st_mode):
             return self._copy_special(inside, fd, path, name, st)
+        return self._copy_regular(inside, fd, path, name, st, old)
+
+    def _copy_regular(
+        self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
+    ) -> tuple[Any, int, dict[bytes, bytes] | None]:
         source = paths.open_file(name, fd)
         try:
             self.watch(source, path, st.st_size)
-            for payload, known in self._like(inside, name, old) if self._hash else ():
+            for payload, known in self._like(inside, name, old) if self.hashes else ():
                 taken = self._take_equal(inside, payload, source, path, name, st, known)
                 if taken is not None:
                     return taken
@@ -291,7 +326,7 @@ class Copier(scan.Hasher):
         if kept.lost:
             self.stored[path] = (kept.mode, xattrs)
         if st.st_nlink > 1:
-            self._groups.add(st, Linked(path, st, digest, size, xattrs))
+            self._groups.add(Linked(path, st, digest, size, xattrs), st)
         return digest, size, xattrs
 
     def _copy_file(
@@ -300,9 +335,9 @@ class Copier(scan.Hasher):
         try:
             target = metadata.new_file(name, inside.fd)
             try:
-                final, digest, size = self._contents.copy(source, target, path, hash=self._hash, old=old)
+                final, digest, size = self._contents.copy(source, target, path, hash=self.hashes, old=old)
                 kept = metadata.apply_metadata(target, final, read_all(source), path, self.losses)
-                if digest is None and self._hash:
+                if digest is None and self.hashes:
                     digest, size = self._contents.hash_copy(target, final.st_size)
             finally:
                 os.close(target)
@@ -312,45 +347,10 @@ class Copier(scan.Hasher):
         if kept.lost or final.st_mode != st.st_mode or not copyfile.unchanged(st, final) or st.st_ino != final.st_ino:
             self.stored[path] = (kept.mode, xattrs)
         if st.st_nlink > 1:
-            self._groups.add(st, Linked(path, final, digest, size, xattrs))
-        return digest if digest is not None else _NOTHING, size, xattrs
+            self._groups.add(Linked(path, final, digest, size, xattrs), st)
+        return digest if digest is not None else NOT_HASHED, size, xattrs
 
-    # Links
-
-    def _take_group(
-        self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result
-    ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
-        """Give an inode that was copied before another name; None when it has to be copied."""
-        first = self._groups.get(st)
-        if first is None:
-            return None
-        digest, size, xattrs = first.digest, first.size, first.xattrs
-        if digest is None and self._hash:  # the first name was linked from the base, so only its row knows the digest
-            found = self.take_here(fd, path, name, st, None)
-            if found is None:
-                return None
-            digest, size, xattrs = found
-            if not copyfile.unchanged(first.st, os.stat(name, dir_fd=fd, follow_symlinks=False)):
-                self.stale = True
-        if not self._link_group(first, inside, name, path, st):
-            return None
-        if not copyfile.unchanged(first.st, st):
-            self.stored[path] = (self.stored.get(first.path) or (stat.S_IMODE(first.st.st_mode), xattrs))[:2]
-        elif first.path in self.stored:
-            self.stored[path] = self.stored[first.path]
-        return digest if digest is not None else _NOTHING, size, xattrs
-
-    def _link_group(self, first: Linked, inside: Dir, name: bytes, path: bytes, st: os.stat_result) -> bool:
-        """Give the first name's file another name; False, and a loss, when the system does not let us."""
-        try:
-            refused = hardlinks.link(self._target.root, first.path, inside.fd, name)
-        except OSError as error:
-            raise self.failed(error, path) from error
-        if refused is not None:
-            self.losses.add(path, "hardlink", hardlinks.loss(refused))
-            if refused.errno == errno.EMLINK:
-                self._groups.forget(st)
-        return refused is None
+    # Equal files
 
     def _like(self, inside: Dir, name: bytes, old: Entry | None) -> Iterator[tuple[int, Entry]]:
         """Yield where a file may lie already, with what is known of it there: the base payload, then the head's."""
@@ -388,7 +388,7 @@ class Copier(scan.Hasher):
         if before.st_mode != st.st_mode or not copyfile.unchanged(st, before) or st.st_ino != before.st_ino:
             self.stored[path] = (stat.S_IMODE(before.st_mode), old[5])
         if st.st_nlink > 1:
-            self._groups.add(st, Linked(path, before, digest, size, old[5]))
+            self._groups.add(Linked(path, before, digest, size, old[5]), st)
         return digest, size, old[5]
 
     def _hash_like(self, source: int, old: Entry) -> tuple[bytes | None, int]:

@@ -12,17 +12,15 @@ import os
 import stat
 
 from jvs.engine import hardlinks
-from jvs.engine.target import Dir
+from jvs.engine.target import Dir, Target
 from jvs.errors import from_oserror
 from jvs.fs import listing
 from jvs.tree import batches, workers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, Protocol
 
-    from jvs.errors import JvsError
     from jvs.fs.losses import Losses
     from jvs.fs.metadata import Kept
     from jvs.fs.xattrs import Attributes
@@ -36,11 +34,13 @@ if TYPE_CHECKING:
         stored: dict[bytes, tuple[int, dict[bytes, bytes] | None]]
         busy: set[bytes]
         stale: bool
-        failed: Callable[[OSError, bytes], JvsError]
+        target: Target
 
         def copy_instead(
             self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result], places: list[int]
         ) -> None: ...
+
+        def copy_small(self, inside: Dir, fd: int, name: bytes, st: os.stat_result) -> batches.Hashed | None: ...
 
         def copy_file(self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result) -> batches.Hashed: ...
 
@@ -72,7 +72,7 @@ class Elsewhere:
             try:
                 refused, failure = value
                 if failure is not None:
-                    raise self._copier.failed(OSError(*failure), listing.relative(inside.path, failure[2]))
+                    raise self._copier.target.failed(OSError(*failure), listing.relative(inside.path, failure[2]))
                 self._copier.copy_instead(inside, source, names, stats, refused)
             finally:
                 self._release(source)
@@ -98,8 +98,7 @@ class Elsewhere:
 
     def order(self, batch: Batch) -> tuple[Any, list[int]]:
         """Return what another process has to know to copy some files."""
-        stats = [_as_plain(st) for st in batch.stats]
-        return (_COPY, batch.directory, batch.names, stats), [batch.fd, batch.inside.fd]
+        return (_COPY, batch.directory, batch.names, batch.all_stamps()), [batch.fd, batch.inside.fd]
 
     def copied(self, batch: Batch, value: Any) -> None:
         """Take what another process found out about files that it copied."""
@@ -138,20 +137,26 @@ class Elsewhere:
                 return hardlinks.link_all(descriptors[0], descriptors[1], names, facts), None
             except OSError as error:
                 return [], (error.errno, error.strerror, error.filename)
-        _, directory, names, stats = order
+        _, directory, names, stamps = order
         copier = self._copier
         copier.losses.clear()
         copier.stored, copier.busy = {}, set()
         source, target = descriptors
         inside = Dir(target, -1, directory.rstrip(b"/"))
-        answers = self.copy_files(inside, source, names, [_from_plain(st) for st in stats])
+        answers = self.copy_files(
+            inside, source, names, [_as_stat(stamp) for stamp in listing.STAMP.iter_unpack(stamps)]
+        )
         return batches.as_plain(answers), copier.stored, list(copier.busy), list(copier.losses), copier.stale
 
     # In both
 
     def copy_files(self, inside: Dir, source: int, names: list[bytes], stats: list[os.stat_result]) -> batches.Answers:
         """Copy some files; one that went away or cannot be read brings its error. Errors: as `work`."""
-        return [self._copy(inside, source, name, st) for name, st in zip(names, stats, strict=True)]
+        small = self._copier.copy_small
+        return [
+            small(inside, source, name, st) or self._copy(inside, source, name, st)
+            for name, st in zip(names, stats, strict=True)
+        ]
 
     def _copy(self, inside: Dir, source: int, name: bytes, st: os.stat_result) -> batches.Hashed | OSError:
         """Copy a file as the scanner would have it: what cannot be opened as what it was is looked at again."""
@@ -176,9 +181,9 @@ class Elsewhere:
         return failure
 
 
-def _as_plain(st: os.stat_result) -> tuple[int, ...]:
-    return st[0], st[1], st[2], st[3], st[4], st[5], st[6], st.st_mtime_ns, st.st_ctime_ns
-
-
-def _from_plain(value: tuple[int, ...]) -> os.stat_result:
-    return os.stat_result((*value[:7], 0, 0, 0), {"st_mtime_ns": value[7], "st_ctime_ns": value[8]})
+def _as_stat(stamp: tuple[int, ...]) -> os.stat_result:
+    """Return what a stamp tells of a file of the source, under one name of it."""
+    inode, mode, uid, gid, size, mtime_ns, ctime_ns = stamp
+    return os.stat_result(
+        (mode, inode, 0, 1, uid, gid, size, 0, 0, 0), {"st_mtime_ns": mtime_ns, "st_ctime_ns": ctime_ns}
+    )

@@ -1,4 +1,4 @@
-"""Hard links in a copy: the groups of the source, and files of the base payload that did not change.
+"""Hard links in a copy to files of the base payload that did not change.
 
 Source: link(2); jvs-engines(7), Fidelity.
 """
@@ -12,8 +12,6 @@ from jvs.fs import metadata, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from jvs.fs.xattrs import Attributes
 
 Facts = tuple[int, int, int, int, int]
@@ -29,40 +27,6 @@ COPY_INSTEAD = frozenset(
     }
 )
 """Why a file of the base payload cannot be linked, where a copy of it will do."""
-
-
-class Linked:
-    """The first name of a hard-link group: where it is, what it was hashed to, and the stat that belongs to it."""
-
-    __slots__ = ("digest", "path", "size", "st", "xattrs")
-
-    def __init__(
-        self, path: bytes, st: os.stat_result, digest: Any, size: int, xattrs: dict[bytes, bytes] | None
-    ) -> None:
-        self.path = path
-        self.st = st
-        self.digest = digest
-        self.size = size
-        self.xattrs = xattrs
-
-
-class Groups:
-    """The first names of the hard-link groups that a walk has met."""
-
-    def __init__(self) -> None:
-        self._first: dict[tuple[int, int], Linked] = {}
-
-    def get(self, st: os.stat_result) -> Linked | None:
-        """Return the first name of an inode of the source, or None."""
-        return self._first.get((st.st_dev, st.st_ino))
-
-    def add(self, st: os.stat_result, first: Linked) -> None:
-        """Note the first name of an inode of the source; a later one changes nothing."""
-        self._first.setdefault((st.st_dev, st.st_ino), first)
-
-    def forget(self, st: os.stat_result) -> None:
-        """Let the next copy of an inode of the source be its first name: the one there is takes no more."""
-        self._first.pop((st.st_dev, st.st_ino), None)
 
 
 def link(root: int, path: bytes, dir_fd: int, name: bytes) -> OSError | None:

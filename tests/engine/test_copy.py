@@ -14,7 +14,7 @@ from treefacts import describe_tree, diff_trees
 
 from jvs.engine import base as engine
 from jvs.engine import copy as copy_engine
-from jvs.engine import registry
+from jvs.engine import registry, small_files
 from jvs.errors import CloneIncomplete, IOFailure, NoSpace, PathEscape
 from jvs.fs import copyfile
 from jvs.store import changing
@@ -222,6 +222,7 @@ def test_torn_file_is_named_and_the_hash_is_that_of_the_copy(store: Store, monke
                 file.write(b"more")
 
     monkeypatch.setattr(copyfile, "copy_data", busy)
+    monkeypatch.setattr(small_files.SmallFiles, "on", False)
     cloned = store.clone("one")
     assert [(loss["path"], loss["what"]) for loss in cloned.degraded] == [("dir/file1", "torn")]
     fresh = scan.Scanner(scan.Hasher()).run(making.at(store.root / "one"))

@@ -15,7 +15,7 @@ from treefacts import describe_tree, diff_trees
 from jvs import errors
 from jvs.check import verify
 from jvs.engine import base as engine
-from jvs.engine import elsewhere, hardlinks, registry
+from jvs.engine import elsewhere, hardlinks, registry, small_files
 from jvs.fs import listing, metadata, paths
 from jvs.store import changing
 from jvs.tree import node, parallel, racy, rows, workers
@@ -156,6 +156,7 @@ def test_losses_and_marks_come_back(line, forced):
         return apply(target, st, xattrs, path, losses, **more)
 
     forced.setattr(metadata, "apply_metadata", lossy)
+    forced.setattr(small_files.SmallFiles, "on", False)
     made = line.copy("one")
     assert [(loss["path"], loss["what"]) for loss in made.degraded] == [("a/f07", "owner")]
     row, digest = line.rows[b"a"]
@@ -186,7 +187,7 @@ def test_a_full_disk_while_linking_is_reported_as_here(line, forced):
 
 
 def test_a_file_that_goes_away_is_left_out(line, forced):
-    open_file = paths.open_file
+    open_file = paths.open_file_with_stat
 
     def vanish(name, dir_fd=None):
         if name == b"f04":
@@ -196,7 +197,7 @@ def test_a_file_that_goes_away_is_left_out(line, forced):
                 pass
         return open_file(name, dir_fd)
 
-    forced.setattr(paths, "open_file", vanish)
+    forced.setattr(paths, "open_file_with_stat", vanish)
     made = line.copy("one")
     forced.undo()
     assert not (line.root / "one/a/f04").exists()
@@ -206,7 +207,7 @@ def test_a_file_that_goes_away_is_left_out(line, forced):
 
 @pytest.mark.parametrize("kind", ["link", "directory", "fifo"])
 def test_a_file_that_becomes_something_else_is_copied_as_that(line, forced, kind):
-    open_file = paths.open_file
+    open_file = paths.open_file_with_stat
     there = (line.main / "a").stat().st_ino
 
     def swap(name, dir_fd=None):
@@ -221,19 +222,19 @@ def test_a_file_that_becomes_something_else_is_copied_as_that(line, forced, kind
                 os.mkfifo(line.main / "a/f04")
         return open_file(name, dir_fd)
 
-    forced.setattr(paths, "open_file", swap)
+    forced.setattr(paths, "open_file_with_stat", swap)
     line.check("one", line.copy("one"))
 
 
 def test_what_cannot_be_read_is_refused_or_left_out(line, forced):
-    open_file = paths.open_file
+    open_file = paths.open_file_with_stat
 
     def refuse(name, dir_fd=None):
         if name == b"f04":
             raise PermissionError(13, "Permission denied")
         return open_file(name, dir_fd)
 
-    forced.setattr(paths, "open_file", refuse)
+    forced.setattr(paths, "open_file_with_stat", refuse)
     with pytest.raises(errors.IOFailure, match=r"f04' cannot be read"):
         line.copy("one")
 

@@ -221,6 +221,7 @@ def test_nothing_that_changed_in_a_fork_is_taken_for_unchanged(fs_at, at_once, e
 
 
 def test_a_fork_that_could_not_keep_everything_is_read(fs_at, at_once, monkeypatch):
+    from jvs.engine import small_files
     from jvs.fs import metadata
 
     store = make_store(fs_at("ext4") / "repo", "default_engine=copy")
@@ -234,5 +235,6 @@ def test_a_fork_that_could_not_keep_everything_is_read(fs_at, at_once, monkeypat
         return apply(target, st, xattrs, path, losses, **more)
 
     monkeypatch.setattr(metadata, "apply_metadata", lossy)
+    monkeypatch.setattr(small_files.SmallFiles, "on", False)
     make(store, first, "side")
     assert store.index().bound_base(store.tree_key("side")) is None
