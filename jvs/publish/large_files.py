@@ -11,6 +11,8 @@ from jvs.tree.leaves import LEAF_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jvs.store.layout import Layout
     from jvs.tree.builder import ScanResult
     from jvs.tree.leaves import Lists
@@ -47,6 +49,14 @@ class LargeFiles:
             return new[3]
         changed = leaves.changed_bytes(old, new, {**self._of_parent(), **self._found.lists})
         return new[3] if changed is None else min(changed, new[3])
+
+    def note_all(self, load: Callable[[bytes], list[Entry]], digest: bytes) -> None:
+        """Note what is large in a directory that is new, and below it; the size of an entry is that of all in it."""
+        for entry in load(digest):
+            if entry[3] > LEAF_BYTES:
+                self.note(None, entry)
+                if entry[1] == listing.DIR:
+                    self.note_all(load, entry[4])
 
     def _of_parent(self) -> Lists:
         if self._before is None:

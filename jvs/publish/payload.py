@@ -11,7 +11,7 @@ import os
 from jvs.engine import traits
 from jvs.errors import CloneIncomplete, IOFailure, JvsError, NotFound, PartialSnapshot, PayloadHashMismatch
 from jvs.fs import paths as fs_paths
-from jvs.store import descriptor, exclusion, node_store, other_mounts
+from jvs.store import descriptor, exclusion, node_store
 from jvs.tree import node, rows, scan
 
 TYPE_CHECKING = False
@@ -48,7 +48,6 @@ def add_index(store: Store, name: str, request: Request, *, lazy: bool) -> None:
     `lazy` reads only the rows that are asked for, for an engine that knows where to look; else all in one query,
     because on FUSE each query costs a lock and some calls.
     """
-    other_mounts.learn_worktree(store, name)
     index, key = store.index(), store.tree_key(name)
     with index.at_once():
         base = index.bound_base(key)
@@ -145,9 +144,14 @@ def count_changes(store: Store, record: PublishRecord, found: scan.ScanResult, l
         if known.root(parent, rebuild=False) is None or parent["partial_paths"] is not None:
             return None
     counts: Changes = {"added": 0, "removed": 0, "modified": 0, "bytes": 0}
+    if parent is None:  # all is new, and counted already
+        counts["added"] = found.files + found.dirs + found.symlinks + found.others
+        counts["bytes"] = found.bytes
+        large.note_all(known.load, found.digest)
+        return counts
     new_bytes = 0
     try:
-        before = known.root_as(parent, plain=False)[2] if parent is not None else None
+        before = known.root_as(parent, plain=False)[2]
         with store.index().at_once():
             for _, old, new in node.compare(known.load, before, found.digest):
                 counts["added" if old is None else "removed" if new is None else "modified"] += 1
