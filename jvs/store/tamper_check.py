@@ -9,15 +9,15 @@ Source: jvs-threats(7).
 
 from __future__ import annotations
 
+import functools
 import os
 
 from jvs.engine import base as engine
 from jvs.engine import traits
 from jvs.engine.btrfs import ioctl
 from jvs.errors import JvsError
-from jvs.fs import listing, paths
-from jvs.store import node_store
-from jvs.tree import node
+from jvs.fs import paths
+from jvs.store import node_store, tree_check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,43 +48,18 @@ def is_untouched(store: Store, record: Descriptor) -> bool:
     except OSError:
         return False
     try:
-        mode = os.fstat(fd).st_mode & 0o7777
-        return mode == root[0] and _same(known, root[2], fd, ready, keeps_ctime)
+        if os.fstat(fd).st_mode & 0o7777 != root[0]:
+            return False
+        newest: int = max(tree_check.look_at_all(known, fd, root[2], functools.partial(_newest, keeps_ctime)))
+        return newest < ready  # the same tick of a coarse clock may be before or after
     except (OSError, ValueError, JvsError):
         return False
     finally:
         os.close(fd)
 
 
-def _same(known: node_store.Trees, digest: bytes, fd: int, ready: int, keeps_ctime: bool) -> bool:
-    """Compare one directory, and those below it, with the node that it should have."""
-    data = known.data(digest)
-    if data is None:
-        return False
-    entries = node.decode_node(data)
-    names, stats = listing.list_dir(fd)
-    if names != [entry[0] for entry in entries]:
-        return False
-    known.preload({entry[4] for entry in entries if entry[1] == listing.DIR})
-    for entry, st in zip(entries, stats, strict=True):
-        newest = max(st.st_mtime_ns, st.st_ctime_ns) if keeps_ctime else st.st_mtime_ns
-        if newest >= ready or not fits(entry, st):  # the same tick of a coarse clock may be before or after
-            return False
-        if entry[1] == listing.DIR:
-            child = paths.open_dir(entry[0], fd, one_mount=True)
-            try:
-                if not _same(known, entry[4], child, ready, keeps_ctime):
-                    return False
-            finally:
-                os.close(child)
-    return True
-
-
-def fits(entry: Entry, st: os.stat_result) -> bool:
-    """Answer whether an entry has the kind, mode and size that a node says."""
-    kind = listing.kind_of(st.st_mode)
-    if kind != entry[1]:
-        return False
-    if kind != listing.SYMLINK and st.st_mode & 0o7777 != entry[2]:
-        return False
-    return kind not in (listing.FILE, listing.SYMLINK) or st.st_size == entry[3]
+def _newest(keeps_ctime: bool, path: bytes, digest: bytes, entries: list[Entry], stats: list[os.stat_result]) -> int:
+    """Return the newest time that counts of the entries of a directory."""
+    if keeps_ctime:
+        return max([max(st.st_mtime_ns, st.st_ctime_ns) for st in stats], default=0)
+    return max([st.st_mtime_ns for st in stats], default=0)

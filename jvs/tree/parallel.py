@@ -79,43 +79,22 @@ class Sweeper:
 
     def run(self) -> Swept:
         """Sweep. A share whose process fails counts as touched, so that the walk finds what is wrong there."""
-        first, *others = self._shares()
-        helpers = [Helper(functools.partial(self._look_away, share)) for share in others]
-        try:
-            found = self.look(first)
-            for share, helper in zip(others, helpers, strict=True):
-                found.add(Swept(*(helper.answer() or (share,))))
-            return found
-        finally:
-            for helper in helpers:
-                helper.end()
-
-    def _shares(self) -> list[list[bytes]]:
-        """Return the directories in parts of about as many entries, each below its parent's and in the order of a walk.
-
-        A process opens a directory from the one above it, which it has open already when they follow each other.
-        """
         paths = sorted(self._rows, key=lambda path: path.replace(b"/", b"\0"))
         counts = [tree_rows.count(self._rows[path][0]) + 1 for path in paths]
-        size = sum(counts) / self._processes() or 1
-        shares: list[list[bytes]] = [[]]
-        filled = 0
-        for path, count in zip(paths, counts, strict=True):
-            if filled >= size * len(shares) and shares[-1]:
-                shares.append([])
-            shares[-1].append(path)
-            filled += count
-        return shares
+        found = Swept()
+        for share, answer in in_shares(self._look_at, paths, counts, self._processes()):
+            found.add(Swept(*(answer or (share,))))
+        return found
 
-    def _look_away(self, paths: list[bytes]) -> tuple[list[bytes], list[bytes], int]:
-        """Do what `look` does in another process. Shape: what `marshal` can write."""
+    def _look_at(self, paths: list[bytes]) -> tuple[list[bytes], list[bytes], int]:
+        """Do what `look` does. Shape: what `marshal` can write."""
         found = self.look(paths)
         return list(found.touched), list(found.gone), found.entries
 
     def look(self, paths: list[bytes]) -> Swept:
         """Compare some directories with their rows, in this process."""
         found = Swept()
-        way = _Way(self._root)
+        way = Way(self._root)
         try:
             for path in paths:
                 try:
@@ -154,6 +133,38 @@ class Sweeper:
                 found.touched.add(listing.relative(path, names[i]))
 
 
+def in_shares(
+    work: Callable[[list[Any]], Any], items: list[Any], weights: list[int], processes: int
+) -> Iterator[tuple[list[Any], Any]]:
+    """Let several processes do some work each for some of the items, in parts of about the same weight.
+
+    Directories come in the order of a walk: a process opens each from the one above it, which it has open already when
+    they follow each other. Yields each part with what came of it, None where a process failed or could not begin;
+    this one does the first part. `work` returns what `marshal` can write. Errors: those of `work` here.
+    """
+    first, *others = _divided(items, weights, processes)
+    helpers = [Helper(functools.partial(work, share)) for share in others]
+    try:
+        yield first, work(first)
+        for share, helper in zip(others, helpers, strict=True):
+            yield share, helper.answer()
+    finally:
+        for helper in helpers:
+            helper.end()
+
+
+def _divided(items: list[Any], weights: list[int], parts: int) -> list[list[Any]]:
+    size = sum(weights) / parts or 1
+    shares: list[list[Any]] = [[]]
+    filled = 0
+    for item, weight in zip(items, weights, strict=True):
+        if filled >= size * len(shares) and shares[-1]:
+            shares.append([])
+        shares[-1].append(item)
+        filled += weight
+    return shares
+
+
 def processors() -> int:
     """Return how many processors this process may use."""
     return 1 if _is_alone else len(os.sched_getaffinity(0))
@@ -187,11 +198,15 @@ def has_threads() -> bool:
     return count > 1
 
 
-class _Way:
-    """The open directories that lead to the one that is looked at; no link is followed on the way."""
+class Way:
+    """The open directories that lead to the one that is looked at; no link is followed on the way.
 
-    def __init__(self, root: int) -> None:
+    `one_mount` refuses what is mounted there.
+    """
+
+    def __init__(self, root: int, *, one_mount: bool = False) -> None:
         self._root = root
+        self._one_mount = one_mount
         self._parts: list[bytes] = []
         self._fds: list[int] = []
 
@@ -203,7 +218,8 @@ class _Way:
             same += 1
         self._shorten(same)
         for part in parts[same:]:
-            fd = fs_paths.open_dir(part, self._fds[-1] if self._fds else self._root)
+            above = self._fds[-1] if self._fds else self._root
+            fd = fs_paths.open_dir(part, above, one_mount=self._one_mount)
             self._fds.append(fd)
             self._parts.append(part)
         return self._fds[-1] if self._fds else self._root

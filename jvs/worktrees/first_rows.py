@@ -8,6 +8,7 @@ Source: jvs-engines(7), Speed; jvs-format(5), Index.
 
 from __future__ import annotations
 
+import functools
 import os
 
 from jvs import clock
@@ -15,8 +16,8 @@ from jvs.engine import base as engine
 from jvs.engine import traits
 from jvs.errors import JvsError
 from jvs.fs import listing, paths
-from jvs.store import node_store, tamper_check
-from jvs.tree import node, racy
+from jvs.store import node_store, tree_check
+from jvs.tree import racy
 from jvs.tree import rows as tree_rows
 
 TYPE_CHECKING = False
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
     from jvs.store.worktree import WorktreeConfig
+    from jvs.tree.node import Entry
 
     Row = tuple[bytes, bytes, bytes]
 
@@ -39,60 +41,30 @@ class FirstRows:
         self._rows: list[Row] = []
         self._root = b""
         self._moment_ns = 0
-        self._with_inode = True
 
     def take(self, staged: Below, made: Cloned) -> None:
         """Note the stamps of all files, where they are worth anything. Writes nothing; raises nothing."""
         with_inode, btrfs = traits.scan_flags(staged)
-        copied = made.engine in (engine.COPY, engine.REFLINK) and with_inode
-        cloned = made.engine == engine.JUICEFS and not with_inode
-        if not (copied or cloned) or made.degraded or btrfs or self._record["partial_paths"] is not None:
+        copied = made.engine in (engine.COPY, engine.REFLINK) and not made.degraded
+        if not copied or btrfs or not with_inode or self._record["partial_paths"] is not None:
             return
         if not self._store.settings.use_index or not self._store.settings.get("engine.remember_forks"):
             return
-        if cloned and self._store.index().trees_of(self._record["snapshot_id"]):
-            return  # the stamps are those that the index has already: see store/other_mounts.py
-        self._with_inode = with_inode
         try:
-            self._moment_ns = racy.writeback(staged, clock.now_ns(), juicefs=cloned)
+            self._moment_ns = racy.writeback(staged, clock.now_ns(), juicefs=False)
             known = node_store.Trees(self._store)
             root = known.root(self._record, rebuild=False)
             if self._moment_ns == racy.NEVER_NS or root is None:
                 return
             fd = paths.open_dir(staged)
             try:
-                self._visit(known, fd, b"", root[2])
+                look = functools.partial(_row, self._moment_ns)
+                self._rows = tree_check.look_at_all(known, fd, root[2], look, jobs=self._store.settings.jobs())
             finally:
                 os.close(fd)
             self._root = root[2]
         except (OSError, ValueError, JvsError):
             self._rows = []
-
-    def _visit(self, known: node_store.Trees, fd: int, path: bytes, digest: bytes) -> None:
-        """Take a directory and those below it. Errors: ValueError when it is not what its node says."""
-        data = known.data(digest)
-        if data is None:
-            raise ValueError("the node is not known")
-        entries = node.decode_node(data)
-        names, stats = listing.list_dir(fd)
-        if names != [entry[0] for entry in entries] or not all(map(tamper_check.fits, entries, stats)):
-            raise ValueError("the fork is not what its snapshot is")
-        known.preload({entry[4] for entry in entries if entry[1] == listing.DIR})
-        width = listing.STAMP.size
-        stamps = listing.stamps(stats, with_inode=self._with_inode)
-        slow = not self._with_inode  # JuiceFS: the times of a directory
-        lasting = b"".join(
-            racy.lasting(stamps[i * width : (i + 1) * width], st, self._moment_ns, slow_directories=slow)
-            for i, st in enumerate(stats)
-        )
-        self._rows.append((path, tree_rows.pack(names, lasting), digest))
-        for entry in entries:
-            if entry[1] == listing.DIR:
-                child = paths.open_dir(entry[0], fd, one_mount=True)
-                try:
-                    self._visit(known, child, listing.relative(path, entry[0]), entry[4])
-                finally:
-                    os.close(child)
 
     def remember(self, config: WorktreeConfig) -> None:
         """Give the index what was taken. Whatever goes wrong, nothing is raised."""
@@ -104,3 +76,9 @@ class FirstRows:
                 replace=True,
                 algorithm=self._record["hash_algorithm"],
             )
+
+
+def _row(moment_ns: int, path: bytes, digest: bytes, entries: list[Entry], stats: list[os.stat_result]) -> Row:
+    """Return the row of a directory, with the stamps that last."""
+    stamps = racy.all_lasting(listing.stamps(stats, with_inode=True), stats, moment_ns)
+    return path, tree_rows.pack([entry[0] for entry in entries], stamps), digest

@@ -1,0 +1,97 @@
+"""Looking at every directory of a tree together with the node that says what it should hold, by all processors.
+
+Nothing is read but names and stats. What is looked at belongs to nobody else meanwhile: a payload, or a staged fork.
+Source: jvs-format(5), Tree hash; jvs-engines(7), Speed.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+
+from jvs.fs import listing
+from jvs.tree import node, parallel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from jvs.store.node_store import Trees
+    from jvs.tree.node import Entry
+
+    Look = Callable[[bytes, bytes, list[Entry], list[os.stat_result]], Any]
+    """What is done with a directory: its path, the digest of its node, its entries, and their stats in that order.
+
+    It returns what `marshal` can write. Errors: ValueError when the directory is not what its node says.
+    """
+    Part = tuple[bytes, bytes, bytes]
+    """Shape: path of a directory, digest of its node, the node."""
+
+
+def look_at_all(known: Trees, fd: int, digest: bytes, look: Look, *, jobs: int = 0) -> list[Any]:
+    """Return what `look` has to say of the directories below an open one, in no certain order.
+
+    `digest` is that of the node of the open one; `jobs` the setting. Names and nodes are compared here.
+    Errors: ValueError when a directory is not what its node says, or a node is not known; OSError.
+    """
+    listing.allow_deep_trees()
+    parts, weights = [], []
+    for part, count in _directories(known, digest):
+        parts.append(part)
+        weights.append(count + 1)
+    large = sum(weights) >= parallel.LEAST_ENTRIES and not parallel.has_threads()
+    processes = (parallel.Sweeper.processes or parallel.most_processes(jobs)) if large else 1
+    work = functools.partial(_look_at, fd, look)
+    found: list[Any] = []
+    for share, answer in parallel.in_shares(work, parts, weights, processes):
+        found += work(share) if answer is None else answer  # whatever is wrong there is said by this process
+    return found
+
+
+def _directories(known: Trees, digest: bytes) -> Iterator[tuple[Part, int]]:
+    """Yield the directories of a tree and how many entries each has, in the order of a walk."""
+    waiting = [(b"", digest)]
+    while waiting:
+        path, digest = waiting.pop()
+        data = known.data(digest)
+        if data is None:
+            raise ValueError("the node is not known")
+        entries = node.decode_proved(data)
+        yield (path, digest, data), len(entries)
+        below = [(listing.relative(path, entry[0]), entry[4]) for entry in entries if entry[1] == listing.DIR]
+        known.preload({child for _, child in below})
+        waiting += reversed(below)
+
+
+def _look_at(root: int, look: Look, parts: list[Part]) -> list[Any]:
+    way = parallel.Way(root, one_mount=True)
+    found = []
+    try:
+        for path, digest, data in parts:
+            entries = node.decode_proved(data)
+            names, stats = listing.list_dir(way.open(path))
+            if names != [entry[0] for entry in entries] or not _all_fit(entries, stats):
+                raise ValueError("a directory is not what its node says")
+            found.append(look(path, digest, entries, stats))
+    finally:
+        way.close()
+    return found
+
+
+def _all_fit(entries: list[Entry], stats: list[os.stat_result]) -> bool:
+    """Answer whether entries have the kinds, modes and sizes that a node says."""
+    regular = [(listing.FILE, st.st_mode & 0o7777, st.st_size) for st in stats if st.st_mode & 0o170000 == 0o100000]
+    if len(regular) == len(stats):  # as in most directories
+        return [(entry[1], entry[2], entry[3]) for entry in entries] == regular
+    return all(map(fits, entries, stats))
+
+
+def fits(entry: Entry, st: os.stat_result) -> bool:
+    """Answer whether an entry has the kind, mode and size that a node says."""
+    kind = listing.kind_of(st.st_mode)
+    if kind != entry[1]:
+        return False
+    if kind != listing.SYMLINK and st.st_mode & 0o7777 != entry[2]:
+        return False
+    return kind not in (listing.FILE, listing.SYMLINK) or st.st_size == entry[3]

@@ -1,0 +1,107 @@
+"""Directories next to their nodes: several processes say what one says, and what is not as it should be is found."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import making
+import pytest
+
+from jvs.fs import paths
+from jvs.store import node_store, tree_check
+from jvs.tree import node, parallel
+
+
+@pytest.fixture
+def looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return what looks at the payload of a snapshot, with some processes."""
+    monkeypatch.setattr(parallel, "has_threads", lambda: False)
+    monkeypatch.setattr(parallel, "LEAST_ENTRIES", 1)
+    store = making.make_store(tmp_path / "repo", "default_engine=copy")
+    main = making.main_of(store)
+    making.write(main, {f"d{i}/e{j}/f{k}": f"{i}{j}{k}" for i in range(4) for j in range(3) for k in range(5)})
+    making.write(main, {"top": "t", "d1/e1/deep/er/file": "x"})
+    (main / "d2/link").symlink_to("e0")
+    (main / "empty").mkdir()
+    record = making.snapshot(store)
+    payload = store.layout.payload(record["snapshot_id"])
+
+    def look(processes: int, work=None):
+        monkeypatch.setattr(parallel.Sweeper, "processes", processes)
+        known = node_store.Trees(store)
+        fd = paths.open_dir(payload)
+        try:
+            return tree_check.look_at_all(known, fd, known.root(record)[2], work or facts)
+        finally:
+            os.close(fd)
+
+    look.payload = Path(str(payload))
+    yield look
+    store.close()
+
+
+def facts(path, digest, entries, stats):
+    return path, digest, [entry[0] for entry in entries], [st.st_ino for st in stats]
+
+
+def test_several_processes_say_what_one_says(looked):
+    alone = looked(1)
+    assert len(alone) == 1 + 4 + 12 + 3 and {path for path, *_ in alone} >= {b"", b"empty", b"d1/e1/deep/er"}
+    for path, digest, names, inodes in alone:
+        there = looked.payload / os.fsdecode(path)
+        assert sorted(os.listdir(os.fsencode(there))) == names
+        assert [os.lstat(os.path.join(os.fsencode(there), name)).st_ino for name in names] == inodes
+        assert path or digest != node.EMPTY_DIGEST
+    for processes in (2, 3, 7, 40):
+        assert sorted(looked(processes)) == sorted(alone)
+
+
+@pytest.mark.parametrize("processes", [3])
+@pytest.mark.parametrize("where", ["top", "d0/e0/f0", "d1/e1/deep/er/file", "d3/e2/f4"])
+@pytest.mark.parametrize("change", ["size", "mode", "gone", "more", "kind"])
+def test_whatever_is_not_as_its_node_says_is_found(looked, processes, where, change):
+    path = looked.payload / where
+    if change == "size":
+        path.write_text("longer than it was")
+    elif change == "mode":
+        path.chmod(0o604)
+    elif change == "gone":
+        path.unlink()
+    elif change == "more":
+        path.with_name("zz").write_text("")
+    else:
+        path.unlink()
+        path.symlink_to("x")
+    with pytest.raises(ValueError, match="not what its node says"):
+        looked(processes)
+
+
+def test_what_another_process_could_not_do_is_done_here(looked):
+    mine = os.getpid()
+
+    def dies_elsewhere(path, digest, entries, stats):
+        if os.getpid() != mine:
+            os._exit(3)
+        return facts(path, digest, entries, stats)
+
+    assert sorted(looked(3, dies_elsewhere)) == sorted(looked(1))
+
+
+def test_a_tree_deeper_than_the_interpreter_nests(looked, tmp_path):
+    store = making.make_store(tmp_path / "deep", "default_engine=copy")
+    fd = os.open(making.main_of(store), os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=fd)
+        below = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
+    record = making.snapshot(store)
+    known = node_store.Trees(store)
+    fd = paths.open_dir(store.layout.payload(record["snapshot_id"]))
+    try:
+        assert len(tree_check.look_at_all(known, fd, known.root(record)[2], facts)) == 1501
+    finally:
+        os.close(fd)
+        store.close()
