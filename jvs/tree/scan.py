@@ -243,12 +243,11 @@ class Scanner:
             for name, entry in old_entries.items()
             if entry[1] == listing.DIR and name not in here_now
         ]
-        width = listing.STAMP.size
         kept_names: list[bytes] = []
         kept_stats: list[os.stat_result] = []
         listed: list[bytes] = []
         pieces: list[bytes] = []
-        stored, hidden = self.visitor.stored, self._hidden
+        width, stored, hidden = listing.STAMP.size, self.visitor.stored, self._hidden
         for i, (name, st) in enumerate(zip(names, stats, strict=True)):
             kind = listing.kind_of(st.st_mode)
             piece = here.row_stamps[i * width : (i + 1) * width]
