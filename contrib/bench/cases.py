@@ -69,7 +69,7 @@ class Place:
         """Return what the filesystem itself has for a copy of a tree."""
         if self.fs.startswith("juicefs"):
             return "juicefs clone"
-        return {"btrfs": "btrfs subvolume snapshot", "xfs": "cp -a --reflink"}.get(self.fs, "cp -al")
+        return {"btrfs": "btrfs subvolume snapshot", "xfs": "cp -a --reflink", "tmpfs": "cp -a"}.get(self.fs, "cp -al")
 
     def whole_copy(self) -> str:
         """Return what makes a copy of a tree that shares no inode with it: what a first snapshot and a fork are."""
@@ -313,8 +313,8 @@ class Place:
         self.drop(self.base)
 
 
-def steps(place: Place, wanted_peers: list[str]) -> list[Row]:
-    """Measure all steps that a workload is meant for."""
+def steps(place: Place, wanted_peers: list[str], also: Callable[[Place], None] | None = None) -> list[Row]:
+    """Measure all steps that a workload is meant for, and for W3 one more."""
     try:
         place.first()
         place.second()
@@ -324,6 +324,8 @@ def steps(place: Place, wanted_peers: list[str]) -> list[Row]:
         else:
             place.inside()
         place.verify()
+        if also is not None and place.workload == "W3":
+            also(place)
         place.verify_all()
         place.fork()
         if place.workload != "W3" and place.fs in ("ext4", "xfs"):

@@ -66,7 +66,7 @@ class Elsewhere:
             return False
         source = os.dup(fd)
         self._sources.add(source)
-        order = (_LINK, names, [hardlinks.facts(st) for st in stats])
+        order = (_LINK, names, listing.stamps(stats, with_inode=True, with_dirs=False))
 
         def linked(value: Any) -> None:
             try:
@@ -132,9 +132,9 @@ class Elsewhere:
     def work(self, order: Any, descriptors: list[int]) -> Any:
         """Do an order. Errors: JvsError; `workers.Unsteady`."""
         if order[0] == _LINK:
-            _, names, facts = order
+            _, names, stamps = order
             try:
-                return hardlinks.link_all(descriptors[0], descriptors[1], names, facts), None
+                return hardlinks.link_all(*descriptors, names, hardlinks.facts_of_all(stamps)), None
             except OSError as error:
                 return [], (error.errno, error.strerror, error.filename)
         _, directory, names, stamps = order

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 
-from jvs.fs import metadata, paths
+from jvs.fs import listing, metadata, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +57,12 @@ def loss(error: OSError) -> str:
 def facts(st: os.stat_result) -> Facts:
     """Return what a file in a payload was stored with, as far as its stat tells."""
     return st.st_size, st.st_mtime_ns, st.st_mode, st.st_uid, st.st_gid
+
+
+def facts_of_all(stamps: bytes) -> list[Facts]:
+    """Return the facts of files from their stamps, one after the other."""
+    found = listing.STAMP.iter_unpack(stamps)
+    return [(size, mtime_ns, mode, uid, gid) for _, mode, uid, gid, size, mtime_ns, _ in found]
 
 
 def looks_like(stored: os.stat_result, st: os.stat_result) -> bool:
