@@ -134,7 +134,8 @@ class Elsewhere:
         if order[0] == _LINK:
             _, names, stamps = order
             try:
-                return hardlinks.link_all(*descriptors, names, hardlinks.facts_of_all(stamps)), None
+                base, target = descriptors
+                return hardlinks.link_all(base, target, names, hardlinks.facts_of_all(stamps)), None
             except OSError as error:
                 return [], (error.errno, error.strerror, error.filename)
         _, directory, names, stamps = order

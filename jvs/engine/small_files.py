@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 
-from jvs.fs import copyfile, durable, metadata, paths
+from jvs.fs import copyfile, durable, metadata, paths, xattrs
 from jvs.tree import hasher, racy
 
 TYPE_CHECKING = False
@@ -47,7 +47,7 @@ class SmallFiles:
             return None
         try:
             # A hole stays a hole, and attributes go along: in the usual way.
-            if not _is_same(st, now) or now.st_blocks * 512 < now.st_size or _has_attributes(source):
+            if not _is_same(st, now) or now.st_blocks * 512 < now.st_size or xattrs.are_there(source):
                 return None
             target = metadata.new_file(name, target_dir)
             try:
@@ -79,10 +79,3 @@ class SmallFiles:
 
 def _is_same(st: os.stat_result, now: os.stat_result) -> bool:
     return st.st_ino == now.st_ino and st.st_mode == now.st_mode and copyfile.unchanged(st, now)
-
-
-def _has_attributes(fd: int) -> bool:
-    try:
-        return bool(os.listxattr(fd))
-    except OSError:  # a filesystem without attributes, or one that does not answer: the usual way tells
-        return True

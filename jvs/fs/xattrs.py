@@ -54,6 +54,14 @@ def _names(target: int | bytes) -> list[str]:
         raise
 
 
+def are_there(fd: int) -> bool:
+    """Answer whether a file may have attributes: also when its filesystem has none, or does not say."""
+    try:
+        return bool(os.listxattr(fd))
+    except OSError:
+        return True
+
+
 def read_all(target: int | bytes) -> Attributes:
     """Return the extended attributes of a descriptor or a `handle` path that a copy can carry over.
 
