@@ -206,6 +206,7 @@ class Hasher(Visitor):
             self.workers.begin()
         if not self.workers.are_there:
             return None
+        self.flush()  # what waits to be begun would keep everything after it from being finished
         directory = path + b"/" if path else b""
         parts = []
         start = 0

@@ -10,7 +10,7 @@ import pytest
 from jvs.check import reading
 from jvs.errors import IOFailure
 from jvs.fs import listing, paths
-from jvs.tree import batches, parallel, racy, scan, workers
+from jvs.tree import batches, builder, parallel, racy, scan, workers
 
 MOMENT_NS = 4 * 10**18
 
@@ -63,6 +63,24 @@ def test_the_tree_is_that_of_files_taken_one_by_one(root, at_once, monkeypatch, 
     monkeypatch.setattr(workers.Workers, "processes", 1)
     assert facts(walk(root, moment_ns=moment_ns)) == facts(together)
     assert len(at_once) == 5 and bool(together.rows) == bool(moment_ns)
+
+
+def test_a_batch_that_waits_to_be_begun_keeps_nothing_from_being_finished(root, monkeypatch):
+    """Or the nodes of a large tree would all be made at its end, by one process, and be in memory until then."""
+    making.write(root, {f"a first one/f{j}": str(j) for j in range(5)})
+    monkeypatch.setattr(workers, "LEAST_ENTRIES", 5)  # reached by files that were taken one by one
+    (root / "a first one/link").symlink_to("f0")
+    unfinished = []
+    real = builder.TreeBuilder.finish
+
+    def note(self, top):
+        unfinished.extend(directory.path for directory in self._unfinished)
+        return real(self, top)
+
+    monkeypatch.setattr(builder.TreeBuilder, "finish", note)
+    monkeypatch.setattr(workers.Workers, "offer", lambda *_: False)  # each is done at once
+    walk(root)
+    assert unfinished == [b""] or unfinished == []
 
 
 @pytest.mark.parametrize("many", [False, True])
