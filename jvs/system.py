@@ -178,6 +178,11 @@ def boot_id() -> str:
     return _text("/proc/sys/kernel/random/boot_id").strip()
 
 
+def machine_id() -> str:
+    """Return what tells this installation from others, or nothing where it has no such id."""
+    return _text("/etc/machine-id").strip()
+
+
 def pid_namespace() -> str:
     """Return what tells the namespace of process ids from others, or nothing where that cannot be found out."""
     try:

@@ -38,6 +38,7 @@ _TOP = frozenset(
         *("synced.json", "annotations", "boundaries", "tries", ".gitignore"),
     ]
 )
+_INDEX_OF_MOUNT = re.compile(r"index\.sqlite\.[0-9a-f]{16}")
 
 
 @dataclass
@@ -157,7 +158,7 @@ def read_repository(root: str) -> Repo:
     repo.debris += [f"undo/held/{n}" for n in (_names(repo, "undo/held") if held else []) if not ID.match(n)]
     repo.debris += tries.left(repo.jvs)
     top = {*_TOP, "forks"} if repo.in_place or is_apart(repo.root) else _TOP
-    repo.debris += [n for n in os.listdir(repo.jvs) if n not in top]
+    repo.debris += [n for n in os.listdir(repo.jvs) if n not in top and not _INDEX_OF_MOUNT.fullmatch(n)]
     repo.debris += [f"gc/trash/{n}" for n in _names(repo, "gc/trash")]
     if os.path.isdir(repo.forks):
         shown = os.path.relpath(repo.forks, repo.jvs)

@@ -40,13 +40,16 @@ class Hosts:
             start = time.perf_counter()
             took = [future.result()[0] for future in [pool.submit(run, *command) for command in commands]]
             wall = time.perf_counter() - start
+        self._keep(what, len(commands), hosts, wall, took)
+
+    def _keep(self, what: str, count: int, hosts: int, wall: float, took: list[float]) -> None:
         figure: Figure = {
             "fs": self.fs,
             "what": what,
-            "at_once": len(commands),
+            "at_once": count,
             "hosts": hosts,
             "wall_s": round(wall, 3),
-            "each_s": round(wall / len(commands), 3),
+            "each_s": round(wall / count, 3),
             "median_s": round(statistics.median(took), 3),
         }
         self.figures.append(figure)
@@ -74,6 +77,26 @@ class Hosts:
             run([jvs, "snapshot", "first"], tree)  # so that the index knows the worktree
             self.place.tree.change(10, tree)
         self.together("snapshot of a worktree each", [([jvs, "snapshot", "second"], tree) for tree in trees], hosts)
+
+    def removals(self, names: list[str], hosts: int) -> None:
+        """Remove worktrees one after the other, through the first mount."""
+        command = [self.place.jvs, "worktree", "remove", "--discard"]
+        took = [run([*command, name], self.roots[0] / "main")[0] for name in names]
+        self._keep("removal of a worktree", len(names), hosts, sum(took), took)
+
+    def clones(self, count: int, hosts: int) -> None:
+        """Do what forks and removals rest on, with JuiceFS alone, in the same order through the same mounts."""
+        if not self.fs.startswith("juicefs"):
+            return
+        program, bases = self.place.juicefs, [root.parent for root in self.roots]
+        targets = [bases[i % hosts] / f"raw-{count}-{hosts}-{i}" for i in range(count)]
+        sources = [bases[i % hosts] / "repo" / "main" for i in range(count)]
+        commands = [
+            ([program, "clone", "-p", str(one), str(two)], bases[0]) for one, two in zip(sources, targets, strict=True)
+        ]
+        self.together("juicefs clone", commands, hosts)
+        took = [run([program, "rmr", str(bases[0] / target.name)], bases[0])[0] for target in targets]
+        self._keep("juicefs rmr", count, hosts, sum(took), took)
 
     def one_worktree(self, hosts: int) -> None:
         """Snapshot one worktree from all sides at once: these wait for each other."""
@@ -115,12 +138,17 @@ def wait_until_idle() -> None:
     raise SystemExit("the mounts are still busy: what is measured now would not be what it is called")
 
 
+def is_mount(command: bytes) -> bool:
+    """Answer whether a command line is that of a JuiceFS mount, which writes blanks over the NULs in it."""
+    return b"juicefs mount " in command.replace(b"\0", b" ")
+
+
 def _computed() -> int:
     """Return the clock ticks that all JuiceFS mounts of this machine have used."""
     ticks = 0
     for process in Path("/proc").iterdir():
         try:
-            if process.name.isdigit() and b"juicefs\0mount" in (process / "cmdline").read_bytes():
+            if process.name.isdigit() and is_mount((process / "cmdline").read_bytes()):
                 fields = (process / "stat").read_text().rpartition(")")[2].split()
                 ticks += int(fields[11]) + int(fields[12])
         except OSError:  # it ended
@@ -147,8 +175,9 @@ def measure(bin_dir: str, fs: str, mounts: list[Path]) -> list[Figure]:
             for count in COUNTS:
                 names = hosts.forks(count, seen)
                 hosts.snapshots(names, seen)
-                for name in names:
-                    run([hosts.place.jvs, "worktree", "remove", name, "--discard"], hosts.roots[0] / "main")
+                hosts.removals(names, seen)
+                wait_until_idle()
+                hosts.clones(count, seen)
                 wait_until_idle()
             hosts.one_worktree(seen)
         if len(mounts) > 1:

@@ -25,7 +25,8 @@ _ID, _PLAN, _NAME = r"\d{13}-[0-9a-f]{8}", "[0-9a-f]{32}", r"[A-Za-z0-9._-]{1,64
 KNOWN: dict[str, tuple[tuple[str, str], ...]] = {
     "": (
         (r"(format_version|repo_id|config\.toml|synced\.json)(\.tmp)?", FILE),
-        (r"index\.sqlite(-journal|-wal|-shm)?", ANY),  # what cannot be an index is dropped, whatever it is
+        # What cannot be an index is dropped, whatever it is.
+        (r"index\.sqlite(\.[0-9a-f]{16})?(-journal|-wal|-shm)?", ANY),
         ("|".join(("hooks", *layout.DIRECTORIES, *layout.LATER_DIRECTORIES)), ANY),  # checked as such
         (r"\.gitignore", FILE),
     ),

@@ -21,7 +21,7 @@ from jvs.gc import reach, tombstone
 from jvs.gc import remove as gc_remove
 from jvs.gc.retention import Policy
 from jvs.names import check_snapshot_id, is_snapshot_id
-from jvs.store import audit, changing, held, intent, lineage, reserve, write_ahead
+from jvs.store import audit, changing, held, intent, lineage, reserve, worktree, write_ahead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -353,6 +353,8 @@ def _tidy_index(store: Store) -> None:
         keep = reach.live_nodes(store, lineage.all_records(store.layout, tolerant=True))
         if keep is not None:
             store.index().forget_nodes(keep)
+            with contextlib.suppress(JvsError):  # a configuration that cannot be read: its rows would be lost
+                store.index().forget_trees({store.tree_key(name) for name in worktree.names(store.layout)})
 
 
 def prune(store: Store, snapshot_id: str, policy: Policy) -> Pruned:

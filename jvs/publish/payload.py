@@ -11,7 +11,7 @@ import os
 from jvs.engine import traits
 from jvs.errors import CloneIncomplete, IOFailure, JvsError, NotFound, PartialSnapshot, PayloadHashMismatch
 from jvs.fs import paths as fs_paths
-from jvs.store import descriptor, exclusion, node_store
+from jvs.store import descriptor, exclusion, node_store, other_mounts
 from jvs.tree import node, rows, scan
 
 TYPE_CHECKING = False
@@ -48,6 +48,7 @@ def add_index(store: Store, name: str, request: Request, *, lazy: bool) -> None:
     `lazy` reads only the rows that are asked for, for an engine that knows where to look; else all in one query,
     because on FUSE each query costs a lock and some calls.
     """
+    other_mounts.learn_worktree(store, name)
     index, key = store.index(), store.tree_key(name)
     with index.at_once():
         base = index.bound_base(key)

@@ -92,9 +92,9 @@ class Layout:
         self.tries = self.jvs / "tries"
         self.boundaries = self.jvs / "boundaries"
         self.hooks = self.jvs / "hooks"
-        self.index = self.jvs / "index.sqlite"
         self.control.one_mount = True
         self._in_place: bool | None = None
+        self._index: Below | None = None
         for place in self.directories():
             self.control.keep_open(place)
 
@@ -117,6 +117,15 @@ class Layout:
     def forks(self) -> Below:
         """Where worktrees other than main are."""
         return self.jvs / FORKS if self.in_place else self.top / "worktrees"
+
+    @property
+    def index(self) -> Below:
+        """Where the index of this mount is."""
+        if self._index is None:
+            from jvs.store import index_place
+
+            self._index = index_place.choose(self.jvs)
+        return self._index
 
     def payload(self, snapshot_id: str) -> Below:
         """Return where the files of a published snapshot are."""

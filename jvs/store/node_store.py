@@ -10,6 +10,7 @@ from jvs.engine import traits
 from jvs.errors import PayloadHashMismatch
 from jvs.fs import listing
 from jvs.fs import paths as fs_paths
+from jvs.store import other_mounts
 from jvs.tree import node, scan
 from jvs.tree.leaves import LEAF_BYTES
 
@@ -79,6 +80,8 @@ class Trees:
         if root is not None and self.data(root[2]) is None:
             root = None
         if root is None:
+            root = other_mounts.find_root(self.store, wanted)
+        if root is None:
             if not rebuild:
                 return None
             root = self.rebuild(record)
@@ -142,7 +145,7 @@ class Trees:
         if data is None:
             raise PayloadHashMismatch(
                 "a directory of a snapshot is not known any more",
-                hint="delete '.jvs/index.sqlite' (it is rebuilt) and run the command again",
+                hint="delete '.jvs/index.sqlite*' (it is rebuilt) and run the command again",
             )
         return node.decode_node(data)
 

@@ -10,7 +10,7 @@ import os
 
 from jvs.errors import FormatUnsupported, NameInvalid, NotFound, from_oserror
 from jvs.fs import locks, paths
-from jvs.store import finding, intent, layout, ownership, placement, records, worktree
+from jvs.store import finding, index_place, intent, layout, ownership, placement, records, worktree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class Store:
         self.settings = settings
         self.worktree_here = worktree_here
         self._index: Index | None = None
+        self._other_indexes: list[Index] = []
+        self._other_written: list[tuple[int, str]] = []
         self._repo_id: str | None = None
         self.hooks_remarked = False
         self.is_remembered = True
@@ -119,8 +121,31 @@ class Store:
             from jvs.tree.index import Index
 
             path = self.layout.index if self.settings.use_index else None
-            self._index = Index(path, readonly=not paths.may(self.layout.jvs, os.W_OK))
+            readonly = not paths.may(self.layout.jvs, os.W_OK)
+            if path is not None and not readonly:
+                index_place.tidy(path)
+            self._index = Index(path, readonly=readonly)
         return self._index
+
+    def other_indexes(self) -> list[Index]:
+        """Return what other mounts of the volume keep, opened for reading; nothing but on JuiceFS.
+
+        They are opened anew when one of them was written meanwhile: an open file does not show that.
+        """
+        from jvs.tree.index import Index
+
+        found = index_place.others(self.layout.index) if self.settings.use_index else []
+        written = [(when, place.name) for when, place in found]
+        if written != self._other_written:
+            self._close_others()
+            self._other_written = written
+            self._other_indexes = [Index(place, readonly=True) for _, place in found]
+        return self._other_indexes
+
+    def _close_others(self) -> None:
+        for other in self._other_indexes:
+            other.close()
+        self._other_indexes, self._other_written = [], []
 
     def tree_key(self, name: str) -> str:
         """Return under what the index keeps a worktree: its name may come again, and its file from elsewhere."""
@@ -220,7 +245,8 @@ class Store:
         return path
 
     def close(self) -> None:
-        """Close the index."""
+        """Close the index, and those of other mounts."""
+        self._close_others()
         if self._index is not None:
             self._index.close()
             self._index = None

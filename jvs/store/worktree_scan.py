@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jvs import canon, clock
 from jvs.engine import traits
-from jvs.store import descriptor, exclusion, lineage, node_store, partial
+from jvs.store import descriptor, exclusion, lineage, node_store, other_mounts, partial
 from jvs.tree import kept, node, path_filter, racy, scan
 from jvs.tree.rows import seen
 
@@ -66,6 +66,7 @@ def walk_now(
     """
     directory = store.require_worktree(name)
     traits.commit_writes(directory)
+    other_mounts.learn_worktree(store, name)
     if plain is None:
         plain = compare is not None and node.is_plain(compare["hash_algorithm"])
     against = _against(store, name, compare, plain) if compare is not None else None

@@ -113,6 +113,16 @@ class Index(Access, tree_rows.Known):
         seen = self._seen_base(name, plain)
         return seen[0].partition(" ")[2] if seen is not None else self.base_id(name)
 
+    def trees_of(self, snapshot_id: str) -> list[str]:
+        """Return the worktrees whose rows are said to describe a snapshot, which `bound_base` proves or not."""
+        if self._db is None:
+            return []
+        names = [tree_rows.with_algorithm(snapshot_id, one) for one in (tree_node.ALGORITHM, tree_node.PLAIN)]
+        with Asking(self):
+            found = self._all("SELECT tree FROM base WHERE snapshot=? OR snapshot=?", *names)
+            return [tree for (tree,) in found if isinstance(tree, str)]
+        return []
+
     def base_id(self, name: str) -> str:
         """Return the snapshot that the rows of a worktree describe; empty when there is none."""
         return (self.base(name) or ("", b""))[0]
@@ -270,6 +280,17 @@ class Index(Access, tree_rows.Known):
         with Asking(self):
             for table in ("dir", "base"):
                 self._db.execute(f"DELETE FROM {table} WHERE tree=? OR tree GLOB ?", (name, f"{name}[ /]*"))
+
+    def forget_trees(self, keep: set[str]) -> None:
+        """Drop the rows of every worktree that is not in `keep`: another mount may have removed it."""
+        if self._db is None or self.readonly:
+            return
+        with Asking(self):
+            gone = {tree for (tree,) in self._all("SELECT tree FROM base") if str(tree).partition("/")[0] not in keep}
+            self._db.execute("BEGIN IMMEDIATE")
+            for table in ("dir", "base"):
+                self._write_many(f"DELETE FROM {table} WHERE tree=?", [(tree,) for tree in gone])
+            self._db.execute("COMMIT")
 
     def forget_nodes(self, keep: set[bytes]) -> None:
         """Drop every node that is not in `keep`, after a collection."""

@@ -44,15 +44,18 @@ def lasting(stamp: bytes, st: os.stat_result, moment_ns: int, *, slow_directorie
     return NO_STAMP if newest >= moment_ns - (COARSE_RACY_NS if slow else RACY_NS) else stamp
 
 
-def all_lasting(stamps: bytes, stats: list[os.stat_result], moment_ns: int) -> bytes:
-    """Return the stamps of files, one after the other, with `NO_STAMP` for those that `lasting` would not keep."""
+def all_lasting(stamps: bytes, stats: list[os.stat_result], moment_ns: int, *, slow_directories: bool = False) -> bytes:
+    """Return stamps, one after the other, with `NO_STAMP` for those that `lasting` would not keep."""
     newest = max([max(st.st_ctime_ns, st.st_mtime_ns) for st in stats], default=0)
     if newest < moment_ns - COARSE_RACY_NS:  # whatever clock they are of
         return stamps
     width = listing.STAMP.size
     pieces = [stamps[i * width : (i + 1) * width] for i in range(len(stats))]
     return b"".join(
-        [lasting(piece, st, moment_ns, slow_directories=False) for piece, st in zip(pieces, stats, strict=True)]
+        [
+            lasting(piece, st, moment_ns, slow_directories=slow_directories)
+            for piece, st in zip(pieces, stats, strict=True)
+        ]
     )
 
 

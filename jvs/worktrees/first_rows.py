@@ -45,20 +45,23 @@ class FirstRows:
     def take(self, staged: Below, made: Cloned) -> None:
         """Note the stamps of all files, where they are worth anything. Writes nothing; raises nothing."""
         with_inode, btrfs = traits.scan_flags(staged)
-        copied = made.engine in (engine.COPY, engine.REFLINK) and not made.degraded
-        if not copied or btrfs or not with_inode or self._record["partial_paths"] is not None:
+        copied = made.engine in (engine.COPY, engine.REFLINK) and with_inode
+        cloned = made.engine == engine.JUICEFS and not with_inode
+        if not (copied or cloned) or made.degraded or btrfs or self._record["partial_paths"] is not None:
             return
         if not self._store.settings.use_index or not self._store.settings.get("engine.remember_forks"):
             return
+        if cloned and self._store.index().trees_of(self._record["snapshot_id"]):
+            return  # the stamps are those that the index has already: see store/other_mounts.py
         try:
-            self._moment_ns = racy.writeback(staged, clock.now_ns(), juicefs=False)
+            self._moment_ns = racy.writeback(staged, clock.now_ns(), juicefs=cloned)
             known = node_store.Trees(self._store)
             root = known.root(self._record, rebuild=False)
             if self._moment_ns == racy.NEVER_NS or root is None:
                 return
             fd = paths.open_dir(staged)
             try:
-                look = functools.partial(_row, self._moment_ns)
+                look = functools.partial(_row, self._moment_ns, with_inode)
                 self._rows = tree_check.look_at_all(known, fd, root[2], look, jobs=self._store.settings.jobs())
             finally:
                 os.close(fd)
@@ -78,7 +81,10 @@ class FirstRows:
             )
 
 
-def _row(moment_ns: int, path: bytes, digest: bytes, entries: list[Entry], stats: list[os.stat_result]) -> Row:
+def _row(
+    moment_ns: int, with_inode: bool, path: bytes, digest: bytes, entries: list[Entry], stats: list[os.stat_result]
+) -> Row:
     """Return the row of a directory, with the stamps that last."""
-    stamps = racy.all_lasting(listing.stamps(stats, with_inode=True), stats, moment_ns)
-    return path, tree_rows.pack([entry[0] for entry in entries], stamps), digest
+    stamps = listing.stamps(stats, with_inode=with_inode)
+    lasting = racy.all_lasting(stamps, stats, moment_ns, slow_directories=not with_inode)
+    return path, tree_rows.pack([entry[0] for entry in entries], lasting), digest

@@ -50,6 +50,11 @@ def mount_root(directory: Below) -> str | None:
         path = above
 
 
+def point_or_path(directory: Below) -> str:
+    """Return the mount point that a directory is below; in a bind mount of a part of a volume its own path."""
+    return mount_root(directory) or os.path.realpath(str(directory))
+
+
 def refuse_mounts(source: Below, exclude: Exclusion | None = None) -> None:
     """Errors: E_CLONE_INCOMPLETE when something is mounted inside: the clone would hold what lies below it."""
     below = mounts.points_below(str(source))
