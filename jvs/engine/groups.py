@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jvs.fs.losses import Losses
     from jvs.tree.visitor import Taken
 
-    class Maker(Protocol):
+    class Naming(Protocol):
         """What makes a copy: the copier."""
 
         losses: Losses
@@ -62,7 +62,7 @@ class Linked:
 class Groups:
     """The hard-link groups that one copy has met, by the inodes of the source."""
 
-    def __init__(self, copier: Maker) -> None:
+    def __init__(self, copier: Naming) -> None:
         self._copier = copier
         self._first: dict[tuple[int, int], Linked] = {}
 

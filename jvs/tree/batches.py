@@ -124,6 +124,7 @@ class Together:
                 self.workers.wait()
             assert batch.answers is not None
             found += batch.answers
+            batch.stats = []  # promises may keep the batch until the end of the walk
         return found
 
     def promises(self, places: list[int]) -> list[Promise]:

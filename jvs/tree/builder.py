@@ -228,7 +228,7 @@ class TreeBuilder:
             found = entry[4].result()
         except OSError as error:
             found = error
-        return self._settle(here, entry, found)
+        return self._take_answer(here, entry, found)
 
     def _resolve_all(self, here: Directory, answers: Answers) -> list[list[Any]]:
         """Take the hashes of all entries; return those that were deleted or are to be left out."""
@@ -237,11 +237,11 @@ class TreeBuilder:
         for entry, found in zip(here.entries, answers, strict=True):
             if usual and type(found) is tuple and found[1] == entry[3]:
                 entry[4], _, entry[5] = found
-            elif not self._settle(here, entry, found):
+            elif not self._take_answer(here, entry, found):
                 vanished.append(entry)
         return vanished
 
-    def _settle(self, here: Directory, entry: list[Any], found: Hashed | OSError) -> bool:
+    def _take_answer(self, here: Directory, entry: list[Any], found: Hashed | OSError) -> bool:
         path = listing.relative(here.path, entry[0])
         if isinstance(found, OSError):
             gone = isinstance(found, listing.Vanished)

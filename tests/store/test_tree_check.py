@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import making
@@ -57,24 +58,28 @@ def test_several_processes_say_what_one_says(looked):
         assert sorted(looked(processes)) == sorted(alone)
 
 
-@pytest.mark.parametrize("processes", [3])
-@pytest.mark.parametrize("where", ["top", "d0/e0/f0", "d1/e1/deep/er/file", "d3/e2/f4"])
 @pytest.mark.parametrize("change", ["size", "mode", "gone", "more", "kind"])
-def test_whatever_is_not_as_its_node_says_is_found(looked, processes, where, change):
-    path = looked.payload / where
-    if change == "size":
-        path.write_text("longer than it was")
-    elif change == "mode":
-        path.chmod(0o604)
-    elif change == "gone":
-        path.unlink()
-    elif change == "more":
-        path.with_name("zz").write_text("")
-    else:
-        path.unlink()
-        path.symlink_to("x")
-    with pytest.raises(ValueError, match="not what its node says"):
-        looked(processes)
+def test_whatever_is_not_as_its_node_says_is_found(looked, tmp_path, change):
+    for where in ("top", "d0/e0/f0", "d1/e1/deep/er/file", "d3/e2/f4"):
+        path, extra = looked.payload / where, (looked.payload / where).with_name("zz")
+        shutil.copy2(path, tmp_path / "before")
+        if change == "size":
+            path.write_text("longer than it was")
+        elif change == "mode":
+            path.chmod(0o604)
+        elif change == "gone":
+            path.unlink()
+        elif change == "more":
+            extra.write_text("")
+        else:
+            path.unlink()
+            path.symlink_to("x")
+        with pytest.raises(ValueError, match="not what its node says"):
+            looked(3)
+        path.unlink(missing_ok=True)
+        extra.unlink(missing_ok=True)
+        shutil.move(tmp_path / "before", path)
+    assert len(looked(3)) == 20
 
 
 def test_what_another_process_could_not_do_is_done_here(looked):
