@@ -18,6 +18,7 @@ from jvs.engine import traits
 from jvs.fs import extents, listing
 from jvs.fs.xattrs import read_covered
 from jvs.tree import leaves, scan
+from jvs.tree.batches import Batch, Together
 from jvs.tree.file_hash import FileHash
 from jvs.tree.hasher import BIG_BYTES, Hasher
 from jvs.tree.leaves import LEAF_BYTES
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from jvs.fs.extents import Device, Extent
     from jvs.fs.rooted import Below
-    from jvs.tree.batches import Promise, Together
+    from jvs.tree.batches import Hashed, Promise
     from jvs.tree.builder import ScanResult
     from jvs.tree.node import Entry
     from jvs.tree.visitor import Taken
@@ -64,6 +65,17 @@ class Memory:
         with self._lock:
             if len(self.places) < MOST:
                 self.places.update((key, digest) for key, digest in zip(keys, digests, strict=True) if key is not None)
+
+
+def _answer(taken: Taken) -> Hashed | OSError:
+    """Return what came of reading an inode."""
+    if isinstance(taken[0], bytes):
+        return taken
+    try:
+        found: Hashed = taken[0].result()
+        return found
+    except OSError as error:
+        return error
 
 
 class ReadingHasher(Hasher):
@@ -111,10 +123,11 @@ class ReadingHasher(Hasher):
     ) -> Together | None:
         """Let all processes hash the files of a directory, unless something is known of one of them."""
         memory, plain = self._memory, self.plain
-        if self.slow_calls or (memory.many and max([st.st_size for st in stats]) >= LEAST_BYTES):
-            return None
         linked = [(i, (st.st_dev, st.st_ino, plain)) for i, st in enumerate(stats) if st.st_nlink > 1]
-        if any(key in memory.inodes for _, key in linked):
+        known = [taken for _, key in linked if (taken := memory.inodes.get(key)) is not None]
+        if known:
+            return self._all_known(fd, path, stats, known) if len(known) == len(stats) else None
+        if self.slow_calls or (memory.many and max([st.st_size for st in stats]) >= LEAST_BYTES):
             return None
         together = super().take_all(inside, fd, path, names, stats)
         if together is None:
@@ -126,6 +139,14 @@ class ReadingHasher(Hasher):
             for (i, key), promise in zip(linked, together.promises([i for i, _ in linked]), strict=True):
                 memory.inodes[key] = promise, stats[i].st_size, None
         return together
+
+    def _all_known(self, fd: int, path: bytes, stats: list[os.stat_result], known: list[Taken]) -> Together:
+        """Answer for a directory of which each inode was read before."""
+        progress.advance("verify", sum([st.st_size for st in stats]), self._memory.total_bytes, "bytes")
+        batch = Batch(fd, path, None, len(stats))
+        batch.answers = [_answer(taken) for taken in known]
+        batch.close()
+        return Together([batch], self.workers)
 
     def hash_file(self, file_fd: int, size: int, known: dict[int, bytes] | None = None) -> Taken:
         """Hash an open file, but for parts whose places are remembered; takes over the descriptor."""

@@ -60,8 +60,9 @@ def _directories(known: Trees, digest: bytes) -> Iterator[tuple[Part, int]]:
         entries = node.decode_proved(data)
         yield (path, digest, data), len(entries)
         below = [(listing.relative(path, entry[0]), entry[4]) for entry in entries if entry[1] == listing.DIR]
-        known.preload({child for _, child in below})
-        waiting += reversed(below)
+        if below:
+            known.preload({child for _, child in below})
+            waiting += reversed(below)
 
 
 def _look_at(root: int, look: Look, parts: list[Part]) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import making
 import pytest
@@ -93,6 +94,24 @@ def test_a_payload_is_read_at_once_and_each_inode_once(root, at_once, many):
     sizes = sum(path.lstat().st_size for path in root.rglob("*") if path.is_file())
     again = (root / "d1/f03").stat().st_size
     assert memory.read_bytes == 2 * sizes - 3 * again, "two walks, and what has two names once"
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_payload_of_inodes_that_were_read_is_answered_at_once(root, at_once, tmp_path, many):
+    """What a second snapshot shares with the first one is not read, and its directories are not taken apart."""
+    again = tmp_path / "again"
+    shutil.copytree(root, again, copy_function=os.link, symlinks=True)
+    for path in again.rglob("*"):
+        if path.is_dir():
+            shutil.copystat(root / path.relative_to(again), path)
+    memory = reading.Memory(many=many)
+    hashes, counts = [], []
+    for top in (root, again):
+        hasher = reading.ReadingHasher(memory, jobs=3, slow_calls=False, plain=False)
+        hashes.append(walk(top, hasher).root_hash)
+        counts.append(memory.read_bytes)
+    assert hashes == [walk(root).root_hash, walk(again).root_hash]
+    assert counts[1] - counts[0] == 0 and hashes[0] == hashes[1]
 
 
 @pytest.mark.parametrize("error", ["gone", "grown", "fifo"])
