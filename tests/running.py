@@ -78,13 +78,15 @@ class Server:
             if not cls.started:
                 atexit.register(cls.stop)
             program = Path(__file__).with_name("forkserver.py")
-            # The environment is given: readline, where it is loaded, puts COLUMNS into what would be inherited.
+            # The environment is given: readline, where it is loaded, puts COLUMNS into what would be inherited. And the
+            # test that asks first must not say how wide the terminals of all later ones are.
+            plain = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
             process = cls.started[key] = subprocess.Popen(
                 [sys.executable, program, loaded, "locale" if locale else "UTF-8"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env={**os.environ, **locale},
+                env={**plain, **locale},
             )
         return process
 

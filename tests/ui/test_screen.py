@@ -202,6 +202,12 @@ def test_forty_columns_cut_no_sense_away(rich):
     assert wrong == [], "\n".join(wrong)
 
 
+def test_whoever_asks_first_does_not_say_how_wide_later_terminals_are(rich, monkeypatch):
+    running.Server.stop()
+    monkeypatch.setenv("COLUMNS", "80")
+    assert too_wide(on_terminal("help", 40, NO_COLOR="1")[1], 40) == []
+
+
 def test_a_terminal_that_knows_no_letters_but_ascii_gets_all_of_it(rich):
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     for line in LINES:
