@@ -57,7 +57,7 @@ def _directories(known: Trees, digest: bytes) -> Iterator[tuple[Part, int]]:
         data = known.data(digest)
         if data is None:
             raise ValueError("the node is not known")
-        entries = node.decode_proved(data)
+        entries = node.decode_node(data)  # names lead to directories here: whoever forged them leads nobody elsewhere
         yield (path, digest, data), len(entries)
         below = [(listing.relative(path, entry[0]), entry[4]) for entry in entries if entry[1] == listing.DIR]
         if below:

@@ -9,7 +9,7 @@ from pathlib import Path
 import making
 import pytest
 
-from jvs.fs import paths
+from jvs.fs import listing, paths
 from jvs.store import node_store, tree_check
 from jvs.tree import node, parallel
 
@@ -110,3 +110,24 @@ def test_a_tree_deeper_than_the_interpreter_nests(looked, tmp_path):
     finally:
         os.close(fd)
         store.close()
+
+
+@pytest.mark.parametrize("name", [b"..", b".", b"a/../../b"])
+def test_forged_names_lead_nowhere(looked, name):
+    """A node that fits its digest may have been made by anybody: names in it are checked before they are followed."""
+    inner = node.encode_node([])
+    outer = node.encode_node([(name, listing.DIR, 0o755, 0, node.node_digest(inner), None)])
+
+    class Forged:
+        def data(self, digest):
+            return {node.node_digest(data): data for data in (inner, outer)}[digest]
+
+        def preload(self, digests):
+            pass
+
+    fd = os.open(looked.payload, os.O_RDONLY)
+    try:
+        with pytest.raises(ValueError, match="names"):
+            tree_check.look_at_all(Forged(), fd, node.node_digest(outer), facts)
+    finally:
+        os.close(fd)
