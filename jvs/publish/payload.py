@@ -145,13 +145,13 @@ def count_changes(store: Store, record: PublishRecord, found: scan.ScanResult, l
         if known.root(parent, rebuild=False) is None or parent["partial_paths"] is not None:
             return None
     counts: Changes = {"added": 0, "removed": 0, "modified": 0, "bytes": 0}
-    if parent is None:  # all is new, and counted already
-        counts["added"] = found.files + found.dirs + found.symlinks + found.others
-        counts["bytes"] = found.bytes
-        large.note_all(known.load, found.digest)
-        return counts
     new_bytes = 0
     try:
+        if parent is None:  # all is new, and counted already
+            counts["added"] = found.files + found.dirs + found.symlinks + found.others
+            counts["bytes"] = found.bytes
+            large.note_all(known.load, found.digest)
+            return counts
         before = known.root_as(parent, plain=False)[2]
         with store.index().at_once():
             for _, old, new in node.compare(known.load, before, found.digest):
