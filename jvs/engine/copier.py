@@ -23,7 +23,7 @@ from jvs.engine.target import Dir, Target
 from jvs.fs import copyfile, durable, listing, metadata, paths
 from jvs.fs.losses import Losses
 from jvs.fs.xattrs import read_all
-from jvs.tree import batches, hasher, leaves, node, scan, workers
+from jvs.tree import batches, hasher, leaves, node, scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,9 +109,7 @@ class Copier(scan.Hasher):
         if linked:
             self._keep_groups(inside, fd, names, stats)
             return
-        self._met += len(names)
-        if self._met >= workers.LEAST_ENTRIES:
-            self.workers.begin()
+        self.meets(len(names))
         for i in range(0, len(names), batches.MOST_FILES):
             part = slice(i, i + batches.MOST_FILES)
             if not self._elsewhere.link(inside, fd, names[part], stats[part]):
@@ -215,7 +213,8 @@ class Copier(scan.Hasher):
             return promise, st.st_size, None
         try:
             if first and not compares:
-                return self.copy_file(inside, fd, path, name, st)
+                small = self.copy_small(inside, fd, name, st)
+                return small or self.copy_regular(inside, fd, path, name, st)
             return self._copy(inside, fd, path, name, st, old)
         except PermissionError as error:
             self.refuse(path, error)
@@ -261,12 +260,8 @@ class Copier(scan.Hasher):
         """Take what another process found out."""
         self._elsewhere.copied(batch, value)
 
-    def copy_file(self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result) -> batches.Hashed:
-        """Copy a file of the source under its first name. Errors: OSError when it is no file."""
-        return self.copy_small(inside, fd, name, st) or self._copy_regular(inside, fd, path, name, st, None)
-
     def copy_small(self, inside: Dir, fd: int, name: bytes, st: os.stat_result) -> batches.Hashed | None:
-        """Copy such a file when it is small and there is nothing odd about it; None when nothing was made."""
+        """Copy a file under its first name when it is small and not odd in any way; None when nothing was made."""
         try:
             digest = self._small.copy(fd, inside.fd, name, st, hash=self.hashes)
         except OSError as error:
@@ -286,11 +281,12 @@ class Copier(scan.Hasher):
                 return taken
         if not stat.S_ISREG(st.st_mode):
             return self._copy_special(inside, fd, path, name, st)
-        return self._copy_regular(inside, fd, path, name, st, old)
+        return self.copy_regular(inside, fd, path, name, st, old)
 
-    def _copy_regular(
-        self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
+    def copy_regular(
+        self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None = None
     ) -> tuple[Any, int, dict[bytes, bytes] | None]:
+        """Copy a regular file under its first name. Errors: OSError when it is none."""
         source = paths.open_file(name, fd)
         try:
             self.watch(source, path, st.st_size)

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 
         def copy_small(self, inside: Dir, fd: int, name: bytes, st: os.stat_result) -> batches.Hashed | None: ...
 
-        def copy_file(self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result) -> batches.Hashed: ...
+        def copy_regular(
+            self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result
+        ) -> batches.Hashed: ...
 
         def finish(self, inside: Dir, xattrs: Attributes, st: os.stat_result) -> Kept: ...
 
@@ -169,7 +171,7 @@ class Elsewhere:
                     st = listing.look_again(source, name)
                     if not stat.S_ISREG(st.st_mode) or st.st_nlink > 1:  # for the walk to deal with
                         raise workers.Unsteady
-                return self._copier.copy_file(inside, source, path, name, st)
+                return self._copier.copy_regular(inside, source, path, name, st)
             except listing.Vanished as error:
                 return error
             except OSError as error:

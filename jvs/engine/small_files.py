@@ -52,7 +52,7 @@ class SmallFiles:
             target = metadata.new_file(name, target_dir)
             try:
                 digest = self._content(source, target, now, hash)
-                if digest is not None and metadata.is_applied(target, now):
+                if digest is not None and metadata.apply_to_new(target, now):
                     return digest
             finally:
                 os.close(target)

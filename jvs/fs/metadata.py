@@ -81,8 +81,8 @@ def apply_metadata(
     return Kept(mode, now, lost)
 
 
-def is_applied(target: int, st: os.stat_result) -> bool:
-    """Do what `apply_metadata` does for a regular file without attributes and set-id bits, in as few calls.
+def apply_to_new(target: int, st: os.stat_result) -> bool:
+    """Do what `apply_metadata` does for a regular file without attributes and set-id bits; answer whether it is done.
 
     We have just made it, in a directory that nothing is inherited from. False: not everything could be kept, and
     nothing was noted. Errors: OSError of broken storage.

@@ -182,10 +182,14 @@ class Hasher(Visitor):
 
     def shares(self, st: os.stat_result) -> bool:
         """Count a file, and answer whether it is to be put into a batch for other processes."""
-        self._met += 1
-        if self._met == workers.LEAST_ENTRIES:
+        return self.meets(1) and st.st_size < WATCHED_BYTES
+
+    def meets(self, count: int) -> bool:
+        """Count files that may be shared; answer whether there are other processes, as from many files on."""
+        self._met += count
+        if self._met >= workers.LEAST_ENTRIES:
             self.workers.begin()
-        return self.workers.are_there and st.st_size < WATCHED_BYTES
+        return self.workers.are_there
 
     def put(self, inside: Any, fd: int, path: bytes, name: bytes, st: os.stat_result) -> Promise:
         """Put a small file into the batch of its directory, which its path tells: numbers of descriptors come again."""
@@ -201,10 +205,8 @@ class Hasher(Visitor):
         """Let all processes hash the files of a directory, when they are small."""
         if self.slow_calls or len(names) < workers.LEAST_FILES or not self._are_small(stats):
             return None
-        self._met += len(names)
-        if self._met >= workers.LEAST_ENTRIES:
-            self.workers.begin()
-        if not self.workers.are_there:
+        few = self._met + len(names) < workers.LEAST_ENTRIES
+        if few or not self.meets(len(names)):  # few are counted when they are taken one by one
             return None
         self.flush()  # what waits to be begun would keep everything after it from being finished
         directory = path + b"/" if path else b""
