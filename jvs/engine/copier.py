@@ -17,7 +17,7 @@ from jvs.engine import hardlinks
 from jvs.engine.base import Request
 from jvs.engine.content import Contents
 from jvs.engine.elsewhere import Elsewhere
-from jvs.engine.groups import Groups, Linked
+from jvs.engine.groups import Groups
 from jvs.engine.small_files import NOT_HASHED, SmallFiles
 from jvs.engine.target import Dir, Target
 from jvs.fs import copyfile, durable, listing, metadata, paths
@@ -147,8 +147,7 @@ class Copier(scan.Hasher):
             except OSError as error:
                 self._check_link_error(error, inside, name)
                 self._keep_copy(inside, fd, name, st)
-            if st.st_nlink > 1:
-                self._groups.add(Linked(path, st, None, 0, None), st)
+            self._groups.note(path, st, None, 0, None)
 
     def _check_link_error(self, error: OSError, inside: Dir, name: bytes) -> None:
         """Raise what is more than a reason to copy instead of linking."""
@@ -208,8 +207,7 @@ class Copier(scan.Hasher):
         first = stat.S_ISREG(st.st_mode) and (st.st_nlink == 1 or not self._groups.has(st))
         if first and not compares and self.shares(st):
             promise = self.put(inside, fd, path, name, st)
-            if st.st_nlink > 1:
-                self._groups.add(Linked(path, st, promise, st.st_size, None), st)
+            self._groups.note(path, st, promise, st.st_size, None)
             return promise, st.st_size, None
         try:
             if first and not compares:
@@ -232,8 +230,7 @@ class Copier(scan.Hasher):
         if together is not None and linked:
             self.odd = True
             for i, promise in zip(linked, together.promises(linked), strict=True):
-                below = listing.relative(path, names[i])
-                self._groups.add(Linked(below, stats[i], promise, stats[i].st_size, None), stats[i])
+                self._groups.note(listing.relative(path, names[i]), stats[i], promise, stats[i].st_size, None)
         return together
 
     # Small files, by several processes
@@ -268,8 +265,8 @@ class Copier(scan.Hasher):
             raise self.failed(error, listing.relative(inside.path, name)) from error
         if digest is None:
             return None
-        if st.st_nlink > 1:
-            self._groups.add(Linked(listing.relative(inside.path, name), st, digest, st.st_size, None), st)
+        if st.st_nlink > 1:  # or the path of each small file would be made for nothing
+            self._groups.note(listing.relative(inside.path, name), st, digest, st.st_size, None)
         return digest, st.st_size, None
 
     def _copy(
@@ -321,8 +318,7 @@ class Copier(scan.Hasher):
         xattrs = None if kind == listing.SYMLINK else kept.covered()
         if kept.lost:
             self.stored[path] = (kept.mode, xattrs)
-        if st.st_nlink > 1:
-            self._groups.add(Linked(path, st, digest, size, xattrs), st)
+        self._groups.note(path, st, digest, size, xattrs)
         return digest, size, xattrs
 
     def _copy_file(
@@ -342,8 +338,7 @@ class Copier(scan.Hasher):
         xattrs = kept.covered()
         if kept.lost or final.st_mode != st.st_mode or not copyfile.unchanged(st, final) or st.st_ino != final.st_ino:
             self.stored[path] = (kept.mode, xattrs)
-        if st.st_nlink > 1:
-            self._groups.add(Linked(path, final, digest, size, xattrs), st)
+        self._groups.note(path, st, digest, size, xattrs, final=final)
         return digest if digest is not None else NOT_HASHED, size, xattrs
 
     # Equal files
@@ -383,8 +378,7 @@ class Copier(scan.Hasher):
             return None
         if before.st_mode != st.st_mode or not copyfile.unchanged(st, before) or st.st_ino != before.st_ino:
             self.stored[path] = (stat.S_IMODE(before.st_mode), old[5])
-        if st.st_nlink > 1:
-            self._groups.add(Linked(path, before, digest, size, old[5]), st)
+        self._groups.note(path, st, digest, size, old[5], final=before)
         return digest, size, old[5]
 
     def _hash_like(self, source: int, old: Entry) -> tuple[bytes | None, int]:

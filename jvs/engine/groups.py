@@ -85,9 +85,22 @@ class Groups:
                 return None
         return first
 
-    def add(self, first: Linked, st: os.stat_result) -> None:
-        """Note the first name of an inode of the source; a later one changes nothing."""
-        self._first.setdefault((st.st_dev, st.st_ino), first)
+    def note(
+        self,
+        path: bytes,
+        st: os.stat_result,
+        digest: Any,
+        size: int,
+        xattrs: dict[bytes, bytes] | None,
+        *,
+        final: os.stat_result | None = None,
+    ) -> None:
+        """Note the first of several names of an inode; nothing where it has but one, or another was the first.
+
+        `st` is the stat that it was listed with, `final` that of what was made of it, where it is another.
+        """
+        if st.st_nlink > 1:
+            self._first.setdefault((st.st_dev, st.st_ino), Linked(path, final or st, digest, size, xattrs))
 
     def forget(self, st: os.stat_result) -> None:
         """Let the next name of an inode of the source be its first one, and be copied."""

@@ -51,7 +51,10 @@ def mount_root(directory: Below) -> str | None:
 
 
 def point_or_path(directory: Below) -> str:
-    """Return the mount point that a directory is below; in a bind mount of a part of a volume its own path."""
+    """Return the mount point that a directory is below; in a bind mount of a part of a volume its own path.
+
+    It tells mounts apart and is never opened: whoever exchanges a part of it makes jvs use another index, no more.
+    """
     return mount_root(directory) or os.path.realpath(str(directory))
 
 
