@@ -119,7 +119,7 @@ class ReadingHasher(Hasher):
         return super().put(inside, fd, path, name, st)
 
     def take_all(
-        self, inside: Any, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result]
+        self, inside: Any, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result], *, new: bool
     ) -> Together | None:
         """Let all processes hash the files of a directory, unless something is known of one of them."""
         memory, plain = self._memory, self.plain
@@ -129,7 +129,7 @@ class ReadingHasher(Hasher):
             return self._all_known(fd, path, stats, known) if len(known) == len(stats) else None
         if self.slow_calls or (memory.many and max([st.st_size for st in stats]) >= LEAST_BYTES):
             return None
-        together = super().take_all(inside, fd, path, names, stats)
+        together = super().take_all(inside, fd, path, names, stats, new=new)
         if together is None:
             return None
         size = sum([st.st_size for st in stats])

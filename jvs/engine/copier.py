@@ -219,14 +219,15 @@ class Copier(scan.Hasher):
             return None
 
     def take_all(
-        self, inside: Dir, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result]
+        self, inside: Dir, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result], *, new: bool
     ) -> Together | None:
         """Copy a directory of small files, unless some are names of one file, or may lie in a payload already."""
         linked = [i for i, st in enumerate(stats) if st.st_nlink > 1]
         several = linked and len({st.st_ino for st in stats}) < len(stats)
-        if several or (self.hashes and inside.head >= 0) or any(self._groups.has(stats[i]) for i in linked):
+        compares = self.hashes and (inside.head >= 0 or (inside.base >= 0 and not new))
+        if several or compares or any(self._groups.has(stats[i]) for i in linked):
             return None
-        together = super().take_all(inside, fd, path, names, stats)
+        together = super().take_all(inside, fd, path, names, stats, new=new)
         if together is not None and linked:
             self.odd = True
             for i, promise in zip(linked, together.promises(linked), strict=True):

@@ -95,6 +95,14 @@ def read_at(name: bytes, dir_fd: int) -> Attributes:
     return found
 
 
+def names_at(path: bytes) -> list[str]:
+    """Return the names of the attributes that a copy can carry over, of what a `system.path_of` leads to.
+
+    Errors: OSError.
+    """
+    return [name for name in os.listxattr(path, follow_symlinks=False) if name not in NOT_OURS]
+
+
 def _read_opened(name: bytes, dir_fd: int) -> Attributes:
     """Return the attributes of a file or directory by opening it: one could not be read, or there is no /proc."""
     form = stat.S_IFMT(os.lstat(name, dir_fd=dir_fd).st_mode)

@@ -194,7 +194,9 @@ class WrittenHasher(scan.Hasher):
                 return digest, st.st_size, attributes.read_special(fd, name)
         return super().take(inside, fd, path, name, st, old)
 
-    def take_all(self, inside: Any, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result]) -> None:
+    def take_all(
+        self, inside: Any, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result], *, new: bool
+    ) -> None:
         """Leave it: what is known is known of each file by itself."""
 
     def _known(self, path: bytes, st: os.stat_result) -> bytes | None:

@@ -140,15 +140,24 @@ class TreeBuilder:
         self._unfinished: deque[Directory] = deque()
 
     def take_together(
-        self, here: Directory, fd: int, names: list[bytes], stats: list[os.stat_result], inside: Any, moment_ns: int
+        self,
+        here: Directory,
+        known: tuple[rows.Row, bytes] | None,
+        fd: int,
+        names: list[bytes],
+        stats: list[os.stat_result],
+        inside: Any,
+        moment_ns: int,
     ) -> bool:
-        """Take a directory of nothing but files that no row knows at once, where the visitor can.
+        """Take a directory of nothing but files at once, where the visitor can, and `known`, its row, has no stamps.
 
         `moment_ns` is as for a walk. False when nothing was done.
         """
-        if here.marked or {st.st_mode & 0o170000 for st in stats} != {0o100000}:
+        if known is not None and known[0] != rows.pack(names, racy.NO_STAMP * len(names)):
             return False
-        here.together = self._visitor.take_all(inside, fd, here.path, names, stats)
+        if {st.st_mode & 0o170000 for st in stats} != {0o100000}:
+            return False
+        here.together = self._visitor.take_all(inside, fd, here.path, names, stats, new=known is None)
         if here.together is None:
             return False
         here.count(stats)
@@ -157,7 +166,8 @@ class TreeBuilder:
             [name, kind, st.st_mode & 0o7777, st.st_size, None, None] for name, st in zip(names, stats, strict=True)
         ]
         if moment_ns:  # else no row is kept
-            here.row_stamps = racy.all_lasting(here.row_stamps, stats, moment_ns)
+            stamps = racy.all_marked(here.row_stamps, names, here.marked)
+            here.row_stamps = racy.all_lasting(stamps, stats, moment_ns)
         self.tree.taken += len(names)
         progress.advance("scan", len(names))
         self.finalize(here)

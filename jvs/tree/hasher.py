@@ -200,7 +200,7 @@ class Hasher(Visitor):
         return Promise(batch, batch.add(name, st), self.workers)
 
     def take_all(
-        self, inside: Any, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result]
+        self, inside: Any, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result], *, new: bool
     ) -> Together | None:
         """Let all processes hash the files of a directory, when they are small."""
         if self.slow_calls or len(names) < workers.LEAST_FILES or not self._are_small(stats):

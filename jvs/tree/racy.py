@@ -12,6 +12,7 @@ from jvs.fs import ctime, durable, listing
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
+    from collections.abc import Set
 
     from jvs.fs.rooted import Below
 
@@ -31,6 +32,15 @@ _MARK_BYTE, _MARK = 11, 0x80
 def marked(stamp: bytes) -> bytes:
     """Return a stamp that proves the content of an entry only: something else of it is not as the snapshot has it."""
     return stamp[:_MARK_BYTE] + bytes([stamp[_MARK_BYTE] | _MARK]) + stamp[_MARK_BYTE + 1 :]
+
+
+def all_marked(stamps: bytes, names: list[bytes], which: Set[bytes]) -> bytes:
+    """Return the stamps of some names, one after the other, with those of some of them `marked`."""
+    if not which:
+        return stamps
+    width = listing.STAMP.size
+    pieces = [stamps[i * width : (i + 1) * width] for i in range(len(names))]
+    return b"".join([marked(piece) if name in which else piece for name, piece in zip(names, pieces, strict=True)])
 
 
 def lasting(stamp: bytes, st: os.stat_result, moment_ns: int, *, slow_directories: bool) -> bytes:

@@ -234,7 +234,7 @@ class Scanner:
         stats: list[os.stat_result],
         inside: Any,
     ) -> None:
-        if known is None and self._builder.take_together(here, fd, names, stats, inside, self.moment_ns):
+        if self._builder.take_together(here, known, fd, names, stats, inside, self.moment_ns):
             return
         old_stamps, old_entries = self.known.recall(known)
         here_now = set(names)

@@ -39,8 +39,8 @@ def at_once(monkeypatch):
     found = []
     real = scan.Hasher.take_all
 
-    def note(self, inside, fd, path, names, stats):
-        taken = real(self, inside, fd, path, names, stats)
+    def note(self, inside, fd, path, names, stats, *, new):
+        taken = real(self, inside, fd, path, names, stats, new=new)
         if taken is not None:
             found.append(path)
         return taken
@@ -64,6 +64,45 @@ def test_the_tree_is_that_of_files_taken_one_by_one(root, at_once, monkeypatch, 
     monkeypatch.setattr(workers.Workers, "processes", 1)
     assert facts(walk(root, moment_ns=moment_ns)) == facts(together)
     assert len(at_once) == 5 and bool(together.rows) == bool(moment_ns)
+
+
+class Marking(scan.Hasher):
+    """Marks a file in each directory, as one whose metadata is not that of a payload."""
+
+    def visited(self, fd, path, names, stats, stamps, row):
+        return frozenset(names[1:2])
+
+
+@pytest.mark.parametrize("moment_ns", [racy.NEVER_NS, MOMENT_NS])
+@pytest.mark.parametrize("visits", [scan.Hasher, Marking])
+def test_rows_without_stamps_are_as_good_as_none(root, at_once, monkeypatch, moment_ns, visits):
+    """Where no stamp lasts (tmpfs) every directory has such a row, and its files are read each time."""
+    first = walk(root, moment_ns=racy.NEVER_NS)
+    rows = {path: (row, digest) for path, row, digest in first.rows}
+    at_once.clear()
+    (root / "d1/f07").write_text("changed")
+    (root / "d2/f07").unlink()
+
+    def again():
+        return scan.Scanner(visits(), rows=rows, known=making.Known(first.nodes), moment_ns=moment_ns).run(
+            making.at(root)
+        )
+
+    together = again()
+    assert {b"d0", b"d1", b"d3", b"mixed/in"} <= set(at_once)
+    taken = len(at_once)
+    monkeypatch.setattr(workers.Workers, "processes", 1)
+    assert facts(again()) == facts(together)
+    assert len(at_once) == taken and together.root_hash == walk(root).root_hash != first.root_hash
+
+
+def test_a_directory_of_which_one_stamp_is_known_is_taken_apart(root, at_once):
+    first = walk(root, moment_ns=MOMENT_NS)
+    rows = {path: (row, digest) for path, row, digest in first.rows}
+    at_once.clear()
+    (root / "d1/f07").write_text("changed")
+    found = scan.Scanner(scan.Hasher(), rows=rows, known=making.Known(first.nodes)).run(making.at(root))
+    assert b"d1" not in at_once and found.taken == 1 and found.root_hash == walk(root).root_hash
 
 
 def test_a_batch_that_waits_to_be_begun_keeps_nothing_from_being_finished(root, monkeypatch):
