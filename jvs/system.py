@@ -1,7 +1,8 @@
 """What only Linux has: whether this is one, the system calls that Python does not offer, and the files of /proc.
 
 Everything else asks here (tests/house holds it), so that this is the list of what a port to another system needs.
-Source: openat2(2), renameat2(2), fchmodat2(2), syncfs(2), fstatfs(2), ioctl(2), fallocate(2), proc(5).
+Source: openat2(2), renameat2(2), fchmodat2(2), syncfs(2), fstatfs(2), ioctl(2), fallocate(2),
+posix_fadvise(2), proc(5).
 """
 
 from __future__ import annotations
@@ -130,6 +131,11 @@ def punch_hole(fd: int, start: int, length: int) -> None:
     offset = ctypes.c_int64
     if _library().fallocate64(fd, _PUNCH_HOLE, offset(start), offset(length)) != 0:
         raise _error()
+
+
+def read_ahead(fd: int, start: int, length: int) -> None:
+    """Let the system read bytes of an open file before they are asked for; returns at once. Errors: OSError."""
+    os.posix_fadvise(fd, start, length, os.POSIX_FADV_WILLNEED)
 
 
 def widen_pipe(fd: int, size_bytes: int) -> None:

@@ -11,6 +11,7 @@ import os
 import threading
 from concurrent.futures import Future
 
+from jvs import system
 from jvs.fs import copyfile, extents
 from jvs.fs.xattrs import read_covered
 from jvs.tree import leaves
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     Hashed = tuple[bytes, int, dict[bytes, bytes] | None]
 
 
+LEAVES_AHEAD = 2
+"""How far the disk is ahead of the threads: what one of them hashes meanwhile."""
+
+
 class FileHash:
     """Hashes one large open file, in as many threads as call `work`; the last of them gives the answer, and closes it.
 
@@ -38,6 +43,9 @@ class FileHash:
 
     skip_holes = True
     """Take the zeros of holes as known; off: read them. The answer is the same."""
+
+    reads_ahead = True
+    """Ask the disk for leaves before their turn comes; off: when they are read. The answer is the same."""
 
     def __init__(
         self,
@@ -79,6 +87,8 @@ class FileHash:
         while (number := next(self._turn)) < self.count:
             try:
                 if self._failure is None:
+                    if self.reads_ahead and not self._holes:  # a hole that is read ahead would fill memory
+                        self._ask(number)
                     self._digests[number] = self._leaf(number)
             except BaseException as error:
                 self._failure = self._failure or error
@@ -87,6 +97,12 @@ class FileHash:
                 last = not self._left
             if last:
                 self._finish()
+
+    def _ask(self, number: int) -> None:
+        """Let the system read leaves before they are hashed: to it, threads that take turns do not read in order."""
+        for leaf in range(number + (LEAVES_AHEAD if number else 0), min(number + LEAVES_AHEAD + 1, self.count)):
+            if leaf not in self._known:
+                system.read_ahead(self._fd, leaf * LEAF_BYTES, LEAF_BYTES)
 
     def _leaf(self, number: int) -> bytes | None:
         known = self._known.get(number)

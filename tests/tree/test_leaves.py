@@ -14,6 +14,7 @@ from typing import Any
 import making
 import pytest
 
+from jvs import system
 from jvs.fs import extents
 from jvs.tree import file_hash, hasher, leaves, node, scan
 from jvs.tree.leaves import LEAF_BYTES
@@ -110,6 +111,44 @@ def test_a_hole_of_a_terabyte_takes_no_reading(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "pread", lambda *_: pytest.fail("a hole was read"))
     digest, _ = hashed(path)
     assert digest == leaves.file_digest(1 << 36, leaves.ZERO_LEAF * (1 << 36 >> 22))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_each_leaf_is_asked_for_once_before_it_is_read_and_none_that_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(7 * LEAF_BYTES + 5))
+    known = {3: hashlib.sha256(path.read_bytes()[3 * LEAF_BYTES : 4 * LEAF_BYTES]).digest()}
+    asked: list[int] = []
+    real, real_ask = os.pread, system.read_ahead
+
+    def ask(fd: int, start: int, length: int) -> None:
+        asked.append(start // LEAF_BYTES)
+        real_ask(fd, start, length)
+
+    def read(fd: int, count: int, at: int) -> bytes:
+        if threads == 1:
+            assert at // LEAF_BYTES in asked
+        return real(fd, count, at)
+
+    monkeypatch.setattr(system, "read_ahead", ask)
+    monkeypatch.setattr(os, "pread", read)
+    quick = hashed(path, threads, known=known)
+    assert sorted(asked) == [0, 1, 2, 4, 5, 6, 7]
+    monkeypatch.setattr(file_hash.FileHash, "reads_ahead", False)
+    asked[:] = range(8)
+    assert hashed(path, threads, known=known) == quick == (plainly(path), path.stat().st_size)
+    assert asked == [*range(8)]
+
+
+def test_a_hole_is_not_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "read_ahead", lambda *_: pytest.fail("a hole was read ahead"))
+    monkeypatch.setattr(extents, "tells_holes", lambda fd: True)
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        file.truncate(4 * LEAF_BYTES)
+    hashed(path)
 
 
 @pytest.mark.parametrize("change", [-LEAF_BYTES - 5, -5, 5, LEAF_BYTES + 5])
