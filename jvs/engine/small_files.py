@@ -49,7 +49,7 @@ class SmallFiles:
             # A hole stays a hole, and attributes go along: in the usual way.
             if not _is_same(st, now) or now.st_blocks * 512 < now.st_size or xattrs.are_there(source):
                 return None
-            target = metadata.new_file(name, target_dir)
+            target = metadata.new_file(name, target_dir, now.st_mode & 0o777)  # mostly what it shall have in the end
             try:
                 digest = self._content(source, target, now, hash)
                 if digest is not None and metadata.apply_to_new(target, now):

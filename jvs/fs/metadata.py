@@ -91,7 +91,8 @@ def apply_to_new(target: int, st: os.stat_result) -> bool:
         have = os.fstat(target)
         if (have.st_uid, have.st_gid) != (st.st_uid, st.st_gid):
             os.chown(target, st.st_uid, st.st_gid)
-        os.chmod(target, stat.S_IMODE(st.st_mode))
+        if stat.S_IMODE(have.st_mode) != stat.S_IMODE(st.st_mode):  # the umask took something, when it was made
+            os.chmod(target, stat.S_IMODE(st.st_mode))
         os.utime(target, ns=(st.st_atime_ns, st.st_mtime_ns))
     except OSError as error:
         _raise_failure(error)
@@ -178,9 +179,12 @@ def _set_times(target: int | bytes, st: os.stat_result, path: bytes, losses: Los
         losses.add(path, "times", error.strerror or str(error))
 
 
-def new_file(name: bytes, dir_fd: int) -> int:
-    """Make an empty file, 0600, under a name that must be free; return a descriptor for reading and writing."""
-    return os.open(name, _NEW_FILE, 0o600, dir_fd=dir_fd)
+def new_file(name: bytes, dir_fd: int, mode: int = 0o600) -> int:
+    """Make an empty file under a name that must be free; return a descriptor for reading and writing.
+
+    `mode` is one that others may see it with while it is being filled; the umask takes its share.
+    """
+    return os.open(name, _NEW_FILE, mode, dir_fd=dir_fd)
 
 
 def copy_entry(

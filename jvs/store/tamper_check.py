@@ -23,7 +23,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
-    from jvs.tree.node import Entry
 
 
 def is_untouched(store: Store, record: Descriptor) -> bool:
@@ -58,8 +57,8 @@ def is_untouched(store: Store, record: Descriptor) -> bool:
         os.close(fd)
 
 
-def _newest(keeps_ctime: bool, path: bytes, digest: bytes, entries: list[Entry], stats: list[os.stat_result]) -> int:
-    """Return the newest time that counts of the entries of a directory."""
+def _newest(keeps_ctime: bool, path: bytes, digest: bytes, names: list[bytes], stats: list[os.stat_result]) -> int:
+    """Return the newest time that counts of what a directory holds."""
     if keeps_ctime:
         return max([max(st.st_mtime_ns, st.st_ctime_ns) for st in stats], default=0)
     return max([st.st_mtime_ns for st in stats], default=0)

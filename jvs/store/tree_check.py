@@ -11,8 +11,12 @@ import os
 
 from jvs.fs import listing
 from jvs.tree import node, parallel
+from jvs.tree import rows as tree_rows
 
 TYPE_CHECKING = False
+_NOT_KEPT = 0, 0
+"""Mode and size in `racy.NO_STAMP`."""
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
@@ -20,13 +24,15 @@ if TYPE_CHECKING:
     from jvs.store.node_store import Trees
     from jvs.tree.node import Entry
 
-    Look = Callable[[bytes, bytes, list[Entry], list[os.stat_result]], Any]
-    """What is done with a directory: its path, the digest of its node, its entries, and their stats in that order.
+    Look = Callable[[bytes, bytes, list[bytes], list[os.stat_result]], Any]
+    """What is done with a directory: its path, the digest of its node, its names, and their stats in that order.
 
-    It returns what `marshal` can write. Errors: ValueError when the directory is not what its node says.
+    It returns what `marshal` can write.
     """
     Part = tuple[bytes, bytes, bytes]
-    """Shape: path of a directory, digest of its node, the node."""
+    """Shape: path of a directory, digest of its node, and what says what it should hold: the node, or a row."""
+    Check = Callable[[bytes, list[bytes], list[os.stat_result]], bool]
+    """Answers whether a directory has the names and stats that such a node or row says. Errors: ValueError."""
 
 
 def look_at_all(known: Trees, fd: int, digest: bytes, look: Look, *, jobs: int = 0) -> list[Any]:
@@ -36,13 +42,23 @@ def look_at_all(known: Trees, fd: int, digest: bytes, look: Look, *, jobs: int =
     Errors: ValueError when a directory is not what its node says, or a node is not known; OSError.
     """
     listing.allow_deep_trees()
-    parts, weights = [], []
-    for part, count in _directories(known, digest):
-        parts.append(part)
-        weights.append(count + 1)
+    return _in_shares(fd, look, _is_node, list(_directories(known, digest)), jobs)
+
+
+def look_at_copy(rows: list[Part], fd: int, look: Look, *, jobs: int = 0) -> list[Any]:
+    """Return the same for an open copy of a tree of which `rows` were kept while it was copied and hashed.
+
+    Shape: `rows` are those of `ScanResult`. Errors: as `look_at_all`.
+    """
+    parts = [((path, digest, row), tree_rows.count(row) + 1) for path, row, digest in sorted(rows)]
+    return _in_shares(fd, look, _is_row, parts, jobs)
+
+
+def _in_shares(fd: int, look: Look, check: Check, counted: list[tuple[Part, int]], jobs: int) -> list[Any]:
+    parts, weights = [part for part, _ in counted], [count for _, count in counted]
     large = sum(weights) >= parallel.LEAST_ENTRIES and not parallel.has_threads()
     processes = (parallel.Sweeper.processes or parallel.most_processes(jobs)) if large else 1
-    work = functools.partial(_look_at, fd, look)
+    work = functools.partial(_look_at, fd, look, check)
     found: list[Any] = []
     for share, answer in parallel.in_shares(work, parts, weights, processes):
         found += work(share) if answer is None else answer  # whatever is wrong there is said by this process
@@ -58,26 +74,40 @@ def _directories(known: Trees, digest: bytes) -> Iterator[tuple[Part, int]]:
         if data is None:
             raise ValueError("the node is not known")
         entries = node.decode_node(data)  # names lead to directories here: whoever forged them leads nobody elsewhere
-        yield (path, digest, data), len(entries)
+        yield (path, digest, data), len(entries) + 1
         below = [(listing.relative(path, entry[0]), entry[4]) for entry in entries if entry[1] == listing.DIR]
         if below:
             known.preload({child for _, child in below})
             waiting += reversed(below)
 
 
-def _look_at(root: int, look: Look, parts: list[Part]) -> list[Any]:
+def _look_at(root: int, look: Look, check: Check, parts: list[Part]) -> list[Any]:
     way = parallel.Way(root, one_mount=True)
     found = []
     try:
         for path, digest, data in parts:
-            entries = node.decode_proved(data)
             names, stats = listing.list_dir(way.open(path))
-            if names != [entry[0] for entry in entries] or not _all_fit(entries, stats):
-                raise ValueError("a directory is not what its node says")
-            found.append(look(path, digest, entries, stats))
+            if not check(data, names, stats):
+                raise ValueError("a directory is not what is known of it")
+            found.append(look(path, digest, names, stats))
     finally:
         way.close()
     return found
+
+
+def _is_node(data: bytes, names: list[bytes], stats: list[os.stat_result]) -> bool:
+    entries = node.decode_proved(data)
+    return names == [entry[0] for entry in entries] and _all_fit(entries, stats)
+
+
+def _is_row(row: bytes, names: list[bytes], stats: list[os.stat_result]) -> bool:
+    """Answer whether a copy has the names of its source, and, where a stamp of it was kept, the modes and sizes."""
+    listed, stamps = tree_rows.split(row, listing.STAMP.size)
+    if names != listed:
+        return False
+    there = [(st.st_mode, 0 if st.st_mode & 0o170000 == 0o040000 else st.st_size) for st in stats]
+    known = [(mode, size) for _, mode, _, _, size, _, _ in listing.STAMP.iter_unpack(stamps)]
+    return known == there or all(was in (now, _NOT_KEPT) for was, now in zip(known, there, strict=True))
 
 
 def _all_fit(entries: list[Entry], stats: list[os.stat_result]) -> bool:

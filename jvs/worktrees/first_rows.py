@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jvs.store.descriptor import Descriptor
     from jvs.store.store import Store
     from jvs.store.worktree import WorktreeConfig
-    from jvs.tree.node import Entry
+    from jvs.tree.builder import ScanResult
 
     Row = tuple[bytes, bytes, bytes]
 
@@ -55,19 +55,27 @@ class FirstRows:
             return  # the stamps are those that the index has already: see store/other_mounts.py
         try:
             self._moment_ns = racy.writeback(staged, clock.now_ns(), juicefs=cloned)
-            known = node_store.Trees(self._store)
-            root = known.root(self._record, rebuild=False)
-            if self._moment_ns == racy.NEVER_NS or root is None:
+            if self._moment_ns == racy.NEVER_NS:
                 return
             fd = paths.open_dir(staged)
             try:
-                look = functools.partial(_row, self._moment_ns, with_inode)
-                self._rows = tree_check.look_at_all(known, fd, root[2], look, jobs=self._store.settings.jobs())
+                self._rows = self._look(fd, made.tree, functools.partial(_row, self._moment_ns, with_inode))
             finally:
                 os.close(fd)
-            self._root = root[2]
         except (OSError, ValueError, JvsError):
             self._rows = []
+
+    def _look(self, fd: int, copied: ScanResult | None, look: tree_check.Look) -> list[Row]:
+        jobs = self._store.settings.jobs()
+        if copied is not None and copied.root_hash == self._record["payload_root_hash"]:
+            self._root = copied.digest  # its nodes were made on the way: none has to be read
+            return tree_check.look_at_copy(copied.rows, fd, look, jobs=jobs)
+        known = node_store.Trees(self._store)
+        root = known.root(self._record, rebuild=False)
+        if root is None:
+            return []
+        self._root = root[2]
+        return tree_check.look_at_all(known, fd, root[2], look, jobs=jobs)
 
     def remember(self, config: WorktreeConfig) -> None:
         """Give the index what was taken. Whatever goes wrong, nothing is raised."""
@@ -82,9 +90,9 @@ class FirstRows:
 
 
 def _row(
-    moment_ns: int, with_inode: bool, path: bytes, digest: bytes, entries: list[Entry], stats: list[os.stat_result]
+    moment_ns: int, with_inode: bool, path: bytes, digest: bytes, names: list[bytes], stats: list[os.stat_result]
 ) -> Row:
     """Return the row of a directory, with the stamps that last."""
     stamps = listing.stamps(stats, with_inode=with_inode)
     lasting = racy.all_lasting(stamps, stats, moment_ns, slow_directories=not with_inode)
-    return path, tree_rows.pack([entry[0] for entry in entries], lasting), digest
+    return path, tree_rows.pack(names, lasting), digest

@@ -101,7 +101,7 @@ def _make(
     name = registration.check_free(store, name)
     path = None if place is None else attaching.check_place(store, place, copied=copied)
     record = lineage.load_visible(store, snapshot_id) if snapshot_id is not None else None
-    if record is not None and (verify or not tamper_check.is_untouched(store, record)):
+    if record is not None and verify:
         node_store.Trees(store).rebuild(record)
     operation_id = clock.new_operation_id()
     event = audit.event(
@@ -182,6 +182,8 @@ def _stage(store: Store, record: Descriptor | None, staged: Below, excluded_of: 
         payload = store.layout.payload(record["snapshot_id"])
         maker = registry.pick_for_fork(requested, payload, forks, options)
         hashes, jobs = maker.name == engine.COPY, store.settings.jobs()
+        if not hashes and not tamper_check.is_untouched(store, record):  # else all of it is read, and hashed, anyway
+            node_store.Trees(store).rebuild(record)
         request = engine.Request(payload, staged, jobs=jobs, hash=hashes, frozen=True)
         request.plain = node.is_plain(record["hash_algorithm"])
         with progress.step("fork"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import making
@@ -84,7 +85,7 @@ def test_a_file_that_changes_meanwhile_is_copied_again_and_whole(change, fs_at, 
     real = metadata.new_file
     done: list[bytes] = []
 
-    def alter(name, dir_fd):
+    def alter(name, dir_fd, *mode):
         if name == b"a" and not done:
             done.append(name)
             path = root / "main/a"
@@ -94,7 +95,7 @@ def test_a_file_that_changes_meanwhile_is_copied_again_and_whole(change, fs_at, 
                 path.write_text("s")
             else:
                 os.utime(path, ns=(5, 5))
-        return real(name, dir_fd)
+        return real(name, dir_fd, *mode)
 
     monkeypatch.setattr(metadata, "new_file", alter)
     made = clone(root, "copy", engine.COPY)
@@ -103,6 +104,33 @@ def test_a_file_that_changes_meanwhile_is_copied_again_and_whole(change, fs_at, 
     assert (root / "copy/a").stat().st_mtime_ns == (root / "main/a").stat().st_mtime_ns
     assert made.tree is not None
     assert made.tree.root_hash == scan.Scanner(scan.Hasher()).run(making.at(root / "copy")).root_hash
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0, 0o777])
+def test_the_umask_takes_nothing_and_nobody_sees_more_meanwhile(umask, fs_at, usual, monkeypatch):
+    root = fs_at("ext4")
+    modes = {f"{mode:o}": mode for mode in (0o644, 0o600, 0o755, 0o664, 0o777, 0o400, 0o040, 0)}
+    making.write(root / "main", dict.fromkeys(modes, "content"))
+    for name, mode in modes.items():
+        (root / "main" / name).chmod(mode)
+    changed: list[int] = []
+    real = os.chmod
+
+    def note(target, mode, **more):
+        if isinstance(target, int) and stat.S_ISREG(now := os.fstat(target).st_mode):
+            assert stat.S_IMODE(now) & ~mode == 0
+            changed.append(mode)
+        return real(target, mode, **more)
+
+    monkeypatch.setattr(os, "chmod", note)
+    before = os.umask(umask)
+    try:
+        made = clone(root, "copy", engine.COPY)
+    finally:
+        os.umask(before)
+    assert usual == [] and made.degraded == []
+    assert {path.name: path.stat().st_mode & 0o7777 for path in (root / "copy").iterdir()} == modes
+    assert sorted(changed) == sorted(mode for mode in modes.values() if mode & umask)
 
 
 def test_what_is_refused_goes_the_usual_way_and_is_said(fs_at, usual, monkeypatch):

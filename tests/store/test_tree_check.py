@@ -11,7 +11,7 @@ import pytest
 
 from jvs.fs import listing, paths
 from jvs.store import node_store, tree_check
-from jvs.tree import node, parallel
+from jvs.tree import node, parallel, racy, scan
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     store.close()
 
 
-def facts(path, digest, entries, stats):
-    return path, digest, [entry[0] for entry in entries], [st.st_ino for st in stats]
+def facts(path, digest, names, stats):
+    return path, digest, names, [st.st_ino for st in stats]
 
 
 def test_several_processes_say_what_one_says(looked):
@@ -74,7 +74,7 @@ def test_whatever_is_not_as_its_node_says_is_found(looked, tmp_path, change):
         else:
             path.unlink()
             path.symlink_to("x")
-        with pytest.raises(ValueError, match="not what its node says"):
+        with pytest.raises(ValueError, match="not what is known of it"):
             looked(3)
         path.unlink(missing_ok=True)
         extra.unlink(missing_ok=True)
@@ -110,6 +110,36 @@ def test_a_tree_deeper_than_the_interpreter_nests(looked, tmp_path):
     finally:
         os.close(fd)
         store.close()
+
+
+@pytest.mark.parametrize("moment_ns", [racy.NEVER_NS, 4 * 10**18])
+@pytest.mark.parametrize("processes", [1, 3])
+def test_a_copy_is_looked_at_by_the_rows_of_its_source(looked, tmp_path, monkeypatch, moment_ns, processes):
+    alone = looked(1)
+    monkeypatch.setattr(parallel.Sweeper, "processes", processes)
+    rows = scan.Scanner(scan.Hasher(), moment_ns=moment_ns).run(making.at(looked.payload)).rows
+    copy = tmp_path / "copy"
+    shutil.copytree(looked.payload, copy, symlinks=True)
+
+    def look():
+        fd = os.open(copy, os.O_RDONLY)
+        try:
+            return tree_check.look_at_copy(rows, fd, facts)
+        finally:
+            os.close(fd)
+
+    found = look()
+    assert sorted(entry[:3] for entry in found) == sorted(entry[:3] for entry in alone)
+    assert {path: inodes for path, _, _, inodes in found}[b""] == [p.lstat().st_ino for p in sorted(copy.iterdir())]
+    (copy / "d0/e0/f0").write_text("longer than it was")
+    if moment_ns == racy.NEVER_NS:  # its source has no stamp that tells of a size
+        assert len(look()) == 20
+    else:
+        with pytest.raises(ValueError, match="not what is known of it"):
+            look()
+    (copy / "d3/e2/f4").unlink()
+    with pytest.raises(ValueError, match="not what is known of it"):
+        look()
 
 
 @pytest.mark.parametrize("name", [b"..", b".", b"a/../../b"])
