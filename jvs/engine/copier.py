@@ -17,21 +17,23 @@ from jvs.engine import hardlinks
 from jvs.engine.base import Request
 from jvs.engine.content import Contents
 from jvs.engine.elsewhere import Elsewhere
+from jvs.engine.equal_files import EqualFiles, may_travel
 from jvs.engine.groups import Groups
 from jvs.engine.small_files import NOT_HASHED, SmallFiles
 from jvs.engine.target import Dir, Target
 from jvs.fs import copyfile, durable, listing, metadata, paths
 from jvs.fs.losses import Losses
 from jvs.fs.xattrs import read_all
-from jvs.tree import batches, hasher, leaves, node, scan
+from jvs.tree import batches, node, scan, workers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import Any
 
+    from jvs.engine.equal_files import Like
     from jvs.fs.xattrs import Attributes
-    from jvs.tree.batches import Batch, Together
+    from jvs.tree.batches import Batch, Promise, Together
     from jvs.tree.node import Entry
 
 _USUAL = {stat.S_IFREG, stat.S_IFLNK}
@@ -54,7 +56,7 @@ class Copier(scan.Hasher):
         self.failed = self.target.failed
         self._elsewhere = Elsewhere(self)
         self._groups = Groups(self)
-        self._base_used: dict[int, tuple[int, int]] = {}
+        self.equal = EqualFiles(self, self._groups)
         self._contents = Contents(self, self.losses, share=share, stamps_hold=stamps_hold)
         self._small = SmallFiles(self._contents)
 
@@ -101,26 +103,50 @@ class Copier(scan.Hasher):
 
     def keep(self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
         """Link unchanged entries from the base payload; copy those that cannot be linked."""
-        linked = max([st[stat.ST_NLINK] for st in stats], default=0) > 1
-        self.odd = self.odd or linked or not {stat.S_IFMT(st[stat.ST_MODE]) for st in stats} <= _USUAL
+        linked = [st for st in stats if st[stat.ST_NLINK] > 1]
+        self.odd = self.odd or bool(linked) or not {stat.S_IFMT(st[stat.ST_MODE]) for st in stats} <= _USUAL
         if inside.base < 0:
             self.copy_instead(inside, fd, names, stats, range(len(names)))
             return
-        if linked:
+        alone = not self.meets(len(names)) or len(names) < workers.LEAST_FILES
+        if linked and (alone or any(map(self._is_copied, linked))):
             self._keep_groups(inside, fd, names, stats)
             return
-        self.meets(len(names))
         for i in range(0, len(names), batches.MOST_FILES):
             part = slice(i, i + batches.MOST_FILES)
             if not self._elsewhere.link(inside, fd, names[part], stats[part]):
                 self._link_here(inside, fd, names[part], stats[part])
 
     def _link_here(self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
+        several = frozenset(i for i, st in enumerate(stats) if st.st_nlink > 1)
         try:
-            refused = hardlinks.link_all(inside.base, inside.fd, names, [hardlinks.facts(st) for st in stats])
+            wanted = [hardlinks.facts(st) for st in stats]
+            refused, inodes = hardlinks.link_all(inside.base, inside.fd, names, wanted, several)
         except OSError as error:
             raise self.failed(error, listing.relative(inside.path, error.filename)) from error
+        self.note_linked(inside, names, stats, inodes)
         self.copy_instead(inside, fd, names, stats, refused)
+
+    def _is_copied(self, st: os.stat_result) -> bool:
+        """Answer whether the first of several names of a file is, or will be, no link to the base."""
+        return self._groups.has(st) and not self.equal.is_paired((st.st_dev, st.st_ino))
+
+    def note_linked(
+        self, inside: Dir, names: list[bytes], stats: list[os.stat_result], inodes: list[tuple[int, int]]
+    ) -> None:
+        """Note names of files that have several, which were linked from the base: places, and inodes there.
+
+        Errors: `workers.Unsteady` when what are names of one file would be more than one, or the other way round.
+        """
+        for i, inode in inodes:
+            st = stats[i]
+            if self._is_copied(st) or not self.equal.pair(inode, (st.st_dev, st.st_ino)):
+                raise workers.Unsteady
+            first = self._groups.get(st)
+            if first is None:
+                self._groups.note(listing.relative(inside.path, names[i]), st, None, 0, None)
+            else:
+                self.stale = self.stale or not first.is_as(st)
 
     def copy_instead(
         self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result], places: Iterable[int]
@@ -139,17 +165,17 @@ class Copier(scan.Hasher):
                     continue
             try:
                 base, key = os.lstat(name, dir_fd=inside.base), (st.st_dev, st.st_ino)
-                # Two files of the source must not become one, though they once were: each takes another of the base.
-                if hardlinks.looks_like(base, st) and self._base_used.setdefault(base.st_ino, key) == key:
+                if hardlinks.looks_like(base, st) and self.equal.claim(base.st_ino, key):
                     os.link(name, name, src_dir_fd=inside.base, dst_dir_fd=inside.fd, follow_symlinks=False)
+                    self.equal.pair(base.st_ino, key)
                 else:
                     self._keep_copy(inside, fd, name, st)
             except OSError as error:
-                self._check_link_error(error, inside, name)
+                self.check_link_error(error, inside, name)
                 self._keep_copy(inside, fd, name, st)
             self._groups.note(path, st, None, 0, None)
 
-    def _check_link_error(self, error: OSError, inside: Dir, name: bytes) -> None:
+    def check_link_error(self, error: OSError, inside: Dir, name: bytes) -> None:
         """Raise what is more than a reason to copy instead of linking."""
         if error.errno not in hardlinks.COPY_INSTEAD:
             raise self.failed(error, listing.relative(inside.path, name))
@@ -187,7 +213,7 @@ class Copier(scan.Hasher):
                     st, self.stale = listing.look_again(fd, name), True
                 if stat.S_ISDIR(st.st_mode):
                     raise OSError(errno.EISDIR, "it became a directory while it was copied")
-                self._copy(inside, fd, path, name, st, None)
+                self._copy(inside, fd, path, name, st, None, [])
                 return
             except OSError as error:
                 if isinstance(error, listing.Vanished) or not listing.may_have_changed(error):
@@ -203,17 +229,19 @@ class Copier(scan.Hasher):
     ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
         """Copy an entry, or link it to its group or to an equal file of the base payload."""
         self.odd = self.odd or st.st_nlink > 1 or stat.S_IFMT(st.st_mode) not in _USUAL
-        compares = self.hashes and (inside.head >= 0 or (old is not None and inside.base >= 0))
+        likes = self.equal.likes(inside, name, old) if self.hashes else []
         first = stat.S_ISREG(st.st_mode) and (st.st_nlink == 1 or not self._groups.has(st))
-        if first and not compares and self.shares(st):
+        if first and may_travel(likes) and self.shares(st):
             promise = self.put(inside, fd, path, name, st)
-            self._groups.note(path, st, promise, st.st_size, None)
+            if likes:
+                promise.batch.likes.append((promise.position, likes))
+            self._note_first(path, st, promise)
             return promise, st.st_size, None
         try:
-            if first and not compares:
+            if first and not likes:
                 small = self.copy_small(inside, fd, name, st)
                 return small or self.copy_regular(inside, fd, path, name, st)
-            return self._copy(inside, fd, path, name, st, old)
+            return self._copy(inside, fd, path, name, st, old, likes)
         except PermissionError as error:
             self.refuse(path, error)
             return None
@@ -231,8 +259,16 @@ class Copier(scan.Hasher):
         if together is not None and linked:
             self.odd = True
             for i, promise in zip(linked, together.promises(linked), strict=True):
-                self._groups.note(listing.relative(path, names[i]), stats[i], promise, stats[i].st_size, None)
+                self._note_first(listing.relative(path, names[i]), stats[i], promise)
         return together
+
+    def _note_first(self, path: bytes, st: os.stat_result, promise: Promise) -> None:
+        """Note what is to be copied as the first name of its file. Errors: `workers.Unsteady` when it is not any more.
+
+        While it was handed over an answer may have come, that another name was linked from the base.
+        """
+        if not self._groups.note(path, st, promise, st.st_size, None):
+            raise workers.Unsteady
 
     # Small files, by several processes
 
@@ -248,7 +284,7 @@ class Copier(scan.Hasher):
 
     def do_batch(self, batch: Batch) -> batches.Answers:
         """Copy some files in this process."""
-        return self._elsewhere.copy_files(batch.inside, batch.fd, batch.names, batch.stats)
+        return self._elsewhere.do(batch)
 
     def work_along(self, order: Any, descriptors: list[int]) -> Any:
         """Link or copy some files in another process."""
@@ -271,7 +307,14 @@ class Copier(scan.Hasher):
         return digest, st.st_size, None
 
     def _copy(
-        self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None
+        self,
+        inside: Dir,
+        fd: int,
+        path: bytes,
+        name: bytes,
+        st: os.stat_result,
+        old: Entry | None,
+        likes: list[Like],
     ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
         if st.st_nlink > 1:
             taken = self._groups.take(inside, fd, path, name, st)
@@ -279,19 +322,25 @@ class Copier(scan.Hasher):
                 return taken
         if not stat.S_ISREG(st.st_mode):
             return self._copy_special(inside, fd, path, name, st)
-        return self.copy_regular(inside, fd, path, name, st, old)
+        return self.copy_regular(inside, fd, path, name, st, old, likes)
 
     def copy_regular(
-        self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result, old: Entry | None = None
+        self,
+        inside: Dir,
+        fd: int,
+        path: bytes,
+        name: bytes,
+        st: os.stat_result,
+        old: Entry | None = None,
+        likes: Iterable[Like] = (),
     ) -> tuple[Any, int, dict[bytes, bytes] | None]:
-        """Copy a regular file under its first name. Errors: OSError when it is none."""
+        """Copy a regular file under its first name, or link one that is equal. Errors: OSError when it is none."""
         source = paths.open_file(name, fd)
         try:
             self.watch(source, path, st.st_size)
-            for payload, known in self._like(inside, name, old) if self.hashes else ():
-                taken = self._take_equal(inside, payload, source, path, name, st, known)
-                if taken is not None:
-                    return taken
+            taken = self.equal.take(inside, likes, source, path, name, st) if likes else None
+            if taken is not None:
+                return taken
             return self._copy_file(inside, source, path, name, st, old)
         finally:
             os.close(source)
@@ -341,51 +390,3 @@ class Copier(scan.Hasher):
             self.stored[path] = (kept.mode, xattrs)
         self._groups.note(path, st, digest, size, xattrs, final=final)
         return digest if digest is not None else NOT_HASHED, size, xattrs
-
-    # Equal files
-
-    def _like(self, inside: Dir, name: bytes, old: Entry | None) -> Iterator[tuple[int, Entry]]:
-        """Yield where a file may lie already, with what is known of it there: the base payload, then the head's."""
-        if old is not None and inside.base >= 0:
-            yield inside.base, old
-        if inside.head >= 0 and self.request.known is not None:
-            entry = inside.head_entry(self.request.known, name)
-            if entry is not None:
-                yield inside.head, entry
-
-    def _take_equal(
-        self, inside: Dir, payload: int, source: int, path: bytes, name: bytes, st: os.stat_result, old: Entry
-    ) -> tuple[Any, int, dict[bytes, bytes] | None] | None:
-        """Link a file from a payload that has a new stamp but all that we keep is the same."""
-        try:
-            base = os.stat(name, dir_fd=payload, follow_symlinks=False)
-        except OSError:
-            return None
-        before = os.fstat(source)
-        if not hardlinks.looks_like(base, before) or old[1] != listing.FILE:
-            return None
-        key = (before.st_dev, before.st_ino)
-        if self._base_used.setdefault(base.st_ino, key) != key:  # two files of the source never become one
-            return None
-        digest, size = self._hash_like(source, old)
-        if digest is None or not copyfile.unchanged(before, os.fstat(source)):
-            return None
-        if read_all(source) != hardlinks.xattrs_at(name, payload):
-            return None
-        try:
-            os.link(name, name, src_dir_fd=payload, dst_dir_fd=inside.fd, follow_symlinks=False)
-        except OSError as error:
-            self._check_link_error(error, inside, name)
-            return None
-        if before.st_mode != st.st_mode or not copyfile.unchanged(st, before) or st.st_ino != before.st_ino:
-            self.stored[path] = (stat.S_IMODE(before.st_mode), old[5])
-        self._groups.note(path, st, digest, size, old[5], final=before)
-        return digest, size, old[5]
-
-    def _hash_like(self, source: int, old: Entry) -> tuple[bytes | None, int]:
-        """Return the digest of a file, or None when its content is not that of an entry of the base's tree."""
-        digest, size = hasher.hash_quickly(source, plain=self.plain, lists=self.lists)
-        same = digest == old[4]
-        if not same and size > leaves.LEAF_BYTES and size == old[3]:  # maybe of a tree of the other algorithm
-            same = leaves.hash_open_file(source, plain=not self.plain)[0] == old[4]
-        return (digest if same else None), size

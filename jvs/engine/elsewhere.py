@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 
-from jvs.engine import hardlinks
+from jvs.engine import equal_files, hardlinks
 from jvs.engine.target import Dir, Target
 from jvs.errors import from_oserror
 from jvs.fs import listing
@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
+    from jvs.engine.equal_files import Like
     from jvs.fs.losses import Losses
     from jvs.fs.metadata import Kept
     from jvs.fs.xattrs import Attributes
@@ -35,15 +36,27 @@ if TYPE_CHECKING:
         busy: set[bytes]
         stale: bool
         target: Target
+        equal: equal_files.EqualFiles
 
         def copy_instead(
             self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result], places: list[int]
         ) -> None: ...
 
+        def note_linked(
+            self, inside: Dir, names: list[bytes], stats: list[os.stat_result], inodes: list[tuple[int, int]]
+        ) -> None: ...
+
         def copy_small(self, inside: Dir, fd: int, name: bytes, st: os.stat_result) -> batches.Hashed | None: ...
 
         def copy_regular(
-            self, inside: Dir, fd: int, path: bytes, name: bytes, st: os.stat_result
+            self,
+            inside: Dir,
+            fd: int,
+            path: bytes,
+            name: bytes,
+            st: os.stat_result,
+            old: None,
+            likes: list[Like],
         ) -> batches.Hashed: ...
 
         def finish(self, inside: Dir, xattrs: Attributes, st: os.stat_result) -> Kept: ...
@@ -68,13 +81,15 @@ class Elsewhere:
             return False
         source = os.dup(fd)
         self._sources.add(source)
-        order = (_LINK, names, listing.stamps(stats, with_inode=True, with_dirs=False))
+        several = [i for i, st in enumerate(stats) if st.st_nlink > 1]
+        order = (_LINK, names, listing.stamps(stats, with_inode=True, with_dirs=False), several)
 
         def linked(value: Any) -> None:
             try:
-                refused, failure = value
+                refused, inodes, failure = value
                 if failure is not None:
                     raise self._copier.target.failed(OSError(*failure), listing.relative(inside.path, failure[2]))
+                self._copier.note_linked(inside, names, stats, inodes)
                 self._copier.copy_instead(inside, source, names, stats, refused)
             finally:
                 self._release(source)
@@ -100,12 +115,18 @@ class Elsewhere:
 
     def order(self, batch: Batch) -> tuple[Any, list[int]]:
         """Return what another process has to know to copy some files."""
-        return (_COPY, batch.directory, batch.names, batch.all_stamps()), [batch.fd, batch.inside.fd]
+        inside = batch.inside
+        places = equal_files.places(inside, _likes(batch))
+        there = [fd for fd in (inside.base, inside.head) if fd >= 0] if places else []
+        words = batch.directory, batch.names, batch.all_stamps(), places, inside.base >= 0, inside.head >= 0
+        return (_COPY, *words), [batch.fd, inside.fd, *there]
 
     def copied(self, batch: Batch, value: Any) -> None:
         """Take what another process found out about files that it copied."""
-        answers, stored, busy, losses, stale = value
+        answers, stored, busy, losses, stale, linked = value
         copier = self._copier
+        if not all(copier.equal.claim(inode, (device, source)) for inode, device, source in linked):
+            raise workers.Unsteady  # another process did not know that this file of a payload was taken
         copier.stored.update(stored)
         copier.busy.update(busy)
         for loss in losses:
@@ -134,34 +155,53 @@ class Elsewhere:
     def work(self, order: Any, descriptors: list[int]) -> Any:
         """Do an order. Errors: JvsError; `workers.Unsteady`."""
         if order[0] == _LINK:
-            _, names, stamps = order
+            _, names, stamps, several = order
             try:
                 base, target = descriptors
-                return hardlinks.link_all(base, target, names, hardlinks.facts_of_all(stamps)), None
+                wanted = hardlinks.facts_of_all(stamps)
+                return *hardlinks.link_all(base, target, names, wanted, frozenset(several)), None
             except OSError as error:
-                return [], (error.errno, error.strerror, error.filename)
-        _, directory, names, stamps = order
+                return [], [], (error.errno, error.strerror, error.filename)
+        _, directory, names, stamps, places, has_base, has_head = order
         copier = self._copier
         copier.losses.clear()
         copier.stored, copier.busy = {}, set()
-        source, target = descriptors
-        inside = Dir(target, -1, directory.rstrip(b"/"))
-        answers = self.copy_files(
-            inside, source, names, [_as_stat(stamp) for stamp in listing.STAMP.iter_unpack(stamps)]
-        )
-        return batches.as_plain(answers), copier.stored, list(copier.busy), list(copier.losses), copier.stale
+        linked = copier.equal.linked = []
+        source, target, *there = descriptors
+        head, base = there.pop() if places and has_head else -1, there.pop() if places and has_base else -1
+        inside = Dir(target, -1, directory.rstrip(b"/"))  # no base: the index that tells of it is not for this process
+        stats = [_as_stat(stamp) for stamp in listing.STAMP.iter_unpack(stamps)]
+        likes = equal_files.likes_at(names, places, base, head) if places else []
+        answers = batches.as_plain(self.copy_files(inside, source, names, stats, likes))
+        return answers, copier.stored, list(copier.busy), list(copier.losses), copier.stale, linked
 
     # In both
 
-    def copy_files(self, inside: Dir, source: int, names: list[bytes], stats: list[os.stat_result]) -> batches.Answers:
-        """Copy some files; one that went away or cannot be read brings its error. Errors: as `work`."""
+    def do(self, batch: Batch) -> batches.Answers:
+        """Copy the files of a batch in the process that walks. Errors: as `work`."""
+        return self.copy_files(batch.inside, batch.fd, batch.names, batch.stats, _likes(batch))
+
+    def copy_files(
+        self, inside: Dir, source: int, names: list[bytes], stats: list[os.stat_result], likes: list[list[Like]]
+    ) -> batches.Answers:
+        """Copy some files; one that went away or cannot be read brings its error. Errors: as `work`.
+
+        `likes` is empty, or says where each of them may lie already.
+        """
         small = self._copier.copy_small
+        if not likes:
+            return [
+                small(inside, source, name, st) or self._copy(inside, source, name, st, [])
+                for name, st in zip(names, stats, strict=True)
+            ]
         return [
-            small(inside, source, name, st) or self._copy(inside, source, name, st)
-            for name, st in zip(names, stats, strict=True)
+            (not likely and small(inside, source, name, st)) or self._copy(inside, source, name, st, likely)
+            for name, st, likely in zip(names, stats, likes, strict=True)
         ]
 
-    def _copy(self, inside: Dir, source: int, name: bytes, st: os.stat_result) -> batches.Hashed | OSError:
+    def _copy(
+        self, inside: Dir, source: int, name: bytes, st: os.stat_result, likes: list[Like]
+    ) -> batches.Hashed | OSError:
         """Copy a file as the scanner would have it: what cannot be opened as what it was is looked at again."""
         path = listing.relative(inside.path, name)
         failure: OSError | None = None
@@ -171,7 +211,7 @@ class Elsewhere:
                     st = listing.look_again(source, name)
                     if not stat.S_ISREG(st.st_mode) or st.st_nlink > 1:  # for the walk to deal with
                         raise workers.Unsteady
-                return self._copier.copy_regular(inside, source, path, name, st)
+                return self._copier.copy_regular(inside, source, path, name, st, None, likes)
             except listing.Vanished as error:
                 return error
             except OSError as error:
@@ -182,6 +222,12 @@ class Elsewhere:
                     raise from_oserror(error, f"reading '{path.decode('utf-8', 'backslashreplace')}'") from error
         assert failure is not None
         return failure
+
+
+def _likes(batch: Batch) -> list[list[Like]]:
+    """Return where each file of a batch may lie already; nothing when none of them does."""
+    found = dict(batch.likes)
+    return [found.get(i, []) for i in range(len(batch.names))] if found else []
 
 
 def _as_stat(stamp: tuple[int, ...]) -> os.stat_result:

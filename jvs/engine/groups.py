@@ -94,13 +94,15 @@ class Groups:
         xattrs: dict[bytes, bytes] | None,
         *,
         final: os.stat_result | None = None,
-    ) -> None:
-        """Note the first of several names of an inode; nothing where it has but one, or another was the first.
+    ) -> bool:
+        """Note the first of several names of an inode, nothing where it has but one; False where another was the first.
 
         `st` is the stat that it was listed with, `final` that of what was made of it, where it is another.
         """
-        if st.st_nlink > 1:
-            self._first.setdefault((st.st_dev, st.st_ino), Linked(path, final or st, digest, size, xattrs))
+        if st.st_nlink < 2:
+            return True
+        mine = Linked(path, final or st, digest, size, xattrs)
+        return self._first.setdefault((st.st_dev, st.st_ino), mine) is mine
 
     def forget(self, st: os.stat_result) -> None:
         """Let the next name of an inode of the source be its first one, and be copied."""

@@ -12,6 +12,8 @@ from jvs.fs import listing, metadata, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from jvs.fs.xattrs import Attributes
 
 Facts = tuple[int, int, int, int, int]
@@ -70,26 +72,31 @@ def looks_like(stored: os.stat_result, st: os.stat_result) -> bool:
     return facts(stored) == facts(st)
 
 
-def link_all(base: int, target: int, names: list[bytes], wanted: list[Facts]) -> list[int]:
-    """Link files of one directory in another; return the places of those that have to be copied instead.
+def link_all(
+    base: int, target: int, names: list[bytes], wanted: list[Facts], several: Collection[int] = ()
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Link files of one directory in another.
 
-    These are what the system lets nobody link, and what somebody changed in the base payload, so that its damage ends
-    there. Errors: OSError, whose `filename` is the name.
+    Returns the places of those that have to be copied instead, and the inodes of those that are in `several` and were
+    linked. To be copied are what the system lets nobody link, and what somebody changed in the base payload, so that
+    its damage ends there. Errors: OSError, whose `filename` is the name.
     """
-    refused = []
+    refused, inodes = [], []
     look, link = os.stat, os.link
     for i, name in enumerate(names):
         try:
             st = look(name, dir_fd=base, follow_symlinks=False)
             if (st.st_size, st.st_mtime_ns, st.st_mode, st.st_uid, st.st_gid) == wanted[i]:
                 link(name, name, src_dir_fd=base, dst_dir_fd=target, follow_symlinks=False)
+                if i in several:
+                    inodes.append((i, st.st_ino))
             else:
                 refused.append(i)
         except OSError as error:
             if error.errno not in COPY_INSTEAD:
                 raise OSError(error.errno, error.strerror, name) from error
             refused.append(i)
-    return refused
+    return refused, inodes
 
 
 def xattrs_at(name: bytes, dir_fd: int) -> Attributes | None:

@@ -34,7 +34,7 @@ MOST_BYTES = 4 << 20
 class Batch:
     """Files of one directory, until there is an answer for each: what it was hashed to, or why not."""
 
-    __slots__ = ("answers", "directory", "fd", "future", "inside", "most", "names", "size", "stats")
+    __slots__ = ("answers", "directory", "fd", "future", "inside", "likes", "most", "names", "size", "stats")
 
     def __init__(self, fd: int, directory: bytes, inside: Any, most: int) -> None:
         self.directory = directory
@@ -43,6 +43,8 @@ class Batch:
         self.names: list[bytes] = []
         self.stats: list[os.stat_result] = []
         self.size = 0
+        self.likes: list[tuple[int, Any]] = []
+        """Places of some, and where they may lie already; the business of who copies."""
         self.most = most
         self.future: Future[Answers] | None = None
         self.answers: Answers | None = None

@@ -5,17 +5,17 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from pathlib import Path
 
 import making
 import pytest
 import zoo
+from copying import Line, old_files
 from treefacts import describe_tree, diff_trees
 
 from jvs import errors
 from jvs.check import verify
 from jvs.engine import base as engine
-from jvs.engine import elsewhere, hardlinks, registry, small_files
+from jvs.engine import elsewhere, hardlinks, small_files
 from jvs.fs import listing, metadata, paths
 from jvs.store import changing
 from jvs.tree import node, parallel, racy, rows, workers
@@ -47,45 +47,6 @@ def given(forced):
 
     forced.setattr(workers.Workers, "offer", count)
     return found
-
-
-class Line:
-    """A worktree and copies of it, each with what the index would know of the one before."""
-
-    def __init__(self, root: Path, name: str = engine.COPY) -> None:
-        self.root, self.main, self.name = root, root / "main", name
-        self.rows: dict = {}
-        self.nodes: dict = {}
-        self.base: Path | None = None
-
-    def copy(self, name: str, *, jobs: int = 3, hash: bool = True, remember: bool = True) -> engine.Cloned:
-        target = self.root / name
-        base = None if self.base is None else making.at(self.base)
-        request = engine.Request(
-            making.at(self.main),
-            making.at(target),
-            rows=self.rows,
-            known=making.Known(self.nodes),
-            base_payload=base,
-            jobs=jobs,
-            hash=hash,
-        )
-        made = registry.get(self.name, making.engine_options()).clone(request)
-        if made.tree is not None and remember:
-            self.rows.update({path: (row, digest) for path, row, digest in made.tree.rows})
-            self.nodes.update(made.tree.nodes)
-            self.base = target
-        return made
-
-    def check(self, name: str, made: engine.Cloned) -> None:
-        assert diff_trees(describe_tree(self.main), describe_tree(self.root / name)) == []
-        if made.tree is not None:
-            assert made.tree.root_hash == verify.hash_directory(making.at(self.root / name)).root_hash
-
-
-def old_files(root: Path, count: int = 12, directories: tuple[str, ...] = ("a", "a/b", "c")) -> None:
-    """Make files whose stamps are old enough to be kept."""
-    making.write(root, {f"{d}/f{i:02}": f"{d} {i}" for d in directories for i in range(count)})
 
 
 @pytest.fixture
@@ -120,7 +81,8 @@ def test_unchanged_files_are_linked_by_all(line, given):
     given.clear()
     (line.main / "a/f03").write_text("changed")
     made = line.copy("two")
-    assert {order[0] for order in given} == {elsewhere._LINK}
+    assert [order[2] for order in given if order[0] == elsewhere._COPY] == [[b"f03"]]
+    assert elsewhere._LINK in {order[0] for order in given}
     line.check("two", made)
     for path in (line.root / "two").rglob("f*"):
         same = path.stat().st_ino == (line.root / "one" / path.relative_to(line.root / "two")).stat().st_ino

@@ -24,9 +24,9 @@ def usual(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     found: list[bytes] = []
     real = copier.Copier.copy_regular
 
-    def note(self, inside, fd, path, name, st, old=None):
+    def note(self, inside, fd, path, *more):
         found.append(path)
-        return real(self, inside, fd, path, name, st, old)
+        return real(self, inside, fd, path, *more)
 
     monkeypatch.setattr(copier.Copier, "copy_regular", note)
     return found

@@ -1,0 +1,196 @@
+"""Files that a payload has already, whatever their stamps say, and files of several names: all processes link them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from copying import Line, old_files
+
+from jvs.engine import copier, elsewhere, equal_files
+from jvs.tree import parallel, racy, rows, workers
+
+
+@pytest.fixture(autouse=True)
+def forced(monkeypatch):
+    """Let even small trees be shared by three processes, also next to the threads of the test runner."""
+    monkeypatch.setattr(parallel, "has_threads", lambda: False)
+    monkeypatch.setattr(workers, "LEAST_ENTRIES", 1)
+    monkeypatch.setattr(workers, "LEAST_FILES", 1)
+    monkeypatch.setattr(workers.Workers, "processes", 3)
+    monkeypatch.setattr(racy, "RACY_NS", 0)
+    return monkeypatch
+
+
+@pytest.fixture
+def given(forced):
+    """Note the kinds of the orders that were handed over, and the walks that had to be done again by one process."""
+    found: list[int | str] = []
+    offer, keep_groups, redo = workers.Workers.offer, copier.Copier._keep_groups, workers.Unsteady.__init__
+
+    def count(self, order, descriptors, done):
+        given = offer(self, order, descriptors, done)
+        if given:
+            found.append(order[0])
+        return given
+
+    def note(self, *words):
+        found.append("here")
+        keep_groups(self, *words)
+
+    def unsteady(self, *words):
+        found.append("again")
+        redo(self, *words)
+
+    forced.setattr(workers.Workers, "offer", count)
+    forced.setattr(copier.Copier, "_keep_groups", note)
+    forced.setattr(workers.Unsteady, "__init__", unsteady)
+    return found
+
+
+@pytest.fixture
+def line(tmp_path):
+    made = Line(tmp_path)
+    old_files(made.main)
+    return made
+
+
+def forget_stamps(line):
+    """Leave rows as they are where no stamp lasts."""
+    for path, (row, digest) in line.rows.items():
+        names, stamps = rows.split(row, racy.listing.STAMP.size)
+        line.rows[path] = rows.pack(names, bytes(len(stamps))), digest
+
+
+def inodes(line, name):
+    return {path: line.root.joinpath(name, path).lstat().st_ino for path in all_files(line)}
+
+
+def all_files(line):
+    return sorted(str(path.relative_to(line.main)) for path in line.main.rglob("*") if not path.is_dir())
+
+
+def linked(line, first="one", second="two"):
+    """Return which files of a copy are those of the one before."""
+    one, two = line.root / first, inodes(line, second)
+    return {path for path in two if (one / path).exists() and (one / path).lstat().st_ino == two[path]}
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_files_without_stamps_are_compared_and_linked(line, given, forced, shares):
+    forced.setattr(equal_files.EqualFiles, "shares", shares)
+    os.setxattr(line.main / "a/f01", "user.kept", b"x")
+    line.copy("one")
+    forget_stamps(line)
+    given.clear()
+    (line.main / "a/f03").write_text("changed")
+    (line.main / "a/b/f04").write_text("a/b 5")  # as long as it was
+    os.utime(line.main / "c/f05", ns=(1, 1))
+    (line.main / "c/f06").chmod(0o600)
+    os.setxattr(line.main / "c/f07", "user.new", b"y")
+    (line.main / "c/new").write_text("new")
+    made = line.copy("two")
+    line.check("two", made)
+    changed = {"a/f03", "a/b/f04", "c/f05", "c/f06", "c/f07", "c/new"}
+    assert linked(line) == set(all_files(line)) - changed
+    assert (elsewhere._COPY in given) == shares and "again" not in given
+
+
+def test_what_changed_in_the_base_is_copied_and_not_linked(line, given):
+    line.copy("one")
+    forget_stamps(line)
+    (line.root / "one/c/f05").write_text("damaged")
+    (line.root / "one/c/f06").chmod(0o600)
+    (line.root / "one/c/f07").unlink()
+    line.check("two", line.copy("two"))
+    assert (line.root / "two/c/f05").read_text() == "c 5"
+    assert linked(line) == set(all_files(line)) - {"c/f05", "c/f06", "c/f07"}
+
+
+@pytest.mark.parametrize("knows", [True, False])
+@pytest.mark.parametrize("directories", [("a", "a"), ("a", "c")])
+def test_two_files_that_were_one_do_not_become_one_again(line, given, forced, directories, knows):
+    """Names that were links and are copies now, with the same times: each process knows of its own links only."""
+    here, claim = os.getpid(), equal_files.EqualFiles.claim
+    if not knows:
+        forced.setattr(equal_files.EqualFiles, "claim", lambda *words: os.getpid() != here or claim(*words))
+    first, second = line.main / directories[0] / "one", line.main / directories[1] / "other"
+    first.write_text("both")
+    os.link(first, second)
+    line.copy("one")
+    shutil.copy2(second, line.main / "apart")
+    os.replace(line.main / "apart", second)
+    forget_stamps(line)
+    given.clear()
+    line.check("two", line.copy("two"))
+    made = inodes(line, "two")
+    one, other = f"{directories[0]}/one", f"{directories[1]}/other"
+    assert made[one] != made[other]
+    assert len({one, other} & linked(line)) == 1
+    assert knows or "again" in given
+
+
+def with_names_elsewhere(line):
+    """Give all files a second name outside, as a backup by links or a package store has."""
+    shutil.copytree(line.main, line.root / "backup", copy_function=os.link)
+
+
+def test_files_with_names_elsewhere_are_linked_by_all(line, given):
+    with_names_elsewhere(line)
+    line.copy("one")
+    given.clear()
+    (line.main / "a/f03").write_text("changed")
+    line.check("two", line.copy("two"))
+    assert elsewhere._LINK in given and not {"again", "here"} & set(given)
+    assert linked(line) == set(all_files(line)) - {"a/f03"}
+
+
+def test_groups_stay_groups(line, given):
+    for i in range(6):
+        os.link(line.main / f"a/f{i:02}", line.main / f"c/same{i}")
+        os.link(line.main / f"a/f{i:02}", line.main / f"a/same{i}")
+    line.copy("one")
+    given.clear()
+    line.check("two", line.copy("two"))
+    assert elsewhere._LINK in given and "again" not in given
+    assert linked(line) == set(all_files(line))
+
+
+@pytest.mark.parametrize("place", ["c/same", "a/same"])
+def test_a_group_that_the_base_lost_is_a_group_again(line, given, place):
+    """As after a copy that ran out of names: what the base has as two files must not become two names of nothing."""
+    os.link(line.main / "a/f03", line.main / place)
+    line.copy("one")
+    kept = line.root / "one" / place
+    shutil.copy2(kept, line.root / "apart")
+    os.replace(line.root / "apart", kept)
+    given.clear()
+    line.check("two", line.copy("two"))
+    made = inodes(line, "two")
+    assert made["a/f03"] == made[place] and "again" in given
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize("lost", [b"a", b"c"])
+def test_a_group_of_which_one_directory_is_not_known(line, given, forced, lost, waits):
+    """One name is linked from the base, maybe by another process, and the other one copied, or the other way round."""
+    offer = workers.Workers.offer
+    if waits:  # the answer about the one name comes when the other is handed over
+        forced.setattr(workers.Workers, "offer", lambda self, *words: self.wait() or offer(self, *words))
+    os.link(line.main / "a/f03", line.main / "c/same")
+    line.copy("one")
+    del line.rows[lost]
+    line.check("two", line.copy("two"))
+    made = inodes(line, "two")
+    assert made["a/f03"] == made["c/same"]
+
+
+@pytest.mark.parametrize("gone", ["a/f03", "c/same"])
+def test_a_group_of_which_one_name_cannot_be_linked(line, given, gone):
+    os.link(line.main / "a/f03", line.main / "c/same")
+    line.copy("one")
+    (line.root / "one" / gone).unlink()
+    line.check("two", line.copy("two"))
+    made = inodes(line, "two")
+    assert made["a/f03"] == made["c/same"]
