@@ -102,7 +102,7 @@ class Groups:
         if st.st_nlink < 2:
             return True
         mine = Linked(path, final or st, digest, size, xattrs)
-        return self._first.setdefault((st.st_dev, st.st_ino), mine) is mine
+        return self._first.setdefault((st.st_dev, st.st_ino), mine).path == path
 
     def forget(self, st: os.stat_result) -> None:
         """Let the next name of an inode of the source be its first one, and be copied."""

@@ -146,6 +146,15 @@ def test_files_with_names_elsewhere_are_linked_by_all(line, given):
     assert linked(line) == set(all_files(line)) - {"a/f03"}
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_files_with_names_elsewhere_are_copied_by_all_and_once(line, given, forced, there):
+    with_names_elsewhere(line)
+    if not there:  # each order is refused, and done by the process that walks
+        forced.setattr(workers.Workers, "offer", lambda *_: False)
+    line.check("one", line.copy("one"))
+    assert "again" not in given
+
+
 def test_groups_stay_groups(line, given):
     for i in range(6):
         os.link(line.main / f"a/f{i:02}", line.main / f"c/same{i}")
