@@ -36,9 +36,10 @@ class Request:
     `target` must not exist; its parent must. `rows` and `known` come from the index; `base_payload` is the
     payload that the rows describe, or None; `head_payload` is another one, whose files were put into the source since
     (by a restore), and `head_node` its topmost node; `base_is_plain` says that `base_payload` has neither hard-link
-    groups nor special files, `base_is_all` that nothing was left out of it. `paths` limits a snapshot to some paths and
-    the directories that lead to them. `hash` asks for the tree hash on the way, where that is cheaper than a walk
-    afterwards. `as_worktree` makes the target's root what a worktree's root is on that filesystem: a subvolume on
+    groups nor special files, `source_is_plain` that the source, a payload, has no hard-link groups (its files may have
+    names in other payloads), `base_is_all` that nothing was left out of the base. `paths` limits a snapshot to some
+    paths and the directories that lead to them. `hash` asks for the tree hash on the way, where that is cheaper than a
+    walk afterwards. `as_worktree` makes the target's root what a worktree's root is on that filesystem: a subvolume on
     btrfs. `frozen` says that nothing writes to the source: it is a payload. `plain` asks for the hash of
     `sha256-tree-1`; `shared` gives what is known of the large files of `base_payload`; `exclude` says what of the
     source is left out.
@@ -66,7 +67,7 @@ class Request:
         self.rows = rows
         self.known = known
         self.base_payload = base_payload
-        self.base_is_plain = self.base_is_all = False
+        self.base_is_plain = self.base_is_all = self.source_is_plain = False
         self.head_payload: Below | None = None
         self.head_node = b""
         self.jobs = jobs

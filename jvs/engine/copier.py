@@ -55,7 +55,7 @@ class Copier(scan.Hasher):
         self.hashes, self.target = request.hash, Target(request, self.losses)
         self.failed = self.target.failed
         self._elsewhere = Elsewhere(self)
-        self._groups = Groups(self)
+        self._groups = Groups(self, none=request.source_is_plain)
         self.equal = EqualFiles(self, self._groups)
         self._contents = Contents(self, self.losses, share=share, stamps_hold=stamps_hold)
         self._small = SmallFiles(self._contents)
@@ -250,7 +250,7 @@ class Copier(scan.Hasher):
         self, inside: Dir, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result], *, new: bool
     ) -> Together | None:
         """Copy a directory of small files, unless some are names of one file, or may lie in a payload already."""
-        linked = [i for i, st in enumerate(stats) if st.st_nlink > 1]
+        linked = [] if self._groups.none else [i for i, st in enumerate(stats) if st.st_nlink > 1]
         several = linked and len({st.st_ino for st in stats}) < len(stats)
         compares = self.hashes and (inside.head >= 0 or (inside.base >= 0 and not new))
         if several or compares or any(self._groups.has(stats[i]) for i in linked):

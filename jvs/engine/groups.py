@@ -62,8 +62,10 @@ class Linked:
 class Groups:
     """The hard-link groups that one copy has met, by the inodes of the source."""
 
-    def __init__(self, copier: Naming) -> None:
+    def __init__(self, copier: Naming, *, none: bool) -> None:
         self._copier = copier
+        self.none = none
+        """Whether it is known that there are none: names that files have elsewhere are nothing to keep in mind."""
         self._first: dict[tuple[int, int], Linked] = {}
 
     def has(self, st: os.stat_result) -> bool:
@@ -99,7 +101,7 @@ class Groups:
 
         `st` is the stat that it was listed with, `final` that of what was made of it, where it is another.
         """
-        if st.st_nlink < 2:
+        if st.st_nlink < 2 or self.none:
             return True
         mine = Linked(path, final or st, digest, size, xattrs)
         return self._first.setdefault((st.st_dev, st.st_ino), mine).path == path

@@ -186,6 +186,7 @@ def _stage(store: Store, record: Descriptor | None, staged: Below, excluded_of: 
             node_store.Trees(store).rebuild(record)
         request = engine.Request(payload, staged, jobs=jobs, hash=hashes, frozen=True)
         request.plain = node.is_plain(record["hash_algorithm"])
+        request.source_is_plain = _is_plain(store, record["snapshot_id"])
         with progress.step("fork"):
             made = maker.fork(request)
         if made.tree is not None and made.tree.root_hash != record["payload_root_hash"]:
@@ -203,6 +204,13 @@ def _stage(store: Store, record: Descriptor | None, staged: Below, excluded_of: 
         first = first_rows.FirstRows(store, record)
         first.take(staged, made)
         return made.engine, made.degraded, first
+
+
+def _is_plain(store: Store, snapshot_id: str) -> bool:
+    """Answer whether a payload is known to have no hard-link groups: its files may have names in other payloads."""
+    index = store.index()
+    bases = [index.bound_base(tree) for tree in index.trees_of(snapshot_id)]
+    return any(base is not None and base[0] == snapshot_id and base[3] for base in bases)
 
 
 def _check_payload(record: Descriptor, payload: Below, jobs: int) -> None:

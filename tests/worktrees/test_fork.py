@@ -11,6 +11,7 @@ from zoo import describe_tree, diff_trees, make_zoo
 
 from jvs import errors
 from jvs.engine import base as engine
+from jvs.engine import groups
 from jvs.fs import durable
 from jvs.store import changing
 from jvs.store.store import Store
@@ -181,6 +182,41 @@ def test_the_first_snapshot_of_a_fork_links_what_it_was_made_from(fs_at, at_once
     other = make(off, snapshot(off)["snapshot_id"], "side")
     write(other["path"], {"d1/f1": "changed", "d1/new": "n"})
     assert snapshot(off, name="side")["payload_root_hash"] == second["payload_root_hash"]
+
+
+@pytest.mark.parametrize(("engine_name", "fs"), FIRST)
+@pytest.mark.parametrize("linked", [True, False])
+def test_names_in_other_payloads_are_kept_in_mind_only_where_there_may_be_groups(
+    fs_at, at_once, monkeypatch, engine_name, fs, linked
+):
+    """A second snapshot shares its files with the first one; only hard links of the worktree itself are groups."""
+    store = make_store(fs_at(fs) / "repo", f"default_engine={engine_name}")
+    main = Path(main_of(store))
+    write(main, {f"d{i}/f{j}": f"{i}-{j}" for i in range(3) for j in range(3)})
+    if linked:
+        os.link(main / "d0/f0", main / "d2/same")
+    snapshot(store)
+    write(main, {"d1/f1": "changed"})
+    second = snapshot(store)["snapshot_id"]
+    payload = Path(str(store.layout.payload(second)))
+    assert os.lstat(payload / "d1/f0").st_nlink > 1
+    kept: list[bytes] = []
+    real = groups.Linked.__init__
+    monkeypatch.setattr(
+        groups.Linked, "__init__", lambda self, path, *more: kept.append(path) or real(self, path, *more)
+    )
+    made = make(store, second, "side")
+    assert bool(kept) == linked
+    assert diff_trees(describe_tree(made["path"]), describe_tree(str(payload)), ["links"]) == []
+    names = [path for path in Path(made["path"]).rglob("*") if path.is_file() and path.stat().st_nlink > 1]
+    assert {path.name for path in names} == ({"f0", "same"} if linked else set())
+    store.index().close()  # an index that knows nothing of the snapshot says nothing of groups
+    for path in Path(str(store.layout.control)).glob("index.sqlite*"):
+        path.unlink()
+    kept.clear()
+    make(store, second, "other")
+    assert kept
+    assert violations(store.root) == []
 
 
 @pytest.mark.parametrize(("engine_name", "fs"), FIRST)
