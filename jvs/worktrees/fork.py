@@ -189,7 +189,7 @@ def _stage(store: Store, record: Descriptor | None, staged: Below, excluded_of: 
         request.source_is_plain = _is_plain(store, record["snapshot_id"])
         with progress.step("fork"):
             made = maker.fork(request)
-        if made.tree is not None and made.tree.root_hash != record["payload_root_hash"]:
+        if hashes and (made.tree is None or made.tree.root_hash != record["payload_root_hash"]):
             _check_payload(record, payload, jobs)
         if excluded_of is not None:
             from jvs.worktrees import left_behind

@@ -94,7 +94,9 @@ def test_files_without_stamps_are_compared_and_linked(line, given, forced, share
     line.check("two", made)
     changed = {"a/f03", "a/b/f04", "c/f05", "c/f06", "c/f07", "c/new"}
     assert linked(line) == set(all_files(line)) - changed
-    assert (elsewhere._COPY in given) == shares and "again" not in given
+    orders = [order for order in given if isinstance(order, int)]
+    assert len(orders) > 2 if shares else orders == [elsewhere._COPY]  # what is new is shared all the same
+    assert "again" not in given
 
 
 def test_what_changed_in_the_base_is_copied_and_not_linked(line, given):

@@ -9,6 +9,7 @@ import making
 import pytest
 
 from jvs.engine import base as engine
+from jvs.engine import copy_tree
 from jvs.engine.btrfs import ioctl
 from jvs.errors import PayloadHashMismatch
 from jvs.store import changing, tamper_check
@@ -55,6 +56,31 @@ def test_a_touched_snapshot_is_not_forked(store: Store, damage) -> None:
     with changing.worktree(store, "try"), pytest.raises(PayloadHashMismatch):
         fork.fork(store, record["snapshot_id"], "try")
     assert not os.path.lexists(str(store.layout.worktree_dir("try")))
+
+
+@pytest.mark.parametrize("damage", [None, flip])
+def test_a_copy_that_was_not_hashed_after_all_proves_nothing(fs_at, monkeypatch, damage) -> None:
+    """As when a file of the payload moves while it is copied: then the payload itself is read."""
+    store = making.make_store(fs_at("ext4") / "lab", "default_engine=copy")
+    making.write(making.main_of(store), {"a": "content", "d/b": "more"})
+    record = making.snapshot(store)
+    if damage is not None:
+        damage(Path(str(store.layout.payload(record["snapshot_id"]))))
+    real = copy_tree.run
+
+    def stale(request, **more):
+        made = real(request, **more)
+        made.tree = None
+        return made
+
+    monkeypatch.setattr(copy_tree, "run", stale)
+    with changing.worktree(store, "try"):
+        if damage is None:
+            assert fork.fork(store, record["snapshot_id"], "try")["degraded"] == []
+        else:
+            with pytest.raises(PayloadHashMismatch):
+                fork.fork(store, record["snapshot_id"], "try")
+    assert os.path.lexists(str(store.layout.usual_dir("try"))) == (damage is None)
 
 
 def test_an_untouched_snapshot_stays_so_while_others_are_made_and_forked(store: Store) -> None:
