@@ -73,12 +73,11 @@ def _directories(known: Trees, digest: bytes) -> Iterator[tuple[Part, int]]:
         data = known.data(digest)
         if data is None:
             raise ValueError("the node is not known")
-        entries = node.decode_node(data)  # names lead to directories here: whoever forged them leads nobody elsewhere
-        yield (path, digest, data), len(entries) + 1
-        below = [(listing.relative(path, entry[0]), entry[4]) for entry in entries if entry[1] == listing.DIR]
+        below, count = node.subdirectories(data)
+        yield (path, digest, data), count + 1
         if below:
             known.preload({child for _, child in below})
-            waiting += reversed(below)
+            waiting += reversed([(listing.relative(path, name), child) for name, child in below])
 
 
 def _look_at(root: int, look: Look, check: Check, parts: list[Part]) -> list[Any]:

@@ -161,6 +161,18 @@ def test_a_stored_node_that_is_no_node_is_a_value_error(value):
         node.decode_node(cbor2.dumps(value))
 
 
+@pytest.mark.parametrize(
+    ("name", "digest"), [*((name, D) for name in (b"", b".", b"..", b"a/b", b"../a", "a", None, 3)), (b"e", "x")]
+)
+def test_what_is_no_name_leads_to_no_directory(name, digest):
+    import cbor2
+
+    kept = [b"d", listing.DIR, 0o755, 0, D, None]
+    assert node.subdirectories(cbor2.dumps([kept, [b"f", 0, 0, 0, None, 1]])) == ([(b"d", D)], 2)
+    with pytest.raises(ValueError):
+        node.subdirectories(cbor2.dumps([kept, [name, listing.DIR, 0o755, 0, digest, None]]))
+
+
 def test_a_node_survives_its_encoding():
     entries = [(b"a", 0, 0o644, 3, D, {b"user.x": b"1"}), (b"b\xff", 1, 0o755, 0, node.EMPTY_DIGEST, None)]
     assert node.decode_node(node.encode_node(entries)) == entries
