@@ -302,14 +302,18 @@ class Place:
             time.sleep(REST_SECONDS)
         shutil.rmtree(path, ignore_errors=True)
 
+    def subvolumes(self) -> list[Path]:
+        """Return the subvolumes of the filesystem, those inside of others first; none where there are none."""
+        if self.fs != "btrfs":
+            return []
+        words = ["btrfs", "subvolume", "list", "-o", str(self.base.parent)]
+        listing = subprocess.run(words, check=False, capture_output=True, text=True)
+        return [self.base.parent / row.split(" path ", 1)[1] for row in reversed(listing.stdout.splitlines())]
+
     def clean(self) -> None:
         """Remove everything that was made here."""
-        if self.fs == "btrfs":
-            listing = subprocess.run(
-                ["btrfs", "subvolume", "list", "-o", str(self.base.parent)], check=False, capture_output=True, text=True
-            )
-            for row in reversed(listing.stdout.splitlines()):
-                self.drop(self.base.parent / row.split(" path ", 1)[1])
+        for path in self.subvolumes():
+            self.drop(path)
         self.drop(self.base)
 
 

@@ -36,11 +36,7 @@ def _clone(place: Place) -> Took:
     took = run([place.jvs, "clone", str(place.main.parent), str(target)])
     for path in sorted(target.glob(".jvs/snapshots/*/payload")):
         subprocess.run(["btrfs", "property", "set", str(path), "ro", "false"], check=True)
-    listing = subprocess.run(
-        ["btrfs", "subvolume", "list", "-o", str(place.base.parent)], check=True, capture_output=True, text=True
-    )
-    for line in reversed(listing.stdout.splitlines()):
-        path = place.base.parent / line.split(" path ", 1)[1]
+    for path in place.subvolumes():
         if target in path.parents:
             place.drop(path)
     place.drop(target)

@@ -189,14 +189,9 @@ class Elsewhere:
         `likes` is empty, or says where each of them may lie already.
         """
         small = self._copier.copy_small
-        if not likes:
-            return [
-                small(inside, source, name, st) or self._copy(inside, source, name, st, [])
-                for name, st in zip(names, stats, strict=True)
-            ]
         return [
             (not likely and small(inside, source, name, st)) or self._copy(inside, source, name, st, likely)
-            for name, st, likely in zip(names, stats, likes, strict=True)
+            for name, st, likely in zip(names, stats, likes or [[]] * len(names), strict=True)
         ]
 
     def _copy(

@@ -16,6 +16,7 @@ from jvs.fs import listing, paths, xattrs
 from jvs.tree import attributes, path_filter
 from jvs.tree import rows as tree_rows
 from jvs.tree.hasher import Hasher
+from jvs.tree.kept_links import KeptLinks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,13 +93,12 @@ class KeptHasher(Hasher):
         self.differs: dict[bytes, list[str]] = {}
         self._roots = [_open(layer.payload) for layer in against.layers]
         self._base = _open(against.base) if against.full and against.base is not None else -1
-        self._live: dict[int, list[bytes]] = {}
-        self._payload: dict[int, list[bytes]] = {}
-        self._inodes: dict[bytes, tuple[int, int]] = {}
-        self._proved: dict[int, int] = {}
-        self._proved_live: dict[int, int] = {}
-        self.lasting = True
-        """Whether the stamps that were found say, with their marks, all that `differs` does."""
+        self._links = KeptLinks()
+
+    @property
+    def lasting(self) -> bool:
+        """Answer whether the stamps that were found say, with their marks, all that `differs` does."""
+        return not self._links.apart
 
     def close(self) -> None:
         """End the threads, and close the payloads."""
@@ -158,7 +158,7 @@ class KeptHasher(Hasher):
             provable = same and self._base >= 0 and path not in self.against.overlaid
             both = self._one_file_in_both(path) if provable else {}
             proved = both.keys() & same
-            self._note_proved([(stats[i], both[name]) for i, name in enumerate(names) if name in proved])
+            self._links.note_proved([(stats[i], both[name]) for i, name in enumerate(names) if name in proved])
             wanted = [i for i, name in enumerate(names) if name not in proved]
         found: set[bytes] = set()
         opened: dict[int, int] = {}
@@ -213,7 +213,7 @@ class KeptHasher(Hasher):
             if not same:
                 unlike.append(i)
             elif (st.st_nlink > 1 or there.st_nlink > 1) and not stat.S_ISDIR(st.st_mode):
-                self._note_links(listing.relative(path, name), st, there)
+                self._links.note(listing.relative(path, name), st, there)
                 found.add(name)
         return unlike
 
@@ -243,7 +243,7 @@ class KeptHasher(Hasher):
             if words:
                 self.differs[below] = words
             noted = not stat.S_ISDIR(st.st_mode) and "hardlink" not in layer.lost(below)
-            return (noted and self._note_links(below, st, kept)) or bool(words)
+            return (noted and self._links.note(below, st, kept)) or bool(words)
         return False
 
     def _words(
@@ -275,38 +275,11 @@ class KeptHasher(Hasher):
                 raise
         return words
 
-    # Hard links
-
-    def _note_links(self, path: bytes, st: os.stat_result, kept: os.stat_result) -> bool:
-        """Note an entry that may have other names; False when it has none on either side."""
-        if st.st_nlink < 2 and kept.st_nlink < 2:
-            return False
-        self._live.setdefault(st.st_ino, []).append(path)
-        self._payload.setdefault(kept.st_ino, []).append(path)
-        self._inodes[path] = (st.st_ino, kept.st_ino)
-        return True
-
-    def _note_proved(self, entries: list[tuple[os.stat_result, int]]) -> None:
-        """Note the inodes of entries that need no other proof: another name of theirs may have become a file apart."""
-        for st, inode in entries:
-            self._proved[inode] = st.st_ino
-            if st.st_nlink > 1:
-                self._proved_live[st.st_ino] = inode
-
     def finish(self) -> None:
         """Note the names whose files are not the names of one file that they are in the payload."""
-        apart: set[int] = set()
-        for path, (live, inode) in self._inodes.items():
-            split = self._proved.get(inode, live) != live
-            joined = self._proved_live.get(live, inode) != inode
-            if split or joined or self._live[live] != self._payload[inode]:
+        for path in self._links.differ(lambda: self.against.layers[0].payload):
+            if LINKS not in self.differs.get(path, []):
                 self.differs.setdefault(path, []).append(LINKS)
-            apart.update({inode} if split else (), {self._proved_live[live]} if joined else ())
-        if apart:
-            self.lasting = False
-            for path in _names_of(self.against.layers[0].payload, apart):
-                if LINKS not in self.differs.get(path, []):
-                    self.differs.setdefault(path, []).append(LINKS)
 
 
 def _same_time(st: os.stat_result, kept: os.stat_result) -> bool:
@@ -353,27 +326,3 @@ def _inodes_of(root: int, path: bytes) -> dict[bytes, int]:
             return {os.fsencode(e.name): e.inode() for e in entries if not e.is_dir(follow_symlinks=False)}
     finally:
         os.close(fd)
-
-
-def _names_of(payload: Below, inodes: set[int]) -> list[bytes]:
-    """Return the paths in a payload that lead to some inodes."""
-    found: list[bytes] = []
-    stack = [b""]
-    root = paths.open_dir(payload)
-    try:
-        while stack:
-            path = stack.pop()
-            fd = paths.open_below(root, paths.split_relative(path))
-            try:
-                with os.scandir(fd) as entries:
-                    for entry in entries:
-                        below = listing.relative(path, os.fsencode(entry.name))
-                        if entry.is_dir(follow_symlinks=False):
-                            stack.append(below)
-                        elif entry.inode() in inodes:
-                            found.append(below)
-            finally:
-                os.close(fd)
-    finally:
-        os.close(root)
-    return found
