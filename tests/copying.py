@@ -5,11 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import making
+import pytest
 from treefacts import describe_tree, diff_trees
 
 from jvs.check import verify
 from jvs.engine import base as engine
 from jvs.engine import registry
+from jvs.tree import parallel, racy, workers
+
+
+def share_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let even small trees be shared by three processes, also next to the threads of the test runner."""
+    monkeypatch.setattr(parallel, "has_threads", lambda: False)
+    monkeypatch.setattr(workers, "LEAST_ENTRIES", 1)
+    monkeypatch.setattr(workers, "LEAST_FILES", 1)
+    monkeypatch.setattr(workers.Workers, "processes", 3)
+    monkeypatch.setattr(racy, "RACY_NS", 0)
 
 
 class Line:

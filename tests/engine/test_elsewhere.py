@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 
+import copying
 import making
 import pytest
 import zoo
@@ -25,11 +26,7 @@ from jvs.worktrees import fork
 @pytest.fixture(autouse=True)
 def forced(monkeypatch):
     """Let even small trees be shared by three processes, also next to the threads of the test runner."""
-    monkeypatch.setattr(parallel, "has_threads", lambda: False)
-    monkeypatch.setattr(workers, "LEAST_ENTRIES", 1)
-    monkeypatch.setattr(workers, "LEAST_FILES", 1)
-    monkeypatch.setattr(workers.Workers, "processes", 3)
-    monkeypatch.setattr(racy, "RACY_NS", 0)
+    copying.share_everything(monkeypatch)
     return monkeypatch
 
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 
+import copying
 import pytest
 from copying import Line, old_files
 
 from jvs.engine import copier, elsewhere, equal_files
-from jvs.tree import parallel, racy, rows, workers
+from jvs.tree import racy, rows, workers
 
 
 @pytest.fixture(autouse=True)
 def forced(monkeypatch):
     """Let even small trees be shared by three processes, also next to the threads of the test runner."""
-    monkeypatch.setattr(parallel, "has_threads", lambda: False)
-    monkeypatch.setattr(workers, "LEAST_ENTRIES", 1)
-    monkeypatch.setattr(workers, "LEAST_FILES", 1)
-    monkeypatch.setattr(workers.Workers, "processes", 3)
-    monkeypatch.setattr(racy, "RACY_NS", 0)
+    copying.share_everything(monkeypatch)
     return monkeypatch
 
 
