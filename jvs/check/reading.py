@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jvs.tree.batches import Hashed, Promise
     from jvs.tree.builder import ScanResult
     from jvs.tree.node import Entry
+    from jvs.tree.rows import Row
     from jvs.tree.visitor import Taken
 
     Place = tuple[Any, ...]
@@ -119,7 +120,13 @@ class ReadingHasher(Hasher):
         return super().put(inside, fd, path, name, st)
 
     def take_all(
-        self, inside: Any, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result], *, new: bool
+        self,
+        inside: Any,
+        fd: int,
+        path: bytes,
+        names: list[bytes],
+        stats: list[os.stat_result],
+        row: tuple[Row, bytes] | None,
     ) -> Together | None:
         """Let all processes hash the files of a directory, unless something is known of one of them."""
         memory, plain = self._memory, self.plain
@@ -129,7 +136,7 @@ class ReadingHasher(Hasher):
             return self._all_known(fd, path, stats, known) if len(known) == len(stats) else None
         if self.slow_calls or (memory.many and max([st.st_size for st in stats]) >= LEAST_BYTES):
             return None
-        together = super().take_all(inside, fd, path, names, stats, new=new)
+        together = super().take_all(inside, fd, path, names, stats, row)
         if together is None:
             return None
         size = sum([st.st_size for st in stats])

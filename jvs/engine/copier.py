@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from jvs.fs.xattrs import Attributes
     from jvs.tree.batches import Batch, Promise, Together
     from jvs.tree.node import Entry
+    from jvs.tree.rows import Row
 
 _USUAL = {stat.S_IFREG, stat.S_IFLNK}
 
@@ -247,15 +248,21 @@ class Copier(scan.Hasher):
             return None
 
     def take_all(
-        self, inside: Dir, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result], *, new: bool
+        self,
+        inside: Dir,
+        fd: int,
+        path: bytes,
+        names: list[bytes],
+        stats: list[os.stat_result],
+        row: tuple[Row, bytes] | None,
     ) -> Together | None:
-        """Copy a directory of small files, unless some are names of one file, or may lie in a payload already."""
+        """Copy a directory of small files, or link those that are equal, unless some are names of one file."""
         linked = [] if self._groups.none else [i for i, st in enumerate(stats) if st.st_nlink > 1]
         several = linked and len({st.st_ino for st in stats}) < len(stats)
-        compares = self.hashes and (inside.head >= 0 or (inside.base >= 0 and not new))
-        if several or compares or any(self._groups.has(stats[i]) for i in linked):
+        likes = self.equal.likes_of(inside, names, row) if self.hashes else []
+        if several or not all(map(may_travel, likes)) or any(self._groups.has(stats[i]) for i in linked):
             return None
-        together = super().take_all(inside, fd, path, names, stats, new=new)
+        together = self.take_batches(inside, fd, path, names, stats, likes)
         if together is not None and linked:
             self.odd = True
             for i, promise in zip(linked, together.promises(linked), strict=True):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jvs.engine.groups import Groups
     from jvs.engine.target import Dir
     from jvs.tree.node import Entry
+    from jvs.tree.rows import Row
 
     Like = tuple[int, Entry]
     """Shape: an open directory of a payload, and what is known of the name there."""
@@ -87,6 +88,14 @@ class EqualFiles:
             if entry is not None:
                 found.append((inside.head, entry))
         return found
+
+    def likes_of(self, inside: Dir, names: list[bytes], row: tuple[Row, bytes] | None) -> list[list[Like]]:
+        """Return the same for all names in a directory, of which the index knows a row; nothing where none may."""
+        known = self._copier.request.known
+        if known is None or (inside.head < 0 and (inside.base < 0 or row is None)):
+            return []
+        _, olds = known.recall(row if inside.base >= 0 else None)
+        return [self.likes(inside, name, olds.get(name)) for name in names]
 
     def take(
         self, inside: Dir, likes: Iterable[Like], source: int, path: bytes, name: bytes, st: os.stat_result

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jvs.store.store import Store
     from jvs.tree.leaves import Lists
     from jvs.tree.node import Entry
+    from jvs.tree.rows import Row
     from jvs.tree.threads import Threads
     from jvs.tree.visitor import Taken
 
@@ -195,7 +196,13 @@ class WrittenHasher(scan.Hasher):
         return super().take(inside, fd, path, name, st, old)
 
     def take_all(
-        self, inside: Any, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result], *, new: bool
+        self,
+        inside: Any,
+        fd: int,
+        path: bytes,
+        names: list[bytes],
+        stats: list[os.stat_result],
+        row: tuple[Row, bytes] | None,
     ) -> None:
         """Leave it: what is known is known of each file by itself."""
 

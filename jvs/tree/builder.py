@@ -149,15 +149,15 @@ class TreeBuilder:
         inside: Any,
         moment_ns: int,
     ) -> bool:
-        """Take a directory of nothing but files at once, where the visitor can, and `known`, its row, has no stamps.
+        """Take a directory of nothing but files at once, where the visitor can and `known`, its row, proves none.
 
         `moment_ns` is as for a walk. False when nothing was done.
         """
-        if known is not None and known[0] != rows.pack(names, racy.NO_STAMP * len(names)):
+        if known is not None and not rows.proves_none(known[0], names, here.row_stamps, listing.STAMP.size):
             return False
         if {st.st_mode & 0o170000 for st in stats} != {0o100000}:
             return False
-        here.together = self._visitor.take_all(inside, fd, here.path, names, stats, new=known is None)
+        here.together = self._visitor.take_all(inside, fd, here.path, names, stats, known)
         if here.together is None:
             return False
         here.count(stats)

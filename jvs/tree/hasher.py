@@ -17,12 +17,13 @@ from jvs.tree.visitor import Visitor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
     from typing import Any
 
     from jvs.tree.file_hash import FileHash
     from jvs.tree.node import Entry
+    from jvs.tree.rows import Row
     from jvs.tree.shared_leaves import SharedLeaves
     from jvs.tree.threads import Threads
     from jvs.tree.visitor import Taken
@@ -200,9 +201,30 @@ class Hasher(Visitor):
         return Promise(batch, batch.add(name, st), self.workers)
 
     def take_all(
-        self, inside: Any, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result], *, new: bool
+        self,
+        inside: Any,
+        fd: int,
+        path: bytes,
+        names: list[bytes],
+        stats: list[os.stat_result],
+        row: tuple[Row, bytes] | None,
     ) -> Together | None:
         """Let all processes hash the files of a directory, when they are small."""
+        return self.take_batches(inside, fd, path, names, stats)
+
+    def take_batches(
+        self,
+        inside: Any,
+        fd: int,
+        path: bytes,
+        names: list[bytes],
+        stats: list[os.stat_result],
+        likes: Sequence[Any] = (),
+    ) -> Together | None:
+        """Begin batches of all files of a directory; None when they are few, or some are large.
+
+        `likes` is empty, or is for each of them what its batch is to know.
+        """
         if self.slow_calls or len(names) < workers.LEAST_FILES or not self._are_small(stats):
             return None
         few = self._met + len(names) < workers.LEAST_ENTRIES
@@ -219,6 +241,7 @@ class Hasher(Visitor):
                 end += 1
             batch = Batch(fd, directory, inside, batches.MOST_FILES)
             batch.names, batch.stats, batch.size = names[start:end], stats[start:end], size
+            batch.likes = list(enumerate(likes[start:end]))
             parts.append(batch)
             self._begin(batch)
             start = end

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from jvs.fs import listing
+from jvs.tree import racy
 from jvs.tree.leaves import LEAF_BYTES
 from jvs.tree.node import PLAIN, decode_node
 
@@ -126,6 +127,18 @@ def has_names(row: Row, names: list[bytes], width: int) -> bool:
     """Answer whether a directory had exactly these names; `width` is the length of one stamp."""
     found = whole(row) if count(row) == len(names) else None
     return found is not None and found[8 + len(names) * width :] == b"\0".join(names)
+
+
+def proves_none(row: Row, names: list[bytes], stamps: bytes, width: int) -> bool:
+    """Answer whether a directory had exactly these names, and none of them the stamp that it has now, marked or not."""
+    found = whole(row) if count(row) == len(names) else None
+    if not names or found is None or found[8 + len(names) * width :] != b"\0".join(names):
+        return False
+    for start in range(0, len(stamps), width):
+        was, now = found[8 + start : 8 + start + width], stamps[start : start + width]
+        if was in (now, racy.marked(now)):
+            return False
+    return True
 
 
 def split(row: bytes, width: int) -> tuple[list[bytes], bytes]:

@@ -31,7 +31,7 @@ class Visitor:
        unless the scanner only passes through to a directory below;
     3. for the entries, in no certain order: `keep`, once at most, with all that are no directories and have the stamps
        that the index knows; `take` with each other that is no directory; and 1 to 4 for each subdirectory, which may
-       be left out where everything below is known (`must_visit`). Where all are files of which no stamp is known,
+       be left out where everything below is known (`must_visit`). Where all are files of which no stamp is what it was,
        `take_all` may do them at once;
     4. `leave`, or `abandon` when it turned out that the directory cannot be read.
 
@@ -104,12 +104,18 @@ class Visitor:
         raise NotImplementedError
 
     def take_all(
-        self, inside: Any, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result], *, new: bool
+        self,
+        inside: Any,
+        fd: int,
+        path: bytes,
+        names: list[bytes],
+        stats: list[os.stat_result],
+        row: tuple[Row, bytes] | None,
     ) -> Together | None:
         """All entries of a directory, each of them a regular file; None: they are to be taken one by one.
 
-        `new`: the index has none of them; else it knows their names, and no stamps. `path` is that of the directory.
-        Nothing was done when it answers None.
+        `row` is what the index has of it, and its node's digest; no stamp in it is that of an entry now. `path` is that
+        of the directory. Nothing was done when it answers None.
         """
         return None
 

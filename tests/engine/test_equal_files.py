@@ -74,12 +74,22 @@ def linked(line, first="one", second="two"):
     return {path for path in two if (one / path).exists() and (one / path).lstat().st_ino == two[path]}
 
 
+def move_ctimes(line):
+    """Do what making and removing a backup by links does to all stamps."""
+    with_names_elsewhere(line)
+    shutil.rmtree(line.root / "backup")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("forget", [forget_stamps, move_ctimes])
 @pytest.mark.parametrize("shares", [True, False])
-def test_files_without_stamps_are_compared_and_linked(line, given, forced, shares):
+def test_files_without_stamps_are_compared_and_linked(line, given, forced, shares, forget, whole):
+    if not whole:  # no directory is taken at once
+        forced.setattr(copier.Copier, "take_all", lambda *_: None)
     forced.setattr(equal_files.EqualFiles, "shares", shares)
     os.setxattr(line.main / "a/f01", "user.kept", b"x")
     line.copy("one")
-    forget_stamps(line)
+    forget(line)
     given.clear()
     (line.main / "a/f03").write_text("changed")
     (line.main / "a/b/f04").write_text("a/b 5")  # as long as it was
