@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 
 import copying
@@ -212,3 +213,49 @@ def test_a_group_of_which_one_name_cannot_be_linked(line, given, gone):
     line.check("two", line.copy("two"))
     made = inodes(line, "two")
     assert made["a/f03"] == made["c/same"]
+
+
+def do_something(line, chance, number):
+    """Do one thing to a random file, or to what is known of a random directory."""
+    files = [line.main / path for path in all_files(line)]
+    path, other = chance.choice(files), chance.choice(files)
+    act = chance.randrange(9)
+    if act == 0:
+        path.write_text(f"changed {number}")
+    elif act == 1:
+        path.chmod(chance.choice((0o600, 0o644)))
+    elif act == 2:
+        os.utime(path, ns=(1, number))
+    elif act == 3:  # a name becomes a file of its own that looks like the one that it was
+        shutil.copy2(path, line.main / "apart")
+        os.replace(line.main / "apart", path)
+    elif act == 4 and not os.path.samefile(path, other):
+        path.unlink()
+        os.link(other, path)
+    elif act == 5:
+        os.link(path, line.root / f"elsewhere{number}")
+    elif act == 6:
+        os.link(path, path.with_name(f"name{number}"))
+    elif act == 7:
+        line.rows.pop(chance.choice(list(line.rows)), None)
+    else:
+        place = chance.choice(list(line.rows))
+        row, digest = line.rows[place]
+        names, stamps = rows.split(row, racy.listing.STAMP.size)
+        line.rows[place] = rows.pack(names, bytes(len(stamps))), digest
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_random_trees_are_copied_as_they_are(line, given, forced, seed):
+    """With their hard links, whoever meets them first, and whatever is not known of them."""
+    chance = random.Random(seed)
+    offer = workers.Workers.offer
+    forced.setattr(
+        workers.Workers, "offer", lambda self, *words: (chance.random() < 0.3 and self.wait()) or offer(self, *words)
+    )
+    line.check("0", line.copy("0"))
+    for number in range(1, 7):
+        for step in range(chance.randrange(8)):
+            do_something(line, chance, 10 * number + step)
+        name = str(number)
+        line.check(name, line.copy(name))
