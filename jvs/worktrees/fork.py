@@ -186,7 +186,8 @@ def _stage(store: Store, record: Descriptor | None, staged: Below, excluded_of: 
             node_store.Trees(store).rebuild(record)
         request = engine.Request(payload, staged, jobs=jobs, hash=hashes, frozen=True)
         request.plain = node.is_plain(record["hash_algorithm"])
-        request.source_is_plain = _is_plain(store, record["snapshot_id"])
+        if maker.name in (engine.COPY, engine.REFLINK):  # what clones by one call has no use for it
+            request.source_is_plain = _is_plain(store, record["snapshot_id"])
         with progress.step("fork"):
             made = maker.fork(request)
         if hashes and (made.tree is None or made.tree.root_hash != record["payload_root_hash"]):
