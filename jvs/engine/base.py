@@ -20,6 +20,7 @@ from jvs.fs import durable, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
     from jvs.fs.losses import Loss
@@ -42,7 +43,8 @@ class Request:
     walk afterwards. `as_worktree` makes the target's root what a worktree's root is on that filesystem: a subvolume on
     btrfs. `frozen` says that nothing writes to the source: it is a payload. `plain` asks for the hash of
     `sha256-tree-1`; `shared` gives what is known of the large files of `base_payload`; `exclude` says what of the
-    source is left out.
+    source is left out. `watch` is told of each directory of the source, by an engine that walks through it: its path,
+    the names in it, and their stats.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Request:
         self.as_worktree = as_worktree
         self.frozen = frozen
         self.plain = plain
+        self.watch: Callable[[bytes, list[bytes], list[os.stat_result]], None] | None = None
         self.shared: Callable[[], SharedLeaves] | None = None
         self.exclude = exclude
 

@@ -67,6 +67,14 @@ class Copier(scan.Hasher):
         """Make the directory, 0700 until everything is inside."""
         return self.target.begin(above, name, path)
 
+    def visited(
+        self, fd: int, path: bytes, names: list[bytes], stats: list[os.stat_result], stamps: bytes, row: Row | None
+    ) -> frozenset[bytes]:
+        """Let whoever watches the source see what it holds."""
+        if self.request.watch is not None:
+            self.request.watch(path, names, stats)
+        return frozenset()
+
     def leave(self, inside: Dir, fd: int, st: os.stat_result) -> None:
         """Give the directory its metadata when it is complete: now, or when other processes have done their share."""
         if self._batch is not None and self._batch.inside is inside:
@@ -110,7 +118,7 @@ class Copier(scan.Hasher):
             self.copy_instead(inside, fd, names, stats, range(len(names)))
             return
         alone = not self.meets(len(names)) or len(names) < workers.LEAST_FILES
-        if linked and (alone or any(map(self._is_copied, linked))):
+        if linked and (alone or any(map(self.equal.is_copied, linked))):
             self._keep_groups(inside, fd, names, stats)
             return
         for i in range(0, len(names), batches.MOST_FILES):
@@ -125,29 +133,8 @@ class Copier(scan.Hasher):
             refused, inodes = hardlinks.link_all(inside.base, inside.fd, names, wanted, several)
         except OSError as error:
             raise self.failed(error, listing.relative(inside.path, error.filename)) from error
-        self.note_linked(inside, names, stats, inodes)
+        self.equal.note_linked(inside, names, stats, inodes)
         self.copy_instead(inside, fd, names, stats, refused)
-
-    def _is_copied(self, st: os.stat_result) -> bool:
-        """Answer whether the first of several names of a file is, or will be, no link to the base."""
-        return self._groups.has(st) and not self.equal.is_paired((st.st_dev, st.st_ino))
-
-    def note_linked(
-        self, inside: Dir, names: list[bytes], stats: list[os.stat_result], inodes: list[tuple[int, int]]
-    ) -> None:
-        """Note names of files that have several, which were linked from the base: places, and inodes there.
-
-        Errors: `workers.Unsteady` when what are names of one file would be more than one, or the other way round.
-        """
-        for i, inode in inodes:
-            st = stats[i]
-            if self._is_copied(st) or not self.equal.pair(inode, (st.st_dev, st.st_ino)):
-                raise workers.Unsteady
-            first = self._groups.get(st)
-            if first is None:
-                self._groups.note(listing.relative(inside.path, names[i]), st, None, 0, None)
-            else:
-                self.stale = self.stale or not first.is_as(st)
 
     def copy_instead(
         self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result], places: Iterable[int]

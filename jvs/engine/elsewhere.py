@@ -42,10 +42,6 @@ if TYPE_CHECKING:
             self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result], places: list[int]
         ) -> None: ...
 
-        def note_linked(
-            self, inside: Dir, names: list[bytes], stats: list[os.stat_result], inodes: list[tuple[int, int]]
-        ) -> None: ...
-
         def copy_small(self, inside: Dir, fd: int, name: bytes, st: os.stat_result) -> batches.Hashed | None: ...
 
         def copy_regular(
@@ -89,7 +85,7 @@ class Elsewhere:
                 refused, inodes, failure = value
                 if failure is not None:
                     raise self._copier.target.failed(OSError(*failure), listing.relative(inside.path, failure[2]))
-                self._copier.note_linked(inside, names, stats, inodes)
+                self._copier.equal.note_linked(inside, names, stats, inodes)
                 self._copier.copy_instead(inside, source, names, stats, refused)
             finally:
                 self._release(source)

@@ -14,7 +14,7 @@ import stat
 from jvs.engine import hardlinks
 from jvs.fs import copyfile, listing
 from jvs.fs.xattrs import read_all
-from jvs.tree import hasher, leaves
+from jvs.tree import hasher, leaves, workers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         plain: bool
         lists: dict[bytes, tuple[int, bytes]]
         stored: dict[bytes, tuple[int, dict[bytes, bytes] | None]]
+        stale: bool
 
         def check_link_error(self, error: OSError, inside: Dir, name: bytes) -> None: ...
 
@@ -70,9 +71,26 @@ class EqualFiles:
         """Note that a file of several names was linked; answer whether they all become names of one file, so far."""
         return self.claim(inode, source) and self._pairs.setdefault(source, inode) == inode
 
-    def is_paired(self, source: tuple[int, int]) -> bool:
-        """Answer whether a file of several names was linked from the base."""
-        return source in self._pairs
+    def is_copied(self, st: os.stat_result) -> bool:
+        """Answer whether the first of several names of a file is, or will be, no link to the base."""
+        return self._groups.has(st) and (st.st_dev, st.st_ino) not in self._pairs
+
+    def note_linked(
+        self, inside: Dir, names: list[bytes], stats: list[os.stat_result], inodes: list[tuple[int, int]]
+    ) -> None:
+        """Note names of files that have several, which were linked from the base: places, and inodes there.
+
+        Errors: `workers.Unsteady` when what are names of one file would be more than one, or the other way round.
+        """
+        for i, inode in inodes:
+            st = stats[i]
+            if self.is_copied(st) or not self.pair(inode, (st.st_dev, st.st_ino)):
+                raise workers.Unsteady
+            first = self._groups.get(st)
+            if first is None:
+                self._groups.note(listing.relative(inside.path, names[i]), st, None, 0, None)
+            else:
+                self._copier.stale = self._copier.stale or not first.is_as(st)
 
     def likes(self, inside: Dir, name: bytes, old: Entry | None) -> list[Like]:
         """Return where a file may lie already, with what is known of it there: the base payload, then the head's.

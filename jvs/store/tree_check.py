@@ -42,7 +42,7 @@ def look_at_all(known: Trees, fd: int, digest: bytes, look: Look, *, jobs: int =
     Errors: ValueError when a directory is not what its node says, or a node is not known; OSError.
     """
     listing.allow_deep_trees()
-    return _in_shares(fd, look, _is_node, list(_directories(known, digest)), jobs)
+    return _in_shares(fd, look, is_node, list(_directories(known, digest)), jobs)
 
 
 def look_at_copy(rows: list[Part], fd: int, look: Look, *, jobs: int = 0) -> list[Any]:
@@ -52,6 +52,12 @@ def look_at_copy(rows: list[Part], fd: int, look: Look, *, jobs: int = 0) -> lis
     """
     parts = [((path, digest, row), tree_rows.count(row) + 1) for path, row, digest in sorted(rows)]
     return _in_shares(fd, look, _is_row, parts, jobs)
+
+
+def look_at_parts(parts: list[Part], fd: int, look: Look, *, jobs: int = 0) -> list[Any]:
+    """Return the same for directories of which the nodes are at hand. Errors: as `look_at_all`."""
+    counted = [(part, node.subdirectories(part[2])[1] + 1) for part in parts]
+    return _in_shares(fd, look, is_node, counted, jobs)
 
 
 def _in_shares(fd: int, look: Look, check: Check, counted: list[tuple[Part, int]], jobs: int) -> list[Any]:
@@ -94,7 +100,8 @@ def _look_at(root: int, look: Look, check: Check, parts: list[Part]) -> list[Any
     return found
 
 
-def _is_node(data: bytes, names: list[bytes], stats: list[os.stat_result]) -> bool:
+def is_node(data: bytes, names: list[bytes], stats: list[os.stat_result]) -> bool:
+    """Answer whether a directory holds what its node says, as far as names and stats tell. Errors: ValueError."""
     entries = node.decode_proved(data)
     return names == [entry[0] for entry in entries] and _all_fit(entries, stats)
 

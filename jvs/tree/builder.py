@@ -131,12 +131,15 @@ class Directory:
 
 
 class TreeBuilder:
-    """Makes the nodes of a tree, children first; with `with_rows` also the rows that the index keeps of it."""
+    """Makes the nodes of a tree, children first; with `with_rows` also the rows that the index keeps of it.
 
-    def __init__(self, visitor: Visitor, *, with_rows: bool) -> None:
+    Without `with_nodes` it makes nothing, and waits for what is being done with the files.
+    """
+
+    def __init__(self, visitor: Visitor, *, with_rows: bool, with_nodes: bool) -> None:
         self.tree = ScanResult()
         self._visitor = visitor
-        self._with_rows = with_rows
+        self._with_rows, self._with_nodes = with_rows, with_nodes
         self._unfinished: deque[Directory] = deque()
 
     def take_together(
@@ -210,15 +213,21 @@ class TreeBuilder:
         if vanished:  # it went away while it was waiting to be hashed, so the row of the directory cannot be kept
             here.entries = [entry for entry in here.entries if entry not in vanished]
         here.gather(here.subdirs)
-        data = node.encode_node(here.entries)
-        here.digest = node.node_digest(data)
-        self.tree.nodes[here.digest] = data
-        self.tree.totals[here.digest] = (*here.counts, here.size)  # type: ignore[assignment]
+        here.digest = self._note_node(here)
         if self._with_rows and not vanished:
             self.tree.rows.append((here.path, rows.pack(here.names, here.row_stamps), here.digest))
         here.entries = []
         here.row_stamps = b""
         here.together = None
+
+    def _note_node(self, here: Directory) -> bytes:
+        if not self._with_nodes:
+            return node.EMPTY_DIGEST
+        data = node.encode_node(here.entries)
+        digest = node.node_digest(data)
+        self.tree.nodes[digest] = data
+        self.tree.totals[digest] = (*here.counts, here.size)  # type: ignore[assignment]
+        return digest
 
     def _note_stored(self, here: Directory, late: Collection[int]) -> None:
         """Take over what the visitor told of entries only when it was done with them."""

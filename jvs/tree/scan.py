@@ -40,7 +40,7 @@ class Scanner:
     `rows` and `known` come from the index (none: everything is read). `with_inode` is off where the same file
     has other inode numbers in the clone (JuiceFS). `moment_ns` is the time before which the tree's dirty pages
     were written back: stamps that are not older are not kept. `btrfs` refuses nested subvolumes. `only` limits some
-    directories to some names; `exclude` says what is left out; `one_mount` refuses what is mounted inside meanwhile.
+    directories to some names; `exclude` says what is left out; `one_mount` refuses mounts, `nodes=False` makes none.
     `touched` are the only directories in which anything may have changed since the rows were written (and `gone` those
     that are not there any more): those that lead to them, and all others, are taken from the rows without being listed.
     """
@@ -59,6 +59,7 @@ class Scanner:
         touched: Set[bytes] | None = None,
         gone: Set[bytes] = frozenset(),
         one_mount: bool = False,
+        nodes: bool = True,
     ) -> None:
         self.visitor = visitor
         self.rows: Any = {} if rows is None else rows
@@ -68,9 +69,8 @@ class Scanner:
         self._gone = None if touched is None else gone
         self.one_mount, self.with_inode = one_mount, with_inode
         self.moment_ns = moment_ns
-        self.btrfs = btrfs
-        self.exclude, self.only = exclude, only
-        self._builder = TreeBuilder(visitor, with_rows=bool(moment_ns))
+        self.btrfs, self.exclude, self.only = btrfs, exclude, only
+        self._builder = TreeBuilder(visitor, with_rows=bool(moment_ns), with_nodes=nodes)
         self._seen: set[bytes] = set()
         self._vanished: list[bytes] = []
         self._device, self._hidden = 0, False

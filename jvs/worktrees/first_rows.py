@@ -42,8 +42,11 @@ class FirstRows:
         self._root = b""
         self._moment_ns = 0
 
-    def take(self, staged: Below, made: Cloned) -> None:
-        """Note the stamps of all files, where they are worth anything. Writes nothing; raises nothing."""
+    def take(self, staged: Below, made: Cloned, parts: list[tree_check.Part] | None = None) -> None:
+        """Note the stamps of all files, where they are worth anything. Writes nothing; raises nothing.
+
+        `parts` are the directories of the snapshot with their nodes, the topmost first, where they are at hand.
+        """
         with_inode, btrfs = traits.scan_flags(staged)
         copied = made.engine in (engine.COPY, engine.REFLINK) and with_inode
         cloned = made.engine == engine.JUICEFS and not with_inode
@@ -59,14 +62,19 @@ class FirstRows:
                 return
             fd = paths.open_dir(staged)
             try:
-                self._rows = self._look(fd, made.tree, functools.partial(_row, self._moment_ns, with_inode))
+                self._rows = self._look(fd, made.tree, parts, functools.partial(_row, self._moment_ns, with_inode))
             finally:
                 os.close(fd)
         except (OSError, ValueError, JvsError):
             self._rows = []
 
-    def _look(self, fd: int, copied: ScanResult | None, look: tree_check.Look) -> list[Row]:
+    def _look(
+        self, fd: int, copied: ScanResult | None, parts: list[tree_check.Part] | None, look: tree_check.Look
+    ) -> list[Row]:
         jobs = self._store.settings.jobs()
+        if parts:
+            self._root = parts[0][1]
+            return tree_check.look_at_parts(parts, fd, look, jobs=jobs)
         if copied is not None and copied.root_hash == self._record["payload_root_hash"]:
             self._root = copied.digest  # its nodes were made on the way: none has to be read
             return tree_check.look_at_copy(copied.rows, fd, look, jobs=jobs)

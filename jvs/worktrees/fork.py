@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from jvs.fs.losses import Loss
     from jvs.fs.rooted import Below
+    from jvs.store import tree_check
     from jvs.store.descriptor import Descriptor
     from jvs.store.shapes import ForkIntent
     from jvs.store.store import Store
@@ -181,17 +182,8 @@ def _stage(store: Store, record: Descriptor | None, staged: Below, excluded_of: 
             return maker.name, [], None
         payload = store.layout.payload(record["snapshot_id"])
         maker = registry.pick_for_fork(requested, payload, forks, options)
-        hashes, jobs = maker.name == engine.COPY, store.settings.jobs()
-        if not hashes and not tamper_check.is_untouched(store, record):  # else all of it is read, and hashed, anyway
-            node_store.Trees(store).rebuild(record)
-        request = engine.Request(payload, staged, jobs=jobs, hash=hashes, frozen=True)
-        request.plain = node.is_plain(record["hash_algorithm"])
-        if maker.name in (engine.COPY, engine.REFLINK):  # what clones by one call has no use for it
-            request.source_is_plain = _is_plain(store, record["snapshot_id"])
         with progress.step("fork"):
-            made = maker.fork(request)
-        if hashes and (made.tree is None or made.tree.root_hash != record["payload_root_hash"]):
-            _check_payload(record, payload, jobs)
+            made, parts = _clone(store, record, maker, staged)
         if excluded_of is not None:
             from jvs.worktrees import left_behind
 
@@ -203,8 +195,37 @@ def _stage(store: Store, record: Descriptor | None, staged: Below, excluded_of: 
         if excluded_of is not None:  # the directories hold more than the snapshot says
             return made.engine, made.degraded, None
         first = first_rows.FirstRows(store, record)
-        first.take(staged, made)
+        first.take(staged, made, parts)
         return made.engine, made.degraded, first
+
+
+def _clone(
+    store: Store, record: Descriptor, maker: engine.Engine, staged: Below
+) -> tuple[engine.Cloned, list[tree_check.Part] | None]:
+    """Clone a payload, which is read and checked when it shows any evidence of having been touched.
+
+    An engine that copies bytes reads and hashes all of them. One that shares blocks walks through the payload, and
+    evidence is looked for on the way; then the directories are returned, with their nodes. For others it is before.
+    """
+    payload, jobs = store.layout.payload(record["snapshot_id"]), store.settings.jobs()
+    hashes = maker.name == engine.COPY
+    request = engine.Request(payload, staged, jobs=jobs, hash=hashes, frozen=True)
+    request.plain = node.is_plain(record["hash_algorithm"])
+    if maker.name in (engine.COPY, engine.REFLINK):  # what clones by one call has no use for it
+        request.source_is_plain = _is_plain(store, record["snapshot_id"])
+    watch = tamper_check.watch(store, record) if maker.name == engine.REFLINK else None
+    if watch is None and not hashes and not tamper_check.is_untouched(store, record):
+        node_store.Trees(store).rebuild(record)
+    request.watch = None if watch is None else watch.look
+    made = maker.fork(request)
+    if watch is not None and not watch.is_untouched():
+        registry.remove_any(staged, store.settings.engine_options())
+        node_store.Trees(store).rebuild(record)
+        request.watch = None
+        return maker.fork(request), None
+    if hashes and (made.tree is None or made.tree.root_hash != record["payload_root_hash"]):
+        _check_payload(record, payload, jobs)
+    return made, None if watch is None else watch.parts
 
 
 def _is_plain(store: Store, snapshot_id: str) -> bool:

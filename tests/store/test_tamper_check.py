@@ -12,7 +12,7 @@ from jvs.engine import base as engine
 from jvs.engine import copy_tree
 from jvs.engine.btrfs import ioctl
 from jvs.errors import PayloadHashMismatch
-from jvs.store import changing, tamper_check
+from jvs.store import changing, node_store, tamper_check
 from jvs.store.store import Store
 from jvs.worktrees import fork
 
@@ -56,6 +56,58 @@ def test_a_touched_snapshot_is_not_forked(store: Store, damage) -> None:
     with changing.worktree(store, "try"), pytest.raises(PayloadHashMismatch):
         fork.fork(store, record["snapshot_id"], "try")
     assert not os.path.lexists(str(store.layout.worktree_dir("try")))
+
+
+def name_of(damage) -> str:
+    return getattr(damage, "__name__", str(damage))
+
+
+def touch(payload: Path) -> None:
+    (payload / "d" / "b").touch()
+
+
+def add_directory(payload: Path) -> None:
+    (payload / "d" / "new").mkdir()
+
+
+def remove_directory(payload: Path) -> None:
+    (payload / "d" / "b").unlink()
+    (payload / "d").rmdir()
+
+
+def chmod_root(payload: Path) -> None:
+    payload.chmod(0o700)
+
+
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize(
+    "damage", [None, touch, flip, chmod, add, remove, add_directory, remove_directory, chmod_root], ids=name_of
+)
+def test_a_copy_by_shared_blocks_looks_on_the_way_as_others_look_before(fs_at, monkeypatch, damage, on) -> None:
+    monkeypatch.setattr(tamper_check.Watch, "on", on)
+    store = making.make_store(fs_at("xfs") / "lab", "default_engine=reflink-copy")
+    main = making.main_of(store)
+    making.write(main, {"a": "content", "d/b": "more", "e/f/g": "deep"})
+    for path in main.rglob("*"):
+        os.utime(path, ns=(10**18, 10**18))
+    record = making.snapshot(store)
+    if damage is not None:
+        damage(Path(str(store.layout.payload(record["snapshot_id"]))))
+    walks, reads = [], []
+    real, rebuild = copy_tree.run, node_store.Trees.rebuild
+    monkeypatch.setattr(copy_tree, "run", lambda *words, **more: walks.append(1) or real(*words, **more))
+    monkeypatch.setattr(node_store.Trees, "rebuild", lambda *words: reads.append(1) or rebuild(*words))
+    with changing.worktree(store, "try"):
+        if damage in (None, touch):
+            made = fork.fork(store, record["snapshot_id"], "try")
+            assert (Path(made["path"]) / "d/b").read_text() == "more" and made["degraded"] == []
+        else:
+            with pytest.raises(PayloadHashMismatch):
+                fork.fork(store, record["snapshot_id"], "try")
+            assert not os.path.lexists(str(store.layout.usual_dir("try")))
+    assert len(reads) == (damage is not None)
+    assert len(walks) == (1 if damage is None else (damage is touch) + on)
+    assert making.violations(store.root) == [] or damage is not None
 
 
 @pytest.mark.parametrize("damage", [None, flip])
