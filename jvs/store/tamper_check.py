@@ -1,9 +1,10 @@
 """Evidence that somebody touched a published payload, found without reading its files.
 
-A fork that shares data with its snapshot reads nothing, so it would carry damage along. Before one is made, or while it is
-where that is a walk anyway, the payload is looked at: on btrfs the filesystem itself says whether a read-only snapshot was ever changed; elsewhere names, kinds,
-modes and sizes are compared with the tree, and times with that of the READY marker. Any evidence makes the whole
-payload be read and checked. Whoever covers the tracks (same size, times put back) is found by `jvs verify` only.
+A fork that shares data with its snapshot reads nothing, so it would carry damage along. Before one is made, or while it
+is where that is a walk anyway, the payload is looked at: on btrfs the filesystem itself says whether a read-only
+snapshot was ever changed; elsewhere names, kinds, modes and sizes are compared with the tree, and times with that of
+the READY marker. Any evidence makes the whole payload be read and checked. Whoever covers the tracks (same size, times
+put back) is found by `jvs verify` only.
 Source: jvs-threats(7).
 """
 
