@@ -16,7 +16,7 @@ WORKTREES = (
                 "                barrier.sync_trees([staged], [])\n        if excluded_of is not None:",
                 "                pass\n        if excluded_of is not None:",
             ),
-            Drop("worktrees/fork.py", "        first.take(staged, made)"),
+            Drop("worktrees/fork.py", "        first.take(staged, made, parts)"),
         ),
         ("model:fork",),
     ),
