@@ -23,7 +23,7 @@ import threading
 import time
 from typing import Any
 
-from lib.harness import bin_directory
+from lib.harness import bin_directory, remove_repository
 
 from mutants.edits import Drop, Mutant, Swap
 from mutants.wrong_programs import MUTANTS
@@ -184,7 +184,7 @@ def run(mutant: Mutant, bin_dir: str, directory: str, seconds: float) -> dict[st
     except (Stale, OSError, subprocess.CalledProcessError) as error:
         status, why = "stale", str(error)
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        remove_repository(place)  # with files that nobody may change, where the work was cut off
     row = {"name": mutant.name, "what": mutant.what, "status": status, "by": by, "why": why}
     return {**row, "seconds": round(time.monotonic() - began, 1)}
 
