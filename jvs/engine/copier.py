@@ -127,7 +127,7 @@ class Copier(scan.Hasher):
                 self._link_here(inside, fd, names[part], stats[part])
 
     def _link_here(self, inside: Dir, fd: int, names: list[bytes], stats: list[os.stat_result]) -> None:
-        several = frozenset(i for i, st in enumerate(stats) if st.st_nlink > 1)
+        several = frozenset(hardlinks.with_other_names(stats))
         try:
             wanted = [hardlinks.facts(st) for st in stats]
             refused, inodes = hardlinks.link_all(inside.base, inside.fd, names, wanted, several)
@@ -244,7 +244,7 @@ class Copier(scan.Hasher):
         row: tuple[Row, bytes] | None,
     ) -> Together | None:
         """Copy a directory of small files, or link those that are equal, unless some are names of one file."""
-        linked = [] if self._groups.none else [i for i, st in enumerate(stats) if st.st_nlink > 1]
+        linked = [] if self._groups.none else hardlinks.with_other_names(stats)
         several = linked and len({st.st_ino for st in stats}) < len(stats)
         likes = self.equal.likes_of(inside, names, row) if self.hashes else []
         if several or not all(map(may_travel, likes)) or any(self._groups.has(stats[i]) for i in linked):

@@ -77,7 +77,7 @@ class Elsewhere:
             return False
         source = os.dup(fd)
         self._sources.add(source)
-        several = [i for i, st in enumerate(stats) if st.st_nlink > 1]
+        several = hardlinks.with_other_names(stats)
         order = (_LINK, names, listing.stamps(stats, with_inode=True, with_dirs=False), several)
 
         def linked(value: Any) -> None:

@@ -67,6 +67,11 @@ def facts_of_all(stamps: bytes) -> list[Facts]:
     return [(size, mtime_ns, mode, uid, gid) for _, mode, uid, gid, size, mtime_ns, _ in found]
 
 
+def with_other_names(stats: list[os.stat_result]) -> list[int]:
+    """Return the places of files that have other names, wherever these are."""
+    return [i for i, st in enumerate(stats) if st.st_nlink > 1]
+
+
 def looks_like(stored: os.stat_result, st: os.stat_result) -> bool:
     """Answer whether a file in a payload still has the size, times, mode and owner that it was stored with."""
     return facts(stored) == facts(st)

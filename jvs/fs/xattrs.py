@@ -85,9 +85,8 @@ def read_at(name: bytes, dir_fd: int) -> Attributes:
     path = system.path_of(dir_fd, name)
     found: Attributes = {}
     try:
-        for attribute in os.listxattr(path, follow_symlinks=False):
-            if attribute not in NOT_OURS:
-                found[attribute] = os.getxattr(path, attribute, follow_symlinks=False)
+        for attribute in names_at(path):
+            found[attribute] = os.getxattr(path, attribute, follow_symlinks=False)
     except OSError as error:
         if error.errno in _NO_ATTRIBUTES and not found:
             return {}

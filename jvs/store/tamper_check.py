@@ -77,7 +77,7 @@ class Watch:
         self._begin()
 
     def _begin(self) -> None:
-        self.parts: list[tree_check.Part] = []
+        self.parts: list[tree_check.Counted] = []
         self._touched = self._root is None
         self._newest = 0
         self._digests = {b"": self._root[2]} if self._root is not None else {}
@@ -91,14 +91,15 @@ class Watch:
         try:
             digest = self._digests.pop(path)
             data = self._known.data(digest)
-            if data is None or not tree_check.is_node(data, names, stats):
+            entries = node.decode_proved(data) if data is not None else []
+            if data is None or not tree_check.holds(entries, names, stats):
                 raise ValueError("a directory is not what its node says")
-            below, _ = node.subdirectories(data)
+            below = node.subdirectories(entries)
         except (KeyError, OSError, ValueError, JvsError):
             self._touched = True
             return
         self._newest = max(self._newest, _newest(self._keeps_ctime, path, digest, names, stats))
-        self.parts.append((path, digest, data))
+        self.parts.append(((path, digest, data), len(names) + 1))
         if below:
             self._known.preload({child for _, child in below})
             self._digests.update({listing.relative(path, name): child for name, child in below})

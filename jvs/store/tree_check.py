@@ -14,9 +14,6 @@ from jvs.tree import node, parallel
 from jvs.tree import rows as tree_rows
 
 TYPE_CHECKING = False
-_NOT_KEPT = 0, 0
-"""Mode and size in `racy.NO_STAMP`."""
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
@@ -33,6 +30,11 @@ if TYPE_CHECKING:
     """Shape: path of a directory, digest of its node, and what says what it should hold: the node, or a row."""
     Check = Callable[[bytes, list[bytes], list[os.stat_result]], bool]
     """Answers whether a directory has the names and stats that such a node or row says. Errors: ValueError."""
+    Counted = tuple[Part, int]
+    """Shape: a directory, and how much there is to look at in it."""
+
+_NOT_KEPT = 0, 0
+"""Mode and size in `racy.NO_STAMP`."""
 
 
 def look_at_all(known: Trees, fd: int, digest: bytes, look: Look, *, jobs: int = 0) -> list[Any]:
@@ -42,10 +44,10 @@ def look_at_all(known: Trees, fd: int, digest: bytes, look: Look, *, jobs: int =
     Errors: ValueError when a directory is not what its node says, or a node is not known; OSError.
     """
     listing.allow_deep_trees()
-    return _in_shares(fd, look, is_node, list(_directories(known, digest)), jobs)
+    return _in_shares(fd, look, _is_node, list(_directories(known, digest)), jobs)
 
 
-def look_at_copy(rows: list[Part], fd: int, look: Look, *, jobs: int = 0) -> list[Any]:
+def look_at_copy(rows: list[tuple[bytes, bytes, bytes]], fd: int, look: Look, *, jobs: int = 0) -> list[Any]:
     """Return the same for an open copy of a tree of which `rows` were kept while it was copied and hashed.
 
     Shape: `rows` are those of `ScanResult`. Errors: as `look_at_all`.
@@ -54,13 +56,12 @@ def look_at_copy(rows: list[Part], fd: int, look: Look, *, jobs: int = 0) -> lis
     return _in_shares(fd, look, _is_row, parts, jobs)
 
 
-def look_at_parts(parts: list[Part], fd: int, look: Look, *, jobs: int = 0) -> list[Any]:
+def look_at_parts(parts: list[Counted], fd: int, look: Look, *, jobs: int = 0) -> list[Any]:
     """Return the same for directories of which the nodes are at hand. Errors: as `look_at_all`."""
-    counted = [(part, node.subdirectories(part[2])[1] + 1) for part in parts]
-    return _in_shares(fd, look, is_node, counted, jobs)
+    return _in_shares(fd, look, _is_node, parts, jobs)
 
 
-def _in_shares(fd: int, look: Look, check: Check, counted: list[tuple[Part, int]], jobs: int) -> list[Any]:
+def _in_shares(fd: int, look: Look, check: Check, counted: list[Counted], jobs: int) -> list[Any]:
     parts, weights = [part for part, _ in counted], [count for _, count in counted]
     large = sum(weights) >= parallel.LEAST_ENTRIES and not parallel.has_threads()
     processes = (parallel.Sweeper.processes or parallel.most_processes(jobs)) if large else 1
@@ -71,7 +72,7 @@ def _in_shares(fd: int, look: Look, check: Check, counted: list[tuple[Part, int]
     return found
 
 
-def _directories(known: Trees, digest: bytes) -> Iterator[tuple[Part, int]]:
+def _directories(known: Trees, digest: bytes) -> Iterator[Counted]:
     """Yield the directories of a tree and how many entries each has, in the order of a walk."""
     waiting = [(b"", digest)]
     while waiting:
@@ -79,8 +80,9 @@ def _directories(known: Trees, digest: bytes) -> Iterator[tuple[Part, int]]:
         data = known.data(digest)
         if data is None:
             raise ValueError("the node is not known")
-        below, count = node.subdirectories(data)
-        yield (path, digest, data), count + 1
+        entries = node.decode_proved(data)
+        below = node.subdirectories(entries)
+        yield (path, digest, data), len(entries) + 1
         if below:
             known.preload({child for _, child in below})
             waiting += reversed([(listing.relative(path, name), child) for name, child in below])
@@ -100,10 +102,13 @@ def _look_at(root: int, look: Look, check: Check, parts: list[Part]) -> list[Any
     return found
 
 
-def is_node(data: bytes, names: list[bytes], stats: list[os.stat_result]) -> bool:
-    """Answer whether a directory holds what its node says, as far as names and stats tell. Errors: ValueError."""
-    entries = node.decode_proved(data)
+def holds(entries: list[Entry], names: list[bytes], stats: list[os.stat_result]) -> bool:
+    """Answer whether a directory holds what its node says, as far as names and stats tell."""
     return names == [entry[0] for entry in entries] and _all_fit(entries, stats)
+
+
+def _is_node(data: bytes, names: list[bytes], stats: list[os.stat_result]) -> bool:
+    return holds(node.decode_proved(data), names, stats)
 
 
 def _is_row(row: bytes, names: list[bytes], stats: list[os.stat_result]) -> bool:

@@ -277,7 +277,7 @@ class KeptHasher(Hasher):
 
     def finish(self) -> None:
         """Note the names whose files are not the names of one file that they are in the payload."""
-        for path in self._links.differ(lambda: self.against.layers[0].payload):
+        for path in self._links.differ(self.against.layers[0].payload):
             if LINKS not in self.differs.get(path, []):
                 self.differs.setdefault(path, []).append(LINKS)
 

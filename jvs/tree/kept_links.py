@@ -11,7 +11,7 @@ from jvs.fs import listing, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from jvs.fs.rooted import Below
 
@@ -44,7 +44,7 @@ class KeptLinks:
             if st.st_nlink > 1:
                 self._proved_live[st.st_ino] = inode
 
-    def differ(self, payload: Callable[[], Below]) -> Iterator[bytes]:
+    def differ(self, payload: Below) -> Iterator[bytes]:
         """Yield the names whose files are not the names of one file that they are in the payload; some maybe twice.
 
         The payload is listed when a name that was not looked at is one of them. Errors: OSError.
@@ -56,7 +56,7 @@ class KeptLinks:
                 yield path
             self.apart.update({inode} if split else (), {self._proved_live[live]} if joined else ())
         if self.apart:
-            yield from _names_of(payload(), self.apart)
+            yield from _names_of(payload, self.apart)
 
 
 def _names_of(payload: Below, inodes: set[int]) -> list[bytes]:

@@ -77,18 +77,17 @@ def decode_proved(data: bytes) -> list[Entry]:
     return value
 
 
-def subdirectories(data: bytes) -> tuple[list[tuple[bytes, bytes]], int]:
-    """Return names and digests of the directories in a node, and how many entries it has in all.
+def subdirectories(entries: list[Entry]) -> list[tuple[bytes, bytes]]:
+    """Return names and digests of the directories among what `decode_proved` returned.
 
     Nothing else of it is checked, but these lead somewhere: whoever forged them leads nobody elsewhere. Errors: as
     `decode_node`.
     """
-    value = decode_proved(data)
-    found = [(entry[0], entry[4]) for entry in value if entry[1] == listing.DIR]
+    found = [(entry[0], entry[4]) for entry in entries if entry[1] == listing.DIR]
     for name, digest in found:
         if type(name) is not bytes or type(digest) is not bytes or b"/" in name or name in (b"", b".", b".."):
             raise ValueError("names are out of order or not names")
-    return found, len(value)
+    return found
 
 
 def _is_usual(item: Any) -> bool:

@@ -125,20 +125,26 @@ def count(row: Row) -> int:
 
 def has_names(row: Row, names: list[bytes], width: int) -> bool:
     """Answer whether a directory had exactly these names; `width` is the length of one stamp."""
-    found = whole(row) if count(row) == len(names) else None
-    return found is not None and found[8 + len(names) * width :] == b"\0".join(names)
+    return _stamps_of(row, names, width) is not None
 
 
 def proves_none(row: Row, names: list[bytes], stamps: bytes, width: int) -> bool:
     """Answer whether a directory had exactly these names, and none of them the stamp that it has now, marked or not."""
-    found = whole(row) if count(row) == len(names) else None
-    if not names or found is None or found[8 + len(names) * width :] != b"\0".join(names):
+    old = _stamps_of(row, names, width)
+    if not old:
         return False
     for start in range(0, len(stamps), width):
-        was, now = found[8 + start : 8 + start + width], stamps[start : start + width]
-        if was in (now, racy.marked(now)):
+        now = stamps[start : start + width]
+        if old[start : start + width] in (now, racy.marked(now)):
             return False
     return True
+
+
+def _stamps_of(row: Row, names: list[bytes], width: int) -> bytes | None:
+    """Return the stamps of a directory that had exactly these names; None where it had others, or is damaged."""
+    found = whole(row) if count(row) == len(names) else None
+    start = _HEAD_BYTES + len(names) * width
+    return found[_HEAD_BYTES:start] if found is not None and found[start:] == b"\0".join(names) else None
 
 
 def split(row: bytes, width: int) -> tuple[list[bytes], bytes]:

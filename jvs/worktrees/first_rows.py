@@ -42,7 +42,7 @@ class FirstRows:
         self._root = b""
         self._moment_ns = 0
 
-    def take(self, staged: Below, made: Cloned, parts: list[tree_check.Part] | None = None) -> None:
+    def take(self, staged: Below, made: Cloned, parts: list[tree_check.Counted] | None = None) -> None:
         """Note the stamps of all files, where they are worth anything. Writes nothing; raises nothing.
 
         `parts` are the directories of the snapshot with their nodes, the topmost first, where they are at hand.
@@ -69,11 +69,11 @@ class FirstRows:
             self._rows = []
 
     def _look(
-        self, fd: int, copied: ScanResult | None, parts: list[tree_check.Part] | None, look: tree_check.Look
+        self, fd: int, copied: ScanResult | None, parts: list[tree_check.Counted] | None, look: tree_check.Look
     ) -> list[Row]:
         jobs = self._store.settings.jobs()
         if parts:
-            self._root = parts[0][1]
+            self._root = parts[0][0][1]
             return tree_check.look_at_parts(parts, fd, look, jobs=jobs)
         if copied is not None and copied.root_hash == self._record["payload_root_hash"]:
             self._root = copied.digest  # its nodes were made on the way: none has to be read

@@ -201,7 +201,7 @@ def _stage(store: Store, record: Descriptor | None, staged: Below, excluded_of: 
 
 def _clone(
     store: Store, record: Descriptor, maker: engine.Engine, staged: Below
-) -> tuple[engine.Cloned, list[tree_check.Part] | None]:
+) -> tuple[engine.Cloned, list[tree_check.Counted] | None]:
     """Clone a payload, which is read and checked when it shows any evidence of having been touched.
 
     An engine that copies bytes reads and hashes all of them. One that shares blocks walks through the payload, and
